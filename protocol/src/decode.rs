@@ -1,0 +1,342 @@
+//! From an exchange's bodies to rows.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use crate::exchange::{Body, Exchange};
+use crate::paths::{ModelProtocol, inference_path};
+use crate::rows::{Column, Role, Rows};
+use crate::{v1, v2};
+
+/// Names that the bodies do not say themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Naming {
+    /// Names of the features of rows that come as arrays, in their order.
+    pub features: Vec<String>,
+}
+
+/// Why an exchange has no rows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
+pub enum DecodeError {
+    #[error("'{target}' is not a path of a model protocol that can be decoded")]
+    UnknownProtocol { target: String },
+    #[error("the {} body was truncated: {kept} of {size} bytes were kept; raise the sidecar's --max-body-bytes", side(*role))]
+    Truncated { role: Role, kept: usize, size: u64 },
+    #[error("the {} body has content-encoding '{encoding}', which cannot be decoded", side(*role))]
+    ContentEncoding { role: Role, encoding: String },
+    #[error("the request has binary tensors, which cannot be decoded")]
+    BinaryTensors,
+    #[error("the {} body is not what the protocol says: {what}", side(*role))]
+    Json { role: Role, what: String },
+    #[error("tensor '{column}' of the {}: {what}", side(*role))]
+    Shape { role: Role, column: String, what: String },
+    #[error("the request has {request} rows and the response {response}")]
+    RowMismatch { request: usize, response: usize },
+    #[error("there are more than {} columns", crate::rows::MAX_COLUMNS)]
+    TooManyColumns,
+}
+
+fn side(role: Role) -> &'static str {
+    match role {
+        Role::Feature => "request",
+        Role::Prediction => "response",
+    }
+}
+
+impl DecodeError {
+    pub(crate) fn json(role: Role, error: &serde_json::Error) -> Self {
+        Self::Json { role, what: error.to_string() }
+    }
+
+    /// The name by which metrics count it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownProtocol { .. } => "unknown_protocol",
+            Self::Truncated { .. } => "truncated",
+            Self::ContentEncoding { .. } => "content_encoding",
+            Self::BinaryTensors => "binary_tensors",
+            Self::Json { .. } => "malformed",
+            Self::Shape { .. } => "shape",
+            Self::RowMismatch { .. } => "row_mismatch",
+            Self::TooManyColumns => "too_many_columns",
+        }
+    }
+
+    /// Every reason, so that counters exist before the first.
+    pub const REASONS: [&'static str; 8] = [
+        "unknown_protocol",
+        "truncated",
+        "content_encoding",
+        "binary_tensors",
+        "malformed",
+        "shape",
+        "row_mismatch",
+        "too_many_columns",
+    ];
+}
+
+/// Decodes an exchange's rows. Predictions are read when the model answered with success; of other answers only the
+/// features are.
+///
+/// ```
+/// use driftline_protocol::{Body, Cell, Exchange, Naming, decode_rows};
+///
+/// let body = |text: &'static str| Some(Body { content: text.into(), size: text.len() as u64 });
+/// let exchange = Exchange {
+///     method: "POST".into(),
+///     target: "/v1/models/flights:predict".into(),
+///     status: 200,
+///     request: body(r#"{"instances": [{"temp": 39.02, "carrier": "UA"}, {"temp": null, "carrier": "DL"}]}"#),
+///     response: body(r#"{"predictions": [0.25, 0.5]}"#),
+///     ..Exchange::default()
+/// };
+/// let naming = Naming::default();
+/// let rows = decode_rows(&exchange, &naming).unwrap();
+/// assert_eq!(rows.count, 2);
+/// assert_eq!(rows.columns[0].cells, [Cell::Number(39.02), Cell::Missing]);
+/// assert_eq!(rows.columns[2].name, "prediction");
+/// ```
+///
+/// # Errors
+/// See [`DecodeError`]. A body that nobody can decode says nothing about the others.
+pub fn decode_rows<'a>(exchange: &'a Exchange, naming: &'a Naming) -> Result<Rows<'a>, DecodeError> {
+    let path = inference_path(&exchange.method, &exchange.target)
+        .ok_or_else(|| DecodeError::UnknownProtocol { target: exchange.target.clone() })?;
+    if exchange.request_header("inference-header-content-length").is_some() {
+        return Err(DecodeError::BinaryTensors);
+    }
+    let request = content(exchange.request.as_ref(), exchange.request_header("content-encoding"), Role::Feature)?;
+    let response = if (200..300).contains(&exchange.status) {
+        Some(content(exchange.response.as_ref(), exchange.response_header("content-encoding"), Role::Prediction)?)
+    } else {
+        None
+    };
+    let mut rows = match path.protocol {
+        ModelProtocol::V2 => {
+            let features = v2::request(request)?;
+            let predictions = response.map(v2::response).transpose()?;
+            let count = same_rows(features.rows, predictions.as_ref().map(|side| side.rows))?;
+            let mut rows = Rows { count, columns: features.columns, id: features.id, model_version: None };
+            if let Some(predictions) = predictions {
+                rows.columns.extend(predictions.columns);
+                rows.id = rows.id.or(predictions.id);
+                rows.model_version = predictions.model_version.filter(|version| !version.is_empty());
+            }
+            rows
+        }
+        ModelProtocol::V1 => {
+            let features = v1::request(request, naming)?;
+            let predictions = response.map(v1::response).transpose()?;
+            let count = same_rows(features.rows(), predictions.as_ref().map(super::rows::ColumnsByName::rows))?;
+            let mut columns = features.finish(Role::Feature);
+            columns.extend(predictions.into_iter().flat_map(|side| side.finish(Role::Prediction)));
+            Rows { count, columns, id: None, model_version: None }
+        }
+    };
+    if rows.model_version.is_none() {
+        rows.model_version = path.version.map(Cow::Borrowed);
+    }
+    rename_clashes(&mut rows.columns);
+    Ok(rows)
+}
+
+fn content<'a>(body: Option<&'a Body>, encoding: Option<&str>, role: Role) -> Result<&'a [u8], DecodeError> {
+    let Some(body) = body else { return Ok(&[]) };
+    if body.is_truncated() {
+        return Err(DecodeError::Truncated { role, kept: body.content.len(), size: body.size });
+    }
+    match encoding {
+        None | Some("identity" | "") => Ok(&body.content),
+        Some(encoding) => Err(DecodeError::ContentEncoding { role, encoding: encoding.to_owned() }),
+    }
+}
+
+fn same_rows(request: usize, response: Option<usize>) -> Result<usize, DecodeError> {
+    match response {
+        Some(response) if response != request => Err(DecodeError::RowMismatch { request, response }),
+        _ => Ok(request),
+    }
+}
+
+/// A prediction that is named like a feature gets a name of its own; a repeated name, a number.
+fn rename_clashes(columns: &mut [Column<'_>]) {
+    let mut taken: HashSet<String> = HashSet::with_capacity(columns.len());
+    for column in columns {
+        let mut name = column.name.to_string();
+        if !taken.insert(name.clone()) {
+            let base = if column.role == Role::Prediction { format!("prediction.{name}") } else { name.clone() };
+            name = base.clone();
+            let mut number = 2;
+            while !taken.insert(name.clone()) {
+                name = format!("{base}.{number}");
+                number += 1;
+            }
+            column.name = name.into();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rows::Cell;
+
+    fn exchange(target: &str, request: &str, response: &str) -> Exchange {
+        let body = |text: &str| Some(Body { content: text.to_owned().into(), size: text.len() as u64 });
+        Exchange {
+            method: "POST".into(),
+            target: target.into(),
+            status: 200,
+            request: body(request),
+            response: body(response),
+            ..Exchange::default()
+        }
+    }
+
+    fn v2_exchange(request: &str, response: &str) -> Exchange {
+        exchange("/v2/models/m/infer", request, response)
+    }
+
+    fn names<'a>(rows: &'a Rows<'_>) -> Vec<&'a str> {
+        rows.columns.iter().map(|column| &*column.name).collect()
+    }
+
+    fn reason(exchange: &Exchange) -> &'static str {
+        decode_rows(exchange, &Naming::default()).unwrap_err().reason()
+    }
+
+    const NO_OUTPUTS: &str = r#"{"model_name": "m", "outputs": []}"#;
+
+    #[test]
+    fn v2_tensors_become_columns_by_their_shape() {
+        let exchange = v2_exchange(
+            r#"{"id": "42", "inputs": [
+                {"name": "temp", "shape": [2], "datatype": "FP64", "data": [39.02, 7]},
+                {"name": "pair", "shape": [2, 2], "datatype": "INT64", "data": [[1, 2], [3, 4]]},
+                {"name": "carrier", "shape": [2, 1], "datatype": "BYTES", "data": ["UA", "caf\u00e9"], "parameters": {}}]}"#,
+            r#"{"model_name": "m", "model_version": "3", "id": "42",
+                "outputs": [{"name": "late", "shape": [2], "datatype": "BOOL", "data": [true, 0]}]}"#,
+        );
+        let naming = Naming::default();
+        let rows = decode_rows(&exchange, &naming).unwrap();
+        assert_eq!(names(&rows), ["temp", "pair_0", "pair_1", "carrier", "late"]);
+        assert_eq!(rows.columns[0].cells, [Cell::Number(39.02), Cell::Number(7.0)]);
+        assert_eq!(rows.columns[2].cells, [Cell::Integer(2), Cell::Integer(4)]);
+        assert_eq!(rows.columns[3].cells, [Cell::Text("UA".into()), Cell::Text("café".into())]);
+        assert_eq!(rows.columns[4].cells, [Cell::Boolean(true), Cell::Boolean(false)]);
+        assert_eq!((rows.count, rows.id.as_deref(), rows.model_version.as_deref()), (2, Some("42"), Some("3")));
+    }
+
+    #[test]
+    fn v2_bodies_that_do_not_add_up_are_refused_with_a_reason() {
+        let tensor = |shape: &str, datatype: &str, data: &str| {
+            let request = format!(
+                r#"{{"inputs": [{{"name": "x", "shape": {shape}, "datatype": "{datatype}", "data": {data}}}]}}"#
+            );
+            reason(&v2_exchange(&request, NO_OUTPUTS))
+        };
+        assert_eq!(tensor("[2]", "FP32", "[1]"), "shape");
+        assert_eq!(tensor("[]", "FP32", "[1]"), "shape");
+        assert_eq!(tensor("[1]", "FP31", "[1]"), "shape");
+        assert_eq!(tensor("[1]", "INT8", "[1.5]"), "shape");
+        assert_eq!(tensor("[1]", "FP32", r#"["warm"]"#), "shape");
+        assert_eq!(tensor("[1, 224, 224, 3]", "FP32", "[]"), "too_many_columns");
+        assert_eq!(tensor("[9223372036854775807, 900]", "FP32", "[]"), "shape");
+        assert_eq!(reason(&v2_exchange("{\"inputs\": [", NO_OUTPUTS)), "malformed");
+        assert_eq!(reason(&v2_exchange("", NO_OUTPUTS)), "malformed");
+        let one_row = r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}"#;
+        let two_rows = r#"{"outputs": [{"name": "y", "shape": [2], "datatype": "FP32", "data": [1, 2]}]}"#;
+        assert_eq!(reason(&v2_exchange(one_row, two_rows)), "row_mismatch");
+    }
+
+    #[test]
+    fn v1_rows_may_be_objects_arrays_or_single_values() {
+        let decode = |request: &str, response: &str, features: &[&str]| {
+            let naming = Naming { features: features.iter().map(|name| (*name).to_owned()).collect() };
+            let exchange = exchange("/v1/models/m:predict", request, response);
+            let rows = decode_rows(&exchange, &naming).unwrap();
+            (names(&rows).join(","), rows.columns.iter().map(|column| column.cells.len()).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            decode(
+                r#"{"instances": [{"a": 1}, {"b": {"c": [1, 2]}}]}"#,
+                r#"{"predictions": [{"p": 1}, {"p": 2}]}"#,
+                &[]
+            ),
+            ("a,b.c_0,b.c_1,p".to_owned(), vec![2, 2, 2, 2])
+        );
+        assert_eq!(
+            decode(r#"{"instances": [[1, "x"], [2, "y"]]}"#, r#"{"predictions": [[0.1, 0.9], [0.2, 0.8]]}"#, &["a"]),
+            ("a,feature_1,prediction_0,prediction_1".to_owned(), vec![2, 2, 2, 2])
+        );
+        assert_eq!(
+            decode(r#"{"instances": [1, 2]}"#, r#"{"predictions": [1, 2]}"#, &[]),
+            ("feature_0,prediction".to_owned(), vec![2, 2])
+        );
+    }
+
+    #[test]
+    fn names_that_clash_are_told_apart() {
+        let exchange =
+            exchange("/v1/models/m:predict", r#"{"instances": [{"price": 1}]}"#, r#"{"predictions": [{"price": 2}]}"#);
+        let naming = Naming::default();
+        assert_eq!(names(&decode_rows(&exchange, &naming).unwrap()), ["price", "prediction.price"]);
+    }
+
+    #[test]
+    fn an_error_answer_still_has_features() {
+        let mut failed = v2_exchange(
+            r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}"#,
+            "<h1>Internal Server Error</h1>",
+        );
+        failed.status = 500;
+        assert_eq!(names(&decode_rows(&failed, &Naming::default()).unwrap()), ["x"]);
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_says_why() {
+        let mut truncated = v2_exchange("{}", NO_OUTPUTS);
+        truncated.request.as_mut().unwrap().size = 10;
+        assert_eq!(reason(&truncated), "truncated");
+        let header = |name: &str, value: &str| crate::exchange::Header { name: name.into(), value: value.into() };
+        let mut gzip = v2_exchange("{}", NO_OUTPUTS);
+        gzip.request_headers.push(header("content-encoding", "gzip"));
+        assert_eq!(reason(&gzip), "content_encoding");
+        let mut binary = v2_exchange("{}", NO_OUTPUTS);
+        binary.request_headers.push(header("inference-header-content-length", "2"));
+        assert_eq!(reason(&binary), "binary_tensors");
+        assert_eq!(reason(&exchange("/predict", "{}", "{}")), "unknown_protocol");
+        let deep = format!("{{\"instances\": [{}1{}]}}", "[".repeat(100), "]".repeat(100));
+        assert_eq!(reason(&exchange("/v1/models/m:predict", &deep, "{}")), "malformed");
+    }
+
+    proptest! {
+        #[test]
+        fn every_double_survives_both_protocols_to_the_last_bit(value in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL | proptest::num::f64::ZERO) {
+            let naming = Naming::default();
+            let text = serde_json::to_string(&value).unwrap();
+            let v1 = exchange("/v1/models/m:predict", &format!(r#"{{"instances": [[{text}]]}}"#), r#"{"predictions": [0]}"#);
+            let v2 = v2_exchange(
+                &format!(r#"{{"inputs": [{{"name": "x", "shape": [1], "datatype": "FP64", "data": [{text}]}}]}}"#),
+                r#"{"outputs": [{"name": "y", "shape": [1], "datatype": "FP64", "data": [0]}]}"#,
+            );
+            for exchange in [v1, v2] {
+                let rows = decode_rows(&exchange, &naming).unwrap();
+                let Cell::Number(read) = rows.columns[0].cells[0] else { panic!("not a number") };
+                prop_assert_eq!(read.to_bits(), value.to_bits());
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_refused_or_decoded_without_a_panic(request in ".{0,200}", response in ".{0,100}", v2 in any::<bool>()) {
+            let target = if v2 { "/v2/models/m/infer" } else { "/v1/models/m:predict" };
+            let exchange = exchange(target, &request, &response);
+            if let Err(error) = decode_rows(&exchange, &Naming::default()) {
+                prop_assert!(DecodeError::REASONS.contains(&error.reason()));
+            }
+        }
+    }
+}

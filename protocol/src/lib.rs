@@ -1,0 +1,40 @@
+//! What travels through Driftline, and what it means.
+//!
+//! Two layers, neither of which does any I/O:
+//!
+//! * **The wire.** A sidecar sends [`Batch`]es of [`Exchange`]s, each in a [`frame`] with a checksum. The collector
+//!   writes the same frame to its journal and answers with an [`Acknowledgement`].
+//! * **The bodies.** [`inference_path`] tells which requests are inference and which protocol they speak;
+//!   [`decode_rows`] turns an exchange's bodies into [`Rows`] of named columns.
+//!
+//! ```
+//! use driftline_protocol::{Batch, Exchange, frame};
+//!
+//! let batch = Batch {
+//!     boot_id: vec![0; 16],
+//!     model: "flights".into(),
+//!     first_sequence: 1,
+//!     last_sequence: 1,
+//!     exchanges: vec![Exchange { sequence: 1, status: 200, ..Exchange::default() }],
+//!     ..Batch::default()
+//! };
+//! let bytes = frame::encode(&batch).unwrap();
+//! assert_eq!(frame::decode(&bytes).unwrap(), batch);
+//! ```
+
+mod batch;
+mod decode;
+mod exchange;
+pub mod frame;
+mod json;
+mod paths;
+mod rows;
+mod v1;
+mod v2;
+
+pub use batch::{Account, Acknowledgement, Batch, Dropped, MEDIA_TYPE};
+pub use decode::{DecodeError, Naming, decode_rows};
+pub use exchange::{Body, EndState, Exchange, Header, MAX_TARGET_BYTES};
+pub use frame::FrameError;
+pub use paths::{InferencePath, ModelProtocol, inference_path};
+pub use rows::{Cell, Column, MAX_COLUMNS, Role, Rows};

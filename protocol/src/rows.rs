@@ -1,0 +1,111 @@
+//! Rows: what an exchange says about single instances, as columns of typed cells.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use crate::decode::DecodeError;
+
+/// How many columns an exchange may have. Wide tabular models have hundreds; a tensor of pixels is not a table.
+pub const MAX_COLUMNS: usize = 1000;
+
+/// The rows of one exchange.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rows<'a> {
+    /// How many rows there are; every column has as many cells.
+    pub count: usize,
+    /// Features first, then predictions, each in the order of their first appearance.
+    pub columns: Vec<Column<'a>>,
+    /// The id that the body gives the whole request, if it does.
+    pub id: Option<Cow<'a, str>>,
+    /// The model version that the response names, if it does.
+    pub model_version: Option<Cow<'a, str>>,
+}
+
+/// One column of an exchange's rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column<'a> {
+    /// Its name.
+    pub name: Cow<'a, str>,
+    /// Whether the request or the response brought it.
+    pub role: Role,
+    /// One cell for each row.
+    pub cells: Vec<Cell<'a>>,
+}
+
+/// Where a column comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// From the request.
+    Feature,
+    /// From the response.
+    Prediction,
+}
+
+/// One value of one row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell<'a> {
+    /// Absent or null.
+    Missing,
+    /// An integer, as a tensor of integers has it.
+    Integer(i64),
+    /// A number. JSON numbers without a tensor's type are these.
+    Number(f64),
+    /// True or false.
+    Boolean(bool),
+    /// Text.
+    Text(Cow<'a, str>),
+}
+
+/// Gathers rows whose columns become known as they come.
+#[derive(Debug, Default)]
+pub(crate) struct ColumnsByName<'a> {
+    columns: Vec<(Cow<'a, str>, Vec<Cell<'a>>)>,
+    index: HashMap<Cow<'a, str>, usize>,
+    rows: usize,
+    /// Rows repeat their keys in one order, so the next key is usually the next column.
+    guess: usize,
+}
+
+impl<'a> ColumnsByName<'a> {
+    /// Begins the next row.
+    pub(crate) fn next_row(&mut self) {
+        self.rows += 1;
+        self.guess = 0;
+    }
+
+    /// Sets a cell of the current row. A repeated name keeps its last value, as JSON readers do.
+    pub(crate) fn set(&mut self, name: Cow<'a, str>, cell: Cell<'a>) -> Result<(), DecodeError> {
+        let index = if self.columns.get(self.guess).is_some_and(|(known, _)| *known == name) {
+            self.guess
+        } else if let Some(index) = self.index.get(&name) {
+            *index
+        } else {
+            if self.columns.len() == MAX_COLUMNS {
+                return Err(DecodeError::TooManyColumns);
+            }
+            self.index.insert(name.clone(), self.columns.len());
+            self.columns.push((name, Vec::new()));
+            self.columns.len() - 1
+        };
+        self.guess = index + 1;
+        let cells = &mut self.columns[index].1;
+        cells.resize(self.rows - 1, Cell::Missing);
+        cells.push(cell);
+        Ok(())
+    }
+
+    /// How many rows there are so far.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The columns, each as long as there are rows.
+    pub(crate) fn finish(self, role: Role) -> Vec<Column<'a>> {
+        let rows = self.rows;
+        let column = |(name, mut cells): (Cow<'a, str>, Vec<Cell<'a>>)| {
+            cells.resize(rows, Cell::Missing);
+            Column { name, role, cells }
+        };
+        self.columns.into_iter().map(column).collect()
+    }
+}
