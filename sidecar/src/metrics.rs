@@ -1,0 +1,156 @@
+//! What the sidecar tells of itself.
+
+use std::sync::Arc;
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::account::Accounts;
+use crate::reader::Unreadable;
+use crate::tap::Side;
+
+/// How a request to the collector went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Acknowledged.
+    Ok,
+    /// Refused for good.
+    Rejected,
+    /// Not now: to be tried again.
+    Retry,
+}
+
+impl Outcome {
+    const ALL: [(Self, &'static str); 3] = [(Self::Ok, "ok"), (Self::Rejected, "rejected"), (Self::Retry, "retry")];
+}
+
+/// Handles to all metrics, resolved once: the pump only ever increments an atomic.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) connections: IntCounter,
+    pub(crate) connections_active: IntGauge,
+    pub(crate) upstream_failures: IntCounter,
+    unread: [IntCounter; Unreadable::ALL.len()],
+    bytes: [IntCounter; 2],
+    pub(crate) capture_bytes: IntGauge,
+    pub(crate) queue_length: IntGauge,
+    pub(crate) backlog_batches: IntGauge,
+    pub(crate) collector_up: IntGauge,
+    collector_requests: [IntCounter; Outcome::ALL.len()],
+}
+
+impl Metrics {
+    pub(crate) fn new(budget_bytes: usize) -> Result<Arc<Self>, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str| register(&registry, IntCounter::new(name, help)?);
+        let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help)?);
+        let vector = |name: &str, help: &str, label: &str| {
+            register(&registry, IntCounterVec::new(Opts::new(name, help), &[label])?)
+        };
+        let unread = vector(
+            "driftline_sidecar_connections_unread_total",
+            "Connections whose bytes passed unread from some point on, by reason.",
+            "reason",
+        )?;
+        let bytes = vector("driftline_sidecar_bytes_total", "Bytes pumped, by the side that sent them.", "from")?;
+        let collector_requests = vector(
+            "driftline_sidecar_collector_requests_total",
+            "Requests to the collector, by how they went.",
+            "outcome",
+        )?;
+        gauge("driftline_sidecar_capture_budget_bytes", "Memory that capture may hold.")?.set(budget_bytes as i64);
+        let build = IntGauge::with_opts(
+            Opts::new("driftline_sidecar_build_info", "Which build this is; always 1.")
+                .const_label("version", env!("CARGO_PKG_VERSION")),
+        )?;
+        register(&registry, build)?.set(1);
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Arc::new(Self {
+            accounts: Accounts::new(&registry)?,
+            connections: counter("driftline_sidecar_connections_total", "Connections accepted.")?,
+            connections_active: gauge("driftline_sidecar_connections_active", "Connections open now.")?,
+            upstream_failures: counter(
+                "driftline_sidecar_upstream_connect_failures_total",
+                "Connections that were reset because the model's server could not be reached.",
+            )?,
+            unread: Unreadable::ALL.map(|reason| unread.with_label_values(&[reason.name()])),
+            bytes: ["client", "upstream"].map(|side| bytes.with_label_values(&[side])),
+            capture_bytes: gauge("driftline_sidecar_capture_bytes", "Memory that capture holds now.")?,
+            queue_length: gauge("driftline_sidecar_queue_length", "Exchanges waiting for the shipper.")?,
+            backlog_batches: gauge("driftline_sidecar_backlog_batches", "Batches waiting for the collector.")?,
+            collector_up: gauge(
+                "driftline_sidecar_collector_up",
+                "1 if the collector answered last time it was asked.",
+            )?,
+            collector_requests: Outcome::ALL.map(|(_, name)| collector_requests.with_label_values(&[name])),
+            registry,
+        }))
+    }
+
+    pub(crate) fn unread(&self, reason: Unreadable) -> &IntCounter {
+        let index = Unreadable::ALL.iter().position(|other| *other == reason).unwrap_or(0);
+        &self.unread[index]
+    }
+
+    pub(crate) fn bytes_from(&self, side: Side) -> &IntCounter {
+        match side {
+            Side::Client => &self.bytes[0],
+            Side::Upstream => &self.bytes[1],
+        }
+    }
+
+    pub(crate) fn collector_requests(&self, outcome: Outcome) -> &IntCounter {
+        let index = Outcome::ALL.iter().position(|(other, _)| *other == outcome).unwrap_or(0);
+        &self.collector_requests[index]
+    }
+
+    /// The exposition, in Prometheus' text format.
+    pub(crate) fn text(&self) -> Result<String, prometheus::Error> {
+        prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+fn register<M: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: M,
+) -> Result<M, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_metric_is_on_the_reference_page() {
+        let metrics = Metrics::new(1).unwrap();
+        let mut table = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
+        for family in metrics.registry.gather() {
+            if !family.name().starts_with("driftline_") {
+                continue;
+            }
+            let labels = family.get_metric().first().map_or(Vec::new(), |metric| {
+                metric.get_label().iter().map(|label| format!("`{}`", label.name())).collect()
+            });
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            table.push_str(&format!("| `{}` | {kind} | {} | {} |\n", family.name(), labels.join(", "), family.help()));
+        }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (begin, end) = ("<!-- begin: sidecar -->\n", "<!-- end: sidecar -->");
+        let (before, rest) = text.split_once(begin).unwrap();
+        let (part, after) = rest.split_once(end).unwrap();
+        if std::env::var_os("DRIFTLINE_UPDATE_DOCS").is_some() {
+            std::fs::write(&path, format!("{before}{begin}{table}{end}{after}")).unwrap();
+        } else {
+            assert_eq!(
+                part, table,
+                "docs/metrics.md is not what the code says; run the test with DRIFTLINE_UPDATE_DOCS=1"
+            );
+        }
+    }
+}

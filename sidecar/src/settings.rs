@@ -1,0 +1,268 @@
+//! The sidecar's settings: flags, each of which is also an environment variable.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Tees a model server's traffic to a Driftline collector, without ever standing in its way.
+#[derive(Debug, Clone, PartialEq, Parser)]
+#[command(name = "driftline-sidecar", version, max_term_width = 110)]
+pub struct Settings {
+    /// Address to accept the callers' connections on.
+    #[arg(long, env = "DRIFTLINE_LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+
+    /// Address of the model's server: host:port.
+    #[arg(long, env = "DRIFTLINE_UPSTREAM", value_name = "HOST:PORT")]
+    pub upstream: HostPort,
+
+    /// Address of the collector, as in http://driftline:4600.
+    #[arg(long, env = "DRIFTLINE_COLLECTOR", value_name = "URL")]
+    pub collector: CollectorUrl,
+
+    /// Name of the model, under which everything is shown.
+    #[arg(long, env = "DRIFTLINE_MODEL", value_name = "NAME", value_parser = model_name)]
+    pub model: String,
+
+    /// Name of this instance, for example the pod's.
+    #[arg(long, env = "DRIFTLINE_INSTANCE", value_name = "NAME", default_value_t = host_name())]
+    pub instance: String,
+
+    // 4601 sits beside the collector's 4600, and no model server that we know of uses it.
+    /// Address to serve /metrics, /livez and /readyz on.
+    #[arg(long, env = "DRIFTLINE_ADMIN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:4601")]
+    pub admin: SocketAddr,
+
+    // At 1,000 exchanges a second of 2 KB, compressed five times, 64 MiB hold two and a half minutes without a collector.
+    /// Memory that capture may hold, in all; past it exchanges are dropped and counted, never delayed.
+    #[arg(long, env = "DRIFTLINE_CAPTURE_BUDGET", value_name = "SIZE", default_value = "64MiB")]
+    pub capture_budget: Bytes,
+
+    // A row of 30 features is under 1 KB; 1 MiB holds a batch of a thousand of them.
+    /// How much is kept of each body; the rest passes, and the exchange is marked as truncated.
+    #[arg(long, env = "DRIFTLINE_MAX_BODY", value_name = "SIZE", default_value = "1MiB")]
+    pub max_body: Bytes,
+
+    // Linux' usual limit of open files is far above two for each of these.
+    /// Connections open at once; more wait in the kernel's queue.
+    #[arg(long, env = "DRIFTLINE_MAX_CONNECTIONS", value_name = "COUNT", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+
+    // Short enough that a page shows what just happened, long enough that a batch compresses well.
+    /// How long an exchange waits for others before a batch is sent.
+    #[arg(long, env = "DRIFTLINE_FLUSH_INTERVAL", value_name = "DURATION", default_value = "250ms", value_parser = duration)]
+    pub flush_interval: Duration,
+
+    // Kubernetes grants 30 s from SIGTERM to SIGKILL; this and the flush below fit into it.
+    /// How long connections may take to end after SIGTERM.
+    #[arg(long, env = "DRIFTLINE_DRAIN_GRACE", value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    pub drain_grace: Duration,
+
+    /// How long the last batches may take to be acknowledged after that.
+    #[arg(long, env = "DRIFTLINE_FLUSH_BUDGET", value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub flush_budget: Duration,
+}
+
+impl Settings {
+    /// Checks what one flag alone cannot tell.
+    ///
+    /// # Errors
+    /// All problems at once, one a line.
+    pub fn validate(&self) -> Result<(), String> {
+        let mut problems = Vec::new();
+        if self.capture_budget.0 < 2 * self.max_body.0 {
+            problems.push(format!(
+                "--capture-budget: {} cannot hold one exchange with two bodies of --max-body {}; allowed is twice --max-body or more",
+                self.capture_budget, self.max_body
+            ));
+        }
+        // A batch is a megabyte and one exchange; it must fit into a frame.
+        if self.max_body.0 > 16 << 20 {
+            problems.push(format!("--max-body: {} is too much; allowed is up to 16MiB", self.max_body));
+        }
+        if self.flush_interval > Duration::from_secs(60) {
+            problems.push("--flush-interval: too long; allowed is up to 60s".to_owned());
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+    }
+}
+
+/// A host and a port; the host may be a name, which is looked up for each connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// Name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl FromStr for HostPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("'{text}' is not host:port, as in 127.0.0.1:8080 or [::1]:8080");
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = bare.unwrap_or(host);
+        let port: u16 = port.parse().map_err(|_| wrong())?;
+        if host.is_empty() || port == 0 || host.contains(['/', '[', ']']) || (bare.is_none() && host.contains(':')) {
+            return Err(wrong());
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(formatter, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(formatter, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// The collector's address: `http://host[:port]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorUrl {
+    /// Where to connect.
+    pub host_port: HostPort,
+}
+
+/// The collector's usual port.
+const COLLECTOR_PORT: u16 = 4600;
+
+impl FromStr for CollectorUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Some(rest) = text.strip_prefix("http://") else {
+            return Err(format!("'{text}' is not an address like http://driftline:{COLLECTOR_PORT}"));
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if rest.contains(['/', '?', '#', '@']) {
+            return Err(format!("'{text}' has more than a host and a port; write http://host:port"));
+        }
+        let has_port = rest.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+        let host_port = if has_port { rest.to_owned() } else { format!("{rest}:{COLLECTOR_PORT}") };
+        Ok(Self { host_port: host_port.parse()? })
+    }
+}
+
+impl fmt::Display for CollectorUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "http://{}", self.host_port)
+    }
+}
+
+/// A size in bytes, written with a unit: `64MiB`, `500kB`, `4096`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(pub usize);
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("'{text}' is not a size; write a whole number and B, kB, MB, GB, KiB, MiB or GiB");
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let number: usize = number.parse().map_err(|_| wrong())?;
+        let factor: usize = match unit.trim() {
+            "" | "B" => 1,
+            "kB" | "KB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err(wrong()),
+        };
+        number.checked_mul(factor).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes >= 1 << 20 && bytes % (1 << 20) == 0 => write!(formatter, "{}MiB", bytes >> 20),
+            bytes if bytes >= 1 << 10 && bytes % (1 << 10) == 0 => write!(formatter, "{}KiB", bytes >> 10),
+            bytes => write!(formatter, "{bytes}B"),
+        }
+    }
+}
+
+/// A duration with its unit: `250ms`, `20s`, `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is not a duration; write a whole number and ms, s, m or h");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(wrong)
+}
+
+/// Model names stand in paths, labels and file names, so they are kept to what is plain in all three.
+fn model_name(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_name = !text.is_empty() && text.len() <= 100 && text.bytes().all(plain) && !text.starts_with('.');
+    if is_name {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "'{text}' is not a model name; allowed are up to 100 letters, digits, '-', '_' and '.', not beginning with '.'"
+        ))
+    }
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(extra: &[&str]) -> Result<Settings, String> {
+        let base =
+            ["driftline-sidecar", "--listen", "127.0.0.1:0", "--upstream", "model:8080", "--collector", "http://c"];
+        Settings::try_parse_from([&base, extra].concat()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn reads_addresses_sizes_and_durations() {
+        let settings = parse(&["--model", "m", "--capture-budget", "3MiB", "--drain-grace", "2m"]).unwrap();
+        assert_eq!(settings.collector.to_string(), "http://c:4600");
+        assert_eq!(settings.capture_budget, Bytes(3 << 20));
+        assert_eq!(settings.drain_grace, Duration::from_secs(120));
+        assert_eq!("[::1]:80".parse::<HostPort>().unwrap().to_string(), "[::1]:80");
+        assert_eq!("http://[::1]".parse::<CollectorUrl>().unwrap().to_string(), "http://[::1]:4600");
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_what_is_allowed() {
+        for (arguments, says) in [
+            (&["--model", "a/b"][..], "not a model name"),
+            (&[], "--model"),
+            (&["--model", "m", "--max-body", "1 MiX"], "not a size"),
+            (&["--model", "m", "--flush-interval", "5"], "not a duration"),
+        ] {
+            let error = parse(arguments).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+        assert!("https://c".parse::<CollectorUrl>().unwrap_err().contains("http://driftline:4600"));
+        assert!("model".parse::<HostPort>().unwrap_err().contains("not host:port"));
+        let settings = parse(&["--model", "m", "--capture-budget", "1MiB", "--max-body", "20MiB"]).unwrap();
+        assert_eq!(settings.validate().unwrap_err().lines().count(), 2);
+    }
+}

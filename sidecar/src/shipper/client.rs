@@ -1,0 +1,149 @@
+//! The connection to the collector: one request at a time, over one connection that is made again when it ends.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use driftline_protocol::{Acknowledgement, MEDIA_TYPE};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use tokio::net::TcpStream;
+
+use crate::settings::CollectorUrl;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A collector under load may take a while to fsync; one that takes longer than this is as good as gone.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// An answer is an acknowledgement or a sentence.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+/// How much of the collector's sentence is logged.
+const MAX_LOGGED_CHARS: usize = 300;
+
+/// What the collector said of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It is durable.
+    Durable,
+    /// It will never be taken.
+    Rejected(String),
+    /// Not now.
+    Retry { after: Option<Duration>, why: String },
+}
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    url: CollectorUrl,
+    connection: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Client {
+    pub(crate) fn new(url: CollectorUrl) -> Self {
+        Self { url, connection: None }
+    }
+
+    /// Sends one batch and waits for the answer.
+    ///
+    /// # Cancel safety
+    /// A dropped send may have been received; sent again, it is recognised as a duplicate.
+    pub(crate) async fn send(&mut self, frame: Bytes, last_sequence: u64) -> Answer {
+        let retry = |why: String| Answer::Retry { after: None, why };
+        let mut connection = match self.connection.take() {
+            Some(connection) if !connection.is_closed() => connection,
+            _ => match tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(why)) => return retry(why),
+                Err(_) => return retry(format!("no connection within {CONNECT_TIMEOUT:?}")),
+            },
+        };
+        let exchange = async {
+            connection.ready().await.map_err(|error| error.to_string())?;
+            let request = Request::post("/v1/exchanges")
+                .header(HOST, self.url.host_port.to_string())
+                .header(CONTENT_TYPE, MEDIA_TYPE)
+                .body(Full::new(frame))
+                .map_err(|error| error.to_string())?;
+            let response = connection.send_request(request).await.map_err(|error| error.to_string())?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await.map_err(|error| error.to_string())?;
+            Ok::<_, String>((Response::from_parts(head, ()), body.to_bytes()))
+        };
+        match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
+            Ok(Ok((head, body))) => {
+                self.connection = Some(connection);
+                interpret(&head, &body, last_sequence)
+            }
+            Ok(Err(why)) => retry(why),
+            Err(_) => retry(format!("no answer within {ANSWER_TIMEOUT:?}")),
+        }
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, String> {
+        let address = &self.url.host_port;
+        let stream =
+            TcpStream::connect((address.host.as_str(), address.port)).await.map_err(|error| error.to_string())?;
+        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection to the collector ended");
+            }
+        });
+        Ok(sender)
+    }
+}
+
+fn interpret(head: &Response<()>, body: &Bytes, last_sequence: u64) -> Answer {
+    let sentence = || {
+        let text = String::from_utf8_lossy(body);
+        format!("{}: {}", head.status(), text.chars().take(MAX_LOGGED_CHARS).collect::<String>())
+    };
+    match head.status() {
+        StatusCode::OK => match Acknowledgement::decode(body.clone()) {
+            Ok(acknowledgement) if acknowledgement.durable_through >= last_sequence => Answer::Durable,
+            Ok(acknowledgement) => Answer::Retry {
+                after: None,
+                why: format!("durable only through {} of {last_sequence}", acknowledgement.durable_through),
+            },
+            Err(error) => Answer::Retry { after: None, why: format!("the acknowledgement cannot be read: {error}") },
+        },
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+            Answer::Rejected(sentence())
+        }
+        _ => {
+            let seconds = head.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+            Answer::Retry { after: seconds.map(Duration::from_secs), why: sentence() }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &[u8]) -> Answer {
+        let head = Response::builder().status(status).header(RETRY_AFTER, "7").body(()).unwrap();
+        interpret(&head, &Bytes::copy_from_slice(body), 10)
+    }
+
+    #[test]
+    fn only_an_acknowledgement_of_all_of_it_is_durable() {
+        let acknowledged = |durable_through| Acknowledgement { durable_through }.encode_to_vec();
+        assert_eq!(answer(200, &acknowledged(10)), Answer::Durable);
+        assert!(matches!(answer(200, &acknowledged(9)), Answer::Retry { .. }));
+        assert!(matches!(answer(200, b"<html>"), Answer::Retry { .. }));
+        assert!(matches!(answer(200, b""), Answer::Retry { .. }));
+    }
+
+    #[test]
+    fn refusals_are_final_and_everything_else_is_tried_again() {
+        assert!(
+            matches!(answer(400, b"the checksum does not match"), Answer::Rejected(why) if why.contains("checksum"))
+        );
+        for status in [401, 404, 429, 500, 503] {
+            assert!(matches!(answer(status, b""), Answer::Retry { after: Some(after), .. } if after.as_secs() == 7));
+        }
+    }
+}

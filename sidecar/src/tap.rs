@@ -1,0 +1,120 @@
+//! Where a pump's bytes meet a reader, and a reader's exchanges the queue to the shipper.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_queue::ArrayQueue;
+use driftline_protocol::EndState;
+
+use crate::account::DropReason;
+use crate::metrics::Metrics;
+use crate::reader::{CaptureLimits, Captured, Moment, Reader, Unreadable};
+
+/// A side of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Who calls the model.
+    Client,
+    /// The model's server.
+    Upstream,
+}
+
+impl Side {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Upstream,
+            Self::Upstream => Self::Client,
+        }
+    }
+}
+
+/// What all taps share.
+#[derive(Debug, Clone)]
+pub(crate) struct TapShared {
+    pub(crate) limits: CaptureLimits,
+    pub(crate) queue: Arc<ArrayQueue<Box<Captured>>>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// One connection's reader, as long as it can follow.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    shared: TapShared,
+    reader: Option<Reader>,
+    finished: Vec<Captured>,
+}
+
+impl Tap {
+    pub(crate) fn new(shared: TapShared) -> Self {
+        let reader = Some(Reader::new(shared.limits.clone()));
+        Self { shared, reader, finished: Vec::new() }
+    }
+
+    /// Bytes that passed from a side.
+    pub(crate) fn bytes(&mut self, side: Side, bytes: &[u8]) {
+        self.shared.metrics.bytes_from(side).inc_by(bytes.len() as u64);
+        self.read(|reader, now, finished| match side {
+            Side::Client => reader.request_bytes(bytes, now, finished),
+            Side::Upstream => reader.response_bytes(bytes, now, finished),
+        });
+    }
+
+    /// A side has sent its last byte.
+    pub(crate) fn side_ended(&mut self, side: Side) {
+        if side == Side::Upstream {
+            self.read(|reader, now, finished| {
+                reader.response_end(now, finished);
+                Ok(())
+            });
+        }
+    }
+
+    /// The connection is over. What was under way was cancelled, or failed if the model's server went first.
+    pub(crate) fn connection_over(&mut self, first_to_end: Option<Side>) {
+        let end = match first_to_end {
+            Some(Side::Upstream) => EndState::UpstreamError,
+            Some(Side::Client) | None => EndState::Cancelled,
+        };
+        self.read(|reader, now, finished| {
+            reader.abandon(end, now, finished);
+            Ok(())
+        });
+        self.reader = None;
+    }
+
+    /// Whether nothing is known to be under way. A connection that is not read may always have something.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.reader.as_ref().is_some_and(Reader::is_idle)
+    }
+
+    /// Lets the reader read. If it can't follow, or panics, it is let go for this connection and counted; what it had
+    /// under way settles itself.
+    fn read(&mut self, read: impl FnOnce(&mut Reader, Moment, &mut Vec<Captured>) -> Result<(), Unreadable>) {
+        let Some(reader) = &mut self.reader else { return };
+        let now = moment();
+        let finished = &mut self.finished;
+        let result = catch_unwind(AssertUnwindSafe(|| read(reader, now, finished))).unwrap_or(Err(Unreadable::Panic));
+        if let Err(reason) = result {
+            self.shared.metrics.unread(reason).inc();
+            self.reader = None;
+        }
+        for captured in self.finished.drain(..) {
+            if let Err(captured) = self.shared.queue.push(Box::new(captured)) {
+                captured.ticket.dropped(DropReason::QueueFull);
+            }
+        }
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        // A pump that was cut off: the sidecar is stopping, and the exchange is cancelled.
+        self.connection_over(None);
+    }
+}
+
+fn moment() -> Moment {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment { monotonic: Instant::now(), wall_micros: wall.as_micros() as i64 }
+}
