@@ -1,0 +1,159 @@
+//! The reference file: the references of a model's columns, with where they came from.
+//!
+//! It is JSON, so that it can be read anywhere:
+//!
+//! ```json
+//! {
+//!   "format": "driftline-reference", "version": 1,
+//!   "model": "flight-delay", "rows": 13068,
+//!   "sources": [{"path": "january.parquet", "bytes": 271828, "sha256": "…"}],
+//!   "built_at": "2026-11-21T09:35:00Z",
+//!   "window": {"pane_seconds": 86400, "panes": 10},
+//!   "columns": [
+//!     {"column": "temp", "blocks": {"psi": {"windows": 22, "mean": 3.2, "standard_deviation": 1.5, "max": 5.4}},
+//!      "normal": {"kind": "numeric", "exact": true, "grid": [10.94, 12.02],
+//!                 "profile": {"cells": [0, 41, 0, 38, 0], "…": "see NumericProfile"}}}
+//!   ]
+//! }
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::reference::{Normal, Reference};
+
+/// The first thing in every reference file.
+pub const FORMAT: &str = "driftline-reference";
+/// The version that this code writes, and the only one that it reads.
+pub const VERSION: u32 = 1;
+
+/// A model's references.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceFile {
+    /// [`FORMAT`].
+    pub format: String,
+    /// [`VERSION`].
+    pub version: u32,
+    /// The model that it is for.
+    pub model: String,
+    /// Rows that it was built from.
+    pub rows: u64,
+    /// The files that it was built from.
+    pub sources: Vec<Source>,
+    /// When it was built, as RFC 3339.
+    pub built_at: String,
+    /// The windows that its block noise is for; none when it was built without times.
+    pub window: Option<WindowLength>,
+    /// The columns.
+    pub columns: Vec<Reference>,
+}
+
+/// A file that a reference was built from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// As it was named on the command line.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
+}
+
+/// The length of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowLength {
+    /// Seconds in a pane.
+    pub pane_seconds: u64,
+    /// Panes in a window.
+    pub panes: u32,
+}
+
+/// Why a text is not a reference file.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Not the JSON of one.
+    #[error("not a reference file: {0}; build one with 'driftline reference build'")]
+    Json(#[from] serde_json::Error),
+    /// Of another format or version.
+    #[error(
+        "this is '{format}' version {version}, and only '{FORMAT}' version {VERSION} can be read; build it again with this version's 'driftline reference build'"
+    )]
+    Version {
+        /// What it says it is.
+        format: String,
+        /// The version that it says.
+        version: u32,
+    },
+    /// The numbers do not fit each other.
+    #[error("column '{column}' of the reference file is inconsistent: {what}; build it again")]
+    Inconsistent {
+        /// The column.
+        column: String,
+        /// What does not fit.
+        what: String,
+    },
+}
+
+impl ReferenceFile {
+    /// Reads a file's text, and checks that its parts fit each other.
+    ///
+    /// # Errors
+    /// See [`FileError`].
+    pub fn parse(text: &str) -> Result<Self, FileError> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: String,
+            version: u32,
+        }
+        let head: Head = serde_json::from_str(text)?;
+        if head.format != FORMAT || head.version != VERSION {
+            return Err(FileError::Version { format: head.format, version: head.version });
+        }
+        let file: Self = serde_json::from_str(text)?;
+        for reference in &file.columns {
+            check(reference).map_err(|what| FileError::Inconsistent { column: reference.column.clone(), what })?;
+        }
+        Ok(file)
+    }
+
+    /// The file's text.
+    ///
+    /// # Errors
+    /// Never for a reference that was built: every number in it is finite.
+    pub fn to_text(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+}
+
+fn check(reference: &Reference) -> Result<(), String> {
+    match &reference.normal {
+        Normal::Numeric { grid, profile, .. } => {
+            let cuts = grid.cuts();
+            if cuts.iter().any(|cut| !cut.is_finite()) || cuts.windows(2).any(|pair| pair[0] >= pair[1]) {
+                return Err("its cut points do not ascend".to_owned());
+            }
+            if profile.cells.len() != grid.cells() || profile.open_sums.len() != cuts.len() + 1 {
+                return Err(format!(
+                    "{} cut points need {} cells, and there are {}",
+                    cuts.len(),
+                    grid.cells(),
+                    profile.cells.len()
+                ));
+            }
+            if profile.range.is_none() {
+                return Err("it has no values".to_owned());
+            }
+        }
+        Normal::Categorical { dictionary, profile } => {
+            if profile.cells.len() != dictionary.cells() {
+                return Err(format!("{} categories, and {} cells", dictionary.cells(), profile.cells.len()));
+            }
+            if profile.valid() == 0 {
+                return Err("it has no values".to_owned());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Drift statistics that can be believed: sums of counts, and scores that know their own noise.
+//!
+//! Everything here is a pure function of counts. There is no clock, no I/O and no model protocol.
+//!
+//! # The one idea: everything kept is a sum
+//!
+//! From the reference (training data, or a quiet period) take cut points `c1 < … < cm`: all distinct values where there
+//! are few, else quantiles. A value falls in one of `2m + 1` cells: below `c1`, equal to `c1`, between `c1` and `c2`, …
+//! A [`Profile`] is the vector of cell counts and a few sums, and profiles of one reference add up: panes to windows,
+//! pods to fleets. From two such vectors come all the scores:
+//!
+//! ```text
+//!   reference rows ──▶ ReferenceBuilder ──▶ Reference ─┬─ grid / dictionary: the cells
+//!                                                      ├─ counts of the reference itself
+//!                                                      └─ block noise: what its own stretches of time reach
+//!   window rows ──▶ Profile + Profile + … ──▶ Reference::scores ──▶ Score { value, noise, n, p, verdict }
+//!                                         └─▶ Reference::histogram ──▶ bars to look at
+//! ```
+//!
+//! * **Rank statistics** (Kolmogorov-Smirnov, Cramér-von Mises) are exact when the grid is, because F is flat between
+//!   its cut points. New values between them are kept one by one while they are few, so that their ties count too.
+//! * **Shares** (PSI, Jensen-Shannon, Hellinger, total variation, chi-square, L∞) are taken on the categories, or on
+//!   deciles of the reference with one cell for what lies outside it.
+//! * **Wasserstein** needs the sums as well, and is exact wherever the two distribution functions do not cross inside a
+//!   cell; otherwise both ends of its interval are reported.
+//!
+//! # A score is a judgement
+//!
+//! Two identical samples of 200 rows exceed a PSI of 0.1 about one time in three. So every [`Score`] carries what chance
+//! reaches for these sizes ([`Noise`]), and its [`Verdict`] is drift only above both that and what matters; a sample
+//! that could not have shown what matters says so.
+//!
+//! ```
+//! use driftline_detectors::{ColumnKind, Detector, ReferenceBuilder, Thresholds, Verdict};
+//!
+//! let mut builder = ReferenceBuilder::new("origin", ColumnKind::Categorical);
+//! for name in ["EWR", "JFK", "LGA"].iter().cycle().take(3000) {
+//!     builder.category(None, name);
+//! }
+//! let reference = builder.build(None).unwrap();
+//! let verdict_of_psi = |rows: &[(&str, usize)]| {
+//!     let mut window = reference.empty_profile();
+//!     for (name, count) in rows {
+//!         for _ in 0..*count {
+//!             reference.count_category(&mut window, name);
+//!         }
+//!     }
+//!     reference.scores(&window, &Thresholds::default(), true)[0].verdict
+//! };
+//! assert_eq!(verdict_of_psi(&[("EWR", 330), ("JFK", 345), ("LGA", 325)]), Verdict::Ok);
+//! assert_eq!(verdict_of_psi(&[("EWR", 5), ("JFK", 2), ("LGA", 3)]), Verdict::NotEnoughData);
+//! assert_eq!(verdict_of_psi(&[("EWR", 700), ("JFK", 200), ("LGA", 100)]), Verdict::Drift);
+//! ```
+
+mod blocks;
+mod build;
+mod categorical;
+mod coarse;
+mod distances;
+mod file;
+mod grid;
+mod histogram;
+mod null;
+mod numeric;
+mod off_grid;
+mod reference;
+mod score;
+mod steps;
+
+pub use blocks::BlockNoise;
+pub use build::{BuildError, MAX_EXACT_VALUES, QUANTILES, ReferenceBuilder, WindowShape};
+pub use categorical::{CategoricalProfile, Dictionary, MAX_CATEGORIES, MAX_CATEGORY_BYTES, MAX_NEW_CATEGORIES};
+pub use coarse::COARSE_CELLS;
+pub use file::{FORMAT, FileError, ReferenceFile, Source, VERSION, WindowLength};
+pub use grid::{Grid, GridError};
+pub use histogram::Bar;
+pub use numeric::NumericProfile;
+pub use off_grid::{MAX_OFF_GRID_VALUES, OffGrid};
+pub use reference::{ColumnKind, Normal, Profile, Reference, Thresholds};
+pub use score::{Detector, Noise, Score, Verdict};

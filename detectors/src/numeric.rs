@@ -1,0 +1,209 @@
+//! The profile of a numeric column: counts on its reference's grid, and the little more that scores need.
+
+use serde::{Deserialize, Serialize};
+
+use crate::grid::Grid;
+use crate::off_grid::OffGrid;
+
+/// Counts of one numeric column on one grid. Profiles of the same grid add up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NumericProfile {
+    /// Finite values in each cell of the grid.
+    pub cells: Vec<u64>,
+    /// Sum of the values in each open cell (cell `2i` at index `i`). What an atom sums to is known from its count.
+    pub open_sums: Vec<f64>,
+    /// The values of the open cells one by one, while the grid is exact and they are few.
+    pub off_grid: OffGrid,
+    /// Rows in which the column was absent or null.
+    pub missing: u64,
+    /// Rows in which it was NaN.
+    pub nan: u64,
+    /// Rows in which it was infinite, of either sign.
+    pub infinite: u64,
+    /// Rows in which it was not a number at all.
+    pub wrong_type: u64,
+    /// Smallest and largest finite value; none before the first.
+    pub range: Option<(f64, f64)>,
+    /// Sum of `x − origin` over the finite values, where the origin is the grid's middle cut point.
+    pub shifted_sum: f64,
+    /// Sum of `(x − origin)²`. Shifting keeps the variance from drowning in the square of the mean.
+    pub shifted_squares: f64,
+}
+
+impl NumericProfile {
+    /// An empty profile. `exact` says whether the grid holds every distinct value of its reference.
+    pub fn empty(grid: &Grid, exact: bool) -> Self {
+        Self {
+            cells: vec![0; grid.cells()],
+            open_sums: vec![0.0; grid.cuts().len() + 1],
+            off_grid: if exact { OffGrid::counting() } else { OffGrid::closed() },
+            missing: 0,
+            nan: 0,
+            infinite: 0,
+            wrong_type: 0,
+            range: None,
+            shifted_sum: 0.0,
+            shifted_squares: 0.0,
+        }
+    }
+
+    /// Counts a batch of numbers.
+    ///
+    /// # Panics
+    /// When the profile was not made for this grid.
+    pub fn count(&mut self, grid: &Grid, values: &[f64]) {
+        assert_eq!(self.cells.len(), grid.cells(), "a profile counts on the grid that it was made for");
+        let origin = origin(grid);
+        for &value in values {
+            if !value.is_finite() {
+                if value.is_nan() {
+                    self.nan += 1;
+                } else {
+                    self.infinite += 1;
+                }
+                continue;
+            }
+            let cell = grid.cell(value);
+            self.cells[cell] += 1;
+            if cell.is_multiple_of(2) {
+                self.open_sums[cell / 2] += value;
+                self.off_grid.count(value);
+            }
+            let (low, high) = self.range.unwrap_or((value, value));
+            self.range = Some((low.min(value), high.max(value)));
+            let shifted = value - origin;
+            self.shifted_sum += shifted;
+            self.shifted_squares += shifted * shifted;
+        }
+    }
+
+    /// Adds another profile of the same grid.
+    ///
+    /// # Panics
+    /// When the two have different numbers of cells.
+    pub fn merge(&mut self, other: &Self) {
+        assert_eq!(self.cells.len(), other.cells.len(), "profiles add up on one grid only");
+        add_counts(&mut self.cells, &other.cells);
+        for (mine, theirs) in self.open_sums.iter_mut().zip(&other.open_sums) {
+            *mine += theirs;
+        }
+        self.off_grid.merge(&other.off_grid);
+        self.missing += other.missing;
+        self.nan += other.nan;
+        self.infinite += other.infinite;
+        self.wrong_type += other.wrong_type;
+        self.range = match (self.range, other.range) {
+            (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+            (one, None) | (None, one) => one,
+        };
+        self.shifted_sum += other.shifted_sum;
+        self.shifted_squares += other.shifted_squares;
+    }
+
+    /// How many finite values were counted: the `n` of every score.
+    pub fn finite(&self) -> u64 {
+        self.cells.iter().sum()
+    }
+
+    /// How many rows were seen, whatever they held.
+    pub fn rows(&self) -> u64 {
+        self.finite() + self.missing + self.nan + self.infinite + self.wrong_type
+    }
+
+    /// Mean of the finite values; none without any.
+    pub fn mean(&self, grid: &Grid) -> Option<f64> {
+        let n = self.finite();
+        (n > 0).then(|| origin(grid) + self.shifted_sum / n as f64)
+    }
+
+    /// Standard deviation of the finite values (dividing by n, as `numpy.std` does); none without any.
+    pub fn standard_deviation(&self) -> Option<f64> {
+        let n = self.finite() as f64;
+        (n > 0.0).then(|| {
+            let mean = self.shifted_sum / n;
+            (self.shifted_squares / n - mean * mean).max(0.0).sqrt()
+        })
+    }
+}
+
+fn origin(grid: &Grid) -> f64 {
+    grid.cuts().get(grid.cuts().len() / 2).copied().unwrap_or(0.0)
+}
+
+/// Adds `more` to `counts`, element by element.
+pub(crate) fn add_counts(counts: &mut [u64], more: &[u64]) {
+    for (mine, theirs) in counts.iter_mut().zip(more) {
+        *mine += theirs;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn grid() -> Grid {
+        Grid::new(vec![-3.0, 0.0, 0.5, 10.0]).unwrap()
+    }
+
+    fn counted(values: &[f64]) -> NumericProfile {
+        let mut profile = NumericProfile::empty(&grid(), true);
+        profile.count(&grid(), values);
+        profile
+    }
+
+    fn merged(a: &NumericProfile, b: &NumericProfile) -> NumericProfile {
+        let mut sum = a.clone();
+        sum.merge(b);
+        sum
+    }
+
+    /// Everything but the floating-point sums, which are equal up to rounding only.
+    fn exact_part(profile: &NumericProfile) -> NumericProfile {
+        let open_sums = vec![0.0; profile.open_sums.len()];
+        NumericProfile { open_sums, shifted_sum: 0.0, shifted_squares: 0.0, ..profile.clone() }
+    }
+
+    fn any_values() -> impl Strategy<Value = Vec<f64>> {
+        let value = prop_oneof![
+            prop_oneof![Just(-3.0), Just(0.0), Just(-0.0), Just(0.5), Just(10.0)],
+            -20.0..20.0f64,
+            prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY)],
+        ];
+        proptest::collection::vec(value, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn counting_any_split_equals_counting_the_whole(values in any_values(), at in 0usize..60) {
+            let at = at.min(values.len());
+            let parts = merged(&counted(&values[..at]), &counted(&values[at..]));
+            let whole = counted(&values);
+            prop_assert_eq!(exact_part(&parts), exact_part(&whole));
+            prop_assert!((parts.shifted_sum - whole.shifted_sum).abs() < 1e-9);
+        }
+
+        #[test]
+        fn merge_is_commutative_and_associative(a in any_values(), b in any_values(), c in any_values()) {
+            let (a, b, c) = (counted(&a), counted(&b), counted(&c));
+            prop_assert_eq!(exact_part(&merged(&a, &b)), exact_part(&merged(&b, &a)));
+            prop_assert_eq!(
+                exact_part(&merged(&merged(&a, &b), &c)),
+                exact_part(&merged(&a, &merged(&b, &c)))
+            );
+        }
+
+        #[test]
+        fn every_row_is_counted_once(values in any_values()) {
+            prop_assert_eq!(counted(&values).rows(), values.len() as u64);
+        }
+    }
+
+    #[test]
+    fn mean_and_spread_are_those_of_the_values() {
+        let profile = counted(&[1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(profile.mean(&grid()), Some(2.5));
+        assert!((profile.standard_deviation().unwrap() - 1.25f64.sqrt()).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,255 @@
+//! A reference: what normal looks like for one column, and how windows are counted and scored against it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::blocks::BlockNoise;
+use crate::categorical::{CategoricalProfile, Dictionary};
+use crate::coarse::Coarsening;
+use crate::distances::shares::Shares;
+use crate::distances::{Distance, cramer_von_mises, ks, missing, wasserstein};
+use crate::grid::Grid;
+use crate::numeric::NumericProfile;
+use crate::score::{Detector, Judgement, Score};
+use crate::steps::Steps;
+
+/// What kind of values a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnKind {
+    /// Finite numbers, compared by their order and distance.
+    Numeric,
+    /// Names without an order; booleans are two of them.
+    Categorical,
+}
+
+/// What normal looks like for one column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The column's name.
+    pub column: String,
+    /// Its cells, and the reference's own counts on them.
+    pub normal: Normal,
+    /// What each detector says of the reference's own stretches of time; empty when it was built without times.
+    pub blocks: BTreeMap<Detector, BlockNoise>,
+}
+
+/// The cells of a reference with its own counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Normal {
+    /// A numeric column.
+    Numeric {
+        /// The cut points.
+        grid: Grid,
+        /// Whether they are all of the distinct values.
+        exact: bool,
+        /// The reference's counts.
+        profile: NumericProfile,
+    },
+    /// A categorical column.
+    Categorical {
+        /// The categories.
+        dictionary: Dictionary,
+        /// The reference's counts.
+        profile: CategoricalProfile,
+    },
+}
+
+/// Counts of one column on its reference's cells. Profiles of one reference add up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Profile {
+    /// Of a numeric column.
+    Numeric(NumericProfile),
+    /// Of a categorical column.
+    Categorical(CategoricalProfile),
+}
+
+impl Profile {
+    /// Adds another profile of the same reference.
+    ///
+    /// # Panics
+    /// When the two are not of the same reference.
+    pub fn merge(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Numeric(mine), Self::Numeric(theirs)) => mine.merge(theirs),
+            (Self::Categorical(mine), Self::Categorical(theirs)) => mine.merge(theirs),
+            _ => panic!("profiles add up on one reference only"),
+        }
+    }
+
+    /// How many rows were counted, whatever they held.
+    pub fn rows(&self) -> u64 {
+        match self {
+            Self::Numeric(profile) => profile.rows(),
+            Self::Categorical(profile) => profile.rows(),
+        }
+    }
+
+    /// Rows with a usable value: the sample size of every distance.
+    pub fn usable(&self) -> u64 {
+        match self {
+            Self::Numeric(profile) => profile.finite(),
+            Self::Categorical(profile) => profile.valid(),
+        }
+    }
+}
+
+/// From which effect on a difference matters, for each detector; the defaults unless set.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Thresholds(pub BTreeMap<Detector, f64>);
+
+impl Thresholds {
+    fn of(&self, detector: Detector) -> f64 {
+        self.0.get(&detector).copied().unwrap_or_else(|| detector.default_threshold())
+    }
+}
+
+impl Reference {
+    /// The column's kind.
+    pub fn kind(&self) -> ColumnKind {
+        match self.normal {
+            Normal::Numeric { .. } => ColumnKind::Numeric,
+            Normal::Categorical { .. } => ColumnKind::Categorical,
+        }
+    }
+
+    /// The reference's own counts.
+    pub fn profile(&self) -> Profile {
+        match &self.normal {
+            Normal::Numeric { profile, .. } => Profile::Numeric(profile.clone()),
+            Normal::Categorical { profile, .. } => Profile::Categorical(profile.clone()),
+        }
+    }
+
+    /// A profile without any rows.
+    pub fn empty_profile(&self) -> Profile {
+        match &self.normal {
+            Normal::Numeric { grid, exact, .. } => Profile::Numeric(NumericProfile::empty(grid, *exact)),
+            Normal::Categorical { dictionary, .. } => Profile::Categorical(CategoricalProfile::empty(dictionary)),
+        }
+    }
+
+    /// Counts numbers. In a categorical column they are of the wrong type.
+    pub fn count_numbers(&self, profile: &mut Profile, values: &[f64]) {
+        match (&self.normal, profile) {
+            (Normal::Numeric { grid, .. }, Profile::Numeric(profile)) => profile.count(grid, values),
+            (_, profile) => self.count_wrong_type(profile, values.len() as u64),
+        }
+    }
+
+    /// Counts one category. In a numeric column it is of the wrong type.
+    pub fn count_category(&self, profile: &mut Profile, category: &str) {
+        match (&self.normal, profile) {
+            (Normal::Categorical { dictionary, .. }, Profile::Categorical(profile)) => {
+                profile.count(dictionary, category)
+            }
+            (_, profile) => self.count_wrong_type(profile, 1),
+        }
+    }
+
+    /// Counts rows in which the column was absent or null.
+    pub fn count_missing(&self, profile: &mut Profile, rows: u64) {
+        match profile {
+            Profile::Numeric(profile) => profile.missing += rows,
+            Profile::Categorical(profile) => profile.missing += rows,
+        }
+    }
+
+    /// Counts rows in which the column held something of another type.
+    pub fn count_wrong_type(&self, profile: &mut Profile, rows: u64) {
+        match profile {
+            Profile::Numeric(profile) => profile.wrong_type += rows,
+            Profile::Categorical(profile) => profile.wrong_type += rows,
+        }
+    }
+
+    /// Every score that fits the column's kind, in the order of [`Detector::ALL`]. Without a usable value in the window
+    /// only the share of missing values is scored; without any row, nothing.
+    ///
+    /// `window_is_covered` says whether enough of the window's stretch of time holds rows for it to be judged at all.
+    pub fn scores(&self, window: &Profile, thresholds: &Thresholds, window_is_covered: bool) -> Vec<Score> {
+        let sizes = (self.profile().usable(), window.usable());
+        let mut scores: Vec<Score> = self
+            .distances(&self.profile(), window)
+            .into_iter()
+            .map(|(detector, distance)| {
+                let judgement = Judgement {
+                    threshold: thresholds.of(detector),
+                    blocks: self.blocks.get(&detector).map(BlockNoise::level),
+                    window_is_covered,
+                };
+                let sizes = if detector == Detector::MissingShare { self.rows_with(window) } else { sizes };
+                Score::judge(detector, distance, sizes, judgement)
+            })
+            .collect();
+        scores.sort_by_key(|score| Detector::ALL.iter().position(|detector| *detector == score.detector));
+        scores
+    }
+
+    fn rows_with(&self, window: &Profile) -> (u64, u64) {
+        (self.profile().rows(), window.rows())
+    }
+
+    /// All distances between two profiles of this reference's cells.
+    pub(crate) fn distances(&self, reference: &Profile, window: &Profile) -> Vec<(Detector, Distance)> {
+        let mut distances = Vec::new();
+        let rows = (reference.rows(), window.rows());
+        if rows.0 > 0 && rows.1 > 0 {
+            let unusable = (rows.0 - reference.usable(), rows.1 - window.usable());
+            distances.push((Detector::MissingShare, missing::missing_share(unusable, rows)));
+        }
+        if reference.usable() == 0 || window.usable() == 0 {
+            return distances;
+        }
+        match (&self.normal, reference, window) {
+            (Normal::Numeric { grid, profile, .. }, Profile::Numeric(reference), Profile::Numeric(window)) => {
+                let steps = Steps::new(grid, reference, window);
+                distances.push((Detector::Ks, ks::distance(&steps)));
+                distances.push((Detector::CramerVonMises, cramer_von_mises::distance(&steps)));
+                let deviation = profile.standard_deviation().unwrap_or(0.0);
+                distances.extend(wasserstein::distance(&steps, deviation).map(|d| (Detector::Wasserstein, d)));
+                let coarsening = Coarsening::new(grid, profile);
+                let shares = Shares::new(coarsening.counts(reference).into_iter().zip(coarsening.counts(window)));
+                distances.push((Detector::Psi, shares.psi()));
+                distances.push((Detector::JensenShannon, shares.jensen_shannon()));
+            }
+            (Normal::Categorical { .. }, Profile::Categorical(reference), Profile::Categorical(window)) => {
+                let shares = categorical_shares(reference, window);
+                distances.push((Detector::Psi, shares.psi()));
+                distances.push((Detector::ChiSquare, shares.chi_square()));
+                distances.push((Detector::TotalVariation, shares.total_variation()));
+                distances.push((Detector::JensenShannon, shares.jensen_shannon()));
+                distances.push((Detector::Hellinger, shares.hellinger()));
+                distances.push((Detector::LInfinity, shares.l_infinity()));
+                let seen_once = reference.cells.iter().filter(|count| **count == 1).count() as u64;
+                let sizes = shares.sizes();
+                distances
+                    .push((Detector::NewCategoryShare, missing::new_category_share(window.new_rows, seen_once, sizes)));
+            }
+            _ => unreachable!("a profile is of the kind of its reference"),
+        }
+        distances
+    }
+}
+
+/// Counts of the known categories, and of each new one that either sample holds.
+fn categorical_shares(reference: &CategoricalProfile, window: &CategoricalProfile) -> Shares {
+    let known = reference.cells.iter().copied().zip(window.cells.iter().copied());
+    // A reference holds no new categories, but a part of it (a block) is compared in the same way.
+    let new = match (&reference.new, &window.new) {
+        (Some(a), Some(b)) => {
+            let mut both: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+            for (name, count) in a {
+                both.entry(name).or_default().0 += count;
+            }
+            for (name, count) in b {
+                both.entry(name).or_default().1 += count;
+            }
+            both.into_values().collect()
+        }
+        _ => vec![(reference.new_rows, window.new_rows)],
+    };
+    Shares::new(known.chain(new))
+}

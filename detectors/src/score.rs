@@ -1,0 +1,194 @@
+//! A detector's result: how far, how sure, and what to make of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::distances::Distance;
+
+/// What can be measured between a reference and a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detector {
+    /// Kolmogorov-Smirnov's statistic.
+    Ks,
+    /// Population stability index.
+    Psi,
+    /// Cramér-von Mises' two-sample statistic.
+    CramerVonMises,
+    /// Jensen-Shannon distance to base 2.
+    JensenShannon,
+    /// Hellinger distance.
+    Hellinger,
+    /// Wasserstein-1 distance.
+    Wasserstein,
+    /// Pearson's chi-square of the contingency table.
+    ChiSquare,
+    /// Total variation distance.
+    TotalVariation,
+    /// Largest difference of one category's share.
+    LInfinity,
+    /// By how much more rows lack a usable value.
+    MissingShare,
+    /// Share of rows whose category the reference never saw.
+    NewCategoryShare,
+}
+
+impl Detector {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 11] = [
+        Self::Psi,
+        Self::Ks,
+        Self::JensenShannon,
+        Self::Wasserstein,
+        Self::CramerVonMises,
+        Self::ChiSquare,
+        Self::TotalVariation,
+        Self::Hellinger,
+        Self::LInfinity,
+        Self::MissingShare,
+        Self::NewCategoryShare,
+    ];
+
+    /// The name by which configuration, metrics and the API know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ks => "ks",
+            Self::Psi => "psi",
+            Self::CramerVonMises => "cramer_von_mises",
+            Self::JensenShannon => "jensen_shannon",
+            Self::Hellinger => "hellinger",
+            Self::Wasserstein => "wasserstein",
+            Self::ChiSquare => "chi_square",
+            Self::TotalVariation => "total_variation",
+            Self::LInfinity => "l_infinity",
+            Self::MissingShare => "missing_share",
+            Self::NewCategoryShare => "new_category_share",
+        }
+    }
+
+    /// The detector of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|detector| detector.name() == name)
+    }
+
+    /// The effect from which a difference matters, unless the user says otherwise.
+    ///
+    /// All distances are set to about the same shift: the one that gives a PSI of 0.2, the field's "significant change",
+    /// which on a normal column is a mean moved by 0.4 standard deviations.
+    pub fn default_threshold(self) -> f64 {
+        match self {
+            Self::Psi | Self::JensenShannon | Self::ChiSquare => 0.2,
+            Self::Ks | Self::Hellinger | Self::TotalVariation => 0.15,
+            Self::Wasserstein => 0.4,
+            Self::CramerVonMises => 0.015,
+            Self::LInfinity => 0.1,
+            Self::MissingShare => 0.05,
+            Self::NewCategoryShare => 0.01,
+        }
+    }
+
+    /// What the effect is, when it is not the value itself.
+    pub fn effect_unit(self) -> Option<&'static str> {
+        match self {
+            Self::Wasserstein => Some("standard deviations of the reference"),
+            Self::CramerVonMises => Some("integrated squared difference of the distribution functions"),
+            Self::ChiSquare => Some("Cramér's V"),
+            _ => None,
+        }
+    }
+}
+
+/// What the score says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// A difference that matters would have shown, and did not.
+    Ok,
+    /// Larger than what matters and larger than chance.
+    Drift,
+    /// The sample could not have shown a difference that matters.
+    NotEnoughData,
+}
+
+/// What a score reaches when nothing has drifted, on the scale of its effect.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
+    /// Exceeded once in a thousand when rows are independent, given the sizes of both samples.
+    pub independent: f64,
+    /// What the reference's own stretches of the window's length reach against the rest of it: rows that belong together
+    /// in time are not independent. None when the reference was built without times.
+    pub blocks: Option<f64>,
+}
+
+impl Noise {
+    /// The larger of the two.
+    pub fn level(&self) -> f64 {
+        self.blocks.map_or(self.independent, |blocks| blocks.max(self.independent))
+    }
+}
+
+/// One detector's result on one column of one window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// What was measured.
+    pub detector: Detector,
+    /// The value as the literature defines it. Where counts leave it in an interval, the interval's lower end.
+    pub value: f64,
+    /// The interval's upper end; equal to `value` when that is exact.
+    pub upper: f64,
+    /// The value on the scale of the threshold (see [`Detector::effect_unit`]); the lower end, again.
+    pub effect: f64,
+    /// Values of the reference that were compared.
+    pub n_reference: u64,
+    /// Values of the window that were compared.
+    pub n_window: u64,
+    /// Probability of such a value or a larger one when nothing has drifted and rows are independent, or an upper bound.
+    pub p_value: f64,
+    /// What chance reaches.
+    pub noise: Noise,
+    /// The effect from which a difference matters.
+    pub threshold: f64,
+    /// The conclusion.
+    pub verdict: Verdict,
+}
+
+impl Score {
+    pub(crate) fn judge(detector: Detector, distance: Distance, sizes: (u64, u64), judgement: Judgement) -> Self {
+        let noise = Noise { independent: distance.noise, blocks: judgement.blocks };
+        let threshold = judgement.threshold;
+        let verdict = if !judgement.window_is_covered {
+            Verdict::NotEnoughData
+        } else if distance.effect > threshold.max(noise.level()) {
+            Verdict::Drift
+        } else if distance.noise <= threshold {
+            Verdict::Ok
+        } else {
+            Verdict::NotEnoughData
+        };
+        Self {
+            detector,
+            value: distance.value,
+            upper: distance.upper,
+            effect: distance.effect,
+            n_reference: sizes.0,
+            n_window: sizes.1,
+            p_value: distance.p_value,
+            noise,
+            threshold,
+            verdict,
+        }
+    }
+
+    /// The effect above which the verdict is drift: what matters, or what chance reaches, whichever is larger.
+    pub fn threshold_in_force(&self) -> f64 {
+        self.threshold.max(self.noise.level())
+    }
+}
+
+/// What a verdict rests on besides the distance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Judgement {
+    pub(crate) threshold: f64,
+    pub(crate) blocks: Option<f64>,
+    /// Whether enough of the window's panes hold rows for it to stand for its stretch of time.
+    pub(crate) window_is_covered: bool,
+}

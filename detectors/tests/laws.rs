@@ -1,0 +1,167 @@
+//! Scores from counts against the textbook's formulas on the raw values, for any data.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use driftline_detectors::{ColumnKind, Detector, Profile, Reference, ReferenceBuilder, Score, Thresholds};
+use proptest::prelude::*;
+
+fn reference(values: &[f64]) -> Reference {
+    let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+    for value in values {
+        builder.number(None, *value);
+    }
+    builder.build(None).unwrap()
+}
+
+fn window(reference: &Reference, values: &[f64]) -> Profile {
+    let mut profile = reference.empty_profile();
+    reference.count_numbers(&mut profile, values);
+    profile
+}
+
+fn score(reference: &Reference, values: &[f64], detector: Detector) -> Score {
+    let scores = reference.scores(&window(reference, values), &Thresholds::default(), true);
+    scores.into_iter().find(|score| score.detector == detector).unwrap()
+}
+
+fn sorted(values: &[f64]) -> Vec<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted
+}
+
+fn cdf(sorted: &[f64], x: f64) -> f64 {
+    sorted.partition_point(|value| *value <= x) as f64 / sorted.len() as f64
+}
+
+fn ks_by_definition(a: &[f64], b: &[f64]) -> f64 {
+    let (a, b) = (sorted(a), sorted(b));
+    a.iter().chain(&b).map(|x| (cdf(&a, *x) - cdf(&b, *x)).abs()).fold(0.0, f64::max)
+}
+
+fn wasserstein_by_definition(a: &[f64], b: &[f64]) -> f64 {
+    let (a, b) = (sorted(a), sorted(b));
+    let all = sorted(&[a.clone(), b.clone()].concat());
+    all.windows(2).map(|pair| (pair[1] - pair[0]) * (cdf(&a, pair[0]) - cdf(&b, pair[0])).abs()).sum()
+}
+
+fn cramer_von_mises_by_definition(a: &[f64], b: &[f64]) -> f64 {
+    let (n, m) = (a.len() as f64, b.len() as f64);
+    let all = sorted(&[a, b].concat());
+    let mid_rank = |x: f64| {
+        let (below, up_to) = (all.partition_point(|v| *v < x), all.partition_point(|v| *v <= x));
+        (below + up_to + 1) as f64 / 2.0
+    };
+    let squares = |values: &[f64]| -> f64 {
+        sorted(values).iter().enumerate().map(|(i, x)| (mid_rank(*x) - (i + 1) as f64).powi(2)).sum()
+    };
+    let u = n * squares(a) + m * squares(b);
+    u / (n * m * (n + m)) - (4.0 * n * m - 1.0) / (6.0 * (n + m))
+}
+
+/// Values with and without ties, near and far.
+fn sample(size: std::ops::Range<usize>) -> impl Strategy<Value = Vec<f64>> {
+    let value =
+        prop_oneof![(-8i32..8).prop_map(f64::from), -10.0..10.0f64, (-3i32..3).prop_map(|i| f64::from(i) * 1e6)];
+    proptest::collection::vec(value, size)
+}
+
+/// More distinct values than an exact grid holds, so that the reference falls back to quantiles.
+fn continuous(seed: u64, size: usize, shift: f64) -> Vec<f64> {
+    let mut state = seed | 1;
+    let mut uniform = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as f64 / (1u64 << 53) as f64
+    };
+    (0..size).map(|_| shift + (0..6).map(|_| uniform()).sum::<f64>()).collect()
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-9 * (1.0 + a.abs().max(b.abs()))
+}
+
+proptest! {
+    #[test]
+    fn on_an_exact_grid_rank_and_distance_scores_are_exact(a in sample(1..60), b in sample(1..60)) {
+        let reference = reference(&a);
+        let ks = score(&reference, &b, Detector::Ks);
+        prop_assert!(close(ks.value, ks_by_definition(&a, &b)));
+        prop_assert_eq!(ks.value, ks.upper);
+        let cvm = score(&reference, &b, Detector::CramerVonMises);
+        prop_assert!(close(cvm.value, cramer_von_mises_by_definition(&a, &b)), "{} {}", cvm.value, cramer_von_mises_by_definition(&a, &b));
+        if sorted(&a)[0] < sorted(&a)[a.len() - 1] {
+            let wasserstein = score(&reference, &b, Detector::Wasserstein);
+            prop_assert!(close(wasserstein.value, wasserstein_by_definition(&a, &b)));
+        }
+    }
+
+    #[test]
+    fn scores_do_not_depend_on_how_the_window_was_split(a in sample(2..40), b in sample(1..40), c in sample(1..40)) {
+        let reference = reference(&a);
+        let mut parts = window(&reference, &b);
+        parts.merge(&window(&reference, &c));
+        let whole = window(&reference, &[b, c].concat());
+        let scores = |profile: &Profile| -> Vec<f64> {
+            reference.scores(profile, &Thresholds::default(), true).iter().map(|score| score.value).collect()
+        };
+        for (part, whole) in scores(&parts).into_iter().zip(scores(&whole)) {
+            prop_assert!(close(part, whole));
+        }
+    }
+
+    #[test]
+    fn rank_scores_and_shares_do_not_change_under_a_monotone_map(a in sample(2..40), b in sample(2..40)) {
+        let map = |values: &[f64]| -> Vec<f64> { values.iter().map(|x| x * 3.0 + 1000.0).collect() };
+        let (plain, mapped) = (reference(&a), reference(&map(&a)));
+        for detector in [Detector::Ks, Detector::CramerVonMises, Detector::Psi, Detector::JensenShannon] {
+            prop_assert!(close(score(&plain, &b, detector).value, score(&mapped, &map(&b), detector).value));
+        }
+    }
+
+    #[test]
+    fn p_values_are_probabilities_and_a_sample_against_itself_is_never_drift(a in sample(2..60), b in sample(1..60)) {
+        let reference = reference(&a);
+        for score in reference.scores(&window(&reference, &b), &Thresholds::default(), true) {
+            prop_assert!((0.0..=1.0).contains(&score.p_value), "{score:?}");
+            prop_assert!(score.value.is_finite() && score.noise.independent.is_finite(), "{score:?}");
+        }
+        for score in reference.scores(&window(&reference, &a), &Thresholds::default(), true) {
+            prop_assert!(score.value.abs() < 1e-9 || score.detector == Detector::CramerVonMises, "{score:?}");
+            prop_assert_ne!(score.verdict, driftline_detectors::Verdict::Drift);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn on_quantiles_the_true_value_lies_in_the_reported_interval(seed in any::<u64>(), shift in -2.0..2.0f64) {
+        let (a, b) = (continuous(seed, 6000, 0.0), continuous(seed.rotate_left(17), 3000, shift));
+        let reference = reference(&a);
+        for (detector, truth) in [
+            (Detector::Ks, ks_by_definition(&a, &b)),
+            (Detector::Wasserstein, wasserstein_by_definition(&a, &b)),
+            (Detector::CramerVonMises, cramer_von_mises_by_definition(&a, &b)),
+        ] {
+            let score = score(&reference, &b, detector);
+            prop_assert!(score.value <= truth + 1e-9 && truth <= score.upper + 1e-9, "{truth} {score:?}");
+        }
+        prop_assert!(score(&reference, &b, Detector::Ks).upper - score(&reference, &b, Detector::Ks).value < 3.0 / 1024.0);
+    }
+}
+
+#[test]
+fn under_no_drift_ks_p_values_are_uniform() {
+    let p_values: Vec<f64> = (1..=400)
+        .map(|seed| {
+            let all = continuous(seed * 7919, 3000, 0.0);
+            score(&reference(&all[..2000]), &all[2000..], Detector::Ks).p_value
+        })
+        .collect();
+    let p_values = sorted(&p_values);
+    let distance = p_values.iter().enumerate().map(|(i, p)| ((i + 1) as f64 / 400.0 - p).abs()).fold(0.0, f64::max);
+    assert!(distance < 1.95 / 400f64.sqrt(), "KS distance of the p-values from uniform is {distance}");
+}
