@@ -1,0 +1,48 @@
+//! From named values to the right person, once.
+//!
+//! This crate knows nothing of models: it takes named values with labels ([`Observation`]), and rules about them
+//! ([`Rule`]). What it decides ([`Transition`]) and what it says ([`Notification`]) is the caller's to store; where it
+//! is said is a [`Target`].
+//!
+//! ```text
+//!   observations ─▶ Alert::observe(rule, …, now) ─▶ Transition ─▶ Notification ─▶ (the caller's outbox) ─▶ Target
+//! ```
+//!
+//! States are pure: time is an argument, and the same history gives the same episodes.
+//!
+//! ```
+//! use driftline_alerts::{Alert, Condition, KofM, Labels, Observation, Reading, Rule, Severity, Transition};
+//!
+//! let rule = Rule {
+//!     name: "FeatureDrift".into(),
+//!     severity: Severity::Ticket,
+//!     runbook: "feature-drift".into(),
+//!     condition: Condition::Score {
+//!         score: "psi".into(),
+//!         matching: Labels::new(),
+//!         above: None,
+//!         windows: KofM::new(1, 1).unwrap(),
+//!     },
+//!     group_by: vec!["model".into()],
+//!     targets: vec![],
+//! };
+//! let labels = Labels::from([("model".into(), "flights".into()), ("column".into(), "temp".into())]);
+//! let mut alert = Alert::new(&rule, Alert::group(&rule, &labels).unwrap());
+//! let reading = Reading::Score { value: 14.5, threshold: 0.2, noise: 0.01, n: 29_425 };
+//! let observed = alert.observe(&rule, &[Observation { name: "psi".into(), labels, reading }], 0);
+//! assert!(matches!(observed, Some(Transition::Fired { .. })));
+//! ```
+
+mod delivery;
+mod notification;
+mod rule;
+mod secret;
+mod state;
+mod targets;
+
+pub use delivery::{MAX_ATTEMPTS, pause_after};
+pub use notification::{Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
+pub use rule::{Condition, KofM, Labels, Rule, Severity};
+pub use secret::{Secret, SecretSource};
+pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Phase, Reading, Transition};
+pub use targets::{Delivery, Email, EmailError, Mailbox, PagerDuty, SmtpTls, Target, Transport};

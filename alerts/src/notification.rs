@@ -1,0 +1,170 @@
+//! What somebody is told: enough to know in half a minute whether it is real, who is hurt, and what to do first.
+
+use serde::{Deserialize, Serialize};
+
+use crate::rule::{Labels, Severity};
+use crate::state::Micros;
+
+/// One message to one target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notification {
+    /// Whether something began or ended.
+    pub action: Action,
+    /// Identity of the episode: a target that accepted its trigger gets exactly one resolve for it.
+    pub episode: String,
+    /// The rule's name.
+    pub rule: String,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// One line: what, where, how much.
+    pub summary: String,
+    /// The summary of the trigger: what an episode's messages are filed under.
+    pub subject: String,
+    /// The rule's condition in words.
+    pub condition: String,
+    /// What it is about.
+    pub labels: Labels,
+    /// When it began.
+    pub started_at: Micros,
+    /// When it ended; none for a trigger.
+    pub resolved_at: Option<Micros>,
+    /// What it rests on: name and value, in the order in which a person wants them.
+    pub facts: Vec<(String, String)>,
+    /// The members that are over, the worst first.
+    pub rows: Vec<EvidenceRow>,
+    /// Members that did not fit into `rows`.
+    pub more_rows: u64,
+    /// A picture of the worst member: reference against window.
+    pub picture: Option<Picture>,
+    /// The page of this alert.
+    pub page_url: String,
+    /// Its runbook.
+    pub runbook_url: String,
+}
+
+/// Whether something began or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It began.
+    Trigger,
+    /// It ended.
+    Resolve,
+}
+
+impl Action {
+    /// The name by which API and outbox know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trigger => "trigger",
+            Self::Resolve => "resolve",
+        }
+    }
+}
+
+/// One member in numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvidenceRow {
+    /// What it is: a column, a version.
+    pub what: String,
+    /// The value.
+    pub value: String,
+    /// What it was compared with.
+    pub threshold: String,
+    /// The sample size.
+    pub n: String,
+    /// The value in the last windows, as a line of block characters.
+    pub sparkline: String,
+}
+
+/// A small picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Picture {
+    /// A PNG file, in base64.
+    pub png_base64: String,
+    /// What it shows.
+    pub caption: String,
+}
+
+/// Most rows that a notification carries.
+pub const MAX_ROWS: usize = 20;
+
+/// A line of eight block heights for a series, scaled from zero to its largest value. Gaps are spaces.
+///
+/// ```
+/// assert_eq!(driftline_alerts::sparkline(&[Some(0.0), Some(1.0), None, Some(4.0), Some(8.0)]), "▁▂ ▅█");
+/// ```
+pub fn sparkline(values: &[Option<f64>]) -> String {
+    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let highest = values.iter().flatten().copied().fold(0.0, f64::max);
+    let block = |value: &Option<f64>| match value {
+        None => ' ',
+        Some(value) if highest > 0.0 => BLOCKS[((value.max(0.0) / highest * 8.0) as usize).min(7)],
+        Some(_) => BLOCKS[0],
+    };
+    values.iter().map(block).collect()
+}
+
+/// The longest beginning of a text that has at most so many characters, with an ellipsis when something is missing.
+pub(crate) fn shorten(text: &str, max_chars: usize) -> String {
+    if text.chars().count() <= max_chars {
+        return text.to_owned();
+    }
+    text.chars().take(max_chars.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A time as people write it, to the second and in UTC.
+pub(crate) fn time_in_words(micros: Micros) -> String {
+    let time = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// A time as machines write it: RFC 3339.
+pub(crate) fn time_rfc3339(micros: Micros) -> String {
+    jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn notification(action: Action) -> Notification {
+        Notification {
+            action,
+            episode: "episode-1".into(),
+            rule: "FeatureDrift".into(),
+            severity: Severity::Ticket,
+            summary: "flights: temp has drifted (psi 14.5, limit 0.2)".into(),
+            subject: "flights: temp has drifted (psi 14.5, limit 0.2)".into(),
+            condition: "psi above 0.2 in 2 of 3 windows".into(),
+            labels: [("model".to_owned(), "flights".to_owned())].into(),
+            started_at: 1_373_500_000_000_000,
+            resolved_at: (action == Action::Resolve).then_some(1_373_600_000_000_000),
+            facts: vec![("Rows".into(), "29 425 in the last window".into())],
+            rows: vec![EvidenceRow {
+                what: "temp".into(),
+                value: "14.5".into(),
+                threshold: "0.2".into(),
+                n: "13068".into(),
+                sparkline: "▁▁█".into(),
+            }],
+            more_rows: 0,
+            picture: Some(Picture { png_base64: "iVBORw0KGgo=".into(), caption: "temp".into() }),
+            page_url: "http://driftline/alerts/episode-1".into(),
+            runbook_url: "http://driftline/runbooks/feature-drift".into(),
+        }
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(shorten("größer", 10), "größer");
+        assert_eq!(shorten("größer", 4), "grö…");
+        assert_eq!(shorten("größer", 0), "…");
+    }
+
+    #[test]
+    fn times_are_written_in_utc() {
+        assert_eq!(time_in_words(1_373_500_000_000_000), "2013-07-10 23:46:40 UTC");
+        assert_eq!(time_rfc3339(1_373_500_000_000_000), "2013-07-10T23:46:40Z");
+    }
+}

@@ -1,0 +1,139 @@
+//! Rules: under which condition somebody is told, who, and with which runbook.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Label names and values, sorted.
+pub type Labels = BTreeMap<String, String>;
+
+/// A condition on named values, and whom to tell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Its name, in `CamelCase` by custom: `FeatureDrift`.
+    pub name: String,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// Id of its runbook.
+    pub runbook: String,
+    /// When it fires.
+    pub condition: Condition,
+    /// Labels that make an alert: observations that agree in them are one alert with several members.
+    pub group_by: Vec<String>,
+    /// Names of the targets that are told; none is allowed, and then it only shows.
+    pub targets: Vec<String>,
+}
+
+/// How urgent an alert is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// For the next working day.
+    Ticket,
+    /// For now, whatever the hour.
+    Page,
+}
+
+impl Severity {
+    /// All of them, from the least urgent.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Ticket, Self::Page];
+
+    /// The name by which configuration and API know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Ticket => "ticket",
+            Self::Page => "page",
+        }
+    }
+}
+
+/// When a rule fires.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Condition {
+    /// A score above its threshold in enough of the last windows.
+    Score {
+        /// Name of the score.
+        score: String,
+        /// Labels that an observation must have.
+        matching: Labels,
+        /// The threshold; none for the one that comes with the score.
+        above: Option<f64>,
+        /// In how many of how many windows.
+        windows: KofM,
+    },
+    /// The share of good events below an objective.
+    Sli {
+        /// Name of the indicator.
+        sli: String,
+        /// Labels that an observation must have.
+        matching: Labels,
+        /// The objective, from 0 to 1.
+        below: f64,
+        /// Over how long a time.
+        over: Duration,
+        /// Fewer valid events than this say nothing.
+        min_events: u64,
+    },
+}
+
+impl Condition {
+    /// The condition in words, as a person reads it in an alert.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Score { score, above, windows, .. } => {
+                let above = above.map_or("its threshold".to_owned(), |above| above.to_string());
+                format!("{score} above {above} in {} of {} windows", windows.k, windows.m)
+            }
+            Self::Sli { sli, below, over, .. } => {
+                format!("{sli} below {}% over {}", trim_number(below * 100.0), duration_in_words(*over))
+            }
+        }
+    }
+
+    /// Whether an observation of this name and these labels is the condition's.
+    pub fn matches(&self, name: &str, labels: &Labels) -> bool {
+        let (own, matching) = match self {
+            Self::Score { score, matching, .. } => (score, matching),
+            Self::Sli { sli, matching, .. } => (sli, matching),
+        };
+        own == name && matching.iter().all(|(label, value)| labels.get(label) == Some(value))
+    }
+}
+
+/// At least k of the last m.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KofM {
+    /// How many must breach.
+    pub k: u32,
+    /// Of how many.
+    pub m: u32,
+}
+
+impl KofM {
+    /// At most this many windows are remembered.
+    pub const MAX_M: u32 = 100;
+
+    /// `k of m`, or none unless `1 ≤ k ≤ m ≤ 100`.
+    pub fn new(k: u32, m: u32) -> Option<Self> {
+        (1 <= k && k <= m && m <= Self::MAX_M).then_some(Self { k, m })
+    }
+}
+
+/// Up to four decimals, without trailing zeros.
+pub(crate) fn trim_number(value: f64) -> String {
+    let text = format!("{value:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn duration_in_words(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds if seconds >= 86_400 && seconds.is_multiple_of(86_400) => format!("{} d", seconds / 86_400),
+        seconds if seconds >= 3600 && seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),
+        seconds if seconds >= 60 && seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}
