@@ -1,0 +1,219 @@
+//! What an alert says: numbers, a picture, and where to look.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use driftline_alerts::{
+    Action, Condition, EvidenceRow, MAX_ROWS, Member, Micros, Notification, Picture, Reading, Rule, Transition,
+    sparkline,
+};
+
+use super::book::Change;
+use super::picture;
+use crate::numbers::{percent, significant, thousands};
+use crate::pipeline::series::ClosedWindow;
+use crate::times;
+
+/// Windows that a sparkline shows.
+pub(crate) const SPARKLINE_WINDOWS: usize = 20;
+
+/// The last effects of one column's score, the newest last; asked by version, column and score.
+pub(crate) type History<'a> = dyn Fn(&str, &str, &str) -> Vec<Option<f64>> + 'a;
+
+/// What is known around a change, beyond the alert itself.
+pub(crate) struct Context<'a> {
+    /// The window whose scores changed it; none for an indicator.
+    pub(crate) window: Option<&'a ClosedWindow>,
+    /// What was said when the episode began; none for a trigger.
+    pub(crate) triggered: Option<Notification>,
+    pub(crate) history: &'a History<'a>,
+    pub(crate) public_url: &'a str,
+    pub(crate) now: Micros,
+}
+
+/// The notification of a change.
+pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notification {
+    let Change { rule, alert, transition } = change;
+    let (action, episode, started_at, members): (_, _, _, Vec<&Member>) = match transition {
+        Transition::Fired { episode } => (Action::Trigger, episode, context.now, alert.over().collect()),
+        Transition::Resolved { episode, since, members } => {
+            (Action::Resolve, episode, *since, members.iter().collect())
+        }
+    };
+    let mut members = members;
+    members.sort_by(|a, b| severity_of(b.last).total_cmp(&severity_of(a.last)));
+    let about = alert.labels.values().cloned().collect::<Vec<_>>().join(", ");
+    let summary = format!("{about}: {}", headline(rule, action, &members));
+    Notification {
+        action,
+        episode: episode.clone(),
+        rule: rule.name.clone(),
+        severity: rule.severity,
+        subject: context.triggered.as_ref().map_or_else(|| summary.clone(), |said| said.subject.clone()),
+        summary,
+        condition: rule.condition.in_words(),
+        labels: alert.labels.clone(),
+        started_at,
+        resolved_at: (action == Action::Resolve).then_some(context.now),
+        facts: facts(rule, &members, context),
+        rows: members.iter().take(MAX_ROWS).map(|member| row(rule, member, context)).collect(),
+        more_rows: members.len().saturating_sub(MAX_ROWS) as u64,
+        picture: members.first().and_then(|worst| draw(worst, context)),
+        page_url: format!("{}/alerts/{episode}", context.public_url),
+        runbook_url: format!("{}/runbooks/{}?alert={episode}", context.public_url, rule.runbook),
+    }
+}
+
+/// How far a reading is over, to put the worst first.
+fn severity_of(reading: Reading) -> f64 {
+    match reading {
+        Reading::Score { value, threshold, noise, .. } => value / threshold.max(noise).max(f64::MIN_POSITIVE),
+        Reading::Ratio { good, valid } => 1.0 - good as f64 / valid.max(1) as f64,
+        Reading::NotEnoughData => 0.0,
+    }
+}
+
+fn label<'a>(member: &'a Member, name: &str) -> &'a str {
+    member.labels.get(name).map_or("", String::as_str)
+}
+
+/// What a member is, in the fewest words.
+fn what(member: &Member) -> &str {
+    match label(member, "column") {
+        "" => label(member, "model"),
+        column => column,
+    }
+}
+
+fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
+    match &rule.condition {
+        Condition::Score { score, .. } => {
+            let (one, many) = match (action, score.as_str()) {
+                (Action::Resolve, _) => ("is back within its limit", "are back within their limits"),
+                (_, "missing_share") => ("is missing more often than it was", "are missing more often than they were"),
+                (_, "new_category_share") => {
+                    ("has categories that the reference never saw", "have categories that the reference never saw")
+                }
+                _ => ("has drifted", "have drifted"),
+            };
+            match members {
+                [] => "no column is over its limit any more".to_owned(),
+                [member] => format!("{} {one} ({score} {})", what(member), reading(member.last)),
+                [worst, ..] => {
+                    let names: Vec<&str> = members.iter().take(3).map(|member| what(member)).collect();
+                    let more = members.len() - names.len();
+                    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                    format!("{}{more} {many} ({score} of {} is {})", names.join(", "), what(worst), reading(worst.last))
+                }
+            }
+        }
+        Condition::Sli { sli, .. } => {
+            let value = members.first().map_or_else(|| "unknown".to_owned(), |member| reading(member.last));
+            let words = rule.condition.in_words().replacen(sli, sli_in_words(sli), 1);
+            match action {
+                Action::Trigger => format!("{words} ({value} were good)"),
+                Action::Resolve => format!("no longer {words} ({value} were good)"),
+            }
+        }
+    }
+}
+
+fn sli_in_words(sli: &str) -> &str {
+    match sli {
+        "latency" => "requests in time",
+        "availability" => "requests answered",
+        "freshness" => "fresh features",
+        "capture" => "exchanges captured",
+        other => other,
+    }
+}
+
+fn reading(reading: Reading) -> String {
+    match reading {
+        Reading::Score { value, .. } => significant(value),
+        Reading::Ratio { good, valid } => percent(good as f64 / valid.max(1) as f64),
+        Reading::NotEnoughData => "not enough data".to_owned(),
+    }
+}
+
+fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String, String)> {
+    let mut facts = Vec::new();
+    let mut fact = |name: &str, value: String| facts.push((name.to_owned(), value));
+    if let Some(window) = context.window {
+        let span = times::span(window.starts, window.ends);
+        fact(
+            "Window",
+            format!("{span}, {} rows, {} of {} panes filled", thousands(window.rows), window.filled, window.panes),
+        );
+    }
+    if let Some(worst) = members.first() {
+        match worst.last {
+            Reading::Score { threshold, noise, n, .. } => {
+                let own = match &rule.condition {
+                    Condition::Score { above: Some(above), .. } => *above,
+                    _ => threshold,
+                };
+                let chance = if noise > own {
+                    format!(
+                        "{} is what chance or the reference's own stretches of time reach, so that is the limit",
+                        significant(noise)
+                    )
+                } else {
+                    format!("chance reaches {}", significant(noise))
+                };
+                fact("Limit", format!("from {} on it matters; {chance}", significant(own)));
+                fact("Sample", format!("{} rows of {}", thousands(n), what(worst)));
+            }
+            Reading::Ratio { good, valid } => {
+                fact("Events", format!("{} of {} were good", thousands(good), thousands(valid)));
+            }
+            Reading::NotEnoughData => {}
+        }
+        if !label(worst, "version").is_empty() {
+            fact("Version", label(worst, "version").to_owned());
+        }
+    }
+    facts
+}
+
+fn row(rule: &Rule, member: &Member, context: &Context<'_>) -> EvidenceRow {
+    let (threshold, n, line) = match (&rule.condition, member.last) {
+        (Condition::Score { score, above, .. }, Reading::Score { threshold, noise, n, .. }) => {
+            let limit = above.unwrap_or(threshold).max(noise);
+            let history = (context.history)(label(member, "version"), label(member, "column"), score);
+            (significant(limit), thousands(n), sparkline(&history))
+        }
+        (Condition::Sli { below, .. }, Reading::Ratio { valid, .. }) => {
+            (percent(*below), thousands(valid), String::new())
+        }
+        _ => (String::new(), String::new(), String::new()),
+    };
+    let version = label(member, "version");
+    let what = what(member);
+    EvidenceRow {
+        what: if version.is_empty() || version == crate::pipeline::UNVERSIONED {
+            what.to_owned()
+        } else {
+            format!("{what} (version {version})")
+        },
+        value: reading(member.last),
+        threshold,
+        n,
+        sparkline: line,
+    }
+}
+
+/// The worst member's reference against its window.
+fn draw(member: &Member, context: &Context<'_>) -> Option<Picture> {
+    let window = context.window?;
+    let name = label(member, "column");
+    let column = window.columns.iter().find(|column| column.column == name)?;
+    let png = picture::bars(&column.bars)?;
+    Some(Picture {
+        png_base64: STANDARD.encode(png),
+        caption: format!(
+            "{name}: reference (grey) against {} (blue){}",
+            times::span(window.starts, window.ends),
+            picture::range(&column.bars)
+        ),
+    })
+}

@@ -1,0 +1,208 @@
+//! Alerts: what fires, what fired, and what was said to whom.
+
+use axum::Json;
+use axum::extract::State;
+use driftline_alerts::Notification;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::error::{ApiError, Params, Segments};
+use super::{Api, MAX_LIMIT};
+use crate::times::rfc3339;
+
+/// Which alerts.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AlertsQuery {
+    /// `firing`, `resolved` or `all`. Without it all.
+    state: Option<String>,
+    /// Only those of this model.
+    model: Option<String>,
+    /// How many, 1 to 1000. Without it 100.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// One firing of an alert, from its beginning to its end.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Episode {
+    id: String,
+    rule: String,
+    /// `page`, `ticket` or `info`.
+    severity: String,
+    /// `firing` or `resolved`.
+    state: String,
+    summary: String,
+    labels: std::collections::BTreeMap<String, String>,
+    started_at: String,
+    resolved_at: Option<String>,
+    runbook: String,
+    runbook_url: String,
+}
+
+/// One firing in full.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EpisodeDetail {
+    #[serde(flatten)]
+    episode: Episode,
+    /// The rule's condition in words.
+    condition: String,
+    facts: Vec<Fact>,
+    members: Vec<MemberView>,
+    more_members: u64,
+    picture: Option<PictureView>,
+    /// What was sent to whom.
+    deliveries: Vec<DeliveryView>,
+}
+
+/// A fact about an alert.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Fact {
+    name: String,
+    value: String,
+}
+
+/// A column or version that was over its limit when the alert began.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MemberView {
+    what: String,
+    value: String,
+    limit: String,
+    n: String,
+    /// The last windows as block characters.
+    sparkline: String,
+}
+
+/// A picture.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PictureView {
+    /// A PNG in base64.
+    png_base64: String,
+    caption: String,
+}
+
+/// One notification to one target.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeliveryView {
+    target: String,
+    /// `trigger` or `resolve`.
+    action: String,
+    /// `pending`, `delivered`, `given_up` or `cancelled`.
+    state: String,
+    attempts: u32,
+    created_at: String,
+    settled_at: Option<String>,
+    last_error: Option<String>,
+}
+
+/// Alerts, the newest first.
+#[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(AlertsQuery),
+    responses((status = 200, body = [Episode]), (status = 400, body = super::error::Problem)))]
+pub(crate) async fn list(
+    State(api): State<Api>,
+    Params(query): Params<AlertsQuery>,
+) -> Result<Json<Vec<Episode>>, ApiError> {
+    let filter = match query.state.as_deref() {
+        None | Some("all") => "1",
+        Some("firing") => "resolved_at IS NULL",
+        Some("resolved") => "resolved_at IS NOT NULL",
+        Some(other) => {
+            return Err(ApiError::bad_request(format!("state is '{other}'; allowed are firing, resolved and all")));
+        }
+    };
+    let limit = query.limit.unwrap_or(100);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(ApiError::bad_request(format!("limit is {limit}; allowed is 1 to {MAX_LIMIT}")));
+    }
+    let episodes = api
+        .store
+        .read(move |db| {
+            db.prepare(&format!(
+                "SELECT * FROM episodes WHERE {filter}
+                   AND (?1 IS NULL OR json_extract(notification, '$.labels.model') = ?1)
+                 ORDER BY started_at DESC LIMIT ?2"
+            ))?
+            .query_map(params![query.model, limit], |row| Ok(episode(row)?.0))?
+            .collect()
+        })
+        .await?;
+    Ok(Json(episodes))
+}
+
+/// One alert, with its evidence and its deliveries.
+#[utoipa::path(get, path = "/api/v1/alerts/{id}", tag = "alerts",
+    params(("id" = String, Path, description = "The episode's id")),
+    responses((status = 200, body = EpisodeDetail), (status = 404, body = super::error::Problem)))]
+pub(crate) async fn one(
+    State(api): State<Api>,
+    Segments(id): Segments<String>,
+) -> Result<Json<EpisodeDetail>, ApiError> {
+    let missing = format!("there is no alert '{id}'; /api/v1/alerts lists those there are");
+    let detail = api.store.read(move |db| read_one(db, &id)).await?;
+    detail.map(Json).ok_or_else(|| ApiError::not_found(missing))
+}
+
+fn episode(row: &Row<'_>) -> rusqlite::Result<(Episode, Option<Notification>)> {
+    let text: String = row.get("notification")?;
+    let notification: Option<Notification> = serde_json::from_str(&text).ok();
+    let resolved_at: Option<i64> = row.get("resolved_at")?;
+    let said = notification.as_ref();
+    let episode = Episode {
+        id: row.get("id")?,
+        rule: row.get("rule")?,
+        severity: row.get("severity")?,
+        state: if resolved_at.is_some() { "resolved" } else { "firing" }.to_owned(),
+        summary: said.map(|said| said.summary.clone()).unwrap_or_default(),
+        labels: said.map(|said| said.labels.clone()).unwrap_or_default(),
+        started_at: rfc3339(row.get("started_at")?),
+        resolved_at: resolved_at.map(rfc3339),
+        runbook: row.get("runbook")?,
+        runbook_url: said.map(|said| said.runbook_url.clone()).unwrap_or_default(),
+    };
+    Ok((episode, notification))
+}
+
+fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<EpisodeDetail>> {
+    let found = db.prepare_cached("SELECT * FROM episodes WHERE id = ?1")?.query_row([id], episode).optional()?;
+    let Some((episode, notification)) = found else { return Ok(None) };
+    let deliveries = db
+        .prepare_cached(
+            "SELECT target, action, state, attempts, created_at, settled_at, last_error FROM outbox WHERE episode = ?1 ORDER BY id",
+        )?
+        .query_map([id], |row| {
+            Ok(DeliveryView {
+                target: row.get(0)?,
+                action: row.get(1)?,
+                state: row.get(2)?,
+                attempts: row.get(3)?,
+                created_at: rfc3339(row.get(4)?),
+                settled_at: row.get::<_, Option<i64>>(5)?.map(rfc3339),
+                last_error: row.get(6)?,
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let (condition, facts, rows, more_members, picture) = match notification {
+        Some(said) => (said.condition, said.facts, said.rows, said.more_rows, said.picture),
+        None => (String::new(), Vec::new(), Vec::new(), 0, None),
+    };
+    Ok(Some(EpisodeDetail {
+        episode,
+        condition,
+        facts: facts.into_iter().map(|(name, value)| Fact { name, value }).collect(),
+        members: rows
+            .into_iter()
+            .map(|row| MemberView {
+                what: row.what,
+                value: row.value,
+                limit: row.threshold,
+                n: row.n,
+                sparkline: row.sparkline,
+            })
+            .collect(),
+        more_members,
+        picture: picture.map(|picture| PictureView { png_base64: picture.png_base64, caption: picture.caption }),
+        deliveries,
+    }))
+}

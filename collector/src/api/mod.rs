@@ -1,0 +1,52 @@
+//! The JSON API under `/api/v1`: what the pages show, for everybody.
+//!
+//! Times are RFC 3339 in UTC; shares are from 0 to 1; latencies are in milliseconds. What is not known is null, never 0.
+
+mod alerts;
+mod archive;
+mod error;
+mod events;
+mod models;
+mod openapi;
+mod scores;
+mod status;
+mod traffic;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::config::Config;
+use crate::references::LoadedReferences;
+use crate::store::Store;
+
+/// What the API answers from.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    pub(crate) store: Store,
+    pub(crate) config: Arc<Config>,
+    pub(crate) references: Arc<LoadedReferences>,
+    pub(crate) started_at: i64,
+}
+
+/// Most items that one answer lists.
+const MAX_LIMIT: u32 = 1000;
+
+/// The routes.
+pub(crate) fn routes(api: Api) -> Router {
+    Router::new()
+        .route("/api/v1/models", get(models::list))
+        .route("/api/v1/models/{model}", get(models::one))
+        .route("/api/v1/models/{model}/scores", get(scores::matrix))
+        .route("/api/v1/models/{model}/columns/{column}", get(scores::column))
+        .route("/api/v1/models/{model}/traffic", get(traffic::traffic))
+        .route("/api/v1/alerts", get(alerts::list))
+        .route("/api/v1/alerts/{id}", get(alerts::one))
+        .route("/api/v1/archive", get(archive::list))
+        .route("/api/v1/events", get(events::list))
+        .route("/api/v1/status", get(status::status))
+        .route("/api/v1/openapi.json", get(openapi::document))
+        .route("/api/v1/{*rest}", get(error::no_such_path))
+        .with_state(api)
+}

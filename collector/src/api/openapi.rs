@@ -1,0 +1,37 @@
+//! The OpenAPI document of the API, made from the code that answers.
+
+use axum::Json;
+use utoipa::OpenApi;
+
+use super::{alerts, archive, events, models, scores, status, traffic};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Driftline",
+        description = "What Driftline's collector knows of the models that it watches. Times are RFC 3339 in UTC; shares \
+                       are from 0 to 1; latencies are in milliseconds. What is not known is null, never 0.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    paths(
+        models::list,
+        models::one,
+        scores::matrix,
+        scores::column,
+        traffic::traffic,
+        alerts::list,
+        alerts::one,
+        archive::list,
+        events::list,
+        status::status,
+        document
+    )
+)]
+struct Document;
+
+/// This document.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "status",
+    responses((status = 200, content_type = "application/json", description = "The OpenAPI document")))]
+pub(crate) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}

@@ -1,0 +1,130 @@
+//! The command line: `driftline serve`, `check`, `reference build`, `reference show`.
+
+mod reference;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::{Collector, Config, StartError};
+
+/// `EX_USAGE` of sysexits.h: the configuration is wrong, and starting again will not help.
+const EXIT_USAGE: u8 = 64;
+
+/// Watches machine-learning models in production: drift, freshness, latency; archives what they saw; and says so.
+#[derive(Debug, Parser)]
+#[command(name = "driftline", version, max_term_width = 110)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the collector.
+    Serve {
+        /// The configuration file.
+        #[arg(long, env = "DRIFTLINE_CONFIG", value_name = "FILE", default_value = "driftline.yaml")]
+        config: PathBuf,
+    },
+    /// Checks a configuration and the references that it names, without starting anything.
+    Check {
+        /// The configuration file.
+        #[arg(long, env = "DRIFTLINE_CONFIG", value_name = "FILE", default_value = "driftline.yaml")]
+        config: PathBuf,
+    },
+    /// Builds and shows references: what normal looks like.
+    Reference {
+        #[command(subcommand)]
+        command: reference::ReferenceCommand,
+    },
+}
+
+/// Whether words after `driftline` are a command line that it takes.
+#[cfg(test)]
+pub(crate) fn parses(words: &[&str]) -> Result<(), String> {
+    let all = std::iter::once("driftline").chain(words.iter().copied());
+    CommandLine::try_parse_from(all).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(error) => {
+            // Help and version are asked for, and are no errors.
+            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+            error.print().ok();
+            return ExitCode::from(code);
+        }
+    };
+    let filter = EnvFilter::try_from_env("DRIFTLINE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match command_line.command {
+        Command::Serve { config } => serve(&config),
+        Command::Check { config } => check(&config),
+        Command::Reference { command } => reference::run(command),
+    }
+}
+
+fn load(path: &std::path::Path) -> Result<Config, ExitCode> {
+    Config::load(path).map_err(|problems| {
+        eprintln!("{problems}");
+        ExitCode::from(EXIT_USAGE)
+    })
+}
+
+fn serve(path: &std::path::Path) -> ExitCode {
+    let config = match load(path) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let collector = match Collector::start(config) {
+        Ok(collector) => collector,
+        Err(error) => {
+            eprintln!("driftline: {error}");
+            return ExitCode::from(if matches!(error, StartError::References(_)) { EXIT_USAGE } else { 1 });
+        }
+    };
+    if let Err(error) = wait_for_signal() {
+        eprintln!("driftline: cannot wait for signals: {error}");
+        return ExitCode::FAILURE;
+    }
+    collector.stop();
+    ExitCode::SUCCESS
+}
+
+fn check(path: &std::path::Path) -> ExitCode {
+    let config = match load(path) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    if let Err(problems) = crate::references::LoadedReferences::load(&config) {
+        problems.iter().for_each(|problem| eprintln!("{}: {problem}", path.display()));
+        return ExitCode::from(EXIT_USAGE);
+    }
+    println!(
+        "{}: right. {} models, {} rules, {} targets; served on {}",
+        path.display(),
+        config.models.len(),
+        config.alerting.rules.len(),
+        config.alerting.targets.len(),
+        config.listen
+    );
+    ExitCode::SUCCESS
+}
+
+fn wait_for_signal() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,188 @@
+//! `driftline reference build` and `driftline reference show`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use driftline_detectors::{Normal, Reference, ReferenceFile};
+
+use super::{EXIT_USAGE, load};
+use crate::config::document::parse_duration;
+use crate::config::{EventTime, Windows};
+use crate::numbers::{significant, thousands};
+use crate::reference_build::{ReferencePlan, build_reference, write_reference};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ReferenceCommand {
+    /// Builds a reference from Parquet or CSV files.
+    Build(Box<Build>),
+    /// Shows what a reference holds.
+    Show {
+        /// The reference file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Build {
+    /// Parquet (.parquet) and CSV (.csv) files.
+    #[arg(required = true, value_name = "FILE")]
+    inputs: Vec<PathBuf>,
+    /// The model that it is for.
+    #[arg(long, value_name = "NAME")]
+    model: String,
+    /// Where to write it.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Only these columns; repeat, or separate by commas.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    column: Vec<String>,
+    /// Not these columns.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    exclude: Vec<String>,
+    /// Columns that are names although they look like numbers.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    categorical: Vec<String>,
+    /// The column that says when a row happened. With it the reference learns how far its own stretches of time lie
+    /// apart, and windows are judged by that too.
+    #[arg(long, value_name = "NAME")]
+    time_column: Option<String>,
+    /// Take the windows, and the time column, from the model's description in this configuration.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["pane", "window"])]
+    config: Option<PathBuf>,
+    /// Length of a pane, as in 1h: what the model's description will say.
+    #[arg(long, value_name = "DURATION", requires = "window", requires = "time_column")]
+    pane: Option<String>,
+    /// Length of a window, as in 24h: a multiple of the pane.
+    #[arg(long, value_name = "DURATION", requires = "pane")]
+    window: Option<String>,
+}
+
+pub(super) fn run(command: ReferenceCommand) -> ExitCode {
+    match command {
+        ReferenceCommand::Build(build) => run_build(*build),
+        ReferenceCommand::Show { file } => match crate::references::read(&file) {
+            Ok((file, _)) => {
+                show(&file);
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                eprintln!("driftline: {}: {why}", file.display());
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn run_build(build: Build) -> ExitCode {
+    let (time, described) = match time(&build) {
+        Ok(time) => time,
+        Err(code) => return code,
+    };
+    let mut exclude = build.exclude;
+    exclude.extend(described);
+    let plan = ReferencePlan {
+        model: build.model,
+        inputs: build.inputs,
+        columns: build.column,
+        exclude,
+        categorical: build.categorical,
+        time,
+    };
+    let file = match build_reference(&plan) {
+        Ok(file) => file,
+        Err(error) => {
+            eprintln!("driftline: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match write_reference(&file, &build.output) {
+        Ok(bytes) => {
+            show(&file);
+            println!("\nwritten to {} ({} bytes)", build.output.display(), thousands(bytes));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("driftline: cannot write {}: {error}", build.output.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Time = Option<(String, Windows)>;
+
+/// The time column and the windows, and columns that the description says are no features.
+fn time(build: &Build) -> Result<(Time, Vec<String>), ExitCode> {
+    let usage = |why: String| {
+        eprintln!("driftline: {why}");
+        ExitCode::from(EXIT_USAGE)
+    };
+    if let Some(path) = &build.config {
+        let config = load(path)?;
+        if !config.models.iter().any(|model| model.name == build.model) {
+            return Err(usage(format!("{} does not describe a model '{}'", path.display(), build.model)));
+        }
+        let model = config.model(&build.model);
+        let mut exclude: Vec<String> = model.row_id.iter().cloned().collect();
+        exclude.extend(model.slis.freshness.iter().map(|freshness| freshness.column.clone()));
+        let column = build.time_column.clone().or(match &model.event_time {
+            EventTime::Column { name, .. } => Some(name.clone()),
+            EventTime::Request => None,
+        });
+        return Ok((column.map(|column| (column, model.windows)), exclude));
+    }
+    let (Some(pane), Some(window)) = (&build.pane, &build.window) else { return Ok((None, Vec::new())) };
+    let duration = |text: &str| {
+        let allowed = "a whole number and ms, s, m, h or d";
+        parse_duration(text)
+            .filter(|d| !d.is_zero())
+            .ok_or_else(|| usage(format!("'{text}' is not a duration; allowed is {allowed}")))
+    };
+    let (pane, window) = (duration(pane)?, duration(window)?);
+    if !window.as_millis().is_multiple_of(pane.as_millis()) {
+        return Err(usage("--window is not a multiple of --pane".to_owned()));
+    }
+    let panes = (window.as_millis() / pane.as_millis()) as u32;
+    let windows = Windows { pane, panes, min_filled: panes.div_ceil(2), ..Windows::default() };
+    Ok((build.time_column.clone().map(|column| (column, windows)), Vec::new()))
+}
+
+fn show(file: &ReferenceFile) {
+    println!("model {}, {} rows, built {}", file.model, thousands(file.rows), file.built_at);
+    for source in &file.sources {
+        println!("  from {} ({} bytes, sha256 {})", source.path, thousands(source.bytes), source.sha256);
+    }
+    match file.window {
+        Some(window) => println!("  block noise for windows of {} panes of {} s", window.panes, window.pane_seconds),
+        None => println!("  without block noise: built without times"),
+    }
+    println!();
+    println!("{:<24} {:<12} {:>9} {:>9}  cells", "column", "kind", "values", "missing");
+    for column in &file.columns {
+        let profile = column.profile();
+        let (kind, cells) = describe(column);
+        println!(
+            "{:<24} {:<12} {:>9} {:>9}  {cells}",
+            column.column,
+            kind,
+            thousands(profile.usable()),
+            thousands(profile.rows() - profile.usable()),
+        );
+    }
+}
+
+fn describe(reference: &Reference) -> (&'static str, String) {
+    match &reference.normal {
+        Normal::Numeric { grid, exact, profile } => {
+            let range = profile
+                .range
+                .map_or_else(String::new, |(low, high)| format!(", {} to {}", significant(low), significant(high)));
+            let kind = if *exact { "all distinct values" } else { "quantiles" };
+            ("numeric", format!("{} cut points, {kind}{range}", grid.cuts().len()))
+        }
+        Normal::Categorical { dictionary, .. } => {
+            let tail = if dictionary.has_tail() { " and the rest as one" } else { "" };
+            ("categorical", format!("{} categories{tail}", dictionary.categories().len()))
+        }
+    }
+}

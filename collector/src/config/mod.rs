@@ -1,0 +1,133 @@
+//! The collector's configuration: one YAML file, read whole and checked whole.
+
+mod alerting;
+pub(crate) mod document;
+mod models;
+mod storage;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub(crate) use alerting::SLIS;
+pub use alerting::{Alerting, TargetConfig, TargetKind};
+pub use document::{Problem, Problems};
+pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
+pub use storage::{Archive, ArchivePlace, Partition};
+
+use self::document::Section;
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where everything is served, and batches are taken.
+    pub listen: SocketAddr,
+    /// How this collector is reached from outside: the beginning of every link in an alert. Without a slash at its end.
+    pub public_url: String,
+    /// Where the database lies.
+    pub data_dir: PathBuf,
+    /// Where rows are archived, and how.
+    pub archive: Archive,
+    /// The models that are described.
+    pub models: Vec<Model>,
+    /// How many models may be seen, described or not.
+    pub max_models: u64,
+    /// Rules and targets.
+    pub alerting: Alerting,
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it are taken from its folder.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| Problems {
+            file: file.clone(),
+            problems: vec![Problem {
+                line: 1,
+                column: 1,
+                field: "the file".to_owned(),
+                what: format!("cannot be read: {error}; give its path with --config"),
+            }],
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&file, &text, folder)
+    }
+
+    /// Checks a file's text.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Self, Problems> {
+        document::read(file, text, |top| build(top, folder)).result
+    }
+
+    /// The description of a model; what is true of every model without one, for those that have none.
+    pub fn model(&self, name: &str) -> Model {
+        self.models.iter().find(|model| model.name == name).cloned().unwrap_or_else(|| Model::undescribed(name))
+    }
+}
+
+fn build(mut top: Section<'_>, folder: &Path) -> Config {
+    let listen = top
+        .optional("listen")
+        .and_then(|node| node.parsed("an address and a port, as in 0.0.0.0:4600", |text| text.parse().ok()))
+        .unwrap_or(SocketAddr::from(([0, 0, 0, 0], 4600)));
+    let public_url = top
+        .optional("public_url")
+        .and_then(|node| {
+            node.parsed("a URL with http:// or https://, as in https://driftline.example.com", |text| {
+                let is_url = text.starts_with("http://") || text.starts_with("https://");
+                is_url.then(|| text.trim_end_matches('/').to_owned())
+            })
+        })
+        .unwrap_or_else(|| format!("http://localhost:{}", listen.port()));
+    let data_dir = top
+        .optional("data_dir")
+        .and_then(|node| Some(folder.join(node.text()?)))
+        .unwrap_or_else(|| folder.join("driftline-data"));
+    let archive = top.optional("archive").and_then(|node| node.section());
+    let archive = storage::archive(archive, &data_dir, folder);
+    let models = top.optional("models").and_then(|node| node.list()).unwrap_or_default();
+    let models = models::models(models, folder);
+    let max_models = top.optional("max_models").and_then(|node| node.integer(1..=10_000)).unwrap_or(100);
+    let alerting = top.optional("alerts").and_then(|node| node.section());
+    let alerting = alerting::alerting(alerting, folder);
+    Config { listen, public_url, data_dir, archive, models, max_models, alerting }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, Problems> {
+        Config::parse("driftline.yaml", text, Path::new("/etc/driftline"))
+    }
+
+    #[test]
+    fn an_empty_file_is_a_whole_configuration() {
+        let config = parse("").unwrap();
+        assert_eq!(config.public_url, "http://localhost:4600");
+        assert_eq!(config.data_dir, Path::new("/etc/driftline/driftline-data"));
+        assert!(config.alerting.rules.len() >= 5, "the shipped rules");
+    }
+
+    #[test]
+    fn the_documented_example_is_accepted_and_shows_every_field() {
+        let text = include_str!("../../../docs/driftline.example.yaml");
+        let read =
+            |text: &str| document::read("docs/driftline.example.yaml", text, |top| build(top, Path::new("docs")));
+        let config = read(text).result.unwrap_or_else(|problems| panic!("{problems}"));
+        for detector in driftline_detectors::Detector::ALL {
+            let shown = config.models[0].thresholds.0.get(&detector);
+            assert_eq!(shown, Some(&detector.default_threshold()), "{} is shown with its default", detector.name());
+        }
+        // Fields that exclude others are shown behind "#| ".
+        let uncommented: String = text.lines().map(|line| line.replacen("#| ", "", 1) + "\n").collect();
+        let all = read(&uncommented);
+        let missing: Vec<&String> = all.asked.difference(&all.found).collect();
+        assert!(missing.is_empty(), "fields that docs/driftline.example.yaml does not show: {missing:?}");
+        assert!(all.found.len() > 60, "{}", all.found.len());
+    }
+}

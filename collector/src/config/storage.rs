@@ -1,0 +1,107 @@
+//! What the configuration says of the archive.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use driftline_alerts::SecretSource;
+
+use super::alerting::secret;
+use super::document::Section;
+
+/// Where rows are archived, and how.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    /// Where.
+    pub place: ArchivePlace,
+    /// How finely rows are laid in folders by their event time.
+    pub partition: Partition,
+    /// A row is in a file after this long at the latest.
+    pub max_age: Duration,
+    /// Rows that make a cut before its time.
+    pub max_rows: u64,
+}
+
+/// Where the archive lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArchivePlace {
+    /// In a folder.
+    Folder(PathBuf),
+    /// In an S3 bucket, or one of a store that speaks S3.
+    S3 {
+        /// The bucket.
+        bucket: String,
+        /// What comes before every name; may be empty.
+        prefix: String,
+        /// The store's address, if it is not AWS.
+        endpoint: Option<String>,
+        /// The region.
+        region: String,
+        /// Key id and secret key; without them the machine's own identity is used.
+        credentials: Option<(SecretSource, SecretSource)>,
+    },
+}
+
+/// How finely rows are laid in folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partition {
+    /// `date=…/hour=…`.
+    Hour,
+    /// `date=…`.
+    Day,
+}
+
+const DEFAULT_MAX_AGE: Duration = Duration::from_secs(300);
+/// About 100 MB of memory at 30 features.
+const DEFAULT_MAX_ROWS: u64 = 250_000;
+
+pub(super) fn archive(section: Option<Section<'_>>, data_dir: &Path, folder: &Path) -> Archive {
+    let mut archive = Archive {
+        place: ArchivePlace::Folder(data_dir.join("archive")),
+        partition: Partition::Hour,
+        max_age: DEFAULT_MAX_AGE,
+        max_rows: DEFAULT_MAX_ROWS,
+    };
+    let Some(mut section) = section else { return archive };
+    if section.has("folder") && section.has("s3") {
+        section.problem("has both 'folder' and 's3'; rows are archived in one place");
+    }
+    if let Some(place) = section.optional("folder").and_then(|node| Some(folder.join(node.text()?))) {
+        archive.place = ArchivePlace::Folder(place);
+    }
+    if let Some(place) = section.optional("s3").and_then(|node| node.section()).and_then(|section| s3(section, folder))
+    {
+        archive.place = place;
+    }
+    let partition = section.optional("partition");
+    let partition = partition.and_then(|node| node.one_of(&[("hour", Partition::Hour), ("day", Partition::Day)]));
+    archive.partition = partition.unwrap_or(archive.partition);
+    let ages = Duration::from_millis(100)..=Duration::from_secs(86_400);
+    let max_age = section.optional("max_age").and_then(|node| node.duration(ages));
+    archive.max_age = max_age.unwrap_or(archive.max_age);
+    let max_rows = section.optional("max_rows").and_then(|node| node.integer(1..=10_000_000));
+    archive.max_rows = max_rows.unwrap_or(archive.max_rows);
+    archive
+}
+
+fn s3(mut section: Section<'_>, folder: &Path) -> Option<ArchivePlace> {
+    let bucket = section.required("bucket").and_then(|node| Some(node.text()?.to_owned()));
+    let prefix = section.optional("prefix").and_then(|node| Some(node.text()?.trim_matches('/').to_owned()));
+    let endpoint = section.optional("endpoint").and_then(|node| {
+        node.parsed("a URL with http:// or https://", |text| {
+            (text.starts_with("http://") || text.starts_with("https://")).then(|| text.to_owned())
+        })
+    });
+    let region = section.optional("region").and_then(|node| Some(node.text()?.to_owned()));
+    let key_id = section.optional("access_key_id").and_then(|node| secret(&node, folder));
+    let secret_key = section.optional("secret_access_key").and_then(|node| secret(&node, folder));
+    if key_id.is_some() != secret_key.is_some() {
+        section.problem("'access_key_id' and 'secret_access_key' go together");
+    }
+    Some(ArchivePlace::S3 {
+        bucket: bucket?,
+        prefix: prefix.unwrap_or_default(),
+        endpoint,
+        region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+        credentials: key_id.zip(secret_key),
+    })
+}

@@ -1,0 +1,37 @@
+//! The collector: it takes what sidecars send, makes it durable, counts it, scores it, archives it, and tells people.
+//!
+//! ```text
+//!   POST /v1/exchanges ─▶ ingest ─▶ store (journal, fsync) ─▶ acknowledgement
+//!                                      │ read once, in order
+//!                                      ▼
+//!                                  pipeline ─▶ scores, indicators ─▶ alerting ─▶ outbox ─▶ people
+//!                                      └─────▶ archive ─▶ Parquet
+//!   /metrics   /api/v1   pages   ◀──── store, metrics
+//! ```
+//!
+//! One database holds journal and state; a transaction moves them together. See `store/schema.sql`.
+
+mod alerting;
+mod api;
+mod archive;
+mod commands;
+pub mod config;
+#[cfg(test)]
+mod documented;
+mod ingest;
+mod metrics;
+mod numbers;
+mod pages;
+mod pipeline;
+mod reference_build;
+mod references;
+mod runbooks;
+mod server;
+mod store;
+mod times;
+
+pub use commands::main;
+pub use config::Config;
+pub use reference_build::{ReferenceError, ReferencePlan, build_reference, write_reference};
+pub use server::{Collector, StartError};
+pub use store::StoreError;

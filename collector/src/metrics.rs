@@ -1,0 +1,283 @@
+//! What the collector tells of itself and of the models it watches, in Prometheus' format.
+//!
+//! Every label set is bounded: models by `max_models`, versions and columns by their own limits, and the scores in all
+//! by [`MAX_SCORE_SERIES`].
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use driftline_protocol::DecodeError;
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+/// Series of scores that are exposed. More columns than this are scored all the same, and read by the API.
+const MAX_SCORE_SERIES: usize = 20_000;
+/// OpenTelemetry's bounds for HTTP request durations, in seconds.
+const DURATION_BOUNDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Handles to all metrics.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    batches: IntCounterVec,
+    pub(crate) exchanges_received: IntCounterVec,
+    pub(crate) exchanges_duplicate: IntCounter,
+    pub(crate) exchanges_missing: IntCounter,
+    undecodable: IntCounterVec,
+    pub(crate) rows_counted: IntCounterVec,
+    pub(crate) rows_late: IntCounterVec,
+    pub(crate) rows_not_counted: IntCounterVec,
+    pub(crate) columns_refused: IntCounter,
+    pub(crate) event_times_unusable: IntCounter,
+    pub(crate) outcomes: IntCounterVec,
+    pub(crate) windows_closed: IntCounterVec,
+    score: GaugeVec,
+    score_limit: GaugeVec,
+    score_series: Mutex<BTreeSet<[String; 4]>>,
+    pub(crate) score_series_refused: IntCounter,
+    pub(crate) window_rows: IntGaugeVec,
+    pub(crate) request_duration: HistogramVec,
+    pub(crate) sli_good: IntCounterVec,
+    pub(crate) sli_valid: IntCounterVec,
+    pub(crate) alerts_firing: IntGaugeVec,
+    notifications: IntCounterVec,
+    pub(crate) notifications_pending: IntGauge,
+    pub(crate) archive_rows: IntCounter,
+    pub(crate) archive_files: IntCounter,
+    pub(crate) archive_failures: IntCounter,
+    pub(crate) archive_lag: Gauge,
+    pub(crate) journal_position: IntGauge,
+    pub(crate) counted_position: IntGauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Result<Arc<Self>, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str| register(&registry, IntCounter::new(name, help)?);
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            register(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help)?);
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            register(&registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+        };
+        let build = IntGauge::with_opts(
+            Opts::new("driftline_build_info", "Which build this is; always 1.")
+                .const_label("version", env!("CARGO_PKG_VERSION")),
+        )?;
+        register(&registry, build)?.set(1);
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let durations = HistogramOpts::new(
+            "driftline_request_duration_seconds",
+            "Time from a model request's first byte to the response's last.",
+        )
+        .buckets(DURATION_BOUNDS.to_vec());
+        let metrics = Self {
+            batches: counters(
+                "driftline_batches_total",
+                "Batches received from sidecars, by what became of them.",
+                &["outcome"],
+            )?,
+            exchanges_received: counters(
+                "driftline_exchanges_received_total",
+                "Exchanges that are durable, each once.",
+                &["model"],
+            )?,
+            exchanges_duplicate: counter(
+                "driftline_exchanges_duplicate_total",
+                "Exchanges that were sent again after they were durable.",
+            )?,
+            exchanges_missing: counter(
+                "driftline_exchanges_missing_total",
+                "Exchanges that a sidecar numbered and never delivered.",
+            )?,
+            undecodable: counters(
+                "driftline_exchanges_undecodable_total",
+                "Exchanges without rows, by reason.",
+                &["reason"],
+            )?,
+            rows_counted: counters("driftline_rows_counted_total", "Rows counted in windows.", &["model"])?,
+            rows_late: counters(
+                "driftline_rows_late_total",
+                "Rows that came after their windows had closed.",
+                &["model"],
+            )?,
+            rows_not_counted: counters(
+                "driftline_rows_not_counted_total",
+                "Rows that are archived only, because their request did not succeed.",
+                &["model"],
+            )?,
+            columns_refused: counter(
+                "driftline_columns_refused_total",
+                "Cells of columns beyond the limit of columns of a model.",
+            )?,
+            event_times_unusable: counter(
+                "driftline_event_times_unusable_total",
+                "Rows whose event time was missing, unreadable or in the future, and taken from their request instead.",
+            )?,
+            outcomes: counters("driftline_outcomes_received_total", "Outcomes that are durable.", &["model"])?,
+            windows_closed: counters("driftline_windows_closed_total", "Windows that closed.", &["model"])?,
+            score: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "driftline_score",
+                        "Effect of a score in the last window that closed, on the scale of its limit.",
+                    ),
+                    &["model", "version", "column", "score"],
+                )?,
+            )?,
+            score_limit: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "driftline_score_limit",
+                        "Effect above which the score's verdict is drift: what matters, or what chance reaches.",
+                    ),
+                    &["model", "version", "column", "score"],
+                )?,
+            )?,
+            score_series: Mutex::new(BTreeSet::new()),
+            score_series_refused: counter(
+                "driftline_score_series_refused_total",
+                "Scores that are not exposed, because there are too many series.",
+            )?,
+            window_rows: gauges(
+                "driftline_window_rows",
+                "Rows in the last window that closed.",
+                &["model", "version"],
+            )?,
+            request_duration: register(&registry, HistogramVec::new(durations, &["model"])?)?,
+            sli_good: counters(
+                "driftline_sli_good_total",
+                "Good events of a service level indicator.",
+                &["model", "sli"],
+            )?,
+            sli_valid: counters(
+                "driftline_sli_valid_total",
+                "Valid events of a service level indicator.",
+                &["model", "sli"],
+            )?,
+            alerts_firing: gauges("driftline_alerts_firing", "Alerts that fire now.", &["rule", "severity"])?,
+            notifications: counters(
+                "driftline_notifications_total",
+                "Attempts to notify a target, by how they went.",
+                &["target", "outcome"],
+            )?,
+            notifications_pending: gauge(
+                "driftline_notifications_pending",
+                "Notifications that wait to be delivered.",
+            )?,
+            archive_rows: counter("driftline_archive_rows_total", "Rows archived.")?,
+            archive_files: counter("driftline_archive_files_total", "Files archived.")?,
+            archive_failures: counter("driftline_archive_failures_total", "Attempts to archive a file that failed.")?,
+            archive_lag: register(
+                &registry,
+                Gauge::new("driftline_archive_lag_seconds", "Age of the oldest batch that is not archived.")?,
+            )?,
+            journal_position: gauge("driftline_journal_position", "Number of the last batch in the journal.")?,
+            counted_position: gauge("driftline_counted_position", "Number of the last batch that was counted.")?,
+            registry,
+        };
+        // Counters exist before their first increment, or its rate would never show it.
+        for outcome in ["stored", "duplicate", "refused"] {
+            metrics.batches(outcome).inc_by(0);
+        }
+        for reason in DecodeError::REASONS.into_iter().chain(["batch"]) {
+            metrics.undecodable(reason).inc_by(0);
+        }
+        Ok(Arc::new(metrics))
+    }
+
+    /// Makes a model's counters exist.
+    pub(crate) fn introduce_model(&self, model: &str) {
+        for counters in [
+            &self.exchanges_received,
+            &self.rows_counted,
+            &self.rows_late,
+            &self.rows_not_counted,
+            &self.outcomes,
+            &self.windows_closed,
+        ] {
+            counters.with_label_values(&[model]).inc_by(0);
+        }
+        for sli in crate::config::SLIS {
+            self.sli_good.with_label_values(&[model, sli]).inc_by(0);
+            self.sli_valid.with_label_values(&[model, sli]).inc_by(0);
+        }
+    }
+
+    pub(crate) fn batches(&self, outcome: &str) -> IntCounter {
+        self.batches.with_label_values(&[outcome])
+    }
+
+    pub(crate) fn undecodable(&self, reason: &str) -> IntCounter {
+        self.undecodable.with_label_values(&[reason])
+    }
+
+    pub(crate) fn notifications(&self, target: &str, outcome: &str) -> IntCounter {
+        self.notifications.with_label_values(&[target, outcome])
+    }
+
+    /// Shows a score and its limit, as long as there is room for its series.
+    pub(crate) fn show_score(&self, series: [&str; 4], effect: f64, limit: f64) {
+        let owned = series.map(str::to_owned);
+        let has_room = self
+            .score_series
+            .lock()
+            .is_ok_and(|mut known| known.contains(&owned) || (known.len() < MAX_SCORE_SERIES && known.insert(owned)));
+        if has_room {
+            self.score.with_label_values(&series).set(effect);
+            self.score_limit.with_label_values(&series).set(limit);
+        } else {
+            self.score_series_refused.inc();
+        }
+    }
+
+    /// The exposition, in Prometheus' text format.
+    pub(crate) fn text(&self) -> Result<String, prometheus::Error> {
+        prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+fn register<M: Collector + Clone + 'static>(registry: &Registry, metric: M) -> Result<M, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The metrics as the reference page lists them.
+    fn table() -> String {
+        let metrics = Metrics::new().unwrap();
+        metrics.introduce_model("m");
+        for gauge in [&metrics.score, &metrics.score_limit] {
+            gauge.with_label_values(&["m", "1", "c", "psi"]).set(0.0);
+        }
+        metrics.window_rows.with_label_values(&["m", "1"]).set(0);
+        metrics.request_duration.with_label_values(&["m"]).observe(0.0);
+        metrics.alerts_firing.with_label_values(&["R", "page"]).set(0);
+        metrics.notifications("t", "delivered").inc();
+        let mut table = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
+        for family in metrics.registry.gather() {
+            if !family.name().starts_with("driftline_") {
+                continue;
+            }
+            let labels = family.get_metric().first().map_or(Vec::new(), |metric| {
+                metric.get_label().iter().map(|label| format!("`{}`", label.name())).collect()
+            });
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            table.push_str(&format!("| `{}` | {kind} | {} | {} |\n", family.name(), labels.join(", "), family.help()));
+        }
+        table
+    }
+
+    #[test]
+    fn every_metric_is_on_the_reference_page() {
+        crate::documented::check("docs/metrics.md", "collector", &table());
+    }
+}

@@ -1,0 +1,192 @@
+//! Runbooks as pages, with the values of the alert that led to them.
+
+use axum::extract::{Path, Query, State};
+use axum::response::{Html, Response};
+use driftline_alerts::Notification;
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+use serde::Deserialize;
+
+use super::{no_such_page, secured};
+use crate::alerting::outbox;
+use crate::api::Api;
+use crate::runbooks::{self, Runbook};
+use crate::times::rfc3339;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct PageQuery {
+    /// The episode whose values are filled in.
+    alert: Option<String>,
+}
+
+/// `GET /runbooks`: all of them.
+pub(super) async fn list() -> Response {
+    let mut items = String::new();
+    for runbook in runbooks::ALL {
+        items.push_str(&format!(
+            "<li><a href=\"/runbooks/{id}\">{title}</a> <span class=\"muted\">{rule}, {severity}</span></li>",
+            id = runbook.id,
+            title = escape(runbook.title()),
+            rule = escape(runbook.field("rule").unwrap_or_default()),
+            severity = escape(runbook.field("severity").unwrap_or_default()),
+        ));
+    }
+    secured(Html(document("Runbooks", &format!("<h1>Runbooks</h1><ul class=\"runbooks\">{items}</ul>"))))
+}
+
+/// `GET /runbooks/{id}?alert=…`: one, with the alert's own values where it has places for them.
+pub(super) async fn page(State(api): State<Api>, Path(id): Path<String>, Query(query): Query<PageQuery>) -> Response {
+    let Some(runbook) = runbooks::find(&id) else { return no_such_page().await };
+    let alert = match query.alert {
+        Some(episode) => api.store.read(move |db| outbox::triggered(db, &episode)).await.ok().flatten(),
+        None => None,
+    };
+    let values = Values::new(&api.config.public_url, alert.as_ref());
+    let banner = alert.as_ref().map(banner).unwrap_or_default();
+    let body = render(runbook, &values);
+    let meta = format!(
+        "<p class=\"muted\">For the rule {} ({}). Owner: {}.</p>",
+        escape(runbook.field("rule").unwrap_or_default()),
+        escape(runbook.field("severity").unwrap_or_default()),
+        escape(runbook.field("owner").unwrap_or_default()),
+    );
+    secured(Html(document(runbook.title(), &format!("{banner}<article class=\"runbook\">{body}</article>{meta}"))))
+}
+
+/// What stands in a runbook's places: `{model}`, `{column}`, `{url}`.
+struct Values {
+    places: [(&'static str, String); 4],
+}
+
+impl Values {
+    fn new(public_url: &str, alert: Option<&Notification>) -> Self {
+        let label = |name: &str| alert.and_then(|alert| alert.labels.get(name)).map(|value| plain(value));
+        let column = alert.and_then(|alert| alert.rows.first()).map(|row| plain(&row.what));
+        Self {
+            places: [
+                ("{url}", public_url.to_owned()),
+                ("{model}", label("model").unwrap_or_else(|| "MODEL".to_owned())),
+                ("{column}", column.unwrap_or_else(|| "COLUMN".to_owned())),
+                ("{alert}", alert.map_or_else(|| "ALERT".to_owned(), |alert| alert.episode.clone())),
+            ],
+        }
+    }
+
+    fn fill(&self, text: &str) -> String {
+        self.places.iter().fold(text.to_owned(), |text, (place, value)| text.replace(place, value))
+    }
+}
+
+/// Values come from models and configurations. What could end a code span or begin markup is left out.
+fn plain(value: &str) -> String {
+    // "temp (version 2)" is the column temp.
+    let value = value.split(" (version ").next().unwrap_or(value);
+    value.chars().map(|c| if c.is_control() || "`<>[]()|{}$\\\"'".contains(c) { '_' } else { c }).collect()
+}
+
+/// Markdown to HTML. Raw HTML is shown as text: runbooks need none.
+fn render(runbook: Runbook, values: &Values) -> String {
+    let text = values.fill(runbook.body());
+    let options = Options::ENABLE_TABLES | Options::ENABLE_TASKLISTS;
+    let mut heading: Option<String> = None;
+    let mut events: Vec<Event<'_>> = Vec::new();
+    for event in Parser::new_ext(&text, options) {
+        match event {
+            Event::Html(html) | Event::InlineHtml(html) => events.push(Event::Text(html)),
+            Event::Start(Tag::Heading { .. }) => {
+                heading = Some(String::new());
+                events.push(event);
+            }
+            Event::End(TagEnd::Heading(_)) => {
+                let id: String = heading.take().unwrap_or_default();
+                let id: String =
+                    id.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+                // Headings can be linked to.
+                if let Some(Event::Start(Tag::Heading { id: slot, .. })) =
+                    events.iter_mut().rev().find(|event| matches!(event, Event::Start(Tag::Heading { .. })))
+                {
+                    *slot = Some(id.into());
+                }
+                events.push(event);
+            }
+            Event::Text(ref text) => {
+                if let Some(heading) = &mut heading {
+                    heading.push_str(text);
+                }
+                events.push(event);
+            }
+            event => events.push(event),
+        }
+    }
+    let mut html = String::new();
+    pulldown_cmark::html::push_html(&mut html, events.into_iter());
+    html
+}
+
+fn banner(alert: &Notification) -> String {
+    let mut rows = String::new();
+    for row in alert.rows.iter().take(5) {
+        rows.push_str(&format!(
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td class=\"sparkline\">{}</td></tr>",
+            escape(&row.what),
+            escape(&row.value),
+            escape(&row.threshold),
+            escape(&row.n),
+            escape(&row.sparkline)
+        ));
+    }
+    let table = if rows.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "<table><thead><tr><th></th><th>Value</th><th>Limit</th><th>Rows</th><th>Last windows</th></tr></thead><tbody>{rows}</tbody></table>"
+        )
+    };
+    format!(
+        "<aside class=\"banner {severity}\"><p><strong>{summary}</strong></p><p class=\"muted\">since {since}. <a href=\"/alerts/{episode}\">The alert</a></p>{table}</aside>",
+        severity = alert.severity.name(),
+        summary = escape(&alert.summary),
+        since = escape(&rfc3339(alert.started_at)),
+        episode = escape(&alert.episode),
+    )
+}
+
+fn document(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+<title>{title} · Driftline</title><link rel=\"icon\" href=\"/favicon.svg\"><link rel=\"stylesheet\" href=\"/assets/style.css\"></head>\
+<body><header class=\"bar\"><a class=\"brand\" href=\"/\">Driftline</a><nav><a href=\"/\">Models</a><a href=\"/alerts\">Alerts</a>\
+<a href=\"/archive\">Archive</a><a href=\"/runbooks\" aria-current=\"page\">Runbooks</a></nav></header><main class=\"text\">{body}</main></body></html>",
+        title = escape(title),
+    )
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_filled_in_and_cannot_become_markup() {
+        let values = Values::new("http://driftline:4600", None);
+        let runbook = runbooks::find("feature-drift").unwrap();
+        let html = render(runbook, &values);
+        assert!(html.contains("http://driftline:4600/api/v1/models/MODEL"), "{html}");
+        assert!(html.contains("<h2 id=\"in-30-seconds\">"));
+        assert_eq!(plain("a`<script>`[x](javascript:y)"), "a__script___x__javascript:y_");
+        assert_eq!(plain("temp (version 2)"), "temp");
+    }
+}

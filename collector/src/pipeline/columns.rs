@@ -1,0 +1,132 @@
+//! The type of each column of a model, given once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use driftline_detectors::{ColumnKind, ReferenceFile};
+use driftline_protocol::{Cell, Column, Role};
+use rusqlite::{Connection, params};
+
+use super::table::META_COLUMNS;
+use crate::config::{ColumnType, EventTime, Model, TimeUnit};
+
+/// Columns that one model may have over time. A body whose keys are data would otherwise grow without end.
+const MAX_COLUMNS: usize = 2000;
+
+/// The columns of one model.
+#[derive(Debug)]
+pub(crate) struct Columns {
+    types: HashMap<String, (ColumnType, Role)>,
+    /// Types that configuration and reference say.
+    said: BTreeMap<String, ColumnType>,
+    units: BTreeMap<String, TimeUnit>,
+    /// Names that were given a type since the last checkpoint.
+    new: Vec<String>,
+}
+
+/// What a column of an exchange is to be kept as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// As this type.
+    As(ColumnType, TimeUnit),
+    /// Not yet: it has held nothing so far.
+    Unknown,
+    /// There are too many columns.
+    TooMany,
+}
+
+impl Columns {
+    /// What configuration and reference say, and what was decided before.
+    pub(crate) fn load(db: &Connection, model: &Model, reference: Option<&ReferenceFile>) -> rusqlite::Result<Self> {
+        let mut said = BTreeMap::new();
+        for reference in reference.iter().flat_map(|file| &file.columns) {
+            let kind = match reference.kind() {
+                ColumnKind::Numeric => ColumnType::Number,
+                ColumnKind::Categorical => ColumnType::Text,
+            };
+            said.insert(reference.column.clone(), kind);
+        }
+        let mut units = BTreeMap::new();
+        if let EventTime::Column { name, unit } = &model.event_time {
+            said.insert(name.clone(), ColumnType::Timestamp);
+            units.insert(name.clone(), *unit);
+        }
+        for freshness in &model.slis.freshness {
+            said.insert(freshness.column.clone(), ColumnType::Timestamp);
+            units.insert(freshness.column.clone(), freshness.unit);
+        }
+        said.extend(model.columns.clone());
+        let mut statement = db.prepare("SELECT name, type, role FROM columns WHERE model = ?1")?;
+        let rows = statement.query_map([&model.name], |row| {
+            let (name, kind, role): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let role = if role == role_name(Role::Prediction) { Role::Prediction } else { Role::Feature };
+            Ok((name, (ColumnType::named(&kind).unwrap_or(ColumnType::Text), role)))
+        })?;
+        let mut types: HashMap<String, (ColumnType, Role)> = rows.collect::<rusqlite::Result<_>>()?;
+        // A file already has the type of the past; what the configuration says now holds from here on.
+        for (name, kind) in &said {
+            if let Some((known, _)) = types.get_mut(name) {
+                *known = *kind;
+            }
+        }
+        Ok(Self { types, said, units, new: Vec::new() })
+    }
+
+    /// What a column is kept as. Its first value that says anything decides, for good.
+    pub(crate) fn keep(&mut self, column: &Column<'_>) -> Kept {
+        let unit = self.units.get(&*column.name).copied().unwrap_or(TimeUnit::Rfc3339);
+        if let Some((kind, _)) = self.types.get(&*column.name) {
+            return Kept::As(*kind, unit);
+        }
+        let kind = match self.said.get(&*column.name) {
+            Some(kind) => Some(*kind),
+            None => column.cells.iter().find_map(|cell| match cell {
+                Cell::Missing => None,
+                Cell::Integer(_) => Some(ColumnType::Integer),
+                Cell::Number(_) => Some(ColumnType::Number),
+                Cell::Boolean(_) => Some(ColumnType::Boolean),
+                Cell::Text(_) => Some(ColumnType::Text),
+            }),
+        };
+        let Some(kind) = kind else { return Kept::Unknown };
+        if self.types.len() >= MAX_COLUMNS {
+            return Kept::TooMany;
+        }
+        self.types.insert(column.name.to_string(), (kind, column.role));
+        self.new.push(column.name.to_string());
+        Kept::As(kind, unit)
+    }
+
+    /// Whether a column is a feature or a prediction. One that never came is a feature that is missing.
+    pub(crate) fn role(&self, name: &str) -> Role {
+        self.types.get(name).map_or(Role::Feature, |(_, role)| *role)
+    }
+
+    /// Columns that were given a type since this was last asked: name, type, role.
+    pub(crate) fn take_new(&mut self) -> Vec<(String, ColumnType, Role)> {
+        let types = &self.types;
+        self.new.drain(..).filter_map(|name| types.get(&name).map(|(kind, role)| (name, *kind, *role))).collect()
+    }
+}
+
+/// Stores the types of new columns.
+pub(crate) fn store(db: &Connection, model: &str, columns: &[(String, ColumnType, Role)]) -> rusqlite::Result<()> {
+    let mut statement =
+        db.prepare_cached("INSERT OR IGNORE INTO columns (model, name, type, role) VALUES (?1, ?2, ?3, ?4)")?;
+    for (name, kind, role) in columns {
+        statement.execute(params![model, name, kind.name(), role_name(*role)])?;
+    }
+    Ok(())
+}
+
+/// The name of a role, as labels and database have it.
+pub(crate) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Feature => "feature",
+        Role::Prediction => "prediction",
+    }
+}
+
+/// The name under which a column is archived: its own, unless every row has one of that name.
+pub(crate) fn archived_name(name: &str) -> String {
+    if META_COLUMNS.contains(&name) { format!("column.{name}") } else { name.to_owned() }
+}

@@ -1,0 +1,194 @@
+//! Service level indicators: good and valid events, counted exactly, in slices of ten seconds.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+
+/// The length of a slice, in microseconds.
+pub(crate) const SLICE_MICROS: i64 = 10_000_000;
+
+/// Good and valid events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct GoodOfValid {
+    pub(crate) good: u64,
+    pub(crate) valid: u64,
+}
+
+/// What was counted since the last checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct SliCounts {
+    /// By model, indicator, label and slice.
+    counts: BTreeMap<(String, &'static str, String, i64), GoodOfValid>,
+    /// By model and slice.
+    latencies: BTreeMap<(String, i64), LatencyCounts>,
+}
+
+impl SliCounts {
+    /// Counts events of one indicator at a time.
+    pub(crate) fn count(&mut self, model: &str, sli: &'static str, label: &str, at: i64, events: GoodOfValid) {
+        if events.valid > 0 {
+            let key = (model.to_owned(), sli, label.to_owned(), at.div_euclid(SLICE_MICROS) * SLICE_MICROS);
+            let counts = self.counts.entry(key).or_default();
+            counts.good += events.good;
+            counts.valid += events.valid;
+        }
+    }
+
+    /// Counts one request's latency.
+    pub(crate) fn latency(&mut self, model: &str, at: i64, micros: u64) {
+        let key = (model.to_owned(), at.div_euclid(SLICE_MICROS) * SLICE_MICROS);
+        self.latencies.entry(key).or_default().count(micros);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.latencies.is_empty()
+    }
+
+    /// Adds the counts to what is stored.
+    pub(crate) fn store(&self, db: &Connection) -> rusqlite::Result<()> {
+        let mut statement = db.prepare_cached(
+            "INSERT INTO sli_counts (model, sli, label, slice, good, valid) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (model, sli, label, slice) DO UPDATE SET good = good + excluded.good, valid = valid + excluded.valid",
+        )?;
+        for ((model, sli, label, slice), counts) in &self.counts {
+            statement.execute(params![model, sli, label, slice, counts.good as i64, counts.valid as i64])?;
+        }
+        for ((model, slice), new) in &self.latencies {
+            let mut total = new.clone();
+            let stored: Option<Vec<u8>> = db
+                .prepare_cached("SELECT counts FROM latencies WHERE model = ?1 AND slice = ?2")?
+                .query_map(params![model, slice], |row| row.get(0))?
+                .next()
+                .transpose()?;
+            if let Some(stored) = stored.and_then(|bytes| postcard::from_bytes::<LatencyCounts>(&bytes).ok()) {
+                total.merge(&stored);
+            }
+            db.prepare_cached("INSERT OR REPLACE INTO latencies (model, slice, counts) VALUES (?1, ?2, ?3)")?
+                .execute(params![model, slice, total.to_bytes()])?;
+        }
+        Ok(())
+    }
+}
+
+/// The sum of an indicator's counts from a time on, for each of its labels.
+pub(crate) fn sums(db: &Connection, model: &str, sli: &str, from: i64) -> rusqlite::Result<Vec<(String, GoodOfValid)>> {
+    db.prepare_cached(
+        "SELECT label, sum(good), sum(valid) FROM sli_counts WHERE model = ?1 AND sli = ?2 AND slice >= ?3 GROUP BY label",
+    )?
+    .query_map(params![model, sli, from.div_euclid(SLICE_MICROS) * SLICE_MICROS], |row| {
+        Ok((row.get(0)?, GoodOfValid { good: row.get::<_, i64>(1)? as u64, valid: row.get::<_, i64>(2)? as u64 }))
+    })?
+    .collect()
+}
+
+/// Buckets for each doubling of the latency: each is at most a twelfth wider than its lower end.
+const BUCKETS_PER_DOUBLING: u32 = 8;
+/// Doublings from one microsecond up: the last bucket begins beyond an hour.
+const DOUBLINGS: u32 = 33;
+
+/// Latencies as counts in fixed buckets, so that they add up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LatencyCounts {
+    counts: Vec<u64>,
+}
+
+impl Default for LatencyCounts {
+    fn default() -> Self {
+        Self { counts: vec![0; (DOUBLINGS * BUCKETS_PER_DOUBLING) as usize] }
+    }
+}
+
+impl LatencyCounts {
+    fn bucket(micros: u64) -> usize {
+        let micros = micros.max(1);
+        let doubling = micros.ilog2();
+        // The next three bits below the leading one.
+        let within = if doubling >= 3 { micros >> (doubling - 3) } else { micros << (3 - doubling) } & 7;
+        ((doubling * BUCKETS_PER_DOUBLING) as usize + within as usize)
+            .min((DOUBLINGS * BUCKETS_PER_DOUBLING) as usize - 1)
+    }
+
+    /// The upper end of a bucket, in microseconds.
+    fn upper(bucket: usize) -> f64 {
+        let (doubling, within) = (bucket as u32 / BUCKETS_PER_DOUBLING, bucket as u32 % BUCKETS_PER_DOUBLING);
+        f64::from(doubling).exp2() * (1.0 + f64::from(within + 1) / f64::from(BUCKETS_PER_DOUBLING))
+    }
+
+    pub(crate) fn count(&mut self, micros: u64) {
+        self.counts[Self::bucket(micros)] += 1;
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
+            *mine += theirs;
+        }
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The latency in milliseconds that a share of requests stays below, to within an eighth; none without requests.
+    pub(crate) fn quantile_ms(&self, share: f64) -> Option<f64> {
+        let total = self.total();
+        let rank = ((total as f64 * share).ceil() as u64).max(1);
+        let mut below = 0;
+        let bucket = self.counts.iter().position(|count| {
+            below += count;
+            below >= rank
+        })?;
+        Some(Self::upper(bucket) / 1000.0)
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        // Serialising a vector of integers into memory cannot fail.
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn quantiles_are_right_to_an_eighth(mut latencies in proptest::collection::vec(1u64..4_000_000_000, 1..200), share in 0.01..1.0f64) {
+            let mut counts = LatencyCounts::default();
+            for latency in &latencies {
+                counts.count(*latency);
+            }
+            latencies.sort_unstable();
+            let exact = latencies[((latencies.len() as f64 * share).ceil() as usize).max(1) - 1] as f64 / 1000.0;
+            let estimate = counts.quantile_ms(share).unwrap();
+            prop_assert!(exact <= estimate && estimate <= exact * 1.1251, "{exact} {estimate}");
+        }
+    }
+
+    #[test]
+    fn nothing_counted_has_no_quantile() {
+        assert_eq!(LatencyCounts::default().quantile_ms(0.5), None);
+    }
+
+    #[test]
+    fn counts_add_up_over_checkpoints() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(include_str!("../store/schema.sql")).unwrap();
+        let mut counts = SliCounts::default();
+        counts.count("m", "latency", "", 15_000_000, GoodOfValid { good: 9, valid: 10 });
+        counts.latency("m", 15_000_000, 3000);
+        counts.store(&db).unwrap();
+        counts.store(&db).unwrap();
+        let all = |from| sums(&db, "m", "latency", from).unwrap();
+        assert_eq!(all(0), [(String::new(), GoodOfValid { good: 18, valid: 20 })]);
+        assert_eq!(all(20_000_000), []);
+        let bytes: Vec<u8> = db.query_row("SELECT counts FROM latencies", [], |row| row.get(0)).unwrap();
+        assert_eq!(LatencyCounts::from_bytes(&bytes).unwrap().total(), 2);
+    }
+}

@@ -1,0 +1,195 @@
+//! Starting and stopping: everything in its order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::alerting::outbox;
+use crate::api::{self, Api};
+use crate::config::Config;
+use crate::ingest::{self, Ingest};
+use crate::metrics::Metrics;
+use crate::pipeline;
+use crate::references::LoadedReferences;
+use crate::store::{Store, StoreError, journal};
+use crate::times::now_micros;
+use crate::{archive, pages};
+
+/// How long connections and tasks may take to end.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// A request for readiness is answered from the database; one that takes longer than this is an answer too.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A running collector.
+#[derive(Debug)]
+pub struct Collector {
+    address: SocketAddr,
+    runtime: Runtime,
+    store: Store,
+    stopping: watch::Sender<bool>,
+    pipeline: pipeline::Handle,
+    server: JoinHandle<()>,
+    archiver: JoinHandle<()>,
+    outbox: JoinHandle<()>,
+}
+
+/// Why a collector could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken, or not this machine's.
+    #[error("listen: cannot listen on {address}: {source}; choose another address, or stop what listens there")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// References that cannot be used.
+    #[error("{}", .0.join("\n"))]
+    References(Vec<String>),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The archive, the runtime or a metric.
+    #[error("{0}")]
+    Start(String),
+}
+
+impl Collector {
+    /// Starts everything, and returns once batches are taken.
+    ///
+    /// # Errors
+    /// See [`StartError`]. After an error nothing runs and nothing listens.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let begun = std::time::Instant::now();
+        // Ring is the one TLS back end here; without it the first HTTPS client would not know which to take. An error
+        // means that it is installed already.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let references = Arc::new(LoadedReferences::load(&config).map_err(StartError::References)?);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("driftline-runtime")
+            .enable_all()
+            .build()
+            .map_err(|error| StartError::Start(format!("no runtime: {error}")))?;
+        let config = Arc::new(config);
+        let listener = runtime
+            .block_on(TcpListener::bind(config.listen))
+            .map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let store = Store::open(&config.data_dir)?;
+        let metrics = Metrics::new().map_err(|error| StartError::Start(format!("no metrics: {error}")))?;
+        let (stopping, stopped) = watch::channel(false);
+        let (cuts, archiver) =
+            archive::start(store.clone(), Arc::clone(&config), Arc::clone(&metrics), stopped.clone())
+                .map_err(StartError::Start)?;
+        let pipeline = pipeline::start(pipeline::Parts {
+            store: store.clone(),
+            config: Arc::clone(&config),
+            metrics: Arc::clone(&metrics),
+            references: Arc::clone(&references),
+            cuts,
+        })?;
+        let known = store.read_blocking(journal::known_models)?;
+        let described = config.models.iter().map(|model| model.name.clone());
+        let ingest = Ingest::new(
+            store.clone(),
+            Arc::clone(&metrics),
+            pipeline.waker(),
+            known.into_iter().chain(described),
+            config.max_models,
+        );
+        let archiver = runtime.spawn(archiver);
+        let outbox =
+            runtime.spawn(outbox::run(store.clone(), Arc::clone(&config), Arc::clone(&metrics), stopped.clone()));
+        let api = Api { store: store.clone(), config: Arc::clone(&config), references, started_at: now_micros() };
+        let health = Health { store: store.clone(), metrics };
+        let router = Router::new()
+            .route("/v1/exchanges", post(ingest::exchanges))
+            .route("/v1/outcomes", post(ingest::outcomes))
+            .with_state(ingest)
+            .route("/livez", get(|| async { "alive\n" }))
+            .merge(Router::new().route("/readyz", get(ready)).route("/metrics", get(metrics_page)).with_state(health))
+            .merge(api::routes(api.clone()))
+            .merge(pages::routes(api));
+        let server = runtime.spawn(async move {
+            let mut stopped = stopped;
+            let stop = async move {
+                stopped.wait_for(|stopped| *stopped).await.ok();
+            };
+            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+                warn!(%error, "the server ended");
+            }
+        });
+        info!(%address, elapsed = ?begun.elapsed(), "collector is up");
+        Ok(Self { address, runtime, store, stopping, pipeline, server, archiver, outbox })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops cleanly: takes no more, counts and archives what the journal holds, and closes the database.
+    pub fn stop(self) {
+        let Self { runtime, store, stopping, pipeline, server, archiver, outbox, .. } = self;
+        stopping.send_replace(true);
+        runtime.block_on(async {
+            if tokio::time::timeout(STOP_GRACE, server).await.is_err() {
+                warn!("connections did not end in time, and are cut");
+            }
+        });
+        // The pipeline makes a last cut, and lets go of the way to the archiver, which then ends too.
+        pipeline.stop();
+        runtime.block_on(async {
+            if tokio::time::timeout(STOP_GRACE, archiver).await.is_err() {
+                warn!("the archive did not take everything in time; the rest is archived at the next start");
+            }
+            outbox.await.ok();
+        });
+        runtime.shutdown_timeout(STOP_GRACE);
+        store.writer.close();
+        info!("collector has stopped");
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Health {
+    store: Store,
+    metrics: Arc<Metrics>,
+}
+
+/// Ready when a write can be made durable: that is what a sender needs.
+async fn ready(State(health): State<Health>) -> Response {
+    let write = health
+        .store
+        .writer
+        .write(|db| db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('ready', '1')", []).map(|_| ()));
+    match tokio::time::timeout(READY_TIMEOUT, write).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready\n").into_response(),
+        Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+        Err(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("a write took longer than {READY_TIMEOUT:?}\n")).into_response()
+        }
+    }
+}
+
+async fn metrics_page(State(health): State<Health>) -> Response {
+    match health.metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics cannot be encoded: {error}\n")).into_response()
+        }
+    }
+}

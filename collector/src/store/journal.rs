@@ -1,0 +1,239 @@
+//! The journal: batches become durable here, once each, before anybody is told so.
+
+use driftline_protocol::{Account, Batch};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Appended {
+    /// Exchanges of this boot up to here are durable.
+    pub(crate) durable_through: u64,
+    /// Exchanges that were new.
+    pub(crate) new: u64,
+    /// Exchanges that were stored before.
+    pub(crate) duplicates: u64,
+    /// Exchanges that should have come before these, and never will: the sender has gone past them.
+    pub(crate) missing: u64,
+    /// How much the sender's own counts grew since its last batch.
+    pub(crate) growth: Growth,
+}
+
+/// How much a sender's account grew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Growth {
+    pub(crate) seen: u64,
+    pub(crate) dropped: u64,
+}
+
+/// One batch of the journal.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) position: i64,
+    pub(crate) received_at: i64,
+    /// Exchanges up to this sequence number were stored before.
+    pub(crate) skip_through: u64,
+    pub(crate) frame: Vec<u8>,
+}
+
+struct Sender {
+    durable_through: u64,
+    seen: u64,
+    dropped: u64,
+}
+
+/// Stores a batch that was checked, unless it was stored before. `batch` is what `frame` holds.
+pub(crate) fn append(db: &Connection, batch: &Batch, frame: &[u8], received_at: i64) -> rusqlite::Result<Appended> {
+    let known = db
+        .prepare_cached("SELECT durable_through, seen, dropped FROM senders WHERE boot = ?1")?
+        .query_row([&batch.boot_id], |row| {
+            let dropped: String = row.get(2)?;
+            let dropped: u64 = dropped_counts(&dropped).map(|(_, count)| count).sum();
+            Ok(Sender { durable_through: row.get::<_, i64>(0)? as u64, seen: row.get::<_, i64>(1)? as u64, dropped })
+        })
+        .optional()?;
+    let before = known.as_ref().map_or(0, |sender| sender.durable_through);
+    let durable_through = before.max(batch.last_sequence);
+    let new = batch.last_sequence.saturating_sub(before.max(batch.first_sequence - 1));
+    let missing = if new > 0 { (batch.first_sequence - 1).saturating_sub(before) } else { 0 };
+    let duplicates = batch.exchanges.len() as u64 - new;
+    let account = batch.account.clone().unwrap_or_default();
+    let dropped: u64 = account.dropped.iter().map(|dropped| dropped.count).sum();
+    let growth = Growth {
+        seen: account.seen.saturating_sub(known.as_ref().map_or(0, |sender| sender.seen)),
+        dropped: dropped.saturating_sub(known.as_ref().map_or(0, |sender| sender.dropped)),
+    };
+    if new > 0 {
+        db.prepare_cached("INSERT INTO journal (received_at, skip_through, frame) VALUES (?1, ?2, ?3)")?
+            .execute(params![received_at, before as i64, frame])?;
+    }
+    db.prepare_cached(
+        "INSERT INTO senders (boot, model, instance, durable_through, missing, duplicates, seen, delivered, dropped, heard_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (boot) DO UPDATE SET
+            durable_through = excluded.durable_through,
+            missing = missing + excluded.missing,
+            duplicates = duplicates + excluded.duplicates,
+            -- An older batch that comes again must not turn the counts back.
+            dropped = CASE WHEN excluded.seen >= seen THEN excluded.dropped ELSE dropped END,
+            seen = max(seen, excluded.seen),
+            delivered = max(delivered, excluded.delivered),
+            heard_at = excluded.heard_at",
+    )?
+    .execute(params![
+        batch.boot_id,
+        batch.model,
+        batch.instance,
+        durable_through as i64,
+        missing as i64,
+        duplicates as i64,
+        account.seen as i64,
+        account.delivered as i64,
+        dropped_text(&account),
+        received_at,
+    ])?;
+    Ok(Appended { durable_through, new, duplicates, missing, growth })
+}
+
+/// `reason=count` pairs, one a line: plain to read in the database, and no format to keep compatible.
+fn dropped_text(account: &Account) -> String {
+    account
+        .dropped
+        .iter()
+        .map(|dropped| format!("{}={}\n", dropped.reason.replace(['\n', '='], "_"), dropped.count))
+        .collect()
+}
+
+/// The pairs of a stored account.
+pub(crate) fn dropped_counts(text: &str) -> impl Iterator<Item = (&str, u64)> {
+    text.lines().filter_map(|line| {
+        let (reason, count) = line.split_once('=')?;
+        Some((reason, count.parse().ok()?))
+    })
+}
+
+/// Batches after a position, in order, up to so many bytes (at least one).
+pub(crate) fn read_after(db: &Connection, position: i64, max_bytes: usize) -> rusqlite::Result<Vec<Entry>> {
+    let mut statement = db.prepare_cached(
+        "SELECT position, received_at, skip_through, frame FROM journal WHERE position > ?1 ORDER BY position",
+    )?;
+    let mut rows = statement.query([position])?;
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let entry = Entry {
+            position: row.get(0)?,
+            received_at: row.get(1)?,
+            skip_through: row.get::<_, i64>(2)? as u64,
+            frame: row.get(3)?,
+        };
+        bytes += entry.frame.len();
+        entries.push(entry);
+        if bytes >= max_bytes {
+            break;
+        }
+    }
+    Ok(entries)
+}
+
+/// When the first batch after a position was received; none when there is none.
+pub(crate) fn oldest_after(db: &Connection, position: i64) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached("SELECT received_at FROM journal WHERE position > ?1 ORDER BY position LIMIT 1")?
+        .query_row([position], |row| row.get(0))
+        .optional()
+}
+
+/// Forgets batches up to a position.
+pub(crate) fn forget_through(db: &Connection, position: i64) -> rusqlite::Result<usize> {
+    db.prepare_cached("DELETE FROM journal WHERE position <= ?1")?.execute([position])
+}
+
+/// Remembers that a model was named.
+pub(crate) fn remember_model(db: &Connection, model: &str, now: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR IGNORE INTO models (name, first_seen) VALUES (?1, ?2)")?
+        .execute(params![model, now])?;
+    Ok(())
+}
+
+/// Models that were ever named.
+pub(crate) fn known_models(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    db.prepare("SELECT name FROM models ORDER BY name")?.query_map([], |row| row.get(0))?.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use driftline_protocol::{Dropped, Exchange};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn database() -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(super::super::SCHEMA).unwrap();
+        db
+    }
+
+    fn batch(first: u64, last: u64) -> Batch {
+        Batch {
+            boot_id: vec![7; 16],
+            model: "m".into(),
+            first_sequence: first,
+            last_sequence: last,
+            account: Some(Account {
+                seen: last + 5,
+                delivered: first - 1,
+                dropped: vec![Dropped { reason: "budget".into(), count: 2 }],
+            }),
+            exchanges: (first..=last).map(|sequence| Exchange { sequence, ..Exchange::default() }).collect(),
+            ..Batch::default()
+        }
+    }
+
+    #[test]
+    fn repetitions_overlaps_and_gaps_are_told_apart() {
+        let db = database();
+        let send = |first, last| {
+            let appended = append(&db, &batch(first, last), b"frame", 0).unwrap();
+            (appended.durable_through, appended.new, appended.duplicates, appended.missing)
+        };
+        assert_eq!(send(1, 10), (10, 10, 0, 0));
+        assert_eq!(send(1, 10), (10, 0, 10, 0), "sent twice");
+        assert_eq!(send(6, 15), (15, 5, 5, 0), "an overlap");
+        assert_eq!(send(21, 22), (22, 2, 0, 5), "a gap");
+        assert_eq!(send(3, 4), (22, 0, 2, 0), "an old one");
+        let entries = read_after(&db, 0, usize::MAX).unwrap();
+        assert_eq!(entries.iter().map(|entry| entry.skip_through).collect::<Vec<_>>(), [0, 10, 15]);
+    }
+
+    #[test]
+    fn accounts_grow_by_what_is_new_in_them() {
+        let db = database();
+        assert_eq!(append(&db, &batch(1, 1), b"", 0).unwrap().growth, Growth { seen: 6, dropped: 2 });
+        assert_eq!(append(&db, &batch(2, 4), b"", 0).unwrap().growth, Growth { seen: 3, dropped: 0 });
+        assert_eq!(append(&db, &batch(1, 1), b"", 0).unwrap().growth, Growth::default());
+    }
+
+    proptest! {
+        #[test]
+        fn every_exchange_is_read_once_however_batches_repeat_and_overlap(
+            sends in proptest::collection::vec((1u64..40, 0u64..10), 1..30)
+        ) {
+            let db = database();
+            let mut through = 0;
+            let mut sent: Vec<u64> = Vec::new();
+            for (first, length) in sends {
+                let last = first + length;
+                append(&db, &batch(first, last), format!("{first} {last}").as_bytes(), 0).unwrap();
+                sent.extend((first.max(through + 1))..=last);
+                through = through.max(last);
+            }
+            // What a reader of the journal sees: each batch, less what it is to skip.
+            let mut read = Vec::new();
+            for entry in read_after(&db, 0, usize::MAX).unwrap() {
+                let range = String::from_utf8(entry.frame).unwrap();
+                let (first, last) = range.split_once(' ').unwrap();
+                let all = first.parse::<u64>().unwrap()..=last.parse::<u64>().unwrap();
+                read.extend(all.filter(|sequence| *sequence > entry.skip_through));
+            }
+            prop_assert_eq!(read, sent);
+        }
+    }
+}

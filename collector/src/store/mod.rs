@@ -1,0 +1,187 @@
+//! The collector's database: journal and state in one SQLite file.
+//!
+//! One thread writes. Callers hand it pieces of work; it runs those that wait together in one transaction, commits once
+//! (with an fsync), and only then answers them all. Readers have connections of their own and never wait for the writer.
+
+pub(crate) mod journal;
+pub(crate) mod outcomes;
+mod writer;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+pub(crate) use writer::Writer;
+
+const SCHEMA: &str = include_str!("schema.sql");
+/// The version of the schema. A database of another version is refused, never guessed at.
+const SCHEMA_VERSION: i64 = 1;
+/// Readers at once: the API's; more would only queue for the disk.
+const MAX_READERS: usize = 4;
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder or a file in it.
+    #[error("cannot use {path}: {source}; check data_dir and its owner")]
+    Path {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another collector has it.
+    #[error("another collector runs on {path}; each needs a data_dir of its own")]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A database of another version.
+    #[error(
+        "{path} has schema version {found}, and this collector reads version {SCHEMA_VERSION}; use the version that wrote it, or another data_dir"
+    )]
+    Version {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// SQLite's own words.
+    #[error("the database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The writer's thread has ended.
+    #[error("the database is closed")]
+    Closed,
+}
+
+/// An open database.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    pub(crate) writer: Writer,
+    readers: Arc<Readers>,
+    /// Identity of this database, for the names of archived files: 8 hexadecimal digits.
+    pub(crate) collector_id: String,
+}
+
+#[derive(Debug)]
+struct Readers {
+    path: PathBuf,
+    permits: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+    /// Held for as long as the database is open.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the database in a folder, or makes it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(crate) fn open(folder: &Path) -> Result<Self, StoreError> {
+        let path_error = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Path { path, source }
+        };
+        std::fs::create_dir_all(folder).map_err(path_error(folder))?;
+        let lock_path = folder.join("driftline.lock");
+        let lock = File::create(&lock_path).map_err(path_error(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::Locked { path: folder.to_owned() }),
+            Err(std::fs::TryLockError::Error(source)) => return Err(StoreError::Path { path: lock_path, source }),
+        }
+        let path = folder.join("driftline.db");
+        let connection = Connection::open(&path)?;
+        // FULL: a commit is on disk when it returns. WAL: readers and the writer do not wait for each other.
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.pragma_update(None, "cache_size", -16_000)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version == 0 {
+            connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?;
+            let id = uuid::Uuid::now_v7().simple().to_string();
+            // The last digits of a UUID v7 are the random ones.
+            let id = &id[id.len() - 8..];
+            connection.execute("INSERT INTO meta (key, value) VALUES ('collector_id', ?1)", [id])?;
+        } else if version != SCHEMA_VERSION {
+            return Err(StoreError::Version { path, found: version });
+        }
+        let collector_id =
+            connection.query_row("SELECT value FROM meta WHERE key = 'collector_id'", [], |row| row.get(0))?;
+        let readers = Readers { path, permits: Semaphore::new(MAX_READERS), idle: Mutex::new(Vec::new()), _lock: lock };
+        Ok(Self { writer: Writer::start(connection), readers: Arc::new(readers), collector_id })
+    }
+
+    /// Reads, on a thread where waiting is allowed.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let readers = Arc::clone(&self.readers);
+        let _permit = self.readers.permits.acquire().await.map_err(|_| StoreError::Closed)?;
+        let done = tokio::task::spawn_blocking(move || readers.read(read)).await;
+        done.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Reads from a thread that may wait.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub(crate) fn read_blocking<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.readers.read(read)
+    }
+}
+
+impl Readers {
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
+        let connection = match idle {
+            Some(connection) => connection,
+            None => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                Connection::open_with_flags(&self.path, flags)?
+            }
+        };
+        let result = read(&connection)?;
+        if let Ok(mut idle) = self.idle.lock()
+            && idle.len() < MAX_READERS
+        {
+            idle.push(connection);
+        }
+        Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_collector_on_the_same_folder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Store::open(folder.path()).unwrap();
+        assert!(matches!(Store::open(folder.path()), Err(StoreError::Locked { .. })));
+        first.writer.close();
+        drop(first);
+        Store::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_database_of_another_version_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("driftline.db");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let error = Store::open(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("schema version 99"), "{error}");
+    }
+}

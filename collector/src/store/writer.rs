@@ -1,0 +1,168 @@
+//! The one thread that writes: group commit.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, Savepoint, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::StoreError;
+
+/// Pieces of work that may wait. Callers past that wait to hand theirs in.
+const QUEUE: usize = 256;
+/// Pieces of work in one transaction: enough to share an fsync, few enough that nobody waits long for the others'.
+const MAX_GROUP: usize = 64;
+
+/// Runs one piece of work, and says what to do once it is durable, or is not.
+type Work = Box<dyn FnOnce(&mut Savepoint<'_>) -> Answer + Send>;
+type Answer = Box<dyn FnOnce(Result<(), Arc<rusqlite::Error>>) + Send>;
+
+/// A handle to the thread that writes.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    sender: Arc<Mutex<Option<mpsc::Sender<Work>>>>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Writer")
+    }
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let thread =
+            std::thread::Builder::new().name("driftline-writer".to_owned()).spawn(move || run(connection, receiver));
+        Self { sender: Arc::new(Mutex::new(Some(sender))), thread: Arc::new(Mutex::new(thread.ok())) }
+    }
+
+    /// Writes, and returns once it is durable.
+    ///
+    /// # Errors
+    /// SQLite's own; nothing of this piece of work is then written.
+    ///
+    /// # Cancel safety
+    /// A dropped write that was handed in is done all the same.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Savepoint<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (work, answer) = prepare(work);
+        self.sender()?.send(work).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// The same, from a thread that may wait.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    pub(crate) fn write_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Savepoint<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (work, answer) = prepare(work);
+        self.sender()?.blocking_send(work).map_err(|_| StoreError::Closed)?;
+        answer.blocking_recv().map_err(|_| StoreError::Closed)?
+    }
+
+    fn sender(&self) -> Result<mpsc::Sender<Work>, StoreError> {
+        self.sender.lock().ok().and_then(|sender| sender.clone()).ok_or(StoreError::Closed)
+    }
+
+    /// Takes no more work, finishes what was handed in, and waits for the thread to end.
+    pub(crate) fn close(&self) {
+        drop(self.sender.lock().map(|mut sender| sender.take()));
+        let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the database's thread panicked");
+        }
+    }
+}
+
+fn prepare<T: Send + 'static>(
+    work: impl FnOnce(&Savepoint<'_>) -> rusqlite::Result<T> + Send + 'static,
+) -> (Work, oneshot::Receiver<Result<T, StoreError>>) {
+    let (sender, receiver) = oneshot::channel();
+    let work: Work = Box::new(move |savepoint: &mut Savepoint<'_>| {
+        let result = work(savepoint);
+        if result.is_err() {
+            savepoint.set_drop_behavior(rusqlite::DropBehavior::Rollback);
+        }
+        Box::new(move |commit: Result<(), Arc<rusqlite::Error>>| {
+            let result = match (result, commit) {
+                (Ok(value), Ok(())) => Ok(value),
+                (Err(error), _) => Err(StoreError::Sqlite(error)),
+                (Ok(_), Err(error)) => Err(StoreError::Sqlite(rusqlite::Error::ToSqlConversionFailure(error.into()))),
+            };
+            // Nobody may be waiting any more.
+            drop(sender.send(result));
+        })
+    });
+    (work, receiver)
+}
+
+fn run(mut connection: Connection, mut receiver: mpsc::Receiver<Work>) {
+    let mut group = Vec::with_capacity(MAX_GROUP);
+    while receiver.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
+        let mut answers = Vec::with_capacity(group.len());
+        let committed = commit(&mut connection, group.drain(..), &mut answers).map_err(Arc::new);
+        if let Err(error) = &committed {
+            tracing::error!(%error, "a transaction could not be committed; nothing of it is acknowledged");
+        }
+        for answer in answers {
+            answer(committed.clone());
+        }
+    }
+    // Leaves one file behind instead of two, when nobody reads.
+    if let Err((_, error)) = connection.close() {
+        tracing::warn!(%error, "the database did not close cleanly; it will recover when it is opened");
+    }
+}
+
+fn commit(
+    connection: &mut Connection,
+    group: impl Iterator<Item = Work>,
+    answers: &mut Vec<Answer>,
+) -> rusqlite::Result<()> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for work in group {
+        let mut savepoint = transaction.savepoint()?;
+        savepoint.set_drop_behavior(rusqlite::DropBehavior::Commit);
+        answers.push(work(&mut savepoint));
+        savepoint.finish()?;
+    }
+    transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writer() -> Writer {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (x INTEGER PRIMARY KEY) STRICT").unwrap();
+        Writer::start(connection)
+    }
+
+    #[test]
+    fn a_piece_that_fails_takes_nothing_else_with_it() {
+        let writer = writer();
+        let insert = |x: i64| writer.write_blocking(move |db| db.execute("INSERT INTO t VALUES (?1)", [x]));
+        insert(1).unwrap();
+        let failed = writer.write_blocking(|db| {
+            db.execute("INSERT INTO t VALUES (2)", [])?;
+            db.execute("INSERT INTO t VALUES (1)", [])
+        });
+        assert!(matches!(failed, Err(StoreError::Sqlite(_))));
+        insert(3).unwrap();
+        let all: Vec<i64> = writer
+            .write_blocking(|db| db.prepare("SELECT x FROM t")?.query_map([], |row| row.get(0))?.collect())
+            .unwrap();
+        assert_eq!(all, [1, 3]);
+        writer.close();
+        assert!(matches!(insert(4), Err(StoreError::Closed)));
+    }
+}

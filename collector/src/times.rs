@@ -1,0 +1,44 @@
+//! Times as people read them, and the one place where the clock is.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+
+/// Now, in microseconds since the Unix epoch.
+pub(crate) fn now_micros() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}
+
+fn timestamp(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// RFC 3339.
+pub(crate) fn rfc3339(micros: i64) -> String {
+    timestamp(micros).to_string()
+}
+
+/// A stretch of time, as briefly as it can be said: days without hours when both ends are at the same hour.
+pub(crate) fn span(from: i64, to: i64) -> String {
+    const DAY: i64 = 86_400_000_000;
+    let format = if (to - from) % DAY == 0 && from != to { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M" };
+    format!("{} to {} UTC", timestamp(from).strftime(format), timestamp(to).strftime(format))
+}
+
+/// `date` and `hour` of a time in UTC, as partitions name them.
+pub(crate) fn date_and_hour(micros: i64) -> (String, String) {
+    let time = timestamp(micros);
+    (time.strftime("%Y-%m-%d").to_string(), time.strftime("%H").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_said_in_days_when_they_are_days() {
+        assert_eq!(span(1_357_016_400_000_000, 1_357_880_400_000_000), "2013-01-01 to 2013-01-11 UTC");
+        assert_eq!(span(1_357_016_400_000_000, 1_357_020_000_000_000), "2013-01-01 05:00 to 2013-01-01 06:00 UTC");
+        assert_eq!(date_and_hour(1_357_016_400_000_000), ("2013-01-01".to_owned(), "05".to_owned()));
+    }
+}

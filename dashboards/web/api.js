@@ -1,0 +1,174 @@
+/** The collector's JSON API: its answers' types, their paths, and the asking. */
+
+import { learnTime } from './clock.js';
+
+/** @typedef {{sli: string, good: number, valid: number, share: number | null}} Sli */
+/** @typedef {{rows: number, columns: number, built_at: string, sources: string[]}} Reference */
+/** @typedef {{starts: string, ends: string, rows: number, filled: number, panes: number}} ScoredWindow */
+/** @typedef {ScoredWindow & {version: string}} LastWindow */
+/** @typedef {{column: string, score: string, effect: number, limit: number}} DriftingColumn */
+/** @typedef {{p50_ms: number | null, p90_ms: number | null, p99_ms: number | null}} Latency */
+/**
+ * @typedef {object} ModelSummary
+ * @property {string} name
+ * @property {string[]} versions
+ * @property {number} rows
+ * @property {number} late_rows
+ * @property {string | null} newest_event
+ * @property {number} requests
+ * @property {Latency} latency
+ * @property {Sli[]} slis
+ * @property {Reference | null} reference
+ * @property {LastWindow | null} window
+ * @property {DriftingColumn[]} drifting
+ * @property {number} alerts_firing
+ * @property {number} outcomes
+ */
+/** @typedef {{pane_seconds: number, panes: number, every_panes: number, lateness_seconds: number, min_filled_panes: number}} WindowSettings */
+/** @typedef {{name: string, role: string, type: string | null, scored_as: string | null}} Column */
+/** @typedef {ModelSummary & {event_time: string, windows: WindowSettings, latency_objective_ms: number, columns: Column[]}} ModelDetail */
+/** @typedef {'ok' | 'drift' | 'not_enough_data'} Verdict */
+/**
+ * @typedef {object} Score
+ * @property {string} detector
+ * @property {number} value
+ * @property {number} upper
+ * @property {number} effect
+ * @property {string | null} effect_unit
+ * @property {number} limit
+ * @property {number} threshold
+ * @property {number} noise_independent
+ * @property {number | null} noise_blocks
+ * @property {number} p_value
+ * @property {number} n_reference
+ * @property {number} n_window
+ * @property {Verdict} verdict
+ */
+/** @typedef {{column: string, cells: (Score | null)[]}} ColumnScores */
+/** @typedef {{detector: string, effect_unit: string | null, version: string | null, windows: ScoredWindow[], columns: ColumnScores[]}} ScoreMatrix */
+/** @typedef {{label: string, from: number | null, to: number | null, reference: number, window: number}} Bar */
+/** @typedef {{column: string, version: string, window: ScoredWindow, scores: Score[], bars: Bar[]}} ColumnDetail */
+/**
+ * @typedef {object} TrafficPoint
+ * @property {string} at
+ * @property {number} requests
+ * @property {number | null} p50_ms
+ * @property {number | null} p90_ms
+ * @property {number | null} p99_ms
+ * @property {number | null} availability
+ * @property {number | null} in_time
+ */
+/** @typedef {{step_seconds: number, latency_objective_ms: number, points: TrafficPoint[]}} Traffic */
+/** @typedef {'page' | 'ticket' | 'info'} Severity */
+/**
+ * @typedef {object} Episode
+ * @property {string} id
+ * @property {string} rule
+ * @property {Severity} severity
+ * @property {'firing' | 'resolved'} state
+ * @property {string} summary
+ * @property {Record<string, string>} labels
+ * @property {string} started_at
+ * @property {string | null} resolved_at
+ * @property {string} runbook
+ * @property {string} runbook_url
+ */
+/** @typedef {{what: string, value: string, limit: string, n: string, sparkline: string}} Member */
+/** @typedef {{target: string, action: 'trigger' | 'resolve', state: string, attempts: number, created_at: string, settled_at: string | null, last_error: string | null}} Delivery */
+/** @typedef {{png_base64: string, caption: string}} Picture */
+/** @typedef {Episode & {condition: string, facts: {name: string, value: string}[], members: Member[], more_members: number, picture: Picture | null, deliveries: Delivery[]}} EpisodeDetail */
+/** @typedef {{path: string, model: string, version: string, rows: number, bytes: number, first_event: string, last_event: string, made_at: string}} ArchivedFile */
+/** @typedef {{place: string, files: number, rows: number, bytes: number, newest: ArchivedFile[]}} Archive */
+/** @typedef {{id: number, at: string, kind: string, model: string, text: string}} DriftlineEvent */
+/** @typedef {{boot: string, model: string, instance: string, seen: number, durable: number, dropped: Record<string, number>, missing: number, duplicates: number, heard_at: string}} Sidecar */
+/** @typedef {{version: string, started_at: string, journal_position: number, counted_position: number, archived_position: number, archive_lag_seconds: number | null, notifications_pending: number, sidecars: Sidecar[]}} CollectorStatus */
+
+/** An answer should take milliseconds; a collector that takes so long is as good as away. */
+const TIMEOUT_MILLISECONDS = 10_000;
+
+/** An answer that is not the one asked for. `status` is 0 when there was none at all. */
+export class ApiProblem extends Error {
+  /**
+   * @param {number} status
+   * @param {string} message
+   */
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+
+  /** Whether asking again later may help, as against a question that is wrong. */
+  get mayPass() {
+    return this.status === 0 || this.status >= 500;
+  }
+}
+
+/**
+ * Asks, and gives the answer's text, since text is quickly compared with the last one.
+ * @param {string} path
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<string>}
+ */
+export async function ask(path, signal) {
+  const limit = AbortSignal.timeout(TIMEOUT_MILLISECONDS);
+  let answer;
+  let text;
+  try {
+    answer = await fetch(path, { cache: 'no-store', signal: signal ? AbortSignal.any([signal, limit]) : limit });
+    text = await answer.text();
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiProblem(0, limit.aborted ? 'It did not answer within 10 seconds.' : 'There was no answer.');
+  }
+  learnTime(answer.headers.get('date'));
+  if (answer.ok) return text;
+  throw new ApiProblem(answer.status, reason(text) ?? `It answered with status ${answer.status}.`);
+}
+
+/** @param {string} text */
+function reason(text) {
+  try {
+    const { error } = JSON.parse(text);
+    return typeof error === 'string' ? error : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * @param {string} path
+ * @param {Record<string, string | number | null | undefined>} [query]
+ */
+function withQuery(path, query = {}) {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== null && value !== undefined && value !== '') params.set(name, String(value));
+  }
+  const text = params.toString();
+  return `/api/v1${path}${text ? `?${text}` : ''}`;
+}
+
+/** Where each answer is. */
+export const paths = {
+  models: () => withQuery('/models'),
+  /** @param {string} model */
+  model: (model) => withQuery(`/models/${encodeURIComponent(model)}`),
+  /** @param {string} model @param {{detector?: string, version?: string | null, limit?: number}} query */
+  scores: (model, query) => withQuery(`/models/${encodeURIComponent(model)}/scores`, query),
+  /** @param {string} model @param {string} column @param {{version?: string | null, ends?: string | null}} query */
+  column: (model, column, query) =>
+    withQuery(`/models/${encodeURIComponent(model)}/columns/${encodeURIComponent(column)}`, query),
+  /** @param {string} model @param {number} minutes */
+  traffic: (model, minutes) => withQuery(`/models/${encodeURIComponent(model)}/traffic`, { minutes }),
+  /** @param {{state?: string, model?: string, limit?: number}} [query] */
+  alerts: (query) => withQuery('/alerts', query),
+  /** All that fire: every page shows how many, so all share this one question. */
+  firing: () => withQuery('/alerts', { state: 'firing', limit: 1000 }),
+  /** @param {string} id */
+  alert: (id) => withQuery(`/alerts/${encodeURIComponent(id)}`),
+  /** @param {{model?: string, limit?: number}} [query] */
+  archive: (query) => withQuery('/archive', query),
+  /** @param {number} limit */
+  events: (limit) => withQuery('/events', { limit }),
+  status: () => withQuery('/status'),
+};

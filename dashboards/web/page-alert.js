@@ -1,0 +1,229 @@
+/** One alert, for whoever is on call: whether it is real, who is hurt, what to do first; then its evidence. */
+
+import { SEVERITY_WORDS } from './alert-row.js';
+import { deliveryTimeline } from './alert-timeline.js';
+import { paths } from './api.js';
+import { at, ago } from './clock.js';
+import { CHOICES } from './detectors.js';
+import { h, patch } from './dom.js';
+import { count, counted, duration, milliseconds, share, span } from './format.js';
+import { badge } from './icons.js';
+import { watch } from './live.js';
+import { indicator } from './model-state.js';
+import { modelPath, runbookPath, setTitle } from './navigate.js';
+import { readAnswers } from './runbook-answers.js';
+import { onScale, verdictBadge } from './score-words.js';
+import { blockSparkline } from './sparkline.js';
+
+/** @typedef {import('./api.js').EpisodeDetail} EpisodeDetail */
+/** @typedef {import('./api.js').ModelDetail} ModelDetail */
+/** @typedef {import('./api.js').ColumnDetail} ColumnDetail */
+/** @typedef {import('./dom.js').Child} Child */
+/** @typedef {import('./runbook-answers.js').Answers} Answers */
+
+/** @type {import('./app.js').Page} */
+export function alertPage(host, id) {
+  setTitle('Alert');
+  /** @type {EpisodeDetail | null} */
+  let alert = null;
+  /** @type {ModelDetail | null} */
+  let model = null;
+  /** @type {Answers | null} */
+  let said = null;
+  /** The worst column in the window that closed last: whether it is still so. @type {ColumnDetail | null} */
+  let lately = null;
+  let isLeft = false;
+  let stopModel = () => {};
+  let stopColumn = () => {};
+  patch(host, h('h1', null, 'Alert'), h('p', { class: 'lead' }, 'Asking the collector.'));
+
+  const draw = () => {
+    if (!alert) return;
+    patch(host, head(alert), answers(alert, model, said, lately), evidence(alert),
+      h('div', { class: 'columns columns-even' },
+        h('section', { 'aria-labelledby': 'told-title' }, h('h2', { id: 'told-title' }, 'Who was told'), h('div', { class: 'panel' }, deliveryTimeline(alert))),
+        h('section', { 'aria-labelledby': 'rule-title' }, h('h2', { id: 'rule-title' }, 'Rule'), h('div', { class: 'panel' }, ruleFacts(alert)))));
+  };
+  const stop = watch(paths.alert(id), 3, (/** @type {EpisodeDetail} */ answer) => {
+    const isFirst = !alert;
+    alert = answer;
+    setTitle(answer.summary || answer.rule);
+    const name = answer.labels.model;
+    if (isFirst) {
+      readAnswers(runbookPath(answer.runbook_url)).then((answers) => {
+        said = answers;
+        if (!isLeft) draw();
+      });
+    }
+    if (isFirst && name !== undefined) {
+      stopModel = watch(paths.model(name), 5, (/** @type {ModelDetail} */ detail) => {
+        model = detail;
+        draw();
+      }, () => {});
+      const column = worstColumn(answer);
+      if (column !== null && conditionScore(answer) !== null) {
+        stopColumn = watch(paths.column(name, column, {}), 10, (/** @type {ColumnDetail} */ detail) => {
+          lately = detail;
+          draw();
+        }, () => {});
+      }
+    }
+    draw();
+  }, (problem) => {
+    patch(host, h('h1', null, 'There is no such alert'), h('p', { class: 'lead' }, problem.message), h('p', null, h('a', { href: '/alerts' }, 'All alerts')));
+  });
+  return () => {
+    isLeft = true;
+    stop();
+    stopModel();
+    stopColumn();
+  };
+}
+
+/** @param {EpisodeDetail} alert */
+function head(alert) {
+  const { model } = alert.labels;
+  const isFiring = alert.resolved_at === null;
+  const lasted = alert.resolved_at === null ? 0 : (Date.parse(alert.resolved_at) - Date.parse(alert.started_at)) / 1000;
+  return h('div', { class: `alert-head alert-head-${isFiring ? alert.severity : 'resolved'}`, key: 'head' },
+    h('p', { class: 'alert-head-state' }, badge(alert.severity, SEVERITY_WORDS[alert.severity]),
+      isFiring ? h('span', null, h('strong', { class: 'firing' }, 'Firing'), ' since ', at(alert.started_at), ' (', ago(alert.started_at), ')')
+        : h('span', null, h('strong', null, 'Resolved'), ' ', ago(alert.resolved_at ?? ''), `, after ${duration(lasted)}. Fired `, at(alert.started_at), '.')),
+    h('h1', null, alert.summary || alert.rule),
+    h('p', { class: 'alert-actions' },
+      h('a', { class: 'button', href: runbookPath(alert.runbook_url) }, 'Open the runbook'),
+      model !== undefined && h('a', { class: 'button button-quiet', href: modelLink(alert) }, `Look at ${model}`)));
+}
+
+/**
+ * The model's page, at the column that is worst.
+ * @param {EpisodeDetail} alert
+ */
+function modelLink(alert) {
+  const path = modelPath(alert.labels.model ?? '');
+  const [column, score] = [worstColumn(alert), conditionScore(alert)];
+  return column === null || score === null ? path : `${path}?${new URLSearchParams({ column, ...(score === 'psi' ? {} : { detector: score }) })}`;
+}
+
+/**
+ * The column of the first member; it is named with its version.
+ * @param {EpisodeDetail} alert
+ */
+function worstColumn({ members }) {
+  return members[0]?.what.split(' (version ')[0] ?? null;
+}
+
+/**
+ * The score that the condition begins with; null when it is about an indicator.
+ * @param {EpisodeDetail} alert
+ */
+function conditionScore({ condition }) {
+  const name = condition.split(' ')[0] ?? '';
+  return CHOICES.some((one) => one.name === name) ? name : null;
+}
+
+/**
+ * The three questions, answered by the alert's figures and by the first lines of its runbook.
+ * @param {EpisodeDetail} alert
+ * @param {ModelDetail | null} model
+ * @param {Answers | null} said
+ * @param {ColumnDetail | null} lately
+ */
+function answers(alert, model, said, lately) {
+  const [worst] = alert.members;
+  const more = alert.members.length - 1 + alert.more_members;
+  const isResolved = alert.resolved_at !== null;
+  return h('div', { class: 'answers', key: 'answers' },
+    answer('Is it real?',
+      worst && h('p', { class: 'answer-figure' }, h('strong', null, worst.value), h('span', { class: 'muted' }, ` against a limit of ${worst.limit}`)),
+      worst && h('p', null, h('strong', null, worst.what), `, measured on ${worst.n} ${conditionScore(alert) === null ? 'events' : 'rows'}`,
+        more > 0 && `; ${counted(more, 'other')} also beyond the limit`),
+      quoted(said?.real),
+      h('dl', { class: 'facts' }, alert.facts.map(({ name, value }) => [h('dt', null, name), h('dd', null, value)]), stillSo(alert, lately))),
+    answer('Who is hurt?', quoted(said?.hurt), ...hurt(alert, model)),
+    answer('What to do first',
+      isResolved && h('p', null, 'The condition no longer holds: nothing needs to be done at once. If it comes back:'),
+      quoted(said?.first) || h('p', null, 'The runbook begins with what to check in 30 seconds.'),
+      h('p', null, h('a', { class: 'button button-quiet', href: runbookPath(alert.runbook_url) }, `Runbook ${alert.runbook}`)),
+      !isResolved && h('p', { class: 'muted' }, 'The alert resolves by itself when the condition no longer holds, and whoever was told of it hears of that too.')));
+}
+
+/**
+ * The worst column's score in the window that closed last.
+ * @param {EpisodeDetail} alert
+ * @param {ColumnDetail | null} lately
+ */
+function stillSo(alert, lately) {
+  const score = lately?.scores.find(({ detector }) => detector === conditionScore(alert));
+  return lately && score && [h('dt', null, 'Lately'), h('dd', null, verdictBadge(score.verdict), ' ',
+    `${onScale(score, score.effect)} against ${onScale(score, score.limit)} for ${lately.column}, ${span(lately.window.starts, lately.window.ends)}`)];
+}
+
+/** @param {Child[] | undefined} words of the runbook */
+function quoted(words) {
+  return words && words.length > 0 && h('p', { class: 'quoted' }, words);
+}
+
+/**
+ * @param {string} title
+ * @param {...Child} content
+ */
+function answer(title, ...content) {
+  return h('section', { class: 'panel answer', 'aria-label': title }, h('h2', null, title), ...content);
+}
+
+/**
+ * The callers of the model, as they fare now.
+ * @param {EpisodeDetail} alert
+ * @param {ModelDetail | null} model
+ * @returns {Child[]}
+ */
+function hurt({ labels }, model) {
+  if (labels.model === undefined) return [h('p', null, Object.entries(labels).map(([name, value]) => `${name} ${value}`).join(', ') || 'The alert names no model.')];
+  if (!model) return [h('p', null, `The callers of ${labels.model}.`)];
+  const [answered, inTime] = [indicator(model, 'availability'), indicator(model, 'latency')];
+  const predictions = model.columns.filter(({ role }) => role === 'prediction').map(({ name }) => name);
+  const moved = model.drifting.filter(({ column }) => predictions.includes(column)).map(({ column }) => column);
+  return [
+    h('p', null, 'The callers of ', h('a', { href: modelPath(model.name) }, model.name), ', as they fare now:'),
+    h('dl', { class: 'facts' },
+      h('dt', null, 'Requests'), h('dd', null, `${count(model.requests)} in the last hour`),
+      h('dt', null, 'Answered'), h('dd', null, answered?.share === null || !answered ? 'no requests' : share(answered.share)),
+      h('dt', null, 'In time'), h('dd', null, inTime?.share === null || !inTime ? 'no requests'
+        : `${share(inTime.share)} within ${milliseconds(model.latency_objective_ms)}; p99 ${milliseconds(model.latency.p99_ms)}`),
+      h('dt', null, 'Predictions'), h('dd', null, predictions.length === 0 || !model.window ? 'not compared'
+        : moved.length > 0 ? badge('drift', `${moved.join(', ')} ${moved.length === 1 ? 'drifts' : 'drift'}: answers have changed`)
+          : `no drift of ${predictions.join(', ')} in the last window`)),
+  ];
+}
+
+/** @param {EpisodeDetail} alert */
+function evidence(alert) {
+  const { members, more_members: more, picture } = alert;
+  if (members.length === 0 && !picture) return null;
+  return h('section', { 'aria-labelledby': 'evidence-title', key: 'evidence' }, h('h2', { id: 'evidence-title' }, 'Evidence when it began'),
+    h('div', { class: `panel evidence${picture ? ' evidence-pictured' : ''}` },
+      members.length > 0 && h('div', { class: 'table-scroller', tabindex: 0, role: 'region', 'aria-label': 'Beyond the limit' }, h('table', { class: 'figures' },
+        h('thead', null, h('tr', null, h('th', { scope: 'col' }, 'Beyond the limit'),
+          ['Value', 'Limit', conditionScore(alert) === null ? 'Events' : 'Rows'].map((name) => h('th', { scope: 'col', class: 'number' }, name)), h('th', { scope: 'col' }, 'Last windows'))),
+        h('tbody', null, members.map((member) => h('tr', null,
+          h('th', { scope: 'row' }, member.what),
+          [member.value, member.limit, member.n].map((figure) => h('td', { class: 'number' }, figure)),
+          h('td', null, blockSparkline(member.sparkline))))),
+        more > 0 && h('tfoot', null, h('tr', null, h('td', { colspan: 5, class: 'muted' }, `and ${counted(more, 'other')}`))))),
+      picture && h('figure', { class: 'picture' },
+        h('img', { src: `data:image/png;base64,${picture.png_base64}`, alt: picture.caption, width: 560, height: 160 }),
+        h('figcaption', null, picture.caption))));
+}
+
+/** @param {EpisodeDetail} alert */
+function ruleFacts({ rule, condition, severity, labels, id, runbook, runbook_url: url }) {
+  const fact = (/** @type {string} */ name, /** @type {Child} */ value) => [h('dt', null, name), h('dd', null, value)];
+  return h('dl', { class: 'facts' },
+    fact('Rule', rule),
+    condition !== '' && fact('Condition', condition),
+    fact('Severity', SEVERITY_WORDS[severity]),
+    Object.entries(labels).map(([name, value]) => fact(`Label ${name}`, value)),
+    fact('Runbook', h('a', { href: runbookPath(url) }, runbook)),
+    fact('Episode', h('code', { class: 'breakable' }, id)));
+}
