@@ -1,0 +1,220 @@
+//! `seen = delivered + Σ dropped{reason}`, whatever the collector does; and every row once, in the windows and in the
+//! archive.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::post;
+use driftline_tests::{Collector, ModelServer, Sidecar, client, eventually, metric};
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+const SEEN: &str = "driftline_sidecar_exchanges_seen_total";
+const DELIVERED: &str = "driftline_sidecar_exchanges_delivered_total";
+const DROPPED: &str = "driftline_sidecar_exchanges_dropped_total";
+
+/// Text that does not compress, another for each seed.
+fn noise(seed: usize, length: usize) -> String {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ (seed as u64) << 17;
+    let digit = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from_digit((state >> 40) as u32 % 36, 36).unwrap_or('0')
+    };
+    (0..length).map(digit).collect()
+}
+
+/// Sends requests of one row each, with some padding, one after the other on each of a few connections.
+async fn send(sidecar: &Sidecar, requests: usize, padding: usize) {
+    let url = format!("http://{}/v2/models/m/infer", sidecar.address());
+    let mut senders = tokio::task::JoinSet::new();
+    for sender in 0..8 {
+        let url = url.clone();
+        senders.spawn(async move {
+            let client = client();
+            for number in (sender..requests).step_by(8) {
+                let body = json!({
+                    "id": format!("row-{number}"),
+                    "inputs": [{ "name": "x", "shape": [1], "datatype": "FP64", "data": [number] }],
+                    "parameters": { "padding": noise(number, padding) },
+                });
+                let response = client.post(&url).json(&body).send().await.unwrap();
+                assert_eq!(response.status(), 200);
+                response.bytes().await.unwrap();
+            }
+        });
+    }
+    while let Some(sent) = senders.join_next().await {
+        sent.unwrap();
+    }
+}
+
+fn account(metrics: &str) -> (f64, f64, f64) {
+    (metric(metrics, SEEN, &[]), metric(metrics, DELIVERED, &[]), metric(metrics, DROPPED, &[]))
+}
+
+/// Waits until the sidecar has nothing on its way, and checks the law.
+async fn at_rest(sidecar: &Sidecar, requests: usize) -> String {
+    let metrics = eventually("every exchange is delivered or dropped", async || {
+        let metrics = sidecar.metrics().await;
+        let (seen, delivered, dropped) = account(&metrics);
+        if seen == requests as f64 && seen == delivered + dropped {
+            Ok(metrics)
+        } else {
+            Err(format!("seen {seen}, delivered {delivered}, dropped {dropped}"))
+        }
+    })
+    .await;
+    assert_eq!(metric(&metrics, "driftline_sidecar_capture_bytes", &[]), 0.0, "memory is given back");
+    metrics
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_is_counted_and_archived_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start(folder.path(), "archive: {max_age: 500ms}\n").await;
+    let model = ModelServer::start().await;
+    let mut sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "m", &[]).await;
+    send(&sidecar, 5000, 0).await;
+    let metrics = at_rest(&sidecar, 5000).await;
+    assert_eq!(account(&metrics), (5000.0, 5000.0, 0.0));
+    assert_eq!(collector.settled().await, 5000);
+    assert_eq!(collector.api("models/m").await.unwrap()["rows"], 5000);
+    let metrics = collector.metrics().await;
+    assert_eq!(metric(&metrics, "driftline_rows_counted_total", &[("model", "m")]), 5000.0);
+    let sidecars = collector.api("status").await.unwrap()["sidecars"].clone();
+    assert_eq!((&sidecars[0]["durable"], &sidecars[0]["missing"]), (&json!(5000), &json!(0)));
+    assert_eq!(sidecar.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_collector_memory_keeps_to_its_budget_and_the_rest_is_dropped_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = ModelServer::start().await;
+    let nobody = "http://127.0.0.1:9";
+    let budget = ["--capture-budget=4MiB", "--max-body=64KiB", "--flush-budget=1s"];
+    let mut sidecar = Sidecar::start(folder.path(), &model.address(), nobody, "m", &budget).await;
+    send(&sidecar, 2000, 12_000).await;
+    let metrics = sidecar.metrics().await;
+    let (seen, delivered, _) = account(&metrics);
+    assert_eq!((seen, delivered), (2000.0, 0.0));
+    assert!(metric(&metrics, DROPPED, &[("reason", "budget")]) > 500.0, "{metrics}");
+    let held = metric(&metrics, "driftline_sidecar_capture_bytes", &[]);
+    assert!(held <= 4.0 * 1024.0 * 1024.0, "{held}");
+    let resident = sidecar.resident_bytes();
+    assert!(resident < (16 + 4) << 20, "{resident} bytes resident");
+    assert_eq!(sidecar.stop().await, Some(0));
+    let log = log_of(folder.path());
+    assert!(log.contains("seen=2000 delivered=0 dropped=2000"), "{log}");
+}
+
+fn log_of(folder: &std::path::Path) -> String {
+    let logs = std::fs::read_dir(folder).unwrap().filter_map(|entry| {
+        let path = entry.unwrap().path();
+        let is_log = path.file_name()?.to_str()?.starts_with("sidecar");
+        is_log.then(|| std::fs::read_to_string(path).unwrap())
+    });
+    // Without the colours of a terminal.
+    let text: String = logs.collect();
+    let mut plain = String::new();
+    let mut in_escape = false;
+    for c in text.chars() {
+        match (in_escape, c) {
+            (false, '\u{1b}') => in_escape = true,
+            (true, 'm') => in_escape = false,
+            (true, _) => {}
+            (false, c) => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// A server that answers every batch in one way.
+async fn answering(status: u16, body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = move || async move { (StatusCode::from_u16(status).unwrap(), body) };
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/v1/exchanges", post(answer))).await });
+    format!("http://{address}")
+}
+
+/// A server that takes connections and bytes, and never says a word.
+async fn silent() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 1 << 16];
+                while stream.read(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {}
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_refuses_costs_what_it_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = ModelServer::start().await;
+    let collector = answering(400, "no such model").await;
+    let sidecar = Sidecar::start(folder.path(), &model.address(), &collector, "m", &[]).await;
+    send(&sidecar, 300, 0).await;
+    let metrics = at_rest(&sidecar, 300).await;
+    assert_eq!(metric(&metrics, DROPPED, &[("reason", "rejected")]), 300.0);
+    assert!(log_of(folder.path()).contains("no such model"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_is_silent_or_talks_nonsense_costs_the_callers_nothing() {
+    let model = ModelServer::start().await;
+    for collector in
+        [silent().await, answering(200, "<html>not an acknowledgement</html>").await, answering(503, "").await]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let stop = ["--flush-budget=1s", "--drain-grace=1s"];
+        let mut sidecar = Sidecar::start(folder.path(), &model.address(), &collector, "m", &stop).await;
+        let started = std::time::Instant::now();
+        send(&sidecar, 500, 100).await;
+        assert!(started.elapsed() < Duration::from_secs(20));
+        assert_eq!(sidecar.stop().await, Some(0));
+        let log = log_of(folder.path());
+        assert!(log.contains("seen=500 delivered=0 dropped=500"), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_and_other_paths_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start(folder.path(), "archive: {max_age: 500ms}\n").await;
+    let model = ModelServer::start().await;
+    let sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "m", &[]).await;
+    let client = client();
+    let url = |path: &str| format!("http://{}/{path}", sidecar.address());
+    // Not inference: passes, and is nobody's business.
+    assert_eq!(client.get(url("status/204")).send().await.unwrap().status(), 204);
+    // Inference that fails by the caller's doing: rows are archived with the status, and not counted.
+    let bad = json!({ "inputs": [] });
+    assert_eq!(client.post(url("v2/models/m/infer")).json(&bad).send().await.unwrap().status(), 400);
+    // A body that nobody can read.
+    let malformed =
+        client.post(url("v2/models/m/infer")).header("content-type", "application/json").body("{\"inputs\"");
+    assert_eq!(malformed.send().await.unwrap().status(), 400);
+    let good = json!({ "inputs": [{ "name": "x", "shape": [2], "datatype": "FP64", "data": [1, 2] }] });
+    assert_eq!(client.post(url("v2/models/m/infer")).json(&good).send().await.unwrap().status(), 200);
+    at_rest(&sidecar, 3).await;
+    assert_eq!(collector.settled().await, 2);
+    let metrics = collector.metrics().await;
+    assert_eq!(metric(&metrics, "driftline_exchanges_received_total", &[("model", "m")]), 3.0);
+    assert_eq!(metric(&metrics, "driftline_exchanges_undecodable_total", &[("reason", "malformed")]), 1.0);
+    assert_eq!(
+        metric(&metrics, "driftline_sli_valid_total", &[("sli", "availability")]),
+        1.0,
+        "400 is the caller's doing"
+    );
+}

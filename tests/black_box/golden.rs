@@ -1,0 +1,161 @@
+//! What SciPy says of real flights, to 1e-9, through the whole path: Parquet in, HTTP, decode, count, score.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use std::collections::BTreeMap;
+
+use driftline_tests::{Collector, ModelServer, Sidecar, client, eventually, january_file, month, run};
+use serde_json::Value;
+
+const COLUMNS: [&str; 12] = [
+    "distance",
+    "temp",
+    "humid",
+    "wind_speed",
+    "visib",
+    "air_time",
+    "dep_delay",
+    "arr_delay",
+    "hour",
+    "carrier",
+    "origin",
+    "dest",
+];
+
+/// SciPy's own numbers; `tests/golden/make.py` makes them.
+const GOLDEN: &str = include_str!("../golden/flights.json");
+
+/// How each golden number is found in the API's answer: score, field, and the largest relative difference.
+///
+/// P-values come from expansions that agree to fewer digits than the statistics do.
+const FIELDS: [(&str, &str, &str, f64); 11] = [
+    ("ks", "ks", "value", 1e-9),
+    ("ks_p_value", "ks", "p_value", 1e-6),
+    ("cramer_von_mises", "cramer_von_mises", "value", 1e-9),
+    ("wasserstein", "wasserstein", "value", 1e-9),
+    ("chi_square", "chi_square", "value", 1e-9),
+    ("chi_square_p_value", "chi_square", "p_value", 1e-6),
+    ("total_variation", "total_variation", "value", 1e-9),
+    ("jensen_shannon", "jensen_shannon", "value", 1e-9),
+    ("hellinger", "hellinger", "value", 1e-9),
+    ("l_infinity", "l_infinity", "value", 1e-9),
+    ("new_category_share", "new_category_share", "value", 1e-9),
+];
+
+/// A month is one window: its days from its first midnight in New York on.
+const MONTHS: [(u32, &str, u32, &str); 3] = [
+    (2, "2013-02-01T05:00:00Z", 28, "v2"),
+    (7, "2013-07-01T04:00:00Z", 31, "v1"),
+    (12, "2013-12-01T05:00:00Z", 31, "v2"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scores_of_real_months_equal_scipys() {
+    let folder = tempfile::tempdir().unwrap();
+    let january = january_file(folder.path());
+    let columns = COLUMNS.join(",");
+    let reference = folder.path().join("january.json");
+    let built = run(
+        "driftline",
+        &[
+            "reference",
+            "build",
+            "--model",
+            "january",
+            "--column",
+            &columns,
+            "--output",
+            reference.to_str().unwrap(),
+            january.to_str().unwrap(),
+        ],
+        folder.path(),
+    );
+    assert_eq!(built.code, Some(0), "{}", built.stderr);
+
+    let mut configuration = "archive: {partition: day, max_age: 1s}\nmodels:\n".to_owned();
+    for (number, origin, days, _) in MONTHS {
+        configuration.push_str(&format!(
+            "  - name: month-{number:02}\n    reference: january.json\n    event_time: {{column: scheduled_at}}\n    windows: {{pane: 1d, window: {days}d, every: {days}d, origin: {origin}, lateness: 1d, close_when_idle: 2s}}\n"
+        ));
+    }
+    let collector = Collector::start(folder.path(), &configuration).await;
+    let model_server = ModelServer::start().await;
+    let mut sent = 0;
+    for (number, _, _, protocol) in MONTHS {
+        sent += send_month(&collector, &model_server, folder.path(), number, protocol).await;
+    }
+
+    let golden: BTreeMap<String, Value> = serde_json::from_str(GOLDEN).unwrap();
+    let mut compared = 0;
+    for (number, ..) in MONTHS {
+        let expected = &golden[&format!("month_{number:02}")];
+        for column in COLUMNS {
+            let found = detail(&collector, number, column).await;
+            compared += compare(&expected[column], &found, &format!("month {number}, {column}"));
+        }
+    }
+    assert!(compared > 150, "only {compared} numbers were compared");
+    assert_eq!(collector.settled().await, sent, "every row is archived");
+}
+
+/// Sends a month through a sidecar and stops it; everything is durable then.
+async fn send_month(
+    collector: &Collector,
+    model_server: &ModelServer,
+    folder: &std::path::Path,
+    number: u32,
+    protocol: &str,
+) -> u64 {
+    let model = format!("month-{number:02}");
+    let mut sidecar = Sidecar::start(folder, &model_server.address(), &collector.url(), &model, &[]).await;
+    let flights = month(number);
+    let (path, bodies) = match protocol {
+        "v1" => ("v1/models/m:predict", flights.v1_requests(&COLUMNS, 200)),
+        _ => ("v2/models/m/infer", flights.v2_requests(&COLUMNS, 200)),
+    };
+    let client = client();
+    for body in bodies {
+        let response = client.post(format!("http://{}/{path}", sidecar.address())).json(&body).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
+    }
+    assert_eq!(sidecar.stop().await, Some(0));
+    flights.rows() as u64
+}
+
+/// One column of the month's window, once that has closed.
+async fn detail(collector: &Collector, number: u32, column: &str) -> Value {
+    eventually("the month's window has closed", async || {
+        collector.api(&format!("models/month-{number:02}/columns/{column}")).await
+    })
+    .await
+}
+
+fn compare(expected: &Value, found: &Value, what: &str) -> usize {
+    let score = |name: &str| found["scores"].as_array().unwrap().iter().find(|score| score["detector"] == name);
+    let mut compared = 0;
+    for (golden, detector, field, tolerance) in FIELDS {
+        let Some(expected) = expected[golden].as_f64() else { continue };
+        let score = score(detector).unwrap_or_else(|| panic!("{what}: {detector} is missing"));
+        let value = score[field].as_f64().unwrap();
+        let close = (value - expected).abs() <= tolerance * expected.abs().max(1e-6);
+        assert!(close, "{what}: {golden} is {value}, SciPy has {expected}");
+        if golden == "wasserstein" {
+            let upper = score["upper"].as_f64().unwrap();
+            assert!(
+                value <= expected * (1.0 + 1e-9) && expected <= upper * (1.0 + 1e-9),
+                "{what}: outside its interval"
+            );
+        }
+        compared += 1;
+    }
+    if let Some(expected) = expected["psi"].as_f64() {
+        let psi = score("psi").unwrap()["value"].as_f64().unwrap();
+        assert!((psi - expected).abs() <= 1e-9, "{what}: psi is {psi}, its definition gives {expected}");
+        compared += 1;
+    }
+    for (golden, field) in [("n_reference", "n_reference"), ("n_window", "n_window")] {
+        let sizes = score("psi").unwrap()[field].as_u64().unwrap();
+        assert_eq!(sizes as f64, expected[golden].as_f64().unwrap(), "{what}: {golden}");
+    }
+    compared
+}

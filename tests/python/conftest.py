@@ -1,0 +1,115 @@
+"""Fixtures: the binaries as processes, a finished demo, and free ports."""
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import time
+
+import httpx
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+BINARIES = pathlib.Path(os.environ.get("DRIFTLINE_BINARIES", ROOT / "target" / "ci"))
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def eventually(look, what: str, patience: float = 30.0):
+    """Calls until it returns something true, and fails otherwise."""
+    deadline = time.monotonic() + patience
+    last = None
+    while time.monotonic() < deadline:
+        try:
+            last = look()
+            if last:
+                return last
+        except (httpx.HTTPError, OSError, KeyError, AssertionError) as error:
+            last = error
+        time.sleep(0.1)
+    raise AssertionError(f"{what}: still {last!r} after {patience} s")
+
+
+@contextlib.contextmanager
+def process(arguments, log: pathlib.Path, **more):
+    """A process that is stopped at the end, by its id."""
+    with open(log, "ab") as output:
+        child = subprocess.Popen([str(a) for a in arguments], stdout=output, stderr=output, **more)
+    try:
+        yield child
+    finally:
+        child.terminate()
+        try:
+            child.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+@contextlib.contextmanager
+def collector(folder: pathlib.Path, configuration: str, environment: dict | None = None):
+    """A collector in a folder; gives its address."""
+    port = free_port()
+    config = folder / "driftline.yaml"
+    config.write_text(f"listen: 127.0.0.1:{port}\npublic_url: http://127.0.0.1:{port}\n{configuration}")
+    log = folder / "collector.log"
+    with process([BINARIES / "driftline", "serve", "--config", config], log, env={**os.environ, **(environment or {})}) as child:
+        url = f"http://127.0.0.1:{port}"
+
+        def ready():
+            assert child.poll() is None, log.read_text()
+            return httpx.get(f"{url}/readyz").status_code == 200
+
+        eventually(ready, "the collector is ready")
+        yield url
+
+
+@contextlib.contextmanager
+def sidecar(folder: pathlib.Path, upstream: str, collector_url: str, model: str, *more: str):
+    """A sidecar; gives its address and that of its admin port."""
+    port, admin = free_port(), free_port()
+    arguments = [
+        BINARIES / "driftline-sidecar",
+        f"--listen=127.0.0.1:{port}",
+        f"--admin=127.0.0.1:{admin}",
+        f"--upstream={upstream}",
+        f"--collector={collector_url}",
+        f"--model={model}",
+        *more,
+    ]
+    with process(arguments, folder / "sidecar.log"):
+        eventually(lambda: httpx.get(f"http://127.0.0.1:{admin}/readyz").status_code == 200, "the sidecar is ready")
+        yield f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin}"
+
+
+@pytest.fixture(scope="session")
+def demo_folder() -> pathlib.Path:
+    """The folder of a demo that ran to its end: tests/run names it."""
+    folder = pathlib.Path(os.environ.get("DRIFTLINE_DEMO", ROOT / "driftline-demo"))
+    assert (folder / "summary.json").is_file(), f"{folder} holds no finished demo; tests/run makes one"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def summary(demo_folder) -> dict:
+    """What that demo said of itself."""
+    return json.loads((demo_folder / "summary.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def demo_collector(demo_folder):
+    """A collector on the demo's database, serving what it found."""
+    lines = (demo_folder / "driftline.yaml").read_text().splitlines()
+    kept = "\n".join(line for line in lines if not line.startswith(("listen:", "public_url:"))) + "\n"
+    backup = (demo_folder / "driftline.yaml").read_text()
+    try:
+        with collector(demo_folder, kept) as url:
+            yield url
+    finally:
+        (demo_folder / "driftline.yaml").write_text(backup)

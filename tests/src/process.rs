@@ -1,0 +1,274 @@
+//! The binaries as processes.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::{PATIENCE, client, eventually};
+
+/// A binary of the workspace, beside the tests' own.
+fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a running test has a path");
+    let folder = own.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
+    let path = folder.join(name);
+    assert!(
+        path.is_file(),
+        "{} is missing; run 'cargo build --workspace --bins' in the same profile first",
+        path.display()
+    );
+    path
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("a bound address").port()
+}
+
+/// A process that is killed when the test ends, however it ends.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+}
+
+impl Process {
+    fn start(name: &str, arguments: &[String], log: &Path) -> Self {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
+        let child = Command::new(binary(name))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the binary starts");
+        Self { child }
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        Command::new("kill").args([signal, &id]).status().expect("kill runs");
+    }
+
+    /// Waits for the end, and gives the exit code.
+    async fn wait(&mut self) -> Option<i32> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return status.code();
+            }
+            assert!(tokio::time::Instant::now() < deadline, "a process did not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// What a command that ran to its end said.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+/// Runs a binary of the workspace to its end.
+///
+/// # Panics
+/// When it cannot be started.
+#[must_use]
+pub fn run(name: &str, arguments: &[&str], folder: &Path) -> Finished {
+    let output = Command::new(binary(name)).args(arguments).current_dir(folder).output().expect("the binary runs");
+    Finished {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A collector in a folder.
+#[derive(Debug)]
+pub struct Collector {
+    process: Process,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Collector {
+    /// Starts one with a configuration, to which address and folder are added, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub async fn start(folder: &Path, configuration: &str) -> Self {
+        let port = free_port();
+        let text = format!("listen: 127.0.0.1:{port}\ndata_dir: data\n{configuration}");
+        std::fs::write(folder.join("driftline.yaml"), text).expect("the configuration can be written");
+        let mut collector = Self { process: Self::spawn(folder), folder: folder.to_owned(), port };
+        collector.wait_until_ready().await;
+        collector
+    }
+
+    fn spawn(folder: &Path) -> Process {
+        let config = folder.join("driftline.yaml").display().to_string();
+        Process::start("driftline", &["serve".into(), "--config".into(), config], &folder.join("collector.log"))
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let url = format!("{}/readyz", self.url());
+        let log = self.folder.join("collector.log");
+        let process = &mut self.process;
+        eventually("the collector is ready", async || {
+            if let Ok(Some(status)) = process.child.try_wait() {
+                panic!("the collector ended with {status}:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
+            }
+            let response = client().get(&url).send().await.map_err(|error| error.to_string())?;
+            if response.status().is_success() { Ok(()) } else { Err(response.status().to_string()) }
+        })
+        .await;
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// An answer of its API.
+    ///
+    /// # Errors
+    /// When there is none, or it is an error.
+    pub async fn api(&self, path: &str) -> Result<serde_json::Value, String> {
+        let url = format!("{}/api/v1/{path}", self.url());
+        let response = client().get(url).send().await.map_err(|error| error.to_string())?;
+        let status = response.status();
+        let text = response.text().await.map_err(|error| error.to_string())?;
+        if status.is_success() {
+            serde_json::from_str(&text).map_err(|error| error.to_string())
+        } else {
+            Err(format!("{status}: {text}"))
+        }
+    }
+
+    /// Its metrics.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn metrics(&self) -> String {
+        let url = format!("{}/metrics", self.url());
+        client().get(url).send().await.expect("metrics").text().await.expect("metrics are text")
+    }
+
+    /// Waits until everything in the journal is counted and archived, and says how many rows are in the archive.
+    pub async fn settled(&self) -> u64 {
+        eventually("everything is counted and archived", async || {
+            let status = self.api("status").await?;
+            let at = |name: &str| status[name].as_i64().unwrap_or(-1);
+            let (journal, counted, archived) =
+                (at("journal_position"), at("counted_position"), at("archived_position"));
+            if journal == counted && journal == archived {
+                Ok(self.api("archive?limit=1").await?["rows"].as_u64().unwrap_or(0))
+            } else {
+                Err(format!("journal {journal}, counted {counted}, archived {archived}"))
+            }
+        })
+        .await
+    }
+
+    /// Kills it, at once and without a word, and starts it again.
+    pub async fn kill_and_restart(&mut self) {
+        self.kill().await;
+        self.restart().await;
+    }
+
+    /// Kills it, at once and without a word.
+    pub async fn kill(&mut self) {
+        self.process.signal("-KILL");
+        self.process.wait().await;
+    }
+
+    /// Starts it again, with the configuration that it had.
+    pub async fn restart(&mut self) {
+        self.process = Self::spawn(&self.folder);
+        self.wait_until_ready().await;
+    }
+
+    /// Asks it to stop, and gives its exit code.
+    pub async fn stop(&mut self) -> Option<i32> {
+        self.process.signal("-TERM");
+        self.process.wait().await
+    }
+}
+
+/// A sidecar.
+#[derive(Debug)]
+pub struct Sidecar {
+    process: Process,
+    port: u16,
+    admin: u16,
+}
+
+impl Sidecar {
+    /// Starts one between callers and a model's server, and waits until it is ready.
+    pub async fn start(folder: &Path, upstream: &str, collector: &str, model: &str, more: &[&str]) -> Self {
+        let (port, admin) = (free_port(), free_port());
+        let mut arguments: Vec<String> = vec![
+            format!("--listen=127.0.0.1:{port}"),
+            format!("--admin=127.0.0.1:{admin}"),
+            format!("--upstream={upstream}"),
+            format!("--collector={collector}"),
+            format!("--model={model}"),
+        ];
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+        let sidecar = Self {
+            process: Process::start("driftline-sidecar", &arguments, &folder.join(format!("sidecar-{port}.log"))),
+            port,
+            admin,
+        };
+        eventually("the sidecar is ready", async || {
+            let response = client().get(format!("http://127.0.0.1:{admin}/readyz")).send().await;
+            response.map(|_| ()).map_err(|error| error.to_string())
+        })
+        .await;
+        sidecar
+    }
+
+    /// Where callers connect: host and port.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its metrics.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn metrics(&self) -> String {
+        let url = format!("http://127.0.0.1:{}/metrics", self.admin);
+        client().get(url).send().await.expect("metrics").text().await.expect("metrics are text")
+    }
+
+    /// Its memory, in bytes, as the kernel counts it.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel says it");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// Asks it to stop, and gives its exit code.
+    pub async fn stop(&mut self) -> Option<i32> {
+        self.process.signal("-TERM");
+        self.process.wait().await
+    }
+}
