@@ -103,7 +103,16 @@ fn union(batches: &[RecordBatch]) -> SchemaRef {
         (meta.unwrap_or(META_COLUMNS.len()), field.name().clone())
     };
     fields.sort_by_cached_key(place);
-    Arc::new(Schema::new(fields))
+    // What one batch lacks is null in its rows.
+    let everywhere = |field: &Field| batches.iter().all(|batch| batch.column_by_name(field.name()).is_some());
+    let nullable = |field: Arc<Field>| {
+        if field.is_nullable() || everywhere(&field) {
+            field
+        } else {
+            Arc::new(field.as_ref().clone().with_nullable(true))
+        }
+    };
+    Arc::new(Schema::new(fields.into_iter().map(nullable).collect::<Vec<_>>()))
 }
 
 fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ParquetError> {

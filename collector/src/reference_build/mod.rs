@@ -3,7 +3,7 @@
 mod csv;
 mod parquet;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,8 @@ pub fn build_reference(plan: &ReferencePlan) -> Result<ReferenceFile, ReferenceE
     if plan.inputs.is_empty() {
         return Err(ReferenceError::Plan("no input; name Parquet or CSV files".to_owned()));
     }
-    let mut building = Building { plan, builders: BTreeMap::new(), order: Vec::new(), rows: 0, untimed: 0 };
+    let mut building =
+        Building { plan, builders: BTreeMap::new(), order: Vec::new(), present: BTreeSet::new(), rows: 0, untimed: 0 };
     let mut sources = Vec::new();
     for path in &plan.inputs {
         let input = |why: String| ReferenceError::Input { path: path.clone(), why };
@@ -102,6 +103,8 @@ struct Building<'a> {
     builders: BTreeMap<String, ReferenceBuilder>,
     /// Columns in the order of their first appearance.
     order: Vec<String>,
+    /// Names of all columns of all inputs, wanted or not.
+    present: BTreeSet<String>,
     rows: u64,
     /// Rows without a usable time.
     untimed: u64,
@@ -120,6 +123,9 @@ impl Building<'_> {
         let rows = chunk.first().map_or(0, |(_, values)| values.len());
         let panes = self.panes(&chunk, rows)?;
         for (column, values) in &chunk {
+            if !self.present.contains(column) {
+                self.present.insert(column.clone());
+            }
             if !self.wants(column) {
                 continue;
             }
@@ -175,7 +181,7 @@ impl Building<'_> {
         let missing: Vec<&str> =
             plan.columns.iter().filter(|column| !self.builders.contains_key(*column)).map(String::as_str).collect();
         if !missing.is_empty() {
-            let there: Vec<&str> = self.order.iter().map(String::as_str).collect();
+            let there: Vec<&str> = self.present.iter().map(String::as_str).collect();
             return Err(ReferenceError::Plan(format!(
                 "no input has a usable column {}; there are {}",
                 missing.join(", "),
@@ -298,7 +304,7 @@ mod tests {
         let mut plan = plan(vec![path]);
         plan.categorical.push("code".into());
         let file = build_reference(&plan).unwrap();
-        assert_eq!((file.rows, file.columns.len(), file.sources[0].bytes), (3, 3, 46));
+        assert_eq!((file.rows, file.columns.len(), file.sources[0].bytes), (3, 3, 43));
         let Normal::Numeric { grid, exact: true, profile } = &file.columns[0].normal else { panic!() };
         assert_eq!((grid.cuts(), profile.missing), ([39.02, 41.0].as_slice(), 1));
         let Normal::Categorical { dictionary, .. } = &file.columns[2].normal else { panic!() };
