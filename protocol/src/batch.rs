@@ -41,6 +41,9 @@ pub struct Account {
     /// Exchanges that a collector acknowledged.
     #[prost(uint64, tag = "2")]
     pub delivered: u64,
+    /// Exchanges that passed to their end with their record kept, and that the sample drew.
+    #[prost(uint64, tag = "4")]
+    pub captured: u64,
     /// Exchanges that were lost, by reason.
     #[prost(message, repeated, tag = "3")]
     pub dropped: Vec<Dropped>,

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use crate::exchange::{Body, Exchange};
-use crate::paths::{ModelProtocol, inference_path};
+use crate::exchange::{Body, EndState, Exchange, Redaction};
+use crate::paths::{InferencePath, ModelProtocol, inference_path};
 use crate::rows::{Column, Role, Rows};
 use crate::{v1, v2};
 
@@ -21,7 +21,13 @@ pub struct Naming {
 pub enum DecodeError {
     #[error("'{target}' is not a path of a model protocol that can be decoded")]
     UnknownProtocol { target: String },
-    #[error("the {} body was truncated: {kept} of {size} bytes were kept; raise the sidecar's --max-body-bytes", side(*role))]
+    #[error("bodies of the protocol '{protocol}' cannot be decoded; the exchange counts for latency and availability")]
+    UnsupportedProtocol { protocol: &'static str },
+    #[error("the {} body stayed in the pod, by the sidecar's rules", side(*role))]
+    Withheld { role: Role },
+    #[error("the sidecar had no memory for the bodies; raise its --capture-budget")]
+    Budget,
+    #[error("the {} body was truncated: {kept} of {size} bytes were kept; raise the sidecar's --max-body", side(*role))]
     Truncated { role: Role, kept: usize, size: u64 },
     #[error("the {} body has content-encoding '{encoding}', which cannot be decoded", side(*role))]
     ContentEncoding { role: Role, encoding: String },
@@ -35,6 +41,8 @@ pub enum DecodeError {
     RowMismatch { request: usize, response: usize },
     #[error("there are more than {} columns", crate::rows::MAX_COLUMNS)]
     TooManyColumns,
+    #[error("there are more than {} cells, absent ones included", crate::rows::MAX_CELLS)]
+    TooManyCells,
 }
 
 fn side(role: Role) -> &'static str {
@@ -53,6 +61,9 @@ impl DecodeError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::UnknownProtocol { .. } => "unknown_protocol",
+            Self::UnsupportedProtocol { .. } => "unsupported_protocol",
+            Self::Withheld { .. } => "withheld",
+            Self::Budget => "budget",
             Self::Truncated { .. } => "truncated",
             Self::ContentEncoding { .. } => "content_encoding",
             Self::BinaryTensors => "binary_tensors",
@@ -60,12 +71,16 @@ impl DecodeError {
             Self::Shape { .. } => "shape",
             Self::RowMismatch { .. } => "row_mismatch",
             Self::TooManyColumns => "too_many_columns",
+            Self::TooManyCells => "too_many_cells",
         }
     }
 
     /// Every reason, so that counters exist before the first.
-    pub const REASONS: [&'static str; 8] = [
+    pub const REASONS: [&'static str; 12] = [
         "unknown_protocol",
+        "unsupported_protocol",
+        "withheld",
+        "budget",
         "truncated",
         "content_encoding",
         "binary_tensors",
@@ -73,6 +88,7 @@ impl DecodeError {
         "shape",
         "row_mismatch",
         "too_many_columns",
+        "too_many_cells",
     ];
 }
 
@@ -82,7 +98,7 @@ impl DecodeError {
 /// ```
 /// use driftline_protocol::{Body, Cell, Exchange, Naming, decode_rows};
 ///
-/// let body = |text: &'static str| Some(Body { content: text.into(), size: text.len() as u64 });
+/// let body = |text: &'static str| Some(Body { content: text.into(), size: text.len() as u64, ..Body::default() });
 /// let exchange = Exchange {
 ///     method: "POST".into(),
 ///     target: "/v1/models/flights:predict".into(),
@@ -101,13 +117,21 @@ impl DecodeError {
 /// # Errors
 /// See [`DecodeError`]. A body that nobody can decode says nothing about the others.
 pub fn decode_rows<'a>(exchange: &'a Exchange, naming: &'a Naming) -> Result<Rows<'a>, DecodeError> {
-    let path = inference_path(&exchange.method, &exchange.target)
-        .ok_or_else(|| DecodeError::UnknownProtocol { target: exchange.target.clone() })?;
+    let path = path_of_bodies(exchange)?;
+    let unsupported = || DecodeError::UnsupportedProtocol { protocol: path.protocol.name() };
+    if !matches!(path.protocol, ModelProtocol::V1 | ModelProtocol::V2) {
+        return Err(unsupported());
+    }
+    if exchange.end() == EndState::Budget {
+        return Err(DecodeError::Budget);
+    }
     if exchange.request_header("inference-header-content-length").is_some() {
         return Err(DecodeError::BinaryTensors);
     }
     let request = content(exchange.request.as_ref(), exchange.request_header("content-encoding"), Role::Feature)?;
-    let response = if (200..300).contains(&exchange.status) {
+    // A response that was broken off is half a document; the features are whole all the same.
+    let answered = matches!(exchange.end(), EndState::Complete | EndState::Truncated | EndState::Unspecified);
+    let response = if answered && (200..300).contains(&exchange.status) {
         Some(content(exchange.response.as_ref(), exchange.response_header("content-encoding"), Role::Prediction)?)
     } else {
         None
@@ -133,6 +157,7 @@ pub fn decode_rows<'a>(exchange: &'a Exchange, naming: &'a Naming) -> Result<Row
             columns.extend(predictions.into_iter().flat_map(|side| side.finish(Role::Prediction)));
             Rows { count, columns, id: None, model_version: None }
         }
+        _ => return Err(unsupported()),
     };
     if rows.model_version.is_none() {
         rows.model_version = path.version.map(Cow::Borrowed);
@@ -141,8 +166,22 @@ pub fn decode_rows<'a>(exchange: &'a Exchange, naming: &'a Naming) -> Result<Row
     Ok(rows)
 }
 
+/// What the path says, with the protocol that the sidecar's routes gave it, if they did.
+fn path_of_bodies(exchange: &Exchange) -> Result<InferencePath<'_>, DecodeError> {
+    let path = inference_path(&exchange.method, &exchange.target);
+    match (ModelProtocol::named(&exchange.protocol), path) {
+        (None, Some(path)) => Ok(path),
+        (Some(protocol), Some(path)) => Ok(InferencePath { protocol, ..path }),
+        (Some(protocol), None) => Ok(InferencePath { protocol, model: "", version: None }),
+        (None, None) => Err(DecodeError::UnknownProtocol { target: exchange.target.clone() }),
+    }
+}
+
 fn content<'a>(body: Option<&'a Body>, encoding: Option<&str>, role: Role) -> Result<&'a [u8], DecodeError> {
     let Some(body) = body else { return Ok(&[]) };
+    if body.redaction() == Redaction::Withheld {
+        return Err(DecodeError::Withheld { role });
+    }
     if body.is_truncated() {
         return Err(DecodeError::Truncated { role, kept: body.content.len(), size: body.size });
     }
@@ -185,7 +224,8 @@ mod tests {
     use crate::rows::Cell;
 
     fn exchange(target: &str, request: &str, response: &str) -> Exchange {
-        let body = |text: &str| Some(Body { content: text.to_owned().into(), size: text.len() as u64 });
+        let body =
+            |text: &str| Some(Body { content: text.to_owned().into(), size: text.len() as u64, ..Body::default() });
         Exchange {
             method: "POST".into(),
             target: target.into(),
@@ -228,6 +268,19 @@ mod tests {
         assert_eq!(rows.columns[3].cells, [Cell::Text("UA".into()), Cell::Text("café".into())]);
         assert_eq!(rows.columns[4].cells, [Cell::Boolean(true), Cell::Boolean(false)]);
         assert_eq!((rows.count, rows.id.as_deref(), rows.model_version.as_deref()), (2, Some("42"), Some("3")));
+    }
+
+    #[test]
+    fn a_short_body_cannot_claim_rows_that_are_not_there() {
+        let empty = r#"{"inputs": [{"name": "x", "shape": [8589934592, 0], "datatype": "FP32", "data": []}]}"#;
+        assert_eq!(reason(&v2_exchange(empty, NO_OUTPUTS)), "shape");
+        let wide: Vec<String> = (0..999).map(|index| format!(r#""c{index}": 1"#)).collect();
+        for body in [
+            format!(r#"{{"instances": [{}{{{}}}]}}"#, "{},".repeat(100_000), wide.join(",")),
+            format!(r#"{{"instances": [{{{}}}{}]}}"#, wide.join(","), ",{}".repeat(100_000)),
+        ] {
+            assert_eq!(reason(&exchange("/v1/models/m:predict", &body, "{}")), "too_many_cells");
+        }
     }
 
     #[test]
@@ -294,6 +347,32 @@ mod tests {
         );
         failed.status = 500;
         assert_eq!(names(&decode_rows(&failed, &Naming::default()).unwrap()), ["x"]);
+    }
+
+    #[test]
+    fn a_response_that_was_broken_off_leaves_the_features() {
+        let mut cut = v2_exchange(
+            r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]}"#,
+            r#"{"model_name": "m", "outp"#,
+        );
+        cut.set_end(EndState::Cancelled);
+        assert_eq!(names(&decode_rows(&cut, &Naming::default()).unwrap()), ["x"]);
+    }
+
+    #[test]
+    fn what_stayed_in_the_pod_and_what_nobody_decodes_yet_have_names() {
+        let mut withheld = v2_exchange("", "");
+        withheld.request = Some(Body { redaction: Redaction::Withheld.into(), size: 9, ..Body::default() });
+        assert_eq!(reason(&withheld), "withheld");
+        assert_eq!(reason(&exchange("/invocations", "{}", "{}")), "unsupported_protocol");
+        let routed = Exchange {
+            protocol: "v1".into(),
+            ..exchange("/score", r#"{"instances": [{"x": 1}]}"#, "{\"predictions\": [2]}")
+        };
+        assert_eq!(names(&decode_rows(&routed, &Naming::default()).unwrap()), ["x", "prediction"]);
+        let mut starved = v2_exchange("", "");
+        starved.set_end(EndState::Budget);
+        assert_eq!(reason(&starved), "budget");
     }
 
     #[test]

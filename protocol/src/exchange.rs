@@ -50,6 +50,24 @@ pub struct Exchange {
     /// The response's body.
     #[prost(message, optional, tag = "15")]
     pub response: Option<Body>,
+    /// Name of the bodies' protocol, as the sidecar's routes have it; empty when only the path tells it. See
+    /// [`crate::ModelProtocol`].
+    #[prost(string, tag = "16")]
+    pub protocol: String,
+    /// How many exchanges this one stands for: N where one in N is kept, 1 where every one is; 0 is from a sender that
+    /// does not sample, and means 1. Sums of weights estimate counts of exchanges without bias.
+    #[prost(uint32, tag = "17")]
+    pub weight: u32,
+    /// Kept for being an error or slow, and not drawn by the sample. Distributions are estimated without these: they
+    /// would be over-represented.
+    #[prost(bool, tag = "18")]
+    pub outside_sample: bool,
+    /// The request's messages, where it is a stream of them.
+    #[prost(message, optional, tag = "19")]
+    pub request_messages: Option<Messages>,
+    /// The response's messages, where it is a stream of them: tokens of a language model, answers of a gRPC stream.
+    #[prost(message, optional, tag = "20")]
+    pub response_messages: Option<Messages>,
 }
 
 /// Longest target that an exchange carries. Inference paths have a few dozen bytes; the rest is somebody's query.
@@ -75,13 +93,66 @@ pub struct Body {
     /// How many bytes passed.
     #[prost(uint64, tag = "2")]
     pub size: u64,
+    /// What the owner's rules did to it before it left the pod.
+    #[prost(enumeration = "Redaction", tag = "3")]
+    pub redaction: i32,
 }
 
 impl Body {
-    /// Whether more passed than was kept.
+    /// Whether more passed than was kept. A body that was rewritten was whole before.
     pub fn is_truncated(&self) -> bool {
-        self.size > self.content.len() as u64
+        self.redaction() == Redaction::None && self.size > self.content.len() as u64
     }
+}
+
+/// What the owner's rules did to a body before it left the pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum Redaction {
+    /// Nothing: no rule speaks of it, or the rules found nothing in it.
+    None = 0,
+    /// Fields were dropped, masked or replaced; its content is no longer what passed.
+    Rewritten = 1,
+    /// The whole body stayed in the pod: bodies may not leave, or it could not be parsed to be redacted.
+    Withheld = 2,
+}
+
+/// The messages of a body that is a stream: where each ends, and when it had passed.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Messages {
+    /// What tells one message from the next.
+    #[prost(enumeration = "Framing", tag = "1")]
+    pub framing: i32,
+    /// How many passed whole.
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
+    /// Bytes of the body that each of the first [`MAX_MESSAGES`] takes, its framing included.
+    #[prost(uint64, repeated, tag = "3")]
+    pub sizes: Vec<u64>,
+    /// For each of them, in microseconds: of the first, from the request's first byte to its own last one (the time to
+    /// the first token); of the others, from the last byte of the one before (the gap between tokens).
+    #[prost(uint64, repeated, tag = "4")]
+    pub gaps_micros: Vec<u64>,
+    /// The longest gap between two messages of all that passed, in microseconds.
+    #[prost(uint64, tag = "5")]
+    pub longest_gap_micros: u64,
+}
+
+/// Most messages of one body that are told apart; past it they are only counted.
+pub const MAX_MESSAGES: usize = 4096;
+
+/// What tells one message of a stream from the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum Framing {
+    /// Not said: from a sender newer than this reader.
+    Unspecified = 0,
+    /// Server-sent events (`text/event-stream`).
+    ServerSentEvents = 1,
+    /// gRPC: a flag that says whether the message is compressed, a length of four bytes, and the message.
+    Grpc = 2,
+    /// A line each (`application/x-ndjson`, `application/jsonl`).
+    Lines = 3,
 }
 
 /// How an exchange ended.
@@ -102,6 +173,8 @@ pub enum EndState {
     Upgraded = 5,
     /// The reader could not follow any further.
     Unreadable = 6,
+    /// Request and response passed whole; there was no memory to keep their bodies.
+    Budget = 7,
 }
 
 impl EndState {
@@ -115,6 +188,7 @@ impl EndState {
             Self::UpstreamError => "upstream_error",
             Self::Upgraded => "upgraded",
             Self::Unreadable => "unreadable",
+            Self::Budget => "budget",
         }
     }
 }
@@ -128,6 +202,11 @@ impl Exchange {
     /// The first value of a response header, by its lower-case name.
     pub fn response_header(&self, name: &str) -> Option<&str> {
         value_of(&self.response_headers, name)
+    }
+
+    /// How many exchanges this one stands for, at least 1.
+    pub fn weight(&self) -> u64 {
+        u64::from(self.weight.max(1))
     }
 
     /// The target without its query.

@@ -157,7 +157,7 @@ mod tests {
             sequence: 7 + i as u64,
             status: 200,
             end: EndState::Complete.into(),
-            request: Some(Body { content: body.clone().into(), size: body.len() as u64 }),
+            request: Some(Body { content: body.clone().into(), size: body.len() as u64, ..Body::default() }),
             ..Exchange::default()
         };
         Batch {

@@ -34,7 +34,7 @@ mod v2;
 
 pub use batch::{Account, Acknowledgement, Batch, Dropped, MEDIA_TYPE};
 pub use decode::{DecodeError, Naming, decode_rows};
-pub use exchange::{Body, EndState, Exchange, Header, MAX_TARGET_BYTES};
+pub use exchange::{Body, EndState, Exchange, Framing, Header, MAX_MESSAGES, MAX_TARGET_BYTES, Messages, Redaction};
 pub use frame::FrameError;
-pub use paths::{InferencePath, ModelProtocol, inference_path};
-pub use rows::{Cell, Column, MAX_COLUMNS, Role, Rows};
+pub use paths::{InferencePath, ModelProtocol, inference_path, path_of};
+pub use rows::{Cell, Column, MAX_CELLS, MAX_COLUMNS, Role, Rows};

@@ -1,21 +1,56 @@
 //! Which requests are inference, and which protocol their bodies speak.
 
-/// A protocol of model servers, told by the path.
+/// A protocol of model servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ModelProtocol {
     /// TensorFlow Serving's and KServe's V1: `{"instances": […]}`, `{"predictions": […]}`.
     V1,
-    /// The Open Inference Protocol, V2: named tensors.
+    /// The Open Inference Protocol, V2: named tensors, in JSON or with binary parts.
     V2,
+    /// The Open Inference Protocol over gRPC: `ModelInfer`, `ModelStreamInfer`.
+    V2Grpc,
+    /// TensorFlow Serving over gRPC: `Predict`, `Classify`, `Regress`, `MultiInference`.
+    TensorFlowGrpc,
+    /// `POST /invocations`, as MLflow and SageMaker have it: JSON, JSON lines or CSV.
+    Invocations,
+    /// OpenAI's: chat, completions, responses and embeddings; whole answers or server-sent events.
+    OpenAi,
+    /// TorchServe's `/predictions/{model}`: whatever its handler takes.
+    TorchServe,
+    /// Anything else that the owner's routes name: JSON whose fields a mapping names.
+    Generic,
 }
 
 impl ModelProtocol {
-    /// The name by which metrics and archive know it.
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::V1,
+        Self::V2,
+        Self::V2Grpc,
+        Self::TensorFlowGrpc,
+        Self::Invocations,
+        Self::OpenAi,
+        Self::TorchServe,
+        Self::Generic,
+    ];
+
+    /// The name by which metrics, routes and archive know it.
     pub fn name(self) -> &'static str {
         match self {
             Self::V1 => "v1",
             Self::V2 => "v2",
+            Self::V2Grpc => "v2_grpc",
+            Self::TensorFlowGrpc => "tensorflow_grpc",
+            Self::Invocations => "invocations",
+            Self::OpenAi => "openai",
+            Self::TorchServe => "torchserve",
+            Self::Generic => "generic",
         }
+    }
+
+    /// The protocol of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.name() == name)
     }
 }
 
@@ -24,7 +59,7 @@ impl ModelProtocol {
 pub struct InferencePath<'a> {
     /// The protocol of the bodies.
     pub protocol: ModelProtocol,
-    /// The model's name in the path.
+    /// The model's name in the path; empty where the path names none.
     pub model: &'a str,
     /// The version in the path, if it names one.
     pub version: Option<&'a str>,
@@ -44,17 +79,48 @@ pub fn inference_path<'a>(method: &str, target: &'a str) -> Option<InferencePath
         return None;
     }
     let path = path_of(target);
+    let without_model = |protocol| Some(InferencePath { protocol, model: "", version: None });
+    match path {
+        "/invocations" => return without_model(ModelProtocol::Invocations),
+        "/inference.GRPCInferenceService/ModelInfer" | "/inference.GRPCInferenceService/ModelStreamInfer" => {
+            return without_model(ModelProtocol::V2Grpc);
+        }
+        _ => {}
+    }
     if let Some(rest) = path.strip_prefix("/v2/models/") {
         let (model, version) = model_and_version(rest.strip_suffix("/infer")?)?;
         return Some(InferencePath { protocol: ModelProtocol::V2, model, version });
     }
-    let rest = path.strip_prefix("/v1/models/")?;
-    let (model, version) = model_and_version(rest.strip_suffix(":predict")?)?;
-    Some(InferencePath { protocol: ModelProtocol::V1, model, version })
+    if let Some(rest) = path.strip_prefix("/v1/models/") {
+        // TensorFlow Serving has classify and regress beside predict.
+        let rest = [":predict", ":classify", ":regress"].into_iter().find_map(|verb| rest.strip_suffix(verb))?;
+        let (model, version) = model_and_version(rest)?;
+        return Some(InferencePath { protocol: ModelProtocol::V1, model, version });
+    }
+    if let Some(call) = path.strip_prefix("/tensorflow.serving.PredictionService/") {
+        let is_inference = matches!(call, "Predict" | "Classify" | "Regress" | "MultiInference");
+        return is_inference.then_some(()).and_then(|()| without_model(ModelProtocol::TensorFlowGrpc));
+    }
+    if let Some(rest) = path.strip_prefix("/predictions/") {
+        let (model, version) = match rest.split_once('/') {
+            None => (rest, None),
+            Some((model, version)) => (model, Some(version)),
+        };
+        return named(ModelProtocol::TorchServe, model, version);
+    }
+    // Gateways put OpenAI's paths behind prefixes of their own: /openai/v1/chat/completions.
+    let is_open_ai = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"]
+        .into_iter()
+        .any(|end| path.ends_with(end));
+    is_open_ai.then_some(()).and_then(|()| without_model(ModelProtocol::OpenAi))
 }
 
 /// The path of an origin-form or absolute-form target, without its query.
-fn path_of(target: &str) -> &str {
+///
+/// ```
+/// assert_eq!(driftline_protocol::path_of("http://model.svc:8080/v1/models/m:predict?a=1"), "/v1/models/m:predict");
+/// ```
+pub fn path_of(target: &str) -> &str {
     let target = target.split_once('?').map_or(target, |(path, _)| path);
     match target.strip_prefix("http://").or_else(|| target.strip_prefix("https://")) {
         Some(rest) => rest.find('/').map_or("/", |slash| rest.split_at(slash).1),
@@ -67,8 +133,15 @@ fn model_and_version(rest: &str) -> Option<(&str, Option<&str>)> {
         None => (rest, None),
         Some((model, version)) => (model, Some(version.strip_prefix("versions/")?)),
     };
-    let is_name = |name: &str| !name.is_empty() && !name.contains('/');
     (is_name(model) && version.is_none_or(is_name)).then_some((model, version))
+}
+
+fn named<'a>(protocol: ModelProtocol, model: &'a str, version: Option<&'a str>) -> Option<InferencePath<'a>> {
+    (is_name(model) && version.is_none_or(is_name)).then_some(InferencePath { protocol, model, version })
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('/')
 }
 
 #[cfg(test)]
@@ -88,13 +161,39 @@ mod tests {
             "/v2/models/m/ready",
             "/metrics",
             "/v1/models/m",
+            "/v1/models",
             "/v1/models/m:explain",
             "/v2/models/a/b/infer",
+            "/predictions/",
+            "/predictions/a/b/c",
+            "/ping",
+            "/inference.GRPCInferenceService/ServerLive",
+            "/inference.GRPCInferenceService/ModelMetadata",
+            "/tensorflow.serving.PredictionService/GetModelMetadata",
+            "/grpc.health.v1.Health/Check",
             "",
             "*",
             "http://host",
         ] {
             assert_eq!(version(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn knows_the_paths_of_the_servers_in_use() {
+        let protocol = |target| inference_path("POST", target).map(|path| path.protocol);
+        for (target, expected) in [
+            ("/v1/models/m:regress", ModelProtocol::V1),
+            ("/invocations", ModelProtocol::Invocations),
+            ("/inference.GRPCInferenceService/ModelInfer", ModelProtocol::V2Grpc),
+            ("/tensorflow.serving.PredictionService/Predict", ModelProtocol::TensorFlowGrpc),
+            ("/v1/chat/completions", ModelProtocol::OpenAi),
+            ("/openai/v1/embeddings", ModelProtocol::OpenAi),
+            ("/predictions/resnet/1.0", ModelProtocol::TorchServe),
+        ] {
+            assert_eq!(protocol(target), Some(expected), "{target}");
+            assert_eq!(inference_path("GET", target), None);
+        }
+        assert!(ModelProtocol::ALL.into_iter().all(|protocol| ModelProtocol::named(protocol.name()) == Some(protocol)));
     }
 }

@@ -7,6 +7,9 @@ use crate::decode::DecodeError;
 
 /// How many columns an exchange may have. Wide tabular models have hundreds; a tensor of pixels is not a table.
 pub const MAX_COLUMNS: usize = 1000;
+/// How many cells an exchange's rows may have on each side. Rows that lack columns have cells all the same, so a short body
+/// can claim many; a body of 16 MiB holds about so many that are really there.
+pub const MAX_CELLS: usize = 4_000_000;
 
 /// The rows of one exchange.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -68,9 +71,15 @@ pub(crate) struct ColumnsByName<'a> {
 
 impl<'a> ColumnsByName<'a> {
     /// Begins the next row.
-    pub(crate) fn next_row(&mut self) {
+    pub(crate) fn next_row(&mut self) -> Result<(), DecodeError> {
         self.rows += 1;
         self.guess = 0;
+        self.check_cells()
+    }
+
+    fn check_cells(&self) -> Result<(), DecodeError> {
+        let cells = self.rows.saturating_mul(self.columns.len());
+        if cells > MAX_CELLS { Err(DecodeError::TooManyCells) } else { Ok(()) }
     }
 
     /// Sets a cell of the current row. A repeated name keeps its last value, as JSON readers do.
@@ -85,6 +94,7 @@ impl<'a> ColumnsByName<'a> {
             }
             self.index.insert(name.clone(), self.columns.len());
             self.columns.push((name, Vec::new()));
+            self.check_cells()?;
             self.columns.len() - 1
         };
         self.guess = index + 1;

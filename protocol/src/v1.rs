@@ -47,7 +47,7 @@ fn rows<'a>(
 ) -> Result<ColumnsByName<'a>, DecodeError> {
     let mut columns = ColumnsByName::default();
     for instance in instances {
-        columns.next_row();
+        columns.next_row()?;
         match instance {
             Value::Scalar(cell) => columns.set(single.clone(), plain(cell))?,
             Value::Array(values) => {

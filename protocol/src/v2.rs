@@ -82,6 +82,9 @@ fn columns(tensors: Vec<Tensor<'_>>, role: Role) -> Result<(usize, Vec<Column<'_
         if width > MAX_COLUMNS as u64 || columns.len() + width as usize > MAX_COLUMNS {
             return Err(DecodeError::TooManyColumns);
         }
+        if width == 0 && count > 0 {
+            return Err(shape_error(format!("shape {:?} counts rows and holds no value", tensor.shape)));
+        }
         let width = width as usize;
         let mut cells = Vec::new();
         flatten(tensor.data, datatype, &mut cells).map_err(&shape_error)?;
