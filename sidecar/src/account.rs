@@ -14,6 +14,8 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 pub enum DropReason {
     /// The memory budget was full.
     Budget,
+    /// The sample did not draw it. This is what the owner asked for, and no loss.
+    Sampled,
     /// The queue to the shipper was full.
     QueueFull,
     /// The collector refused it for good.
@@ -28,13 +30,14 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Budget, Self::QueueFull, Self::Rejected, Self::TooLarge, Self::Shutdown, Self::Lost];
+    pub const ALL: [Self; 7] =
+        [Self::Budget, Self::Sampled, Self::QueueFull, Self::Rejected, Self::TooLarge, Self::Shutdown, Self::Lost];
 
     /// The name by which metrics and batches know it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Budget => "budget",
+            Self::Sampled => "sampled",
             Self::QueueFull => "queue_full",
             Self::Rejected => "rejected",
             Self::TooLarge => "too_large",
@@ -46,11 +49,12 @@ impl DropReason {
     fn index(self) -> usize {
         match self {
             Self::Budget => 0,
-            Self::QueueFull => 1,
-            Self::Rejected => 2,
-            Self::TooLarge => 3,
-            Self::Shutdown => 4,
-            Self::Lost => 5,
+            Self::Sampled => 1,
+            Self::QueueFull => 2,
+            Self::Rejected => 3,
+            Self::TooLarge => 4,
+            Self::Shutdown => 5,
+            Self::Lost => 6,
         }
     }
 }
@@ -59,6 +63,7 @@ impl DropReason {
 #[derive(Debug)]
 pub(crate) struct Accounts {
     seen: IntCounter,
+    captured: IntCounter,
     delivered: IntCounter,
     dropped: [IntCounter; DropReason::ALL.len()],
 }
@@ -66,6 +71,10 @@ pub(crate) struct Accounts {
 impl Accounts {
     pub(crate) fn new(registry: &Registry) -> Result<Arc<Self>, prometheus::Error> {
         let seen = IntCounter::new("driftline_sidecar_exchanges_seen_total", "Exchanges that were to be captured.")?;
+        let captured = IntCounter::new(
+            "driftline_sidecar_exchanges_captured_total",
+            "Exchanges that passed to their end with their record kept, and that the sample drew.",
+        )?;
         let delivered = IntCounter::new(
             "driftline_sidecar_exchanges_delivered_total",
             "Exchanges that the collector acknowledged.",
@@ -75,16 +84,22 @@ impl Accounts {
             &["reason"],
         )?;
         registry.register(Box::new(seen.clone()))?;
+        registry.register(Box::new(captured.clone()))?;
         registry.register(Box::new(delivered.clone()))?;
         registry.register(Box::new(dropped.clone()))?;
         let dropped = DropReason::ALL.map(|reason| dropped.with_label_values(&[reason.name()]));
-        Ok(Arc::new(Self { seen, delivered, dropped }))
+        Ok(Arc::new(Self { seen, captured, delivered, dropped }))
     }
 
     /// Counts an exchange as seen.
     pub(crate) fn ticket(self: &Arc<Self>) -> Ticket {
         self.seen.inc();
         Ticket { accounts: Some(Arc::clone(self)) }
+    }
+
+    /// Counts an exchange as captured: finished, kept, and drawn by the sample.
+    pub(crate) fn captured(&self) {
+        self.captured.inc();
     }
 
     /// The account as it goes into a batch.
@@ -96,7 +111,8 @@ impl Accounts {
             .collect();
         // Seen is read last: what is on its way then never looks negative.
         let delivered = self.delivered.get();
-        Account { seen: self.seen.get(), delivered, dropped }
+        let captured = self.captured.get();
+        Account { seen: self.seen.get(), captured, delivered, dropped }
     }
 }
 
@@ -137,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_happens_to_tickets_the_account_adds_up(fates in proptest::collection::vec(0usize..9, 0..200)) {
+        fn whatever_happens_to_tickets_the_account_adds_up(fates in proptest::collection::vec(0usize..10, 0..200)) {
             let accounts = Accounts::new(&Registry::new()).unwrap();
             let mut on_their_way = Vec::new();
             for fate in fates {
@@ -145,7 +161,7 @@ mod tests {
                 match DropReason::ALL.get(fate) {
                     Some(DropReason::Lost) => drop(ticket),
                     Some(reason) => ticket.dropped(*reason),
-                    None if fate == 7 => ticket.delivered(),
+                    None if fate == 8 => ticket.delivered(),
                     None => on_their_way.push(ticket),
                 }
             }

@@ -21,6 +21,7 @@ mod listener;
 mod metrics;
 mod pump;
 mod reader;
+mod rules;
 mod settings;
 mod shipper;
 mod tap;
@@ -42,6 +43,7 @@ use crate::admin::{Admin, Heartbeat};
 use crate::budget::Budget;
 use crate::metrics::Metrics;
 use crate::reader::CaptureLimits;
+use crate::rules::SharedRules;
 use crate::shipper::{Identity, Shipper};
 use crate::tap::TapShared;
 
@@ -100,8 +102,10 @@ impl Sidecar {
         let accounts = Arc::clone(&metrics.accounts);
         let budget = Budget::new(settings.capture_budget.0);
         let queue = Arc::new(ArrayQueue::new(QUEUE_LENGTH));
+        let rules = SharedRules::default();
         let limits = CaptureLimits {
             accounts: Arc::clone(&accounts),
+            rules: Arc::clone(&rules),
             budget: Arc::clone(&budget),
             max_body_bytes: settings.max_body.0,
         };
@@ -122,6 +126,7 @@ impl Sidecar {
             flush_interval: settings.flush_interval,
             flush_budget: settings.flush_budget,
             budget,
+            rules,
         };
         let admin_page = Admin { metrics, heartbeat: Arc::clone(&heartbeat), stopping: stopping_receiver.clone() };
         let shipper = spawn("shipper", move || async move {

@@ -99,7 +99,12 @@ impl Tap {
             self.shared.metrics.unread(reason).inc();
             self.reader = None;
         }
-        for captured in self.finished.drain(..) {
+        for mut captured in self.finished.drain(..) {
+            if !self.shared.limits.rules.load().sample(&mut captured.exchange) {
+                captured.ticket.dropped(DropReason::Sampled);
+                continue;
+            }
+            self.shared.limits.accounts.captured();
             if let Err(captured) = self.shared.queue.push(Box::new(captured)) {
                 captured.ticket.dropped(DropReason::QueueFull);
             }

@@ -68,7 +68,7 @@ def test_a_batch_is_what_the_description_says(tmp_path):
         'request_id: "r-1"',
         f'traceparent: "{headers["traceparent"]}"',
         'method: "POST"',
-        'target: "/v1/models/m:predict?a=1"',
+        'target: "/v1/models/m:predict"',
         "status: 200",
         "end: COMPLETE",
         "size: 24",

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use driftline_protocol::{Body, EndState, Exchange, Header, MAX_TARGET_BYTES};
+use driftline_protocol::{Body, EndState, Exchange, Header, MAX_TARGET_BYTES, path_of};
 
 use super::connection::Moment;
 use super::http1::{Headers, RequestHead, ResponseHead};
 use crate::account::{Accounts, DropReason, Ticket};
 use crate::budget::{Budget, Reservation};
+use crate::rules::{Route, Rules, SharedRules};
 
-/// Headers that travel with an exchange: those that say how to read the bodies. Names in lower case. Everything else may
-/// hold what nobody allowed to leave the pod.
-const KEPT_HEADERS: [&str; 3] = ["content-type", "content-encoding", "inference-header-content-length"];
+/// Most headers that travel with each side of an exchange.
+const MAX_KEPT_HEADERS: usize = 16;
 /// Longest header value that is kept.
 const MAX_HEADER_VALUE_BYTES: usize = 256;
 /// What an exchange costs besides its bodies: its own fields, its place in queues, the allocator's rounding.
@@ -25,6 +25,7 @@ const FIRST_BODY_BYTES: usize = 16 << 10;
 pub(crate) struct CaptureLimits {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) rules: SharedRules,
     /// Most bytes kept of each body.
     pub(crate) max_body_bytes: usize,
 }
@@ -54,9 +55,11 @@ struct Kept {
 
 impl Capture {
     /// Begins to capture. None when the budget has no room: the exchange is then counted as dropped.
-    pub(super) fn begin(limits: &CaptureLimits, head: &RequestHead<'_>, started: Moment) -> Option<Self> {
+    pub(super) fn begin(limits: &CaptureLimits, route: Route, head: &RequestHead<'_>, started: Moment) -> Option<Self> {
+        // Only the path: a query may hold what nobody allowed to leave the pod.
+        let path = path_of(head.target);
         let ticket = limits.accounts.ticket();
-        let Some(reservation) = limits.budget.reserve(EXCHANGE_BYTES + head.target.len().min(MAX_TARGET_BYTES)) else {
+        let Some(reservation) = limits.budget.reserve(EXCHANGE_BYTES + path.len().min(MAX_TARGET_BYTES)) else {
             ticket.dropped(DropReason::Budget);
             return None;
         };
@@ -66,8 +69,9 @@ impl Capture {
             traceparent: text("traceparent"),
             started_at_micros: started.wall_micros,
             method: head.method.to_owned(),
-            target: prefix(head.target, MAX_TARGET_BYTES).to_owned(),
-            request_headers: kept_headers(&head.headers),
+            target: prefix(path, MAX_TARGET_BYTES).to_owned(),
+            protocol: route.protocol.name().to_owned(),
+            request_headers: kept_headers(&head.headers, &limits.rules.load()),
             ..Exchange::default()
         };
         Some(Self {
@@ -112,12 +116,12 @@ impl Capture {
         self.captured.exchange.request_micros = self.since_start(now);
     }
 
-    pub(super) fn response_head(&mut self, head: &ResponseHead<'_>, first_byte: Moment) {
+    pub(super) fn response_head(&mut self, head: &ResponseHead<'_>, first_byte: Moment, rules: &Rules) {
         let first_byte_micros = self.since_start(first_byte);
         let exchange = &mut self.captured.exchange;
         exchange.status = u32::from(head.status);
         exchange.first_byte_micros = Some(first_byte_micros);
-        exchange.response_headers = kept_headers(&head.headers);
+        exchange.response_headers = kept_headers(&head.headers, rules);
         if exchange.request_id.is_empty() {
             exchange.request_id = head.headers.first("x-request-id").map(lossy).unwrap_or_default();
         }
@@ -141,16 +145,14 @@ impl Capture {
 
 impl Kept {
     fn into_body(self) -> Body {
-        Body { content: self.bytes.into(), size: self.size }
+        Body { content: self.bytes.into(), size: self.size, ..Body::default() }
     }
 }
 
-fn kept_headers(headers: &Headers<'_>) -> Vec<Header> {
-    let kept = |(name, value): (&str, &[u8])| {
-        let name = KEPT_HEADERS.into_iter().find(|kept| kept.eq_ignore_ascii_case(name))?;
-        Some(Header { name: name.to_owned(), value: lossy(value) })
-    };
-    headers.iter().filter_map(kept).take(KEPT_HEADERS.len()).collect()
+fn kept_headers(headers: &Headers<'_>, rules: &Rules) -> Vec<Header> {
+    let kept =
+        |(name, value): (&str, &[u8])| Some(Header { name: rules.header(name)?.to_owned(), value: lossy(value) });
+    headers.iter().filter_map(kept).take(MAX_KEPT_HEADERS).collect()
 }
 
 fn lossy(value: &[u8]) -> String {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use driftline_protocol::{EndState, inference_path};
+use driftline_protocol::EndState;
 
 use super::Unreadable;
 use super::capture::{Capture, CaptureLimits, Captured};
@@ -145,9 +145,9 @@ impl Messages for Requests<'_> {
         // A request that came behind another in one piece began no earlier than that piece.
         let began = self.began.take().unwrap_or(self.now);
         parse_request(head, |head: RequestHead<'_>| {
-            let is_inference = inference_path(head.method, head.target).is_some();
+            let route = self.limits.rules.load().route(head.method, head.target);
             self.open.push_back(Open {
-                capture: if is_inference { Capture::begin(self.limits, &head, began) } else { None },
+                capture: route.and_then(|route| Capture::begin(self.limits, route, &head, began)),
                 without_response_body: head.method == "HEAD",
                 is_connect: head.method == "CONNECT",
                 request_ended: false,
@@ -198,7 +198,7 @@ impl Messages for Responses<'_> {
                 return Ok(Some(Length::None));
             }
             if let Some(capture) = &mut open.capture {
-                capture.response_head(&head, self.began);
+                capture.response_head(&head, self.began, &self.limits.rules.load());
             }
             let tunnel = head.status == 101 || open.is_connect && (200..300).contains(&head.status);
             let bodiless = open.without_response_body || head.status == 204 || head.status == 304;
@@ -248,11 +248,13 @@ mod tests {
     use super::*;
     use crate::account::Accounts;
     use crate::budget::Budget;
+    use crate::rules::SharedRules;
 
     fn limits(budget: usize, max_body_bytes: usize) -> CaptureLimits {
         CaptureLimits {
             accounts: Accounts::new(&Registry::new()).unwrap(),
             budget: Budget::new(budget),
+            rules: SharedRules::default(),
             max_body_bytes,
         }
     }
