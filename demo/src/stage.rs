@@ -61,6 +61,7 @@ impl Stage {
             &format!("--collector=http://{}", collector.address()),
             &format!("--model={}", model.name),
             "--instance=demo",
+            "--drain-delay=0s",
         ]);
         let sidecar = sidecar.map_err(|error| error.to_string())?;
         let sidecar = Sidecar::start(sidecar).map_err(|error| format!("the sidecar: {error}"))?;

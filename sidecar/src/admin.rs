@@ -13,10 +13,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tracing::debug;
 
 use crate::metrics::Metrics;
+use crate::stopping::Stopping;
 
 /// Scrapes and probes are few; more at once than this is somebody's mistake.
 const MAX_CONNECTIONS: usize = 64;
@@ -49,9 +50,10 @@ impl Heartbeat {
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) heartbeat: Arc<Heartbeat>,
-    /// True once the sidecar is stopping.
-    pub(crate) stopping: watch::Receiver<bool>,
+    /// One for each thread that pumps.
+    pub(crate) heartbeats: Vec<Arc<Heartbeat>>,
+    /// From then on the sidecar is not ready.
+    pub(crate) stopping: Stopping,
 }
 
 impl Admin {
@@ -92,13 +94,15 @@ impl Admin {
                 Ok(text) => (StatusCode::OK, text),
                 Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics cannot be encoded: {error}\n")),
             },
-            (&Method::GET | &Method::HEAD, "/livez") if self.heartbeat.is_fresh() => {
+            (&Method::GET | &Method::HEAD, "/livez")
+                if self.heartbeats.iter().all(|heartbeat| heartbeat.is_fresh()) =>
+            {
                 (StatusCode::OK, "alive\n".to_owned())
             }
             (&Method::GET | &Method::HEAD, "/livez") => {
-                (StatusCode::SERVICE_UNAVAILABLE, format!("the pump has not run for {STALE_AFTER:?}\n"))
+                (StatusCode::SERVICE_UNAVAILABLE, format!("a pump has not run for {STALE_AFTER:?}\n"))
             }
-            (&Method::GET | &Method::HEAD, "/readyz") if *self.stopping.borrow() => {
+            (&Method::GET | &Method::HEAD, "/readyz") if self.stopping.is_requested() => {
                 (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned())
             }
             (&Method::GET | &Method::HEAD, "/readyz") => (StatusCode::OK, "ready\n".to_owned()),

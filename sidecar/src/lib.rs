@@ -17,6 +17,7 @@
 mod account;
 mod admin;
 mod budget;
+mod files;
 mod listener;
 mod metrics;
 mod pump;
@@ -24,7 +25,11 @@ mod reader;
 mod rules;
 mod settings;
 mod shipper;
+mod stopping;
+mod stream;
 mod tap;
+mod tls;
+mod upstream;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -32,25 +37,33 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use account::DropReason;
 pub use driftline_protocol::{Account, Dropped};
 pub use settings::{Bytes, CollectorUrl, HostPort, Settings};
+pub use upstream::Upstream;
 
 use crate::account::Accounts;
 use crate::admin::{Admin, Heartbeat};
 use crate::budget::Budget;
+use crate::listener::Serving;
 use crate::metrics::Metrics;
 use crate::reader::CaptureLimits;
 use crate::rules::SharedRules;
 use crate::shipper::{Identity, Shipper};
+use crate::stopping::Stopping;
 use crate::tap::TapShared;
+use crate::tls::{ServerFiles, ServerTls};
+use crate::upstream::Connector;
 
 /// Exchanges that may wait for the shipper. It empties the queue every 10 ms, so this is room for 1.6 million a second;
 /// the queue itself takes a pointer and a stamp for each.
 const QUEUE_LENGTH: usize = 16 << 10;
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Descriptors that are not a connection's: logs, the admin port, the collector, the runtimes.
+const OTHER_FILES: u64 = 128;
 
 /// A running sidecar.
 #[derive(Debug)]
@@ -58,9 +71,13 @@ pub struct Sidecar {
     listen: SocketAddr,
     admin: SocketAddr,
     accounts: Arc<Accounts>,
-    stopping: watch::Sender<bool>,
+    /// Not ready any more.
+    leaving: Stopping,
+    /// No new connections, and those that are idle end.
+    stopping: Stopping,
     draining: watch::Sender<bool>,
-    pump: JoinHandle<()>,
+    drain_delay: Duration,
+    pumps: Vec<JoinHandle<()>>,
     shipper: JoinHandle<()>,
 }
 
@@ -86,16 +103,22 @@ pub enum StartError {
 }
 
 impl Sidecar {
-    /// Binds both addresses and starts both threads.
+    /// Binds both addresses and starts the threads.
     ///
     /// # Errors
     /// See [`StartError`]. After an error nothing runs and nothing listens.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         settings.validate().map_err(StartError::Settings)?;
         let start = |error: &dyn std::fmt::Display| StartError::Start(error.to_string());
-        let listener = bind("--listen", settings.listen)?;
-        let admin_listener = bind("--admin", settings.admin)?;
-        let listen = listener.local_addr().map_err(|error| start(&error))?;
+        let tls = server_tls(&settings).map_err(StartError::Settings)?;
+        let connector = connector(&settings).map_err(StartError::Settings)?;
+        let listeners = bind_all(&settings)?;
+        let admin_listener = listener::bind(settings.admin, false).map_err(|source| StartError::Listen {
+            flag: "--admin",
+            address: settings.admin,
+            source,
+        })?;
+        let listen = listeners[0].local_addr().map_err(|error| start(&error))?;
         let admin = admin_listener.local_addr().map_err(|error| start(&error))?;
 
         let metrics = Metrics::new(settings.capture_budget.0).map_err(|error| start(&error))?;
@@ -110,9 +133,9 @@ impl Sidecar {
             max_body_bytes: settings.max_body.0,
         };
         let shared = TapShared { limits, queue: Arc::clone(&queue), metrics: Arc::clone(&metrics) };
-        let (stopping, stopping_receiver) = watch::channel(false);
+        let (leaving, stopping) = (Stopping::default(), Stopping::default());
         let (draining, draining_receiver) = watch::channel(false);
-        let heartbeat = Heartbeat::new();
+        let heartbeats: Vec<Arc<Heartbeat>> = listeners.iter().map(|_| Heartbeat::new()).collect();
 
         let shipper = Shipper {
             identity: Identity {
@@ -128,31 +151,35 @@ impl Sidecar {
             budget,
             rules,
         };
-        let admin_page = Admin { metrics, heartbeat: Arc::clone(&heartbeat), stopping: stopping_receiver.clone() };
+        let admin_page =
+            Admin { metrics: Arc::clone(&metrics), heartbeats: heartbeats.clone(), stopping: leaving.clone() };
+        let certificates = tls.clone();
         let shipper = spawn("shipper", move || async move {
             match tokio::net::TcpListener::from_std(admin_listener) {
                 Ok(listener) => drop(tokio::spawn(admin_page.serve(listener))),
                 Err(error) => tracing::error!(%error, "the admin port cannot be served"),
             }
+            if let Some(certificates) = certificates {
+                tokio::spawn(certificates.keep_current(metrics));
+            }
             shipper.run(draining_receiver).await;
         })?;
-        let pump = spawn("pump", move || async move {
-            tokio::spawn(async move {
-                loop {
-                    heartbeat.beat();
-                    tokio::time::sleep(HEARTBEAT_INTERVAL).await;
-                }
-            });
-            match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => {
-                    let Settings { upstream, max_connections, drain_grace, .. } = settings;
-                    listener::serve(listener, upstream, shared, max_connections, stopping_receiver, drain_grace).await;
-                }
-                Err(error) => tracing::error!(%error, "the listening port cannot be served"),
-            }
-        })?;
-        tracing::info!(%listen, %admin, "sidecar is up");
-        Ok(Self { listen, admin, accounts, stopping, draining, pump, shipper })
+        let permits = Arc::new(Semaphore::new(connections_that_fit(settings.max_connections)));
+        let mut pumps = Vec::new();
+        for (number, (listener, heartbeat)) in listeners.into_iter().zip(heartbeats).enumerate() {
+            let serving = Serving {
+                connector: connector.clone(),
+                tls: tls.clone(),
+                shared: shared.clone(),
+                permits: Arc::clone(&permits),
+                stopping: stopping.clone(),
+                drain_grace: settings.drain_grace,
+            };
+            pumps.push(spawn(&format!("pump-{number}"), move || pump_thread(listener, heartbeat, serving))?);
+        }
+        tracing::info!(%listen, %admin, upstream = %settings.upstream, threads = pumps.len(), "sidecar is up");
+        let drain_delay = settings.drain_delay;
+        Ok(Self { listen, admin, accounts, leaving, stopping, draining, drain_delay, pumps, shipper })
     }
 
     /// Where callers connect.
@@ -170,25 +197,79 @@ impl Sidecar {
         self.accounts.account()
     }
 
-    /// Stops cleanly: accepts no more, lets connections end within the grace, then sends what was captured within the
-    /// flush budget. Returns the final account, in which `seen = delivered + Σ dropped`.
+    /// Stops cleanly: says that it is not ready, accepts for the drain delay, lets connections end within the grace, then
+    /// sends what was captured within the flush budget. Returns the final account, in which
+    /// `seen = delivered + Σ dropped`.
     pub fn stop(self) -> Account {
-        // The order matters: once the pump's thread has ended, nothing is added to the queue any more.
-        self.stopping.send_replace(true);
-        join("pump", self.pump);
+        self.leaving.request();
+        std::thread::sleep(self.drain_delay);
+        // The order matters: once the pumps' threads have ended, nothing is added to the queue any more.
+        self.stopping.request();
+        self.pumps.into_iter().for_each(|pump| join("pump", pump));
         self.draining.send_replace(true);
         join("shipper", self.shipper);
         self.accounts.account()
     }
 }
 
-fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bind = || {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
+async fn pump_thread(listener: TcpListener, heartbeat: Arc<Heartbeat>, serving: Serving) {
+    tokio::spawn(async move {
+        loop {
+            heartbeat.beat();
+            tokio::time::sleep(HEARTBEAT_INTERVAL).await;
+        }
+    });
+    match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => serving.serve(listener).await,
+        Err(error) => tracing::error!(%error, "the listening port cannot be served"),
+    }
+}
+
+/// A listener for each thread that pumps, all on one address.
+fn bind_all(settings: &Settings) -> Result<Vec<TcpListener>, StartError> {
+    let failed = |source| StartError::Listen { flag: "--listen", address: settings.listen, source };
+    let first = listener::bind(settings.listen, false).map_err(failed)?;
+    if settings.threads == 1 {
+        return Ok(vec![first]);
+    }
+    // The first, which shares with nobody, has shown that no other process listens there.
+    let address = first.local_addr().map_err(failed)?;
+    drop(first);
+    (0..settings.threads).map(|_| listener::bind(address, true).map_err(failed)).collect()
+}
+
+fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, String> {
+    let (Some(certificate), Some(key)) = (settings.tls_certificate.clone(), settings.tls_key.clone()) else {
+        return Ok(None);
     };
-    bind().map_err(|source| StartError::Listen { flag, address, source })
+    let files = ServerFiles { certificate, key, client_ca: settings.tls_client_ca.clone() };
+    let protocols = settings.tls_protocols.iter().map(|name| name.clone().into_bytes()).collect();
+    ServerTls::load(files, protocols).map(Some).map_err(|error| format!("--tls-certificate, --tls-key: {error}"))
+}
+
+fn connector(settings: &Settings) -> Result<Connector, String> {
+    let tls = match &settings.upstream {
+        Upstream::Tls(address) => {
+            let authority = settings.upstream_ca.as_deref();
+            let client = tls::client(address, authority, settings.upstream_server_name.as_deref());
+            Some(client.map_err(|error| format!("--upstream: {error}"))?)
+        }
+        Upstream::Tcp(_) | Upstream::Unix(_) => None,
+    };
+    Ok(Connector::new(settings.upstream.clone(), tls))
+}
+
+/// Raises the limit of open files as far as it goes, and says how many connections fit into it.
+fn connections_that_fit(wanted: u32) -> usize {
+    let needed = 2 * u64::from(wanted) + OTHER_FILES;
+    // What it is after a failure to raise it is still a limit to keep to.
+    let limit = rlimit::increase_nofile_limit(needed).unwrap_or(1024);
+    if limit >= needed {
+        return wanted as usize;
+    }
+    let fit = (limit.saturating_sub(OTHER_FILES) / 2).max(1);
+    tracing::warn!(wanted, connections = fit, limit, "the limit of open files allows fewer connections at once");
+    fit as usize
 }
 
 /// Runs a future to its end on a thread and a single-threaded runtime of its own. The future is made there, so it need
@@ -199,7 +280,12 @@ fn spawn<F: Future<Output = ()>>(
 ) -> Result<JoinHandle<()>, StartError> {
     let start = |error: std::io::Error| StartError::Start(error.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start)?;
-    std::thread::Builder::new().name(format!("driftline-{name}")).spawn(move || runtime.block_on(make())).map_err(start)
+    let run = move || {
+        runtime.block_on(make());
+        // A look-up of a name may hang for as long as the resolver does; nobody waits for its answer any more.
+        runtime.shutdown_background();
+    };
+    std::thread::Builder::new().name(format!("driftline-{name}")).spawn(run).map_err(start)
 }
 
 fn join(name: &str, thread: JoinHandle<()>) {

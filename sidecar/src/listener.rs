@@ -1,93 +1,182 @@
 //! Accepting connections, and giving each its pump.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::rustls::server::Acceptor;
 use tracing::{debug, warn};
 
 use crate::pump::Pump;
-use crate::settings::HostPort;
+use crate::stopping::Stopping;
+use crate::stream::{Socket, Stream};
 use crate::tap::{Tap, TapShared};
+use crate::tls::ServerTls;
+use crate::upstream::Connector;
 
 /// Pause after `accept` failed for want of file descriptors or memory: trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections that may wait to be accepted. The kernel caps it at its own limit (`somaxconn`, usually 4,096); a full queue
+/// makes callers wait a second or more for their next try.
+const BACKLOG: i32 = 4096;
+/// A TLS handshake is a few round trips. One that takes longer holds a place that others wait for.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Accepts connections until told to stop, then waits for them to end, for so long at most.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    upstream: HostPort,
-    shared: TapShared,
-    max_connections: u32,
-    mut stopping: watch::Receiver<bool>,
-    drain_grace: Duration,
-) {
-    let upstream = Arc::new(upstream);
-    let permits = Arc::new(Semaphore::new(max_connections as usize));
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = stopping.wait_for(|stopping| *stopping) => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener, &permits) => accepted,
+/// What every connection needs.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    pub(crate) connector: Connector,
+    pub(crate) tls: Option<ServerTls>,
+    pub(crate) shared: TapShared,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) stopping: Stopping,
+    pub(crate) drain_grace: Duration,
+}
+
+/// Binds an address; with `shared`, so that the other threads of this process can bind it too.
+///
+/// # Errors
+/// The system's own.
+pub(crate) fn bind(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+impl Serving {
+    /// Accepts connections until told to stop, then waits for them to end, for so long at most.
+    pub(crate) async fn serve(self, listener: TcpListener) {
+        let this = Arc::new(self);
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = this.stopping.requested() => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = this.accept(&listener) => accepted,
+            };
+            match accepted {
+                Ok((client, permit)) => drop(connections.spawn(Arc::clone(&this).connection(client, permit))),
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        // Who is in the kernel's queue has a connection already, and would be reset.
+        while let Ok(Ok((client, permit))) = tokio::time::timeout(Duration::ZERO, this.accept(&listener)).await {
+            connections.spawn(Arc::clone(&this).connection(client, permit));
+        }
+        drop(listener);
+        let all_ended = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(this.drain_grace, all_ended).await.is_err() {
+            warn!(connections = connections.len(), "connections did not end within the grace, and are reset");
+        }
+        connections.shutdown().await;
+    }
+
+    /// # Cancel safety
+    /// Cancel safe: a permit that was taken goes back, and no connection is lost.
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(io::Error::other)?;
+        let (client, _) = listener.accept().await?;
+        Ok((client, permit))
+    }
+
+    async fn connection(self: Arc<Self>, client: TcpStream, _permit: OwnedSemaphorePermit) {
+        self.shared.metrics.connections.inc();
+        let active = self.shared.metrics.connections_active.clone();
+        active.inc();
+        let _active = Decrement(active);
+        let client = Socket::Tcp(client);
+        client.send_at_once();
+        let (client, upstream) = match &self.tls {
+            None => {
+                let client = Stream::Plain(client);
+                match self.connect(&[]).await {
+                    Some(upstream) => (client, upstream),
+                    // What the kernel would have answered.
+                    None => return client.reset_on_close(),
+                }
+            }
+            Some(tls) => {
+                // Boxed: a handshake's state would else stay part of every connection.
+                let handshake = Box::pin(tokio::time::timeout(HANDSHAKE_TIMEOUT, self.handshake(client, tls)));
+                match handshake.await {
+                    Ok(Some(both)) => both,
+                    Ok(None) => return,
+                    Err(_) => {
+                        debug!("a TLS handshake did not end in time");
+                        return self.shared.metrics.tls_failures.inc();
+                    }
+                }
+            }
         };
-        match accepted {
-            Ok((client, permit)) => {
-                shared.metrics.connections.inc();
-                connections.spawn(connection(client, Arc::clone(&upstream), shared.clone(), stopping.clone(), permit));
-            }
+        let tap = Tap::new(self.shared.clone());
+        let stopping = self.stopping.clone();
+        drop(self);
+        let ended = Pump::new(client, upstream, tap).run(stopping).await;
+        debug!(?ended, "connection ended");
+    }
+
+    async fn connect(&self, protocols: &[Vec<u8>]) -> Option<Stream> {
+        match self.connector.connect(protocols).await {
+            Ok(upstream) => Some(upstream),
             Err(error) => {
-                warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                self.shared.metrics.upstream_failures.inc();
+                debug!(upstream = %self.connector.upstream(), %error, "cannot connect to the model's server");
+                None
             }
         }
     }
-    drop(listener);
-    let all_ended = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(drain_grace, all_ended).await.is_err() {
-        warn!(connections = connections.len(), "connections did not end within the grace, and are cut");
-    }
-    connections.shutdown().await;
-}
 
-/// # Cancel safety
-/// Cancel safe: a permit that was taken goes back, and no connection is lost.
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
-    let (client, _) = listener.accept().await?;
-    Ok((client, permit))
-}
-
-async fn connection(
-    client: TcpStream,
-    upstream: Arc<HostPort>,
-    shared: TapShared,
-    stopping: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
-) {
-    let active = shared.metrics.connections_active.clone();
-    active.inc();
-    let _active = Decrement(active);
-    let server = match TcpStream::connect((upstream.host.as_str(), upstream.port)).await {
-        Ok(server) => server,
-        Err(error) => {
-            // What the kernel would have answered: a reset.
-            shared.metrics.upstream_failures.inc();
-            debug!(%upstream, %error, "cannot connect to the model's server");
-            socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).ok();
-            return;
+    /// Ends the caller's TLS with the application protocol that the model's server speaks. None when either side failed.
+    async fn handshake(&self, client: Socket, tls: &ServerTls) -> Option<(Stream, Stream)> {
+        let failed = |error: io::Error| {
+            debug!(%error, "a TLS handshake failed");
+            self.shared.metrics.tls_failures.inc();
+        };
+        let mut start = LazyConfigAcceptor::new(Acceptor::default(), client);
+        let start = match (&mut start).await {
+            Ok(start) => start,
+            Err(error) => {
+                failed(error);
+                return None;
+            }
+        };
+        let offered: Vec<Vec<u8>> =
+            start.client_hello().alpn().map(|names| names.map(<[u8]>::to_vec).collect()).unwrap_or_default();
+        // Over TLS the model's server chooses from what the caller offers; in plain text the settings know what it speaks.
+        let Some(upstream) = self.connect(if self.connector.is_tls() { &offered } else { &[] }).await else {
+            start.io.reset_on_close();
+            return None;
+        };
+        let config = match &upstream {
+            _ if offered.is_empty() => tls.config(&[]),
+            Stream::Tls(stream) => {
+                let chosen = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+                tls.config(&chosen.into_iter().collect::<Vec<_>>())
+            }
+            Stream::Plain(_) => tls.config(tls.protocols()),
+        };
+        match start.into_stream(config).await {
+            Ok(stream) => Some((Stream::Tls(Box::new(stream.into())), upstream)),
+            Err(error) => {
+                failed(error);
+                None
+            }
         }
-    };
-    for stream in [&client, &server] {
-        // Small writes must not wait for an acknowledgement of the one before: tokens of a stream are small writes.
-        stream.set_nodelay(true).ok();
     }
-    let ended = Pump::new(client, server, Tap::new(shared)).run(stopping).await;
-    debug!(?ended, "connection ended");
 }
 
 struct Decrement(prometheus::IntGauge);

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use driftline_sidecar::{Settings, Sidecar, StartError};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// `EX_USAGE` of sysexits.h: the settings are wrong, and starting again will not help.
@@ -23,6 +23,14 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("DRIFTLINE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
+    // Before anything runs: a signal that nobody handles yet would be lost, or end the process at once.
+    let signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("driftline-sidecar: cannot wait for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let sidecar = match Sidecar::start(settings) {
         Ok(sidecar) => sidecar,
         Err(error) => {
@@ -30,24 +38,35 @@ fn main() -> ExitCode {
             return ExitCode::from(if matches!(error, StartError::Settings(_)) { EXIT_USAGE } else { 1 });
         }
     };
-    if let Err(error) = wait_for_signal() {
-        eprintln!("driftline-sidecar: cannot wait for signals: {error}");
-        return ExitCode::FAILURE;
-    }
+    signals.wait();
     let account = sidecar.stop();
     let dropped: u64 = account.dropped.iter().map(|dropped| dropped.count).sum();
     tracing::info!(seen = account.seen, delivered = account.delivered, dropped, "sidecar has stopped");
     ExitCode::SUCCESS
 }
 
-fn wait_for_signal() -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(async {
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
-    })
+/// The signals that end the sidecar.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let entered = runtime.enter();
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        drop(entered);
+        Ok(Self { runtime, terminate, interrupt })
+    }
+
+    fn wait(mut self) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+        });
+    }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Metrics {
     pub(crate) connections: IntCounter,
     pub(crate) connections_active: IntGauge,
     pub(crate) upstream_failures: IntCounter,
+    pub(crate) tls_failures: IntCounter,
+    pub(crate) certificate_reloads: [IntCounter; 2],
     unread: [IntCounter; Unreadable::ALL.len()],
     bytes: [IntCounter; 2],
     pub(crate) capture_bytes: IntGauge,
@@ -59,6 +61,11 @@ impl Metrics {
             "Requests to the collector, by how they went.",
             "outcome",
         )?;
+        let certificate_reloads = vector(
+            "driftline_sidecar_certificate_reloads_total",
+            "Times that changed certificates were read again, by outcome; after a failure the old ones stay.",
+            "outcome",
+        )?;
         gauge("driftline_sidecar_capture_budget_bytes", "Memory that capture may hold.")?.set(budget_bytes as i64);
         let build = IntGauge::with_opts(
             Opts::new("driftline_sidecar_build_info", "Which build this is; always 1.")
@@ -74,6 +81,11 @@ impl Metrics {
                 "driftline_sidecar_upstream_connect_failures_total",
                 "Connections that were reset because the model's server could not be reached.",
             )?,
+            tls_failures: counter(
+                "driftline_sidecar_tls_failures_total",
+                "Connections that ended in the TLS handshake with the caller.",
+            )?,
+            certificate_reloads: ["ok", "failed"].map(|outcome| certificate_reloads.with_label_values(&[outcome])),
             unread: Unreadable::ALL.map(|reason| unread.with_label_values(&[reason.name()])),
             bytes: ["client", "upstream"].map(|side| bytes.with_label_values(&[side])),
             capture_bytes: gauge("driftline_sidecar_capture_bytes", "Memory that capture holds now.")?,

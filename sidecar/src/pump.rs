@@ -9,15 +9,13 @@
 use std::cell::RefCell;
 use std::future::{Future as _, poll_fn};
 use std::io;
-use std::net::Shutdown;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::task::unconstrained;
 
+use crate::stopping::Stopping;
+use crate::stream::Stream;
 use crate::tap::{Side, Tap};
 
 /// Read at most this much at once. Larger chunks save system calls; 64 KiB is where that stops to matter.
@@ -43,12 +41,15 @@ pub(crate) enum Ended {
 /// Two connected streams and what is on its way between them.
 #[derive(Debug)]
 pub(crate) struct Pump {
-    client: TcpStream,
-    upstream: TcpStream,
+    client: Stream,
+    upstream: Stream,
     to_upstream: Direction,
     to_client: Direction,
     tap: Tap,
     first_to_end: Option<Side>,
+    /// How it ended; none while it runs. A pump that is cut off ends both sides with a reset: a plain end could be taken
+    /// for the end of a message.
+    ended: Option<Ended>,
 }
 
 /// What flows one way.
@@ -57,46 +58,68 @@ struct Direction {
     /// Read, and not yet written.
     rest: Vec<u8>,
     written: usize,
+    /// Written, and perhaps still held by TLS.
+    unflushed: bool,
     source_ended: bool,
     over: bool,
     /// Writing failed: the receiving side takes no more.
     broken: bool,
+    /// The last poll found nothing to read, and had nothing to write.
+    waits_for_source: bool,
 }
 
 impl Pump {
-    pub(crate) fn new(client: TcpStream, upstream: TcpStream, tap: Tap) -> Self {
+    pub(crate) fn new(client: Stream, upstream: Stream, tap: Tap) -> Self {
         let (to_upstream, to_client) = (Direction::default(), Direction::default());
-        Self { client, upstream, to_upstream, to_client, tap, first_to_end: None }
+        Self { client, upstream, to_upstream, to_client, tap, first_to_end: None, ended: None }
     }
 
     /// Pumps until both sides are done, one is reset, or the sidecar is stopping and nothing is under way.
     ///
     /// # Cancel safety
-    /// Dropping the future closes both streams, and whatever exchange was under way is reported as it stood.
-    pub(crate) async fn run(mut self, mut stopping: watch::Receiver<bool>) -> Ended {
-        let mut stop = pin!(stopping.wait_for(|stopping| *stopping));
+    /// Dropping the future resets both streams, and whatever exchange was under way is reported as it stood.
+    pub(crate) async fn run(mut self, stopping: Stopping) -> Ended {
+        let mut stop = pin!(stopping.requested());
+        let mut listens = false;
         let mut stopped = false;
         let ended = poll_fn(|context| {
-            stopped = stopped || stop.as_mut().poll(context).is_ready();
+            // One registration wakes this task for good, so the signal is not polled at every chunk.
+            if !listens {
+                listens = true;
+                stopped = stop.as_mut().poll(context).is_ready();
+            }
+            stopped = stopped || stopping.is_requested();
             match self.poll(context) {
-                Poll::Pending if stopped && self.tap.is_idle() => Poll::Ready(Ended::Idle),
+                Poll::Pending if stopped && self.is_idle() => Poll::Ready(Ended::Idle),
                 poll => poll,
             }
-        })
-        .await;
+        });
+        // Fairness is the turns' business: a budget that ends in the middle of one would look like an empty socket.
+        let ended = unconstrained(ended).await;
         if let Ended::Reset(side) = ended {
-            self.first_to_end.get_or_insert(side);
-            // The other side learns of a reset by a reset. A socket that is gone already needs no telling.
-            for stream in [&self.client, &self.upstream] {
-                SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok();
-            }
+            self.first_to_end = Some(side);
         }
+        if ended == Ended::Idle {
+            poll_fn(|context| {
+                // One try: whoever takes no more needs no goodbye.
+                drop(self.client.poll_end(context));
+                drop(self.upstream.poll_end(context));
+                Poll::Ready(())
+            })
+            .await;
+        }
+        self.ended = Some(ended);
         self.tap.connection_over(self.first_to_end);
         ended
     }
 
+    /// Whether nothing is under way: no exchange, no byte held, and nothing left to read.
+    fn is_idle(&self) -> bool {
+        self.to_upstream.waits_for_source && self.to_client.waits_for_source && self.tap.is_idle()
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
-        let Self { client, upstream, to_upstream, to_client, tap, first_to_end } = self;
+        let Self { client, upstream, to_upstream, to_client, tap, first_to_end, .. } = self;
         let up = to_upstream.poll(context, client, upstream, Side::Client, tap, first_to_end);
         if let Poll::Ready(Err(reset)) = up {
             return Poll::Ready(Ended::Reset(reset));
@@ -105,14 +128,24 @@ impl Pump {
         if let Poll::Ready(Err(reset)) = down {
             return Poll::Ready(Ended::Reset(reset));
         }
+        // A caller that takes no answer is gone, and the model's server learns of it as if it stood there itself. (A
+        // server that takes no more of a request may still be answering it, so that goes on.)
+        if to_client.broken {
+            return Poll::Ready(Ended::Reset(Side::Client));
+        }
         if up.is_pending() || down.is_pending() {
             return Poll::Pending;
         }
-        Poll::Ready(match (to_upstream.broken, to_client.broken) {
-            (true, _) => Ended::Reset(Side::Upstream),
-            (_, true) => Ended::Reset(Side::Client),
-            _ => Ended::Closed,
-        })
+        Poll::Ready(if to_upstream.broken { Ended::Reset(Side::Upstream) } else { Ended::Closed })
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        if !matches!(self.ended, Some(Ended::Closed | Ended::Idle)) {
+            self.client.reset_on_close();
+            self.upstream.reset_on_close();
+        }
     }
 }
 
@@ -121,8 +154,8 @@ impl Direction {
     fn poll(
         &mut self,
         context: &mut Context<'_>,
-        source: &TcpStream,
-        sink: &TcpStream,
+        source: &mut Stream,
+        sink: &mut Stream,
         side: Side,
         tap: &mut Tap,
         first_to_end: &mut Option<Side>,
@@ -130,17 +163,15 @@ impl Direction {
         if self.over {
             return Poll::Ready(Ok(()));
         }
+        self.waits_for_source = false;
         let mut chunks = 0;
         loop {
-            if self.written < self.rest.len() {
-                match ready!(self.poll_write_rest(context, sink)) {
-                    Ok(()) => continue,
-                    Err(_) => return self.break_off(side, first_to_end),
-                }
+            if self.written < self.rest.len() && ready!(self.poll_write_rest(context, sink)).is_err() {
+                return self.break_off(side, first_to_end);
             }
             if self.source_ended {
                 // A side that is gone already needs no telling.
-                SockRef::from(sink).shutdown(Shutdown::Write).ok();
+                ready!(sink.poll_end(context)).ok();
                 self.over = true;
                 return Poll::Ready(Ok(()));
             }
@@ -148,21 +179,27 @@ impl Direction {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            match ready!(source.poll_read_ready(context)) {
-                Ok(()) => {}
-                Err(_) => return Poll::Ready(Err(side)),
+            if self.unflushed {
+                match sink.poll_flush(context) {
+                    Poll::Ready(Ok(())) => self.unflushed = false,
+                    Poll::Ready(Err(_)) => return self.break_off(side, first_to_end),
+                    // Backpressure: nothing more is read while TLS holds what was.
+                    Poll::Pending => return Poll::Pending,
+                }
             }
-            let moved = SCRATCH.with_borrow_mut(|scratch| self.move_chunk(source, sink, scratch, side, tap));
-            match moved {
-                Ok(Moved::Chunk) => chunks += 1,
-                Ok(Moved::Nothing) => {}
-                Ok(Moved::End) => {
+            match SCRATCH.with_borrow_mut(|scratch| self.poll_chunk(context, source, sink, scratch, side, tap)) {
+                Poll::Pending => {
+                    self.waits_for_source = true;
+                    return Poll::Pending;
+                }
+                Poll::Ready(Moved::Chunk) => chunks += 1,
+                Poll::Ready(Moved::End) => {
                     self.source_ended = true;
                     first_to_end.get_or_insert(side);
                     tap.side_ended(side);
                 }
-                Err(Failed::Read) => return Poll::Ready(Err(side)),
-                Err(Failed::Write) => return self.break_off(side, first_to_end),
+                Poll::Ready(Moved::ReadFailed) => return Poll::Ready(Err(side)),
+                Poll::Ready(Moved::WriteFailed) => return self.break_off(side, first_to_end),
             }
         }
     }
@@ -176,58 +213,54 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_write_rest(&mut self, context: &mut Context<'_>, sink: &TcpStream) -> Poll<io::Result<()>> {
-        loop {
-            ready!(sink.poll_write_ready(context))?;
-            match sink.try_write(&self.rest[self.written..]) {
-                Ok(bytes) => self.written += bytes,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Poll::Ready(Err(error)),
+    fn poll_write_rest(&mut self, context: &mut Context<'_>, sink: &mut Stream) -> Poll<io::Result<()>> {
+        while self.written < self.rest.len() {
+            let written = ready!(sink.poll_write(context, &self.rest[self.written..]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            if self.written == self.rest.len() {
-                // Given back: a connection that once met a slow reader must not keep the memory for ever.
-                self.rest = Vec::new();
-                self.written = 0;
-                return Poll::Ready(Ok(()));
-            }
+            self.written += written;
         }
+        // Given back: a connection that once met a slow reader must not keep the memory for ever.
+        self.rest = Vec::new();
+        self.written = 0;
+        self.unflushed = sink.is_tls();
+        Poll::Ready(Ok(()))
     }
 
-    fn move_chunk(
+    /// Reads a chunk, writes what the sink takes of it, and shows it to the tap.
+    fn poll_chunk(
         &mut self,
-        source: &TcpStream,
-        sink: &TcpStream,
+        context: &mut Context<'_>,
+        source: &mut Stream,
+        sink: &mut Stream,
         scratch: &mut [u8],
         side: Side,
         tap: &mut Tap,
-    ) -> Result<Moved, Failed> {
-        let chunk = match source.try_read(scratch) {
-            Ok(0) => return Ok(Moved::End),
+    ) -> Poll<Moved> {
+        let chunk = match ready!(source.poll_read(context, scratch)) {
+            Ok(0) => return Poll::Ready(Moved::End),
             Ok(bytes) => &scratch[..bytes],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Moved::Nothing),
-            Err(_) => return Err(Failed::Read),
+            Err(_) => return Poll::Ready(Moved::ReadFailed),
         };
-        let written = match sink.try_write(chunk) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(_) => {
+        let written = match sink.poll_write(context, chunk) {
+            Poll::Ready(Ok(bytes)) => bytes,
+            Poll::Pending => 0,
+            Poll::Ready(Err(_)) => {
                 tap.bytes(side, chunk);
-                return Err(Failed::Write);
+                return Poll::Ready(Moved::WriteFailed);
             }
         };
         self.rest.extend_from_slice(&chunk[written..]);
+        self.unflushed = sink.is_tls();
         tap.bytes(side, chunk);
-        Ok(Moved::Chunk)
+        Poll::Ready(Moved::Chunk)
     }
 }
 
 enum Moved {
     Chunk,
-    Nothing,
     End,
-}
-
-enum Failed {
-    Read,
-    Write,
+    ReadFailed,
+    WriteFailed,
 }

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
+
+use crate::upstream::Upstream;
 
 /// Tees a model server's traffic to a Driftline collector, without ever standing in its way.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -15,9 +18,9 @@ pub struct Settings {
     #[arg(long, env = "DRIFTLINE_LISTEN", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
 
-    /// Address of the model's server: host:port.
-    #[arg(long, env = "DRIFTLINE_UPSTREAM", value_name = "HOST:PORT")]
-    pub upstream: HostPort,
+    /// Address of the model's server: host:port, unix:/path, or https://host:port for one with TLS.
+    #[arg(long, env = "DRIFTLINE_UPSTREAM", value_name = "ADDRESS")]
+    pub upstream: Upstream,
 
     /// Address of the collector, as in http://driftline:4600.
     #[arg(long, env = "DRIFTLINE_COLLECTOR", value_name = "URL")]
@@ -46,19 +49,54 @@ pub struct Settings {
     #[arg(long, env = "DRIFTLINE_MAX_BODY", value_name = "SIZE", default_value = "1MiB")]
     pub max_body: Bytes,
 
-    // Linux' usual limit of open files is far above two for each of these.
-    /// Connections open at once; more wait in the kernel's queue.
+    /// Connections open at once; more wait in the kernel's queue. Fewer where the limit of open files is low.
     #[arg(long, env = "DRIFTLINE_MAX_CONNECTIONS", value_name = "COUNT", default_value_t = 10_000,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
+
+    // One pumps 50,000 requests a second; a model's server that needs more has many cores to share.
+    /// Threads that pump.
+    #[arg(long, env = "DRIFTLINE_THREADS", value_name = "COUNT", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: u16,
+
+    /// Certificate and chain, PEM, to end the callers' TLS with; read again when it changes.
+    #[arg(long, env = "DRIFTLINE_TLS_CERTIFICATE", value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// Private key of the certificate, PEM.
+    #[arg(long, env = "DRIFTLINE_TLS_KEY", value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Authority of the callers' certificates, PEM; callers without one are then refused.
+    #[arg(long, env = "DRIFTLINE_TLS_CLIENT_CA", value_name = "FILE", requires = "tls_certificate")]
+    pub tls_client_ca: Option<PathBuf>,
+
+    /// What a model's server without TLS speaks, offered to callers with TLS (ALPN), most wanted first.
+    #[arg(long, env = "DRIFTLINE_TLS_PROTOCOLS", value_name = "NAMES", value_delimiter = ',', default_value = "http/1.1",
+          value_parser = ["http/1.1", "h2"])]
+    pub tls_protocols: Vec<String>,
+
+    /// Authority of the model's server's certificate, PEM; without it, the public ones.
+    #[arg(long, env = "DRIFTLINE_UPSTREAM_CA", value_name = "FILE")]
+    pub upstream_ca: Option<PathBuf>,
+
+    /// Name in the model's server's certificate, where it is not the host's.
+    #[arg(long, env = "DRIFTLINE_UPSTREAM_SERVER_NAME", value_name = "NAME")]
+    pub upstream_server_name: Option<String>,
 
     // Short enough that a page shows what just happened, long enough that a batch compresses well.
     /// How long an exchange waits for others before a batch is sent.
     #[arg(long, env = "DRIFTLINE_FLUSH_INTERVAL", value_name = "DURATION", default_value = "250ms", value_parser = duration)]
     pub flush_interval: Duration,
 
-    // Kubernetes grants 30 s from SIGTERM to SIGKILL; this and the flush below fit into it.
-    /// How long connections may take to end after SIGTERM.
+    // Kubernetes grants 30 s from SIGTERM to SIGKILL; this and the two below fit into it. It takes a pod out of its
+    // services at the same time as it sends SIGTERM, so new connections still come for a while.
+    /// How long connections are still accepted after SIGTERM, while /readyz already says no.
+    #[arg(long, env = "DRIFTLINE_DRAIN_DELAY", value_name = "DURATION", default_value = "3s", value_parser = duration)]
+    pub drain_delay: Duration,
+
+    /// How long connections may take to end after that.
     #[arg(long, env = "DRIFTLINE_DRAIN_GRACE", value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub drain_grace: Duration,
 
@@ -86,6 +124,14 @@ impl Settings {
         }
         if self.flush_interval > Duration::from_secs(60) {
             problems.push("--flush-interval: too long; allowed is up to 60s".to_owned());
+        }
+        if !matches!(self.upstream, Upstream::Tls(_))
+            && (self.upstream_ca.is_some() || self.upstream_server_name.is_some())
+        {
+            problems.push(format!(
+                "--upstream-ca, --upstream-server-name: {} has no TLS; write https://host:port",
+                self.upstream
+            ));
         }
         if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
     }

@@ -12,6 +12,8 @@ import httpx
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
+# Nothing routes to a test's sidecar that would have to learn that it leaves.
+os.environ.setdefault("DRIFTLINE_DRAIN_DELAY", "0s")
 BINARIES = pathlib.Path(os.environ.get("DRIFTLINE_BINARIES", ROOT / "target" / "ci"))
 
 

@@ -36,6 +36,8 @@ impl Process {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
         let child = Command::new(binary(name))
             .args(arguments)
+            // Nothing routes to a test's sidecar that would have to learn that it leaves.
+            .env("DRIFTLINE_DRAIN_DELAY", "0s")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -246,13 +248,18 @@ impl Sidecar {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The address of a page of its admin port.
+    #[must_use]
+    pub fn admin(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.admin)
+    }
+
     /// Its metrics.
     ///
     /// # Panics
     /// When it does not answer.
     pub async fn metrics(&self) -> String {
-        let url = format!("http://127.0.0.1:{}/metrics", self.admin);
-        client().get(url).send().await.expect("metrics").text().await.expect("metrics are text")
+        client().get(self.admin("/metrics")).send().await.expect("metrics").text().await.expect("metrics are text")
     }
 
     /// Its memory, in bytes, as the kernel counts it.

@@ -1,0 +1,138 @@
+//! One side of a pumped connection: TCP, a Unix socket, or either of them under TLS.
+
+use std::io;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsStream;
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    /// IPv4 or IPv6.
+    Tcp(TcpStream),
+    /// A socket in the file system.
+    Unix(UnixStream),
+}
+
+/// A connection to one side.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// Bytes as they are.
+    Plain(Socket),
+    /// Bytes under TLS; boxed, for its state is large.
+    Tls(Box<TlsStream<Socket>>),
+}
+
+impl Socket {
+    /// Small writes must not wait for an acknowledgement of the one before: tokens of a stream are small writes.
+    pub(crate) fn send_at_once(&self) {
+        if let Self::Tcp(stream) = self {
+            // A socket that is gone already has nothing to send.
+            stream.set_nodelay(true).ok();
+        }
+    }
+
+    /// Makes closing a reset.
+    pub(crate) fn reset_on_close(&self) {
+        // A socket that is gone already needs no telling.
+        self.reference().set_linger(Some(Duration::ZERO)).ok();
+    }
+
+    fn reference(&self) -> SockRef<'_> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The kernel has what was written.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.reference().shutdown(Shutdown::Write))
+    }
+}
+
+impl Stream {
+    /// Reads into a buffer; 0 bytes are the end.
+    pub(crate) fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        // Reading by `poll_read` rather than by readiness and `try_read`: a read that does not fill the buffer has
+        // emptied the socket, and tokio then saves the call that would only say so.
+        let mut buffer = ReadBuf::new(buffer);
+        let read = match self {
+            Self::Plain(socket) => Pin::new(socket).poll_read(context, &mut buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+        };
+        match read {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(buffer.filled().len())),
+            // TLS that ends without saying so: what came was whole records, and the other side is told the same end.
+            Poll::Ready(Err(error)) if self.is_tls() && error.kind() == io::ErrorKind::UnexpectedEof => {
+                Poll::Ready(Ok(0))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Writes some of the bytes.
+    pub(crate) fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    /// Sends what was written and waits inside: TLS keeps records while the socket is full.
+    pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    /// Says that nothing more will be written: a half-close.
+    pub(crate) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+
+    /// Makes closing a reset.
+    pub(crate) fn reset_on_close(&self) {
+        match self {
+            Self::Plain(socket) => socket.reset_on_close(),
+            Self::Tls(stream) => stream.get_ref().0.reset_on_close(),
+        }
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+}

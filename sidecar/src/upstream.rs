@@ -1,0 +1,128 @@
+//! The model's server: where it listens, and how it is connected to.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::settings::HostPort;
+use crate::stream::{Socket, Stream};
+
+/// Where the model's server listens: `host:port`, `unix:/path`, or `https://host:port` for TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Upstream {
+    /// TCP. A name is looked up for each connection.
+    Tcp(HostPort),
+    /// A socket in the file system.
+    Unix(PathBuf),
+    /// TLS over TCP.
+    Tls(HostPort),
+}
+
+impl FromStr for Upstream {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bare = |rest: &str| rest.strip_suffix('/').unwrap_or(rest).parse::<HostPort>();
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.starts_with('/') {
+                Ok(Self::Unix(path.into()))
+            } else {
+                Err(format!("'{text}' names no absolute path, as in unix:/run/model.sock"))
+            };
+        }
+        if let Some(rest) = text.strip_prefix("https://") {
+            return bare(rest).map(Self::Tls);
+        }
+        bare(text.strip_prefix("http://").unwrap_or(text)).map(Self::Tcp).map_err(|wrong| {
+            format!("{wrong}; a socket is unix:/run/model.sock, and a server with TLS https://127.0.0.1:8443")
+        })
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(formatter, "{address}"),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Self::Tls(address) => write!(formatter, "https://{address}"),
+        }
+    }
+}
+
+/// What it takes to connect to the model's server.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    upstream: Arc<Upstream>,
+    /// For TLS only.
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Connector").field(&self.upstream).finish()
+    }
+}
+
+impl Connector {
+    pub(crate) fn new(upstream: Upstream, tls: Option<(Arc<ClientConfig>, ServerName<'static>)>) -> Self {
+        Self { upstream: Arc::new(upstream), tls }
+    }
+
+    pub(crate) fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// Whether the model's server speaks TLS, and so says itself which protocol it chose.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Connects; over TLS with this list of application protocols, most wanted first.
+    ///
+    /// # Errors
+    /// The system's own, or what TLS found wrong.
+    ///
+    /// # Cancel safety
+    /// A dropped connect is given up.
+    pub(crate) async fn connect(&self, protocols: &[Vec<u8>]) -> io::Result<Stream> {
+        let socket = match &*self.upstream {
+            Upstream::Tcp(address) | Upstream::Tls(address) => {
+                Socket::Tcp(TcpStream::connect((address.host.as_str(), address.port)).await?)
+            }
+            Upstream::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
+        };
+        socket.send_at_once();
+        let Some((config, name)) = &self.tls else { return Ok(Stream::Plain(socket)) };
+        let mut config = Arc::clone(config);
+        if !protocols.is_empty() {
+            Arc::make_mut(&mut config).alpn_protocols = protocols.to_vec();
+        }
+        let stream = TlsConnector::from(config).connect(name.clone(), socket).await?;
+        Ok(Stream::Tls(Box::new(stream.into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_kind_of_address_and_says_what_is_wrong() {
+        for text in ["127.0.0.1:8080", "[::1]:8080", "unix:/run/model.sock", "https://model:8443"] {
+            assert_eq!(text.parse::<Upstream>().unwrap().to_string(), text);
+        }
+        assert_eq!("http://model:8080/".parse::<Upstream>().unwrap().to_string(), "model:8080");
+        for (text, says) in
+            [("unix:model.sock", "absolute path"), ("model", "host:port"), ("https://model", "host:port")]
+        {
+            assert!(text.parse::<Upstream>().unwrap_err().contains(says), "{text}");
+        }
+    }
+}

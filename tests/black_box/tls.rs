@@ -1,0 +1,188 @@
+//! TLS on both sides of the sidecar, by a TLS stack that is told nothing of it.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use driftline_tests::{ModelServer, Sidecar, eventually, metric};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client};
+
+const NOBODY: &str = "http://127.0.0.1:9";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An authority, and its certificate in a file.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new(file: &Path) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        std::fs::write(file, issuer.pem()).unwrap();
+        Self { issuer }
+    }
+
+    /// Issues a certificate for a name, and writes it and its key.
+    fn issue(&self, name: &str, certificate: &Path, key: &Path) {
+        let pair = KeyPair::generate().unwrap();
+        let signed = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&pair, &self.issuer).unwrap();
+        std::fs::write(key, pair.serialize_pem()).unwrap();
+        std::fs::write(certificate, signed.pem()).unwrap();
+    }
+
+    fn trusted(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        roots
+    }
+}
+
+fn caller(authority: &Authority, protocols: &[&str], identity: Option<(&Path, &Path)>) -> TlsConnector {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let builder = ClientConfig::builder().with_root_certificates(authority.trusted());
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => builder
+            .with_client_auth_cert(
+                vec![CertificateDer::from_pem_file(certificate).unwrap()],
+                PrivateKeyDer::from_pem_file(key).unwrap(),
+            )
+            .unwrap(),
+    };
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    TlsConnector::from(Arc::new(config))
+}
+
+async fn connect(connector: &TlsConnector, sidecar: &Sidecar) -> std::io::Result<client::TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(sidecar.address()).await?;
+    connector.connect(ServerName::try_from("model.test").unwrap(), stream).await
+}
+
+async fn infer(stream: &mut client::TlsStream<TcpStream>) -> std::io::Result<String> {
+    let body = r#"{"instances": [[1.5]]}"#;
+    let length = body.len();
+    let request = format!(
+        "POST /v1/models/m:predict HTTP/1.1\r\nHost: m\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut response = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut response)).await.unwrap()?;
+    Ok(String::from_utf8_lossy(&response).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_ends_in_the_sidecar_and_new_certificates_are_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let (old, new) = (Authority::new(&file("old.pem")), Authority::new(&file("new.pem")));
+    old.issue("model.test", &file("cert.pem"), &file("key.pem"));
+    let model = ModelServer::start().await;
+    let certificate = format!("--tls-certificate={}", file("cert.pem").display());
+    let key = format!("--tls-key={}", file("key.pem").display());
+    let more = [certificate.as_str(), key.as_str(), "--flush-budget=0s"];
+    let sidecar = Sidecar::start(folder.path(), &model.address(), NOBODY, "m", &more).await;
+
+    let mut stream = connect(&caller(&old, &["h2", "http/1.1"], None), &sidecar).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"http/1.1".as_slice()), "what the model's server speaks");
+    assert!(infer(&mut stream).await.unwrap().starts_with("HTTP/1.1 200"));
+    let seen = metric(&sidecar.metrics().await, "driftline_sidecar_exchanges_seen_total", &[]);
+    assert_eq!(seen, 1.0, "what passes under TLS is read");
+
+    assert!(connect(&caller(&new, &[], None), &sidecar).await.is_err());
+    new.issue("model.test", &file("cert.pem"), &file("key.pem"));
+    eventually("the new certificate is in force", async || {
+        connect(&caller(&new, &[], None), &sidecar).await.map_err(|error| error.to_string()).map(drop)
+    })
+    .await;
+    // A broken file leaves what is in force.
+    std::fs::write(file("key.pem"), "no key").unwrap();
+    eventually("the broken file is noticed", async || {
+        let metrics = sidecar.metrics().await;
+        let failed = metric(&metrics, "driftline_sidecar_certificate_reloads_total", &[("outcome", "failed")]);
+        if failed >= 1.0 { Ok(()) } else { Err(format!("{failed} failures")) }
+    })
+    .await;
+    connect(&caller(&new, &[], None), &sidecar).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_must_have_a_certificate_where_an_authority_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let authority = Authority::new(&file("ca.pem"));
+    authority.issue("model.test", &file("cert.pem"), &file("key.pem"));
+    authority.issue("caller.test", &file("caller.pem"), &file("caller.key"));
+    let model = ModelServer::start().await;
+    let flags = [
+        format!("--tls-certificate={}", file("cert.pem").display()),
+        format!("--tls-key={}", file("key.pem").display()),
+        format!("--tls-client-ca={}", file("ca.pem").display()),
+    ];
+    let more: Vec<&str> = flags.iter().map(String::as_str).chain(["--flush-budget=0s"]).collect();
+    let sidecar = Sidecar::start(folder.path(), &model.address(), NOBODY, "m", &more).await;
+    // TLS 1.3 lets a caller believe that it is in until it reads.
+    let refused = async { infer(&mut connect(&caller(&authority, &[], None), &sidecar).await?).await };
+    assert!(refused.await.is_err());
+    let known = caller(&authority, &[], Some((&file("caller.pem"), &file("caller.key"))));
+    let mut stream = connect(&known, &sidecar).await.unwrap();
+    assert!(infer(&mut stream).await.unwrap().starts_with("HTTP/1.1 200"));
+    assert!(metric(&sidecar.metrics().await, "driftline_sidecar_tls_failures_total", &[]) >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_with_tls_is_asked_which_protocol_it_speaks() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let authority = Authority::new(&file("ca.pem"));
+    authority.issue("model.test", &file("cert.pem"), &file("key.pem"));
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_file(file("cert.pem")).unwrap()],
+            PrivateKeyDer::from_pem_file(file("key.pem")).unwrap(),
+        )
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = format!("https://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut received = [0; 5];
+                stream.read_exact(&mut received).await.unwrap();
+                // More than sockets hold, so that records wait inside.
+                stream.write_all(&vec![b'x'; 8 << 20]).await.unwrap();
+                stream.shutdown().await.unwrap();
+            });
+        }
+    });
+    let flags = [
+        format!("--tls-certificate={}", file("cert.pem").display()),
+        format!("--tls-key={}", file("key.pem").display()),
+        format!("--upstream-ca={}", file("ca.pem").display()),
+        "--upstream-server-name=model.test".to_owned(),
+        "--flush-budget=0s".to_owned(),
+    ];
+    let more: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let sidecar = Sidecar::start(folder.path(), &upstream, NOBODY, "m", &more).await;
+    let mut stream = connect(&caller(&authority, &["http/1.1", "h2"], None), &sidecar).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+    stream.write_all(b"hello").await.unwrap();
+    let mut received = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut received)).await.unwrap().unwrap();
+    assert_eq!(received.len(), 8 << 20);
+}
