@@ -25,6 +25,7 @@ mod reader;
 mod rules;
 mod settings;
 mod shipper;
+mod spans;
 mod stopping;
 mod stream;
 mod tap;
@@ -52,6 +53,7 @@ use crate::metrics::Metrics;
 use crate::reader::CaptureLimits;
 use crate::rules::SharedRules;
 use crate::shipper::{Identity, Shipper};
+use crate::spans::Spans;
 use crate::stopping::Stopping;
 use crate::tap::TapShared;
 use crate::tls::{ServerFiles, ServerTls};
@@ -150,6 +152,10 @@ impl Sidecar {
             flush_budget: settings.flush_budget,
             budget,
             rules,
+            spans: settings
+                .otlp_endpoint
+                .clone()
+                .map(|endpoint| Spans::new(endpoint, &settings.model, &settings.instance)),
         };
         let admin_page =
             Admin { metrics: Arc::clone(&metrics), heartbeats: heartbeats.clone(), stopping: leaving.clone() };

@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) connections_active: IntGauge,
     pub(crate) upstream_failures: IntCounter,
     pub(crate) tls_failures: IntCounter,
+    pub(crate) spans_sent: IntCounter,
+    pub(crate) spans_dropped: IntCounter,
     pub(crate) certificate_reloads: [IntCounter; 2],
     unread: [IntCounter; Unreadable::ALL.len()],
     bytes: [IntCounter; 2],
@@ -84,6 +86,11 @@ impl Metrics {
             tls_failures: counter(
                 "driftline_sidecar_tls_failures_total",
                 "Connections that ended in the TLS handshake with the caller.",
+            )?,
+            spans_sent: counter("driftline_sidecar_spans_sent_total", "Spans that the OTLP receiver took.")?,
+            spans_dropped: counter(
+                "driftline_sidecar_spans_dropped_total",
+                "Spans that did not fit the buffer, or that the OTLP receiver did not take.",
             )?,
             certificate_reloads: ["ok", "failed"].map(|outcome| certificate_reloads.with_label_values(&[outcome])),
             unread: Unreadable::ALL.map(|reason| unread.with_label_values(&[reason.name()])),

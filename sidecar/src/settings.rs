@@ -54,6 +54,10 @@ pub struct Settings {
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
 
+    /// OTLP receiver to send a span of each exchange to, over HTTP, as in http://otel-collector:4318; none by default.
+    #[arg(long, env = "DRIFTLINE_OTLP_ENDPOINT", value_name = "URL", value_parser = otlp_endpoint)]
+    pub otlp_endpoint: Option<HostPort>,
+
     // One pumps 50,000 requests a second; a model's server that needs more has many cores to share.
     /// Threads that pump.
     #[arg(long, env = "DRIFTLINE_THREADS", value_name = "COUNT", default_value_t = 1,
@@ -186,16 +190,7 @@ impl FromStr for CollectorUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let Some(rest) = text.strip_prefix("http://") else {
-            return Err(format!("'{text}' is not an address like http://driftline:{COLLECTOR_PORT}"));
-        };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        if rest.contains(['/', '?', '#', '@']) {
-            return Err(format!("'{text}' has more than a host and a port; write http://host:port"));
-        }
-        let has_port = rest.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
-        let host_port = if has_port { rest.to_owned() } else { format!("{rest}:{COLLECTOR_PORT}") };
-        Ok(Self { host_port: host_port.parse()? })
+        http_address(text, "driftline", COLLECTOR_PORT).map(|host_port| Self { host_port })
     }
 }
 
@@ -203,6 +198,26 @@ impl fmt::Display for CollectorUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "http://{}", self.host_port)
     }
+}
+
+/// The port that OTLP over HTTP usually has.
+const OTLP_PORT: u16 = 4318;
+
+fn otlp_endpoint(text: &str) -> Result<HostPort, String> {
+    http_address(text, "otel-collector", OTLP_PORT)
+}
+
+/// Reads `http://host[:port]`.
+fn http_address(text: &str, example: &str, default_port: u16) -> Result<HostPort, String> {
+    let Some(rest) = text.strip_prefix("http://") else {
+        return Err(format!("'{text}' is not an address like http://{example}:{default_port}"));
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(['/', '?', '#', '@']) {
+        return Err(format!("'{text}' has more than a host and a port; write http://host:port"));
+    }
+    let has_port = rest.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+    if has_port { rest.parse() } else { format!("{rest}:{default_port}").parse() }
 }
 
 /// A size in bytes, written with a unit: `64MiB`, `500kB`, `4096`.

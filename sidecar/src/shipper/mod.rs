@@ -28,6 +28,7 @@ use crate::metrics::{Metrics, Outcome};
 use crate::reader::Captured;
 use crate::rules::SharedRules;
 use crate::settings::CollectorUrl;
+use crate::spans::Spans;
 
 /// How often the queue is emptied. At 20,000 exchanges a second 200 wait in it meanwhile.
 const TICK: Duration = Duration::from_millis(10);
@@ -46,6 +47,7 @@ pub(crate) struct Shipper {
     pub(crate) flush_budget: Duration,
     pub(crate) budget: Arc<crate::budget::Budget>,
     pub(crate) rules: SharedRules,
+    pub(crate) spans: Option<Spans>,
 }
 
 impl Shipper {
@@ -57,9 +59,13 @@ impl Shipper {
             tokio::select! {
                 () = &mut send => {}
                 () = self.gather(&backlog, draining) => {}
+                () = self.send_spans() => {}
             }
             // Nothing comes any more.
             drop(tokio::time::timeout(self.flush_budget, send).await);
+            if let Some(spans) = &self.spans {
+                spans.flush(&self.metrics).await;
+            }
         }
         let left = backlog.batches.into_inner();
         let lost: usize = left.iter().map(|pending| pending.tickets.len()).sum();
@@ -68,6 +74,14 @@ impl Shipper {
         }
         left.into_iter().for_each(|pending| pending.settle(|ticket| ticket.dropped(DropReason::Shutdown)));
         self.observe(0);
+    }
+
+    /// Sends spans, where they are wanted. It never ends.
+    async fn send_spans(&self) {
+        match &self.spans {
+            Some(spans) => spans.run(&self.metrics).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Empties the queue into batches on a timer, until `draining` is true and the last batch is closed.
@@ -83,6 +97,9 @@ impl Shipper {
             for _ in 0..self.queue.len() {
                 let Some(mut captured) = self.queue.pop() else { break };
                 self.rules.load().redact(&mut captured.exchange);
+                if let Some(spans) = &self.spans {
+                    spans.record(&captured.exchange, &self.metrics);
+                }
                 batcher.add(*captured, now);
                 if batcher.is_full() {
                     backlog.push(batcher.close());
