@@ -18,6 +18,9 @@ mod account;
 mod admin;
 mod budget;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod listener;
 mod metrics;
 mod pump;

@@ -16,7 +16,7 @@ use tokio::task::unconstrained;
 
 use crate::stopping::Stopping;
 use crate::stream::Stream;
-use crate::tap::{Side, Tap};
+use crate::tap::{Over, Side, Tap};
 
 /// Read at most this much at once. Larger chunks save system calls; 64 KiB is where that stops to matter.
 const SCRATCH_BYTES: usize = 64 << 10;
@@ -46,7 +46,8 @@ pub(crate) struct Pump {
     to_upstream: Direction,
     to_client: Direction,
     tap: Tap,
-    first_to_end: Option<Side>,
+    /// The side that was the first to take no more, or to be reset.
+    first_to_break: Option<Side>,
     /// How it ended; none while it runs. A pump that is cut off ends both sides with a reset: a plain end could be taken
     /// for the end of a message.
     ended: Option<Ended>,
@@ -71,7 +72,7 @@ struct Direction {
 impl Pump {
     pub(crate) fn new(client: Stream, upstream: Stream, tap: Tap) -> Self {
         let (to_upstream, to_client) = (Direction::default(), Direction::default());
-        Self { client, upstream, to_upstream, to_client, tap, first_to_end: None, ended: None }
+        Self { client, upstream, to_upstream, to_client, tap, first_to_break: None, ended: None }
     }
 
     /// Pumps until both sides are done, one is reset, or the sidecar is stopping and nothing is under way.
@@ -97,7 +98,7 @@ impl Pump {
         // Fairness is the turns' business: a budget that ends in the middle of one would look like an empty socket.
         let ended = unconstrained(ended).await;
         if let Ended::Reset(side) = ended {
-            self.first_to_end = Some(side);
+            self.first_to_break.get_or_insert(side);
         }
         if ended == Ended::Idle {
             poll_fn(|context| {
@@ -109,7 +110,11 @@ impl Pump {
             .await;
         }
         self.ended = Some(ended);
-        self.tap.connection_over(self.first_to_end);
+        self.tap.connection_over(match (self.first_to_break, ended) {
+            (Some(side), _) => Over::Reset(side),
+            (None, Ended::Idle) => Over::Stopped,
+            (None, _) => Over::Closed,
+        });
         ended
     }
 
@@ -119,12 +124,12 @@ impl Pump {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
-        let Self { client, upstream, to_upstream, to_client, tap, first_to_end, .. } = self;
-        let up = to_upstream.poll(context, client, upstream, Side::Client, tap, first_to_end);
+        let Self { client, upstream, to_upstream, to_client, tap, first_to_break, .. } = self;
+        let up = to_upstream.poll(context, client, upstream, Side::Client, tap, first_to_break);
         if let Poll::Ready(Err(reset)) = up {
             return Poll::Ready(Ended::Reset(reset));
         }
-        let down = to_client.poll(context, upstream, client, Side::Upstream, tap, first_to_end);
+        let down = to_client.poll(context, upstream, client, Side::Upstream, tap, first_to_break);
         if let Poll::Ready(Err(reset)) = down {
             return Poll::Ready(Ended::Reset(reset));
         }
@@ -158,7 +163,7 @@ impl Direction {
         sink: &mut Stream,
         side: Side,
         tap: &mut Tap,
-        first_to_end: &mut Option<Side>,
+        first_to_break: &mut Option<Side>,
     ) -> Poll<Result<(), Side>> {
         if self.over {
             return Poll::Ready(Ok(()));
@@ -167,7 +172,7 @@ impl Direction {
         let mut chunks = 0;
         loop {
             if self.written < self.rest.len() && ready!(self.poll_write_rest(context, sink)).is_err() {
-                return self.break_off(side, first_to_end);
+                return self.break_off(side, first_to_break);
             }
             if self.source_ended {
                 // A side that is gone already needs no telling.
@@ -182,7 +187,7 @@ impl Direction {
             if self.unflushed {
                 match sink.poll_flush(context) {
                     Poll::Ready(Ok(())) => self.unflushed = false,
-                    Poll::Ready(Err(_)) => return self.break_off(side, first_to_end),
+                    Poll::Ready(Err(_)) => return self.break_off(side, first_to_break),
                     // Backpressure: nothing more is read while TLS holds what was.
                     Poll::Pending => return Poll::Pending,
                 }
@@ -195,21 +200,20 @@ impl Direction {
                 Poll::Ready(Moved::Chunk) => chunks += 1,
                 Poll::Ready(Moved::End) => {
                     self.source_ended = true;
-                    first_to_end.get_or_insert(side);
                     tap.side_ended(side);
                 }
                 Poll::Ready(Moved::ReadFailed) => return Poll::Ready(Err(side)),
-                Poll::Ready(Moved::WriteFailed) => return self.break_off(side, first_to_end),
+                Poll::Ready(Moved::WriteFailed) => return self.break_off(side, first_to_break),
             }
         }
     }
 
     /// The sink takes no more. What it has sent may still be on its way, so the other direction goes on.
-    fn break_off(&mut self, side: Side, first_to_end: &mut Option<Side>) -> Poll<Result<(), Side>> {
+    fn break_off(&mut self, side: Side, first_to_break: &mut Option<Side>) -> Poll<Result<(), Side>> {
         self.broken = true;
         self.over = true;
         self.rest = Vec::new();
-        first_to_end.get_or_insert(side.other());
+        first_to_break.get_or_insert(side.other());
         Poll::Ready(Ok(()))
     }
 
