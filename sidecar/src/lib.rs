@@ -41,10 +41,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 pub use account::DropReason;
+pub use driftline_document::Problems;
 pub use driftline_protocol::{Account, Dropped};
+#[doc(hidden)]
+pub use rules::fuzzing::redact as fuzz_redact;
 pub use settings::{Bytes, CollectorUrl, HostPort, Settings};
 pub use upstream::Upstream;
 
@@ -54,7 +57,7 @@ use crate::budget::Budget;
 use crate::listener::Serving;
 use crate::metrics::Metrics;
 use crate::reader::CaptureLimits;
-use crate::rules::SharedRules;
+use crate::rules::{Reloading, RulesFile, SharedRules};
 use crate::shipper::{Identity, Shipper};
 use crate::spans::Spans;
 use crate::stopping::Stopping;
@@ -82,6 +85,8 @@ pub struct Sidecar {
     stopping: Stopping,
     draining: watch::Sender<bool>,
     drain_delay: Duration,
+    /// Told when somebody wants the rules loaded again; None without a rules file.
+    reload: Option<Arc<Notify>>,
     pumps: Vec<JoinHandle<()>>,
     shipper: JoinHandle<()>,
 }
@@ -92,6 +97,9 @@ pub enum StartError {
     /// The settings contradict each other.
     #[error("{0}")]
     Settings(String),
+    /// The rules are wrong, or their file is not there.
+    #[error("the rules are wrong:\n{0}")]
+    Rules(#[from] Problems),
     /// An address is taken, or not this machine's.
     #[error("{flag}: cannot listen on {address}: {source}; choose another address, or stop what listens there")]
     Listen {
@@ -114,6 +122,8 @@ impl Sidecar {
     /// See [`StartError`]. After an error nothing runs and nothing listens.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         settings.validate().map_err(StartError::Settings)?;
+        let rules_file = settings.rules.clone().map(|path| RulesFile { path });
+        let loaded = rules_file.as_ref().map(RulesFile::load).transpose()?;
         let start = |error: &dyn std::fmt::Display| StartError::Start(error.to_string());
         let tls = server_tls(&settings).map_err(StartError::Settings)?;
         let connector = connector(&settings).map_err(StartError::Settings)?;
@@ -130,7 +140,14 @@ impl Sidecar {
         let accounts = Arc::clone(&metrics.accounts);
         let budget = Budget::new(settings.capture_budget.0);
         let queue = Arc::new(ArrayQueue::new(QUEUE_LENGTH));
-        let rules = SharedRules::default();
+        let (rules, reloading) = match rules_file.zip(loaded) {
+            Some((file, loaded)) => {
+                let (rules, reloading) = Reloading::begin(file, loaded, Arc::clone(&metrics));
+                (rules, Some((reloading, Arc::<Notify>::default())))
+            }
+            None => (SharedRules::default(), None),
+        };
+        let reload = reloading.as_ref().map(|(_, asked)| Arc::clone(asked));
         let limits = CaptureLimits {
             accounts: Arc::clone(&accounts),
             rules: Arc::clone(&rules),
@@ -171,6 +188,9 @@ impl Sidecar {
             if let Some(certificates) = certificates {
                 tokio::spawn(certificates.keep_current(metrics));
             }
+            if let Some((reloading, asked)) = reloading {
+                drop(tokio::spawn(reloading.run(asked)));
+            }
             shipper.run(draining_receiver).await;
         })?;
         let permits = Arc::new(Semaphore::new(connections_that_fit(settings.max_connections)));
@@ -188,7 +208,7 @@ impl Sidecar {
         }
         tracing::info!(%listen, %admin, upstream = %settings.upstream, threads = pumps.len(), "sidecar is up");
         let drain_delay = settings.drain_delay;
-        Ok(Self { listen, admin, accounts, leaving, stopping, draining, drain_delay, pumps, shipper })
+        Ok(Self { listen, admin, accounts, leaving, stopping, draining, drain_delay, reload, pumps, shipper })
     }
 
     /// Where callers connect.
@@ -206,6 +226,14 @@ impl Sidecar {
         self.accounts.account()
     }
 
+    /// Loads the rules again, soon and in the background. Rules that are wrong leave the old ones in force.
+    pub fn reload(&self) {
+        match &self.reload {
+            Some(reload) => reload.notify_one(),
+            None => tracing::info!("there are no rules to load again; give a file with --rules"),
+        }
+    }
+
     /// Stops cleanly: says that it is not ready, accepts for the drain delay, lets connections end within the grace, then
     /// sends what was captured within the flush budget. Returns the final account, in which
     /// `seen = delivered + Σ dropped`.
@@ -219,6 +247,18 @@ impl Sidecar {
         join("shipper", self.shipper);
         self.accounts.account()
     }
+}
+
+/// Checks settings, rules and certificates without starting anything.
+///
+/// # Errors
+/// [`StartError::Settings`] and [`StartError::Rules`].
+pub fn check(settings: &Settings) -> Result<(), StartError> {
+    settings.validate().map_err(StartError::Settings)?;
+    server_tls(settings).map_err(StartError::Settings)?;
+    connector(settings).map_err(StartError::Settings)?;
+    settings.rules.clone().map(|path| RulesFile { path }.load()).transpose()?;
+    Ok(())
 }
 
 async fn pump_thread(listener: TcpListener, heartbeat: Arc<Heartbeat>, serving: Serving) {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use driftline_sidecar::{Settings, Sidecar, StartError};
+use driftline_sidecar::{Settings, Sidecar, StartError, check};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -23,6 +23,15 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("DRIFTLINE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
+    if settings.check {
+        return match check(&settings) {
+            Ok(()) => {
+                println!("settings and rules are right");
+                ExitCode::SUCCESS
+            }
+            Err(error) => failed(&error),
+        };
+    }
     // Before anything runs: a signal that nobody handles yet would be lost, or end the process at once.
     let signals = match Signals::install() {
         Ok(signals) => signals,
@@ -33,23 +42,27 @@ fn main() -> ExitCode {
     };
     let sidecar = match Sidecar::start(settings) {
         Ok(sidecar) => sidecar,
-        Err(error) => {
-            eprintln!("driftline-sidecar: {error}");
-            return ExitCode::from(if matches!(error, StartError::Settings(_)) { EXIT_USAGE } else { 1 });
-        }
+        Err(error) => return failed(&error),
     };
-    signals.wait();
+    signals.wait(&sidecar);
     let account = sidecar.stop();
     let dropped: u64 = account.dropped.iter().map(|dropped| dropped.count).sum();
     tracing::info!(seen = account.seen, delivered = account.delivered, dropped, "sidecar has stopped");
     ExitCode::SUCCESS
 }
 
-/// The signals that end the sidecar.
+fn failed(error: &StartError) -> ExitCode {
+    eprintln!("driftline-sidecar: {error}");
+    let is_usage = matches!(error, StartError::Settings(_) | StartError::Rules(_));
+    ExitCode::from(if is_usage { EXIT_USAGE } else { 1 })
+}
+
+/// The signals that the sidecar listens to.
 struct Signals {
     runtime: tokio::runtime::Runtime,
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -57,15 +70,20 @@ impl Signals {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let entered = runtime.enter();
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let hang_up = signal(SignalKind::hangup())?;
         drop(entered);
-        Ok(Self { runtime, terminate, interrupt })
+        Ok(Self { runtime, terminate, interrupt, hang_up })
     }
 
-    fn wait(mut self) {
+    /// Waits until it is time to stop. SIGHUP loads the rules again.
+    fn wait(mut self, sidecar: &Sidecar) {
         self.runtime.block_on(async {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = self.terminate.recv() => return,
+                    _ = self.interrupt.recv() => return,
+                    _ = self.hang_up.recv() => sidecar.reload(),
+                }
             }
         });
     }

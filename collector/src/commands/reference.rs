@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use driftline_detectors::{Normal, Reference, ReferenceFile};
+use driftline_document::parse_duration;
 
 use super::{EXIT_USAGE, load};
-use crate::config::document::parse_duration;
 use crate::config::{EventTime, Windows};
 use crate::numbers::{significant, thousands};
 use crate::reference_build::{ReferencePlan, build_reference, write_reference};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use driftline_alerts::{Condition, KofM, Mailbox, Rule, SecretSource, Severity, SmtpTls, Transport};
 use driftline_detectors::Detector;
+use driftline_document::{Node, Section, read};
 
-use super::document::{Node, Section, read};
 use crate::runbooks;
 
 /// The rules that ship, in the format of the user's own.

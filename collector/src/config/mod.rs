@@ -1,20 +1,19 @@
 //! The collector's configuration: one YAML file, read whole and checked whole.
 
 mod alerting;
-pub(crate) mod document;
 mod models;
 mod storage;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use driftline_document::Section;
+
 pub(crate) use alerting::SLIS;
 pub use alerting::{Alerting, TargetConfig, TargetKind};
-pub use document::{Problem, Problems};
+pub use driftline_document::{Problem, Problems};
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use storage::{Archive, ArchivePlace, Partition};
-
-use self::document::Section;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -42,15 +41,8 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, Problems> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| Problems {
-            file: file.clone(),
-            problems: vec![Problem {
-                line: 1,
-                column: 1,
-                field: "the file".to_owned(),
-                what: format!("cannot be read: {error}; give its path with --config"),
-            }],
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Problems::unreadable(&file, &error, "give its path with --config"))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::parse(&file, &text, folder)
     }
@@ -60,7 +52,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Self, Problems> {
-        document::read(file, text, |top| build(top, folder)).result
+        driftline_document::read(file, text, |top| build(top, folder)).result
     }
 
     /// The description of a model; what is true of every model without one, for those that have none.
@@ -116,8 +108,9 @@ mod tests {
     #[test]
     fn the_documented_example_is_accepted_and_shows_every_field() {
         let text = include_str!("../../../docs/driftline.example.yaml");
-        let read =
-            |text: &str| document::read("docs/driftline.example.yaml", text, |top| build(top, Path::new("docs")));
+        let read = |text: &str| {
+            driftline_document::read("docs/driftline.example.yaml", text, |top| build(top, Path::new("docs")))
+        };
         let config = read(text).result.unwrap_or_else(|problems| panic!("{problems}"));
         for detector in driftline_detectors::Detector::ALL {
             let shown = config.models[0].thresholds.0.get(&detector);

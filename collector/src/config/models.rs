@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use driftline_detectors::{Detector, Thresholds};
+use driftline_document::{Node, Section, in_units};
 use driftline_protocol::Naming;
-
-use super::document::{Node, Section, in_units};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -294,7 +293,11 @@ fn windows(mut section: Section<'_>) -> Windows {
     }
     let lateness = section.optional("lateness").and_then(|node| node.duration(Duration::ZERO..=7 * DAY));
     let min_filled = section.optional("min_filled").and_then(|node| node.integer(1..=u64::from(panes)));
-    let origin = section.optional("origin").and_then(|node| node.time_micros());
+    let origin = section.optional("origin").and_then(|node| {
+        node.parsed("a time like 2013-01-01T05:00:00Z", |text| {
+            text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond)
+        })
+    });
     let close_when_idle = section.optional("close_when_idle").and_then(|node| node.duration(SECOND..=7 * DAY));
     Windows {
         pane,

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use driftline_alerts::SecretSource;
+use driftline_document::Section;
 
 use super::alerting::secret;
-use super::document::Section;
 
 /// Where rows are archived, and how.
 #[derive(Debug, Clone)]

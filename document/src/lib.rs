@@ -1,8 +1,18 @@
-//! Reading a YAML file so that every problem in it is found at once, each with its place.
+//! Configuration files with places: reading YAML so that every problem in it is found at once, each with its line.
 //!
 //! A [`Section`] hands out its fields one by one and remembers which were asked for; when it is done, what nobody asked
 //! for is a problem. A field that is wrong is a problem too, and reading goes on with the default. At the end there is
 //! either a whole configuration or the list of everything that is wrong with it.
+//!
+//! ```
+//! let read = driftline_document::read("a.yaml", "lisen: x", |mut top| {
+//!     top.required("listen").and_then(|node| Some(node.text()?.to_owned()))
+//! });
+//! assert_eq!(
+//!     read.result.unwrap_err().to_string(),
+//!     "a.yaml:1:1: lisen: is unknown; did you mean 'listen'?\na.yaml:1:1: listen: is missing"
+//! );
+//! ```
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -46,6 +56,15 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+impl Problems {
+    /// A file that is not there, or cannot be read.
+    pub fn unreadable(file: &str, error: &std::io::Error, remedy: &str) -> Self {
+        let what = format!("cannot be read: {error}; {remedy}");
+        let problem = Problem { line: 1, column: 1, field: "the file".to_owned(), what };
+        Self { file: file.to_owned(), problems: vec![problem] }
+    }
+}
+
 /// What all nodes of a document share.
 #[derive(Debug, Default)]
 struct Findings {
@@ -58,17 +77,18 @@ struct Findings {
 
 /// A document that was read.
 #[derive(Debug)]
-pub(crate) struct Read<T> {
-    pub(crate) result: Result<T, Problems>,
-    /// Every field that the document was asked for, and those of them that it has: what the documentation is held to.
-    #[cfg(test)]
-    pub(crate) asked: BTreeSet<String>,
-    #[cfg(test)]
-    pub(crate) found: BTreeSet<String>,
+pub struct Read<T> {
+    /// What was built from it, or everything that is wrong with it.
+    pub result: Result<T, Problems>,
+    /// Every field that it was asked for, with names that the user chose replaced by `*` and list positions by `[]`. With
+    /// `found`, this is what examples in the documentation are held to.
+    pub asked: BTreeSet<String>,
+    /// Those of them that it has.
+    pub found: BTreeSet<String>,
 }
 
 /// Reads a document with a function that takes its top section.
-pub(crate) fn read<T>(file: &str, text: &str, build: impl FnOnce(Section<'_>) -> T) -> Read<T> {
+pub fn read<T>(file: &str, text: &str, build: impl FnOnce(Section<'_>) -> T) -> Read<T> {
     let findings = Findings::default();
     let built = match MarkedYaml::load_from_str(text) {
         Err(error) => {
@@ -104,13 +124,7 @@ pub(crate) fn read<T>(file: &str, text: &str, build: impl FnOnce(Section<'_>) ->
         Some(built) if problems.is_empty() => Ok(built),
         _ => Err(Problems { file: file.to_owned(), problems }),
     };
-    Read {
-        result,
-        #[cfg(test)]
-        asked: findings.asked.into_inner(),
-        #[cfg(test)]
-        found: findings.found.into_inner(),
-    }
+    Read { result, asked: findings.asked.into_inner(), found: findings.found.into_inner() }
 }
 
 impl Findings {
@@ -122,7 +136,7 @@ impl Findings {
 
 /// A value in the document.
 #[derive(Debug, Clone)]
-pub(crate) struct Node<'a> {
+pub struct Node<'a> {
     value: &'a MarkedYaml<'a>,
     at: Marker,
     path: String,
@@ -132,7 +146,7 @@ pub(crate) struct Node<'a> {
 
 impl<'a> Node<'a> {
     /// Notes that this value is wrong.
-    pub(crate) fn problem(&self, what: impl Into<String>) {
+    pub fn problem(&self, what: impl Into<String>) {
         self.findings.add(self.at, &self.path, what.into());
     }
 
@@ -152,7 +166,7 @@ impl<'a> Node<'a> {
     }
 
     /// A text that is not empty.
-    pub(crate) fn text(&self) -> Option<&'a str> {
+    pub fn text(&self) -> Option<&'a str> {
         match &self.value.data {
             YamlData::Value(Scalar::String(value)) if !value.is_empty() => Some(value),
             _ => self.wrong("a text"),
@@ -160,7 +174,7 @@ impl<'a> Node<'a> {
     }
 
     /// A text that a function reads; it says what is allowed otherwise.
-    pub(crate) fn parsed<T>(&self, allowed: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    pub fn parsed<T>(&self, allowed: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         match &self.value.data {
             YamlData::Value(Scalar::String(value)) => parse(value).or_else(|| self.wrong(allowed)),
             // A version or a name may look like a number.
@@ -170,7 +184,7 @@ impl<'a> Node<'a> {
     }
 
     /// True or false.
-    pub(crate) fn boolean(&self) -> Option<bool> {
+    pub fn boolean(&self) -> Option<bool> {
         match &self.value.data {
             YamlData::Value(Scalar::Boolean(value)) => Some(*value),
             _ => self.wrong("true or false"),
@@ -178,7 +192,7 @@ impl<'a> Node<'a> {
     }
 
     /// A whole number within bounds.
-    pub(crate) fn integer(&self, allowed: std::ops::RangeInclusive<u64>) -> Option<u64> {
+    pub fn integer(&self, allowed: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let bounds = format!("a whole number from {} to {}", allowed.start(), allowed.end());
         match &self.value.data {
             YamlData::Value(Scalar::Integer(value)) => {
@@ -189,7 +203,7 @@ impl<'a> Node<'a> {
     }
 
     /// A number within bounds.
-    pub(crate) fn number(&self, allowed: std::ops::RangeInclusive<f64>) -> Option<f64> {
+    pub fn number(&self, allowed: std::ops::RangeInclusive<f64>) -> Option<f64> {
         let bounds = format!("a number from {} to {}", allowed.start(), allowed.end());
         let value = match &self.value.data {
             YamlData::Value(Scalar::Integer(value)) => *value as f64,
@@ -200,7 +214,7 @@ impl<'a> Node<'a> {
     }
 
     /// A duration with its unit: `250ms`, `30s`, `5m`, `6h`, `10d`; within bounds.
-    pub(crate) fn duration(&self, allowed: std::ops::RangeInclusive<Duration>) -> Option<Duration> {
+    pub fn duration(&self, allowed: std::ops::RangeInclusive<Duration>) -> Option<Duration> {
         let bounds = format!(
             "a duration from {} to {}, as a whole number and ms, s, m, h or d",
             in_units(*allowed.start()),
@@ -209,15 +223,8 @@ impl<'a> Node<'a> {
         self.parsed(&bounds, |text| parse_duration(text).filter(|duration| allowed.contains(duration)))
     }
 
-    /// A time: RFC 3339, as in `2013-01-01T05:00:00Z`; in microseconds since the Unix epoch.
-    pub(crate) fn time_micros(&self) -> Option<i64> {
-        self.parsed("a time like 2013-01-01T05:00:00Z", |text| {
-            text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond)
-        })
-    }
-
     /// One of a few names.
-    pub(crate) fn one_of<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
+    pub fn one_of<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         self.parsed(&format!("one of {}", names.join(", ")), |text| {
             choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice)
@@ -225,7 +232,7 @@ impl<'a> Node<'a> {
     }
 
     /// A list; its values one by one.
-    pub(crate) fn list(&self) -> Option<Vec<Node<'a>>> {
+    pub fn list(&self) -> Option<Vec<Node<'a>>> {
         let YamlData::Sequence(values) = &self.value.data else { return self.wrong("a list") };
         let node = |(index, value): (usize, &'a MarkedYaml<'a>)| Node {
             value,
@@ -238,7 +245,7 @@ impl<'a> Node<'a> {
     }
 
     /// A section whose names the user chooses; each with its value.
-    pub(crate) fn entries(&self) -> Option<Vec<(String, Node<'a>)>> {
+    pub fn entries(&self) -> Option<Vec<(String, Node<'a>)>> {
         let YamlData::Mapping(entries) = &self.value.data else { return self.wrong("a section") };
         let mut named = Vec::new();
         for (key, value) in entries {
@@ -259,12 +266,12 @@ impl<'a> Node<'a> {
     }
 
     /// Whether this is a section. Nothing is noted either way.
-    pub(crate) fn is_section(&self) -> bool {
+    pub fn is_section(&self) -> bool {
         matches!(self.value.data, YamlData::Mapping(_))
     }
 
     /// A section with fields of fixed names.
-    pub(crate) fn section(&self) -> Option<Section<'a>> {
+    pub fn section(&self) -> Option<Section<'a>> {
         if matches!(self.value.data, YamlData::Mapping(_)) {
             Some(Section { node: self.clone(), asked: Vec::new() })
         } else {
@@ -275,14 +282,14 @@ impl<'a> Node<'a> {
 
 /// A section of the document, while its fields are read.
 #[derive(Debug)]
-pub(crate) struct Section<'a> {
+pub struct Section<'a> {
     node: Node<'a>,
     asked: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
     /// A field that need not be there. A null counts as absent.
-    pub(crate) fn optional(&mut self, name: &'static str) -> Option<Node<'a>> {
+    pub fn optional(&mut self, name: &'static str) -> Option<Node<'a>> {
         self.asked.push(name);
         let pattern = join(&self.node.pattern, name);
         self.node.findings.asked.borrow_mut().insert(pattern.clone());
@@ -297,7 +304,7 @@ impl<'a> Section<'a> {
     }
 
     /// A field that must be there.
-    pub(crate) fn required(&mut self, name: &'static str) -> Option<Node<'a>> {
+    pub fn required(&mut self, name: &'static str) -> Option<Node<'a>> {
         let found = self.optional(name);
         if found.is_none() {
             let field = join(&self.node.path, name);
@@ -307,12 +314,12 @@ impl<'a> Section<'a> {
     }
 
     /// Notes that the section as a whole is wrong.
-    pub(crate) fn problem(&self, what: impl Into<String>) {
+    pub fn problem(&self, what: impl Into<String>) {
         self.node.problem(what);
     }
 
     /// Whether a field is there, without reading it.
-    pub(crate) fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         let YamlData::Mapping(entries) = &self.node.value.data else { return false };
         entries.iter().any(|(key, _)| key_text(key).as_deref() == Some(name))
     }
@@ -366,7 +373,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// Reads a duration with its unit.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
@@ -382,7 +389,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// A duration in the largest unit that divides it.
-pub(crate) fn in_units(duration: Duration) -> String {
+pub fn in_units(duration: Duration) -> String {
     let millis = duration.as_millis();
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
         if millis > 0 && millis.is_multiple_of(size) {
