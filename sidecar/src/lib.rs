@@ -12,7 +12,7 @@
 //!
 //! * The pump awaits nothing that capture owns. It writes no byte that it did not read.
 //! * Capture holds no more memory than its budget. What does not fit is dropped and counted, never delayed.
-//! * `seen = delivered + Σ dropped{reason}`: see the tickets in `account`.
+//! * `seen = delivered + Σ dropped{reason}`, and what waits in the spool: see the tickets in `account`.
 
 mod account;
 mod admin;
@@ -44,6 +44,7 @@ use crate::budget::Budget;
 use crate::metrics::Metrics;
 use crate::reader::CaptureLimits;
 use crate::rules::SharedRules;
+use crate::shipper::spool::{Spool, SpoolSettings};
 use crate::shipper::{Identity, Shipper};
 use crate::tap::TapShared;
 
@@ -113,13 +114,15 @@ impl Sidecar {
         let (stopping, stopping_receiver) = watch::channel(false);
         let (draining, draining_receiver) = watch::channel(false);
         let heartbeat = Heartbeat::new();
+        let boot_id = uuid::Uuid::now_v7();
+        let spool = settings.spool_dir.clone().map(|folder| {
+            let spool = SpoolSettings { folder, max_bytes: settings.spool_max.0 as u64, fsync: settings.spool_fsync };
+            Spool::open(&spool, boot_id.into_bytes(), Arc::clone(&metrics), Arc::clone(&budget))
+        });
+        let spool = spool.transpose().map_err(StartError::Start)?;
 
         let shipper = Shipper {
-            identity: Identity {
-                boot_id: uuid::Uuid::now_v7(),
-                model: settings.model.clone(),
-                instance: settings.instance.clone(),
-            },
+            identity: Identity { boot_id, model: settings.model.clone(), instance: settings.instance.clone() },
             collector: settings.collector.clone(),
             queue,
             metrics: Arc::clone(&metrics),
@@ -127,6 +130,7 @@ impl Sidecar {
             flush_budget: settings.flush_budget,
             budget,
             rules,
+            spool,
         };
         let admin_page = Admin { metrics, heartbeat: Arc::clone(&heartbeat), stopping: stopping_receiver.clone() };
         let shipper = spawn("shipper", move || async move {
@@ -171,15 +175,24 @@ impl Sidecar {
     }
 
     /// Stops cleanly: accepts no more, lets connections end within the grace, then sends what was captured within the
-    /// flush budget. Returns the final account, in which `seen = delivered + Σ dropped`.
-    pub fn stop(self) -> Account {
+    /// flush budget. Returns the final account, in which `seen = delivered + Σ dropped + spooled`.
+    pub fn stop(self) -> Stopped {
         // The order matters: once the pump's thread has ended, nothing is added to the queue any more.
         self.stopping.send_replace(true);
         join("pump", self.pump);
         self.draining.send_replace(true);
         join("shipper", self.shipper);
-        self.accounts.account()
+        Stopped { account: self.accounts.account(), spooled: self.accounts.spooled() }
     }
+}
+
+/// What a sidecar leaves when it has stopped: `seen = delivered + Σ dropped + spooled`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// The final account.
+    pub account: Account,
+    /// Exchanges that stay in the spool, for the next start on the same folder to deliver; 0 without a spool.
+    pub spooled: u64,
 }
 
 fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -199,7 +212,12 @@ fn spawn<F: Future<Output = ()>>(
 ) -> Result<JoinHandle<()>, StartError> {
     let start = |error: std::io::Error| StartError::Start(error.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start)?;
-    std::thread::Builder::new().name(format!("driftline-{name}")).spawn(move || runtime.block_on(make())).map_err(start)
+    let run = move || {
+        runtime.block_on(make());
+        // Dropping it would wait for a name that is being looked up, for as long as the resolver takes.
+        runtime.shutdown_background();
+    };
+    std::thread::Builder::new().name(format!("driftline-{name}")).spawn(run).map_err(start)
 }
 
 fn join(name: &str, thread: JoinHandle<()>) {

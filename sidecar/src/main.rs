@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use driftline_sidecar::{Settings, Sidecar, StartError};
+use driftline_sidecar::{Settings, Sidecar, StartError, Stopped};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -34,9 +34,9 @@ fn main() -> ExitCode {
         eprintln!("driftline-sidecar: cannot wait for signals: {error}");
         return ExitCode::FAILURE;
     }
-    let account = sidecar.stop();
+    let Stopped { account, spooled } = sidecar.stop();
     let dropped: u64 = account.dropped.iter().map(|dropped| dropped.count).sum();
-    tracing::info!(seen = account.seen, delivered = account.delivered, dropped, "sidecar has stopped");
+    tracing::info!(seen = account.seen, delivered = account.delivered, dropped, spooled, "sidecar has stopped");
     ExitCode::SUCCESS
 }
 
