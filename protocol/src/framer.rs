@@ -2,11 +2,17 @@
 
 use prost::Message;
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::CParameter;
 
 use crate::batch::Batch;
 use crate::exchange::Exchange;
 use crate::frame::{self, FrameError, HEADER_BYTES, ZSTD_LEVEL};
 
+/// How far back, and in how many places, the compressor looks: 256 KiB, and 4,096 places that stay in the first cache.
+/// On a megabyte of JSON that takes a seventh less CPU than level 1's own for a hundredth more bytes; requests of one model
+/// are alike, and the last few say it all. See `examples/frame_cost.rs`.
+const WINDOW_LOG: u32 = 18;
+const HASH_LOG: u32 = 12;
 /// The key of `Batch.exchanges`: field 8, length-delimited.
 const EXCHANGES_KEY: u8 = 8 << 3 | 2;
 
@@ -44,7 +50,13 @@ impl Framer {
     /// # Errors
     /// When the compressor cannot be made: there is no memory.
     pub fn new() -> Result<Self, FrameError> {
-        let compressor = Compressor::new(ZSTD_LEVEL).map_err(|error| FrameError::Compress(error.to_string()))?;
+        let make = || {
+            let mut compressor = Compressor::new(ZSTD_LEVEL)?;
+            compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+            compressor.set_parameter(CParameter::HashLog(HASH_LOG))?;
+            Ok(compressor)
+        };
+        let compressor = make().map_err(|error: std::io::Error| FrameError::Compress(error.to_string()))?;
         Ok(Self { compressor, raw: Vec::new(), compressed: Vec::new() })
     }
 
