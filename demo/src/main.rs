@@ -112,7 +112,7 @@ fn run(arguments: &Arguments, runtime: &tokio::runtime::Runtime) -> Result<bool,
     bar.tick();
     let Stage { folder, model, collector, sidecar, pagerduty } = stage;
     if arguments.once && !interrupted {
-        let account = sidecar.stop();
+        let account = sidecar.stop().account;
         let summary = runtime.block_on(async {
             settle(&page, &model.name).await?;
             let counted = Counted {

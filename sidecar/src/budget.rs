@@ -24,6 +24,13 @@ impl Budget {
         self.take(bytes).then(|| Reservation { budget: Arc::clone(self), bytes })
     }
 
+    /// Counts bytes that are needed whether there is room or not, such as the buffers of the batch that is compressed.
+    /// While that takes the budget past its limit, nothing new is captured.
+    pub(crate) fn overdraw(self: &Arc<Self>, bytes: usize) -> Reservation {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        Reservation { budget: Arc::clone(self), bytes }
+    }
+
     fn take(&self, bytes: usize) -> bool {
         let fits = |used: usize| used.checked_add(bytes).filter(|total| *total <= self.limit);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
@@ -61,6 +68,15 @@ impl Reservation {
         true
     }
 
+    /// Makes it so many bytes: what is too much goes back, and what is missing is taken whether there is room or not.
+    pub(crate) fn set_to(&mut self, bytes: usize) {
+        match bytes.checked_sub(self.bytes) {
+            Some(missing) => self.budget.used.fetch_add(missing, Ordering::Relaxed),
+            None => self.budget.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed),
+        };
+        self.bytes = bytes;
+    }
+
     /// Gives back so many bytes.
     pub(crate) fn shrink_by(&mut self, bytes: usize) {
         self.shrink_to(self.bytes.saturating_sub(bytes));
@@ -95,11 +111,18 @@ mod tests {
         assert!(first.grow(40) && !first.grow(1));
         first.shrink_by(50);
         assert!(first.resize(60) && !first.resize(101) && first.resize(30));
+        first.set_to(200);
+        assert_eq!(budget.used(), 200, "what is held is counted, whether there was room or not");
+        first.set_to(30);
         let second = budget.reserve(70).unwrap();
         first.absorb(second);
         assert_eq!(budget.used(), 100);
         drop(first);
         assert_eq!(budget.used(), 0);
         assert!(budget.reserve(usize::MAX).is_none());
+        let overdraft = budget.overdraw(150);
+        assert!(budget.reserve(1).is_none());
+        drop(overdraft);
+        assert_eq!(budget.used(), 0);
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! * The pump awaits nothing that capture owns. It writes no byte that it did not read.
 //! * Capture holds no more memory than its budget. What does not fit is dropped and counted, never delayed.
-//! * `seen = delivered + Σ dropped{reason}`: see the tickets in `account`.
+//! * `seen = delivered + Σ dropped{reason}`, and what waits in the spool: see the tickets in `account`.
 
 mod account;
 mod admin;
@@ -58,6 +58,7 @@ use crate::listener::Serving;
 use crate::metrics::Metrics;
 use crate::reader::CaptureLimits;
 use crate::rules::{Reloading, RulesFile, SharedRules};
+use crate::shipper::spool::{Spool, SpoolSettings};
 use crate::shipper::{Identity, Shipper};
 use crate::spans::Spans;
 use crate::stopping::Stopping;
@@ -158,13 +159,15 @@ impl Sidecar {
         let (leaving, stopping) = (Stopping::default(), Stopping::default());
         let (draining, draining_receiver) = watch::channel(false);
         let heartbeats: Vec<Arc<Heartbeat>> = listeners.iter().map(|_| Heartbeat::new()).collect();
+        let boot_id = uuid::Uuid::now_v7();
+        let spool = settings.spool_dir.clone().map(|folder| {
+            let spool = SpoolSettings { folder, max_bytes: settings.spool_max.0 as u64, fsync: settings.spool_fsync };
+            Spool::open(&spool, boot_id.into_bytes(), Arc::clone(&metrics), Arc::clone(&budget))
+        });
+        let spool = spool.transpose().map_err(StartError::Start)?;
 
         let shipper = Shipper {
-            identity: Identity {
-                boot_id: uuid::Uuid::now_v7(),
-                model: settings.model.clone(),
-                instance: settings.instance.clone(),
-            },
+            identity: Identity { boot_id, model: settings.model.clone(), instance: settings.instance.clone() },
             collector: settings.collector.clone(),
             queue,
             metrics: Arc::clone(&metrics),
@@ -176,6 +179,7 @@ impl Sidecar {
                 .otlp_endpoint
                 .clone()
                 .map(|endpoint| Spans::new(endpoint, &settings.model, &settings.instance)),
+            spool,
         };
         let admin_page =
             Admin { metrics: Arc::clone(&metrics), heartbeats: heartbeats.clone(), stopping: leaving.clone() };
@@ -236,8 +240,8 @@ impl Sidecar {
 
     /// Stops cleanly: says that it is not ready, accepts for the drain delay, lets connections end within the grace, then
     /// sends what was captured within the flush budget. Returns the final account, in which
-    /// `seen = delivered + Σ dropped`.
-    pub fn stop(self) -> Account {
+    /// `seen = delivered + Σ dropped + spooled`.
+    pub fn stop(self) -> Stopped {
         self.leaving.request();
         std::thread::sleep(self.drain_delay);
         // The order matters: once the pumps' threads have ended, nothing is added to the queue any more.
@@ -245,8 +249,17 @@ impl Sidecar {
         self.pumps.into_iter().for_each(|pump| join("pump", pump));
         self.draining.send_replace(true);
         join("shipper", self.shipper);
-        self.accounts.account()
+        Stopped { account: self.accounts.account(), spooled: self.accounts.spooled() }
     }
+}
+
+/// What a sidecar leaves when it has stopped: `seen = delivered + Σ dropped + spooled`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// The final account.
+    pub account: Account,
+    /// Exchanges that stay in the spool, for the next start on the same folder to deliver; 0 without a spool.
+    pub spooled: u64,
 }
 
 /// Checks settings, rules and certificates without starting anything.

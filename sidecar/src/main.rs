@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use driftline_sidecar::{Settings, Sidecar, StartError, check};
+use driftline_sidecar::{Settings, Sidecar, StartError, Stopped, check};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -45,9 +45,9 @@ fn main() -> ExitCode {
         Err(error) => return failed(&error),
     };
     signals.wait(&sidecar);
-    let account = sidecar.stop();
+    let Stopped { account, spooled } = sidecar.stop();
     let dropped: u64 = account.dropped.iter().map(|dropped| dropped.count).sum();
-    tracing::info!(seen = account.seen, delivered = account.delivered, dropped, "sidecar has stopped");
+    tracing::info!(seen = account.seen, delivered = account.delivered, dropped, spooled, "sidecar has stopped");
     ExitCode::SUCCESS
 }
 

@@ -8,6 +8,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use crate::account::Accounts;
 use crate::reader::Unreadable;
 use crate::rules::{BothRedacted, Fingerprint, Redacted, Withheld};
+use crate::shipper::spool::SpoolCounts;
 use crate::tap::Side;
 
 /// How a request to the collector went.
@@ -30,6 +31,7 @@ impl Outcome {
 pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) accounts: Arc<Accounts>,
+    pub(crate) spool: SpoolCounts,
     pub(crate) connections: IntCounter,
     pub(crate) connections_active: IntGauge,
     pub(crate) upstream_failures: IntCounter,
@@ -94,6 +96,7 @@ impl Metrics {
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Arc::new(Self {
             accounts: Accounts::new(&registry)?,
+            spool: SpoolCounts::new(&registry)?,
             connections: counter("driftline_sidecar_connections_total", "Connections accepted.")?,
             connections_active: gauge("driftline_sidecar_connections_active", "Connections open now.")?,
             upstream_failures: counter(

@@ -115,7 +115,27 @@ pub struct Settings {
     /// How long the last batches may take to be acknowledged after that.
     #[arg(long, env = "DRIFTLINE_FLUSH_BUDGET", value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub flush_budget: Duration,
+
+    /// Folder in which batches wait while the collector is away; without one they wait in memory. One sidecar's alone.
+    #[arg(long, env = "DRIFTLINE_SPOOL_DIR", value_name = "FOLDER")]
+    pub spool_dir: Option<PathBuf>,
+
+    // At 1,000 exchanges a second of 2 KB, compressed five times, 1 GiB is three quarters of an hour without a collector.
+    /// Disk space that the spool may take; past it the newest batches are dropped and counted.
+    #[arg(long, env = "DRIFTLINE_SPOOL_MAX", value_name = "SIZE", default_value = "1GiB", requires = "spool_dir")]
+    pub spool_max: Bytes,
+
+    /// Syncs each segment of the spool to disk when it is full, so that a node that crashes loses the last one at most;
+    /// without this, what the kernel had not written yet. A sidecar that crashes loses nothing of it either way.
+    #[arg(long, env = "DRIFTLINE_SPOOL_FSYNC", requires = "spool_dir")]
+    pub spool_fsync: bool,
 }
+
+/// Two bodies of this size fit into a frame of 16 MiB even if they do not compress at all, with everything else that an
+/// exchange carries.
+const MAX_BODY_BYTES: usize = 7 << 20;
+/// A batch is about a megabyte before it is compressed.
+const MIN_SPOOL_BYTES: usize = 1 << 20;
 
 impl Settings {
     /// Checks what one flag alone cannot tell.
@@ -130,9 +150,19 @@ impl Settings {
                 self.capture_budget, self.max_body
             ));
         }
-        // A batch is a megabyte and one exchange; it must fit into a frame.
-        if self.max_body.0 > 16 << 20 {
-            problems.push(format!("--max-body: {} is too much; allowed is up to 16MiB", self.max_body));
+        if self.max_body.0 > MAX_BODY_BYTES {
+            problems.push(format!(
+                "--max-body: {} is too much; allowed is up to {}",
+                self.max_body,
+                Bytes(MAX_BODY_BYTES)
+            ));
+        }
+        if self.spool_max.0 < MIN_SPOOL_BYTES {
+            problems.push(format!(
+                "--spool-max: {} holds less than a few batches; allowed is {} or more",
+                self.spool_max,
+                Bytes(MIN_SPOOL_BYTES)
+            ));
         }
         if self.flush_interval > Duration::from_secs(60) {
             problems.push("--flush-interval: too long; allowed is up to 60s".to_owned());

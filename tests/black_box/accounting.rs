@@ -188,6 +188,37 @@ async fn a_collector_that_is_silent_or_talks_nonsense_costs_the_callers_nothing(
     }
 }
 
+/// A server that is silent on its first connection, and acknowledges everything on the others.
+async fn dead_at_first() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut first = Some(listener.accept().await.unwrap());
+        let acknowledge = async |bytes: axum::body::Bytes| {
+            let batch = driftline_protocol::frame::decode(&bytes).unwrap();
+            assert!(batch.last_sequence < 128, "its number is one byte");
+            vec![1 << 3, batch.last_sequence as u8]
+        };
+        axum::serve(listener, Router::new().route("/v1/exchanges", post(acknowledge))).await.ok();
+        first.take();
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_gives_a_dead_connection_up_and_delivers_over_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = ModelServer::start().await;
+    let collector = dead_at_first().await;
+    let mut sidecar = Sidecar::start(folder.path(), &model.address(), &collector, "m", &["--drain-grace=1s"]).await;
+    send(&sidecar, 50, 0).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    send(&sidecar, 50, 0).await;
+    assert_eq!(sidecar.stop().await, Some(0));
+    let log = log_of(folder.path());
+    assert!(log.contains("seen=100 delivered=100 dropped=0"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failures_and_other_paths_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();

@@ -273,6 +273,12 @@ impl Sidecar {
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
+    /// Kills it, at once and without a word.
+    pub async fn kill(&mut self) {
+        self.process.signal("-KILL");
+        self.process.wait().await;
+    }
+
     /// Asks it to stop, and gives its exit code.
     pub async fn stop(&mut self) -> Option<i32> {
         self.process.signal("-TERM");

@@ -1,19 +1,25 @@
 //! Gathering exchanges into framed batches.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use driftline_protocol::{Batch, Exchange, frame};
+use driftline_protocol::{Batch, Body, Exchange, FrameError, Framer};
 
 use crate::account::{Accounts, DropReason, Ticket};
-use crate::budget::Reservation;
+use crate::budget::{Budget, Reservation};
 use crate::reader::Captured;
 
-/// A batch is closed when its exchanges hold this much. A megabyte compresses as well as ten.
+/// A batch is closed when its exchanges take this much. A megabyte compresses as well as ten.
 const BATCH_BYTES: usize = 1 << 20;
 /// A batch is closed when it has so many exchanges, however small.
-const BATCH_EXCHANGES: usize = 4096;
+const BATCH_EXCHANGES: u64 = 4096;
+/// An exchange that would take a batch past this gets one of its own. A batch that is shared then fits into a frame
+/// however badly it compresses, so an exchange that is too large drops alone.
+const SHARED_BYTES: usize = 4 << 20;
+/// What an exchange takes besides its bodies, about.
+const EXCHANGE_BYTES: usize = 512;
 
 /// Identity of what is sent: this boot, this model, this pod.
 #[derive(Debug, Clone)]
@@ -28,105 +34,199 @@ pub(crate) struct Identity {
 pub(crate) struct Pending {
     pub(crate) frame: Bytes,
     pub(crate) last_sequence: u64,
-    pub(crate) tickets: Vec<Ticket>,
+    /// Of all its exchanges.
+    pub(crate) ticket: Ticket,
     /// The frame's bytes in the budget.
-    _reservation: Option<Reservation>,
+    pub(crate) _reservation: Reservation,
 }
 
-impl Pending {
-    pub(crate) fn settle(self, settle: impl Fn(Ticket)) {
-        self.tickets.into_iter().for_each(settle);
-    }
-}
-
-/// The batch that is being filled.
+/// The batch that is being filled. Exchanges are encoded as they come, and their bodies let go.
 #[derive(Debug)]
 pub(crate) struct Batcher {
     identity: Identity,
+    /// What ids of this boot's making begin with.
+    id_prefix: String,
     accounts: Arc<Accounts>,
+    budget: Arc<Budget>,
+    framer: Framer,
     next_sequence: u64,
-    exchanges: Vec<Exchange>,
-    tickets: Vec<Ticket>,
-    reservation: Option<Reservation>,
-    bytes: usize,
-    opened: Option<Instant>,
+    open: Option<Open>,
+}
+
+/// What is in the batch.
+#[derive(Debug)]
+struct Open {
+    first_sequence: u64,
+    ticket: Ticket,
+    reservation: Reservation,
+    since: Instant,
 }
 
 impl Batcher {
-    pub(crate) fn new(identity: Identity, accounts: Arc<Accounts>) -> Self {
-        Self {
+    pub(crate) fn new(identity: Identity, accounts: Arc<Accounts>, budget: Arc<Budget>) -> Result<Self, FrameError> {
+        Ok(Self {
+            id_prefix: format!("{}-", identity.boot_id.simple()),
             identity,
             accounts,
+            budget,
+            framer: Framer::new()?,
             next_sequence: 1,
-            exchanges: Vec::new(),
-            tickets: Vec::new(),
-            reservation: None,
-            bytes: 0,
-            opened: None,
-        }
+            open: None,
+        })
     }
 
-    /// Numbers an exchange and adds it.
-    pub(crate) fn add(&mut self, captured: Captured, now: Instant) {
+    /// Numbers an exchange and adds it. `since` is when the batch is open from, should it be the first. Gives the batch
+    /// that had to be closed before it.
+    pub(crate) fn add(&mut self, captured: Captured, since: Instant) -> Option<Pending> {
         let Captured { mut exchange, ticket, reservation } = captured;
+        let closed = if self.framer.raw_bytes() + estimate(&exchange) > SHARED_BYTES { self.close() } else { None };
         exchange.sequence = self.next_sequence;
         self.next_sequence += 1;
         if exchange.request_id.is_empty() {
-            exchange.request_id = format!("{}-{}", self.identity.boot_id.simple(), exchange.sequence);
+            exchange.request_id.reserve_exact(self.id_prefix.len() + 20);
+            exchange.request_id.push_str(&self.id_prefix);
+            // Writing to a string cannot fail.
+            write!(exchange.request_id, "{}", exchange.sequence).ok();
         }
-        let size = |body: &Option<driftline_protocol::Body>| body.as_ref().map_or(0, |body| body.content.len());
-        self.bytes += 256 + size(&exchange.request) + size(&exchange.response);
-        self.exchanges.push(exchange);
-        self.tickets.push(ticket);
-        match &mut self.reservation {
-            Some(mine) => mine.absorb(reservation),
-            None => self.reservation = Some(reservation),
+        self.framer.add(&exchange);
+        match &mut self.open {
+            Some(open) => {
+                open.ticket.absorb(ticket);
+                open.reservation.absorb(reservation);
+            }
+            None => self.open = Some(Open { first_sequence: exchange.sequence, ticket, reservation, since }),
         }
-        self.opened.get_or_insert(now);
+        drop(exchange);
+        if let Some(open) = &mut self.open {
+            open.reservation.set_to(self.framer.raw_bytes());
+        }
+        closed
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes >= BATCH_BYTES || self.exchanges.len() >= BATCH_EXCHANGES
+        self.framer.raw_bytes() >= BATCH_BYTES
+            || self.open.as_ref().is_some_and(|open| open.ticket.exchanges() >= BATCH_EXCHANGES)
     }
 
     /// When the oldest exchange in it came.
-    pub(crate) fn opened(&self) -> Option<Instant> {
-        self.opened
+    pub(crate) fn open_since(&self) -> Option<Instant> {
+        self.open.as_ref().map(|open| open.since)
     }
 
     /// Closes the batch. None when it is empty, or could not be framed: its exchanges are then counted as too large.
     pub(crate) fn close(&mut self) -> Option<Pending> {
-        self.opened = None;
-        self.bytes = 0;
-        let exchanges = std::mem::take(&mut self.exchanges);
-        let tickets = std::mem::take(&mut self.tickets);
-        let reservation = self.reservation.take();
-        let (first, last) = (exchanges.first()?.sequence, exchanges.last()?.sequence);
+        let Open { first_sequence, ticket, mut reservation, .. } = self.open.take()?;
+        let last_sequence = self.next_sequence - 1;
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let batch = Batch {
             boot_id: self.identity.boot_id.as_bytes().to_vec(),
             model: self.identity.model.clone(),
             instance: self.identity.instance.clone(),
             sent_at_micros: wall.as_micros() as i64,
-            first_sequence: first,
-            last_sequence: last,
+            first_sequence,
+            last_sequence,
             account: Some(self.accounts.account()),
-            exchanges,
+            exchanges: Vec::new(),
         };
-        match frame::encode(&batch) {
+        // The encoded batch is reserved already; this is its compressed copy.
+        let compressed = self.budget.overdraw(self.framer.raw_bytes());
+        let framed = self.framer.finish(&batch);
+        self.framer.shrink_to(2 * BATCH_BYTES);
+        drop(compressed);
+        match framed {
             Ok(frame) => {
-                drop(batch);
-                let mut reservation = reservation;
-                if let Some(reservation) = &mut reservation {
-                    reservation.shrink_to(frame.len());
-                }
-                Some(Pending { frame: frame.into(), last_sequence: last, tickets, _reservation: reservation })
+                reservation.set_to(frame.len());
+                Some(Pending { frame: frame.into(), last_sequence, ticket, _reservation: reservation })
             }
             Err(error) => {
-                tracing::warn!(%error, exchanges = tickets.len(), "a batch cannot be framed, and is dropped");
-                tickets.into_iter().for_each(|ticket| ticket.dropped(DropReason::TooLarge));
+                tracing::warn!(%error, exchanges = ticket.exchanges(), "a batch cannot be framed, and is dropped");
+                ticket.dropped(DropReason::TooLarge);
                 None
             }
         }
+    }
+}
+
+fn estimate(exchange: &Exchange) -> usize {
+    let size = |body: &Option<Body>| body.as_ref().map_or(0, |body| body.content.len());
+    EXCHANGE_BYTES + size(&exchange.request) + size(&exchange.response)
+}
+
+#[cfg(test)]
+mod tests {
+    use driftline_protocol::frame;
+    use prometheus::Registry;
+
+    use super::*;
+
+    struct Fixture {
+        accounts: Arc<Accounts>,
+        budget: Arc<Budget>,
+        batcher: Batcher,
+    }
+
+    fn fixture() -> Fixture {
+        let accounts = Accounts::new(&Registry::new()).unwrap();
+        let budget = Budget::new(256 << 20);
+        let identity = Identity { boot_id: uuid::Uuid::from_u128(7), model: "m".into(), instance: "i".into() };
+        let batcher = Batcher::new(identity, Arc::clone(&accounts), Arc::clone(&budget)).unwrap();
+        Fixture { accounts, budget, batcher }
+    }
+
+    impl Fixture {
+        fn add(&mut self, body: Vec<u8>) -> Option<Pending> {
+            let reservation = self.budget.reserve(1024 + body.len()).unwrap();
+            let body = Body { size: body.len() as u64, content: body.into(), ..Body::default() };
+            let exchange = Exchange { request: Some(body), ..Exchange::default() };
+            self.batcher.add(Captured { exchange, ticket: self.accounts.ticket(), reservation }, Instant::now())
+        }
+
+        fn dropped(&self) -> u64 {
+            self.accounts.account().dropped.iter().map(|dropped| dropped.count).sum()
+        }
+    }
+
+    fn noise(bytes: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        let byte = |_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        };
+        (0..bytes).map(byte).collect()
+    }
+
+    #[test]
+    fn a_batch_reads_as_it_was_added_and_has_one_ticket_and_its_frames_bytes() {
+        let mut fixture = fixture();
+        for _ in 0..10 {
+            assert!(fixture.add(vec![b'x'; 20_000]).is_none());
+        }
+        let pending = fixture.batcher.close().unwrap();
+        let batch = frame::decode(&pending.frame).unwrap();
+        assert_eq!((batch.first_sequence, batch.last_sequence, batch.exchanges.len()), (1, 10, 10));
+        assert_eq!(batch.exchanges[9].request_id, "00000000000000000000000000000007-10");
+        assert_eq!((pending.ticket.exchanges(), pending.last_sequence), (10, 10));
+        assert_eq!(fixture.budget.used(), pending.frame.len());
+        drop(pending);
+        assert_eq!((fixture.budget.used(), fixture.dropped()), (0, 10));
+        assert!(fixture.batcher.close().is_none());
+    }
+
+    #[test]
+    fn an_exchange_that_is_too_large_drops_alone() {
+        let mut fixture = fixture();
+        assert!(fixture.add(noise(1000)).is_none());
+        let before = fixture.add(noise(frame::MAX_FRAME_BYTES)).unwrap();
+        assert_eq!(before.ticket.exchanges(), 1);
+        assert!(fixture.batcher.is_full() && fixture.batcher.close().is_none());
+        assert_eq!(fixture.dropped(), 1);
+        assert!(fixture.add(noise(1000)).is_none());
+        let after = fixture.batcher.close().unwrap();
+        assert_eq!((after.ticket.exchanges(), after.last_sequence), (1, 3));
+        before.ticket.delivered();
+        after.ticket.delivered();
+        assert_eq!(fixture.accounts.account().delivered, 2);
     }
 }

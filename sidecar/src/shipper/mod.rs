@@ -1,40 +1,46 @@
 //! The shipper: empties the queue on a timer, batches, and sends until the collector says that it is durable.
 //!
+//! ```text
+//!   queue ──▶ gather ▸ batcher ──frames──▶ backlog: memory, or the spool on disk ──▶ sender ──▶ collector
+//! ```
+//!
 //! It runs on a thread of its own. The pump never waits for it and never wakes it: waking another thread for each
 //! exchange costs as much as pumping it does.
 
+mod backlog;
 mod batcher;
 mod client;
+mod sender;
+pub(crate) mod spool;
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
-use tokio::sync::{Notify, watch};
-use tokio::time::MissedTickBehavior;
-use tracing::{info, warn};
+use tokio::sync::watch;
+use tracing::{error, warn};
 
+use backlog::Backlog;
+use batcher::Batcher;
 pub(crate) use batcher::Identity;
-use batcher::{Batcher, Pending};
-use client::{Answer, Client};
+use client::Client;
+use sender::{Sender, told_to_drain};
+use spool::Spool;
 
-use crate::account::{DropReason, Ticket};
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::Metrics;
 use crate::reader::Captured;
 use crate::rules::SharedRules;
 use crate::settings::CollectorUrl;
 use crate::spans::Spans;
 
-/// How often the queue is emptied. At 20,000 exchanges a second 200 wait in it meanwhile.
-const TICK: Duration = Duration::from_millis(10);
-/// Waiting time after the first failure; it doubles from there.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often the queue is emptied under load. At 20,000 exchanges a second 200 wait in it meanwhile.
+const SHORTEST_TICK: Duration = Duration::from_millis(10);
+/// How often it is looked at when there is little in it. A burst after a pause has this long to fill the queue: at 16,384
+/// places, more than 160,000 exchanges a second would have to come.
+const LONGEST_TICK: Duration = Duration::from_millis(100);
+/// With fewer exchanges than this the next tick comes later, with more than four times as many earlier.
+const FEW: usize = 64;
 
 /// What the shipper needs.
 #[derive(Debug)]
@@ -48,14 +54,18 @@ pub(crate) struct Shipper {
     pub(crate) budget: Arc<crate::budget::Budget>,
     pub(crate) rules: SharedRules,
     pub(crate) spans: Option<Spans>,
+    pub(crate) spool: Option<Spool>,
 }
 
 impl Shipper {
-    /// Ships until `draining` is true, then sends what is left for as long as the flush budget lasts.
-    pub(crate) async fn run(self, draining: watch::Receiver<bool>) {
-        let backlog = Backlog::default();
+    /// Ships until `draining` is true, then sends what is left for as long as the flush budget lasts. What is not sent by
+    /// then stays in the spool, or is dropped without one.
+    pub(crate) async fn run(mut self, draining: watch::Receiver<bool>) {
+        let backlog = Backlog::new(self.spool.take());
+        let client = Client::new(self.collector.clone());
+        let sender = Sender::new(client, Arc::clone(&self.metrics), Arc::clone(&self.budget), draining.clone());
         {
-            let mut send = pin!(self.send(&backlog, draining.clone()));
+            let mut send = pin!(sender.run(&backlog));
             tokio::select! {
                 () = &mut send => {}
                 () = self.gather(&backlog, draining) => {}
@@ -67,12 +77,10 @@ impl Shipper {
                 spans.flush(&self.metrics).await;
             }
         }
-        let left = backlog.batches.into_inner();
-        let lost: usize = left.iter().map(|pending| pending.tickets.len()).sum();
+        let lost = backlog.stop();
         if lost > 0 {
             warn!(exchanges = lost, "the collector could not be reached in time; exchanges are dropped");
         }
-        left.into_iter().for_each(|pending| pending.settle(|ticket| ticket.dropped(DropReason::Shutdown)));
         self.observe(0);
     }
 
@@ -85,35 +93,48 @@ impl Shipper {
     }
 
     /// Empties the queue into batches on a timer, until `draining` is true and the last batch is closed.
-    async fn gather(&self, backlog: &Backlog, draining: watch::Receiver<bool>) {
-        let mut batcher = Batcher::new(self.identity.clone(), Arc::clone(&self.metrics.accounts));
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn gather(&self, backlog: &Backlog, mut draining: watch::Receiver<bool>) {
+        let accounts = Arc::clone(&self.metrics.accounts);
+        let mut batcher = match Batcher::new(self.identity.clone(), accounts, Arc::clone(&self.budget)) {
+            Ok(batcher) => batcher,
+            Err(error) => {
+                error!(%error, "nothing can be shipped; everything is dropped");
+                return told_to_drain(&mut draining).await;
+            }
+        };
+        let mut tick = SHORTEST_TICK;
+        let mut looked_at = Instant::now();
         loop {
-            tick.tick().await;
+            let due = batcher.open_since().map(|since| since + self.flush_interval);
+            let pause = due.map_or(tick, |due| tick.min(due.saturating_duration_since(Instant::now())));
+            drop(tokio::time::timeout(pause, told_to_drain(&mut draining)).await);
             // Read before the queue is: once it says so, no pump adds to the queue any more.
             let last_time = *draining.borrow();
-            let now = Instant::now();
-            for _ in 0..self.queue.len() {
+            // An exchange may have come right after the queue was looked at last.
+            let since = looked_at;
+            looked_at = Instant::now();
+            let waiting = self.queue.len();
+            for _ in 0..waiting {
                 let Some(mut captured) = self.queue.pop() else { break };
                 self.metrics.bodies(self.rules.load().redact(&mut captured));
                 if let Some(spans) = &self.spans {
                     spans.record(&captured.exchange, &self.metrics);
                 }
-                batcher.add(*captured, now);
+                batcher.add(*captured, since).into_iter().for_each(|batch| backlog.push(batch));
                 if batcher.is_full() {
-                    backlog.push(batcher.close());
+                    batcher.close().into_iter().for_each(|batch| backlog.push(batch));
                 }
             }
-            let is_due = |opened: Instant| last_time || now.duration_since(opened) >= self.flush_interval;
-            if batcher.opened().is_some_and(is_due) {
-                backlog.push(batcher.close());
+            let is_due = |opened: Instant| last_time || looked_at.duration_since(opened) >= self.flush_interval;
+            if batcher.open_since().is_some_and(is_due) {
+                batcher.close().into_iter().for_each(|batch| backlog.push(batch));
             }
-            self.observe(backlog.batches.borrow().len());
+            self.observe(backlog.in_memory());
             if last_time {
                 backlog.close();
                 return;
             }
+            tick = next_tick(tick, waiting).min(self.flush_interval).max(SHORTEST_TICK);
         }
     }
 
@@ -122,94 +143,17 @@ impl Shipper {
         self.metrics.backlog_batches.set(batches as i64);
         self.metrics.capture_bytes.set(self.budget.used() as i64);
     }
-
-    /// Sends the oldest batch until the collector took or refused it, then the next; with growing pauses after failures.
-    /// Ends when the backlog is closed and empty.
-    async fn send(&self, backlog: &Backlog, mut draining: watch::Receiver<bool>) {
-        let mut client = Client::new(self.collector.clone());
-        let mut failures = 0u32;
-        loop {
-            let Some((frame, last_sequence)) = backlog.first() else {
-                if backlog.closed.get() {
-                    return;
-                }
-                backlog.changed.notified().await;
-                continue;
-            };
-            let outcome = match client.send(frame, last_sequence).await {
-                Answer::Durable => {
-                    if failures > 0 {
-                        info!("the collector answers again");
-                    }
-                    backlog.settle_first(Ticket::delivered);
-                    Outcome::Ok
-                }
-                Answer::Rejected(why) => {
-                    let exchanges = backlog.settle_first(|ticket| ticket.dropped(DropReason::Rejected));
-                    warn!(%why, exchanges, "the collector refused a batch for good; it is dropped");
-                    Outcome::Rejected
-                }
-                Answer::Retry { after, why } => {
-                    if failures == 0 {
-                        warn!(%why, "the collector does not take batches; they wait");
-                    }
-                    let pause = after.unwrap_or_else(|| pause_after(failures)).min(LONGEST_PAUSE);
-                    self.metrics.collector_requests(Outcome::Retry).inc();
-                    self.metrics.collector_up.set(0);
-                    failures = failures.saturating_add(1);
-                    // When it is time to stop, a long pause is cut short, and the next ones are short.
-                    if *draining.borrow() {
-                        tokio::time::sleep(pause.min(FIRST_PAUSE)).await;
-                    } else {
-                        drop(tokio::time::timeout(pause, draining.wait_for(|draining| *draining)).await);
-                    }
-                    continue;
-                }
-            };
-            failures = 0;
-            self.metrics.collector_requests(outcome).inc();
-            self.metrics.collector_up.set(1);
-        }
-    }
 }
 
-/// Batches that wait for the collector. What bounds them is the budget that their frames are reserved in.
-#[derive(Debug, Default)]
-struct Backlog {
-    batches: RefCell<VecDeque<Pending>>,
-    changed: Notify,
-    closed: Cell<bool>,
-}
-
-impl Backlog {
-    fn push(&self, pending: Option<Pending>) {
-        self.batches.borrow_mut().extend(pending);
-        self.changed.notify_one();
+/// Few wakes when there is little to do, and short ones when there is much.
+fn next_tick(tick: Duration, exchanges: usize) -> Duration {
+    if exchanges < FEW {
+        (tick * 2).min(LONGEST_TICK)
+    } else if exchanges > 4 * FEW {
+        (tick / 2).max(SHORTEST_TICK)
+    } else {
+        tick
     }
-
-    fn close(&self) {
-        self.closed.set(true);
-        self.changed.notify_one();
-    }
-
-    fn first(&self) -> Option<(Bytes, u64)> {
-        self.batches.borrow().front().map(|pending| (pending.frame.clone(), pending.last_sequence))
-    }
-
-    /// Takes the oldest batch out, settles its exchanges, and says how many they were.
-    fn settle_first(&self, settle: impl Fn(Ticket)) -> usize {
-        let Some(pending) = self.batches.borrow_mut().pop_front() else { return 0 };
-        let exchanges = pending.tickets.len();
-        pending.settle(settle);
-        exchanges
-    }
-}
-
-/// Between half and all of the doubled pause, so that a fleet does not come back as one.
-fn pause_after(failures: u32) -> Duration {
-    let full = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
-    let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
-    full.mul_f64(0.5 + random / 2.0)
 }
 
 #[cfg(test)]
@@ -217,11 +161,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_and_stay_within_bounds() {
-        for failures in 0..100 {
-            let pause = pause_after(failures);
-            assert!(pause >= FIRST_PAUSE / 2 && pause <= LONGEST_PAUSE);
-        }
-        assert!(pause_after(9) > pause_after(0) * 10);
+    fn ticks_follow_the_load_within_bounds() {
+        let settled = |per_second: usize| {
+            let mut tick = SHORTEST_TICK;
+            (0..20).for_each(|_| tick = next_tick(tick, per_second * tick.as_millis() as usize / 1000));
+            tick
+        };
+        assert_eq!(settled(0), LONGEST_TICK);
+        assert_eq!(settled(100_000), SHORTEST_TICK);
+        assert!(settled(2_000) > SHORTEST_TICK && settled(2_000) < LONGEST_TICK);
     }
 }
