@@ -246,8 +246,8 @@ fn key(node: &Node<'_>, folder: &Path, found_key: &mut FoundKey) -> Option<HmacK
     }
     let mut section = node.section()?;
     let source = match (section.optional("env"), section.optional("file")) {
-        (Some(name), None) => KeySource::Environment(name.text()?.to_owned()),
-        (None, Some(path)) => KeySource::File(folder.join(path.text()?)),
+        (Some(name), None) => KeySource::Environment(name.unquoted_text("a variable's name")?.to_owned()),
+        (None, Some(path)) => KeySource::File(folder.join(path.unquoted_text("a file's path")?)),
         _ => {
             node.problem("needs {env: NAME} or {file: /path}");
             return None;
@@ -316,6 +316,10 @@ redaction:
     fn a_secret_in_the_file_is_refused_and_not_repeated() {
         let found = problems("redaction: {hmac_key: hunter2-hunter2-hunter2}").join("\n");
         assert!(found.contains("does not belong into this file") && !found.contains("hunter2"), "{found}");
+        for mistaken in ["{env: hunter2}", "{env: [hunter2]}", "{file: {path: hunter2}}", "{file: 5 , env: hunter2}"] {
+            let found = problems(&format!("redaction: {{hmac_key: {mistaken}}}")).join("\n");
+            assert!(!found.is_empty() && !found.contains("hunter2"), "{found}");
+        }
         let found = problems("redaction: {hmac_key: {file: no-such-key}}").join("\n");
         assert!(found.contains("/nowhere/no-such-key cannot be read"), "{found}");
         let many = format!("redaction: {{allow: [{}]}}", "/a, ".repeat(65));

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -28,7 +30,7 @@ impl KeySource {
     /// A sentence that says which file or variable is not there or too short, and nothing of what it holds.
     pub(super) fn read(&self) -> Result<KeyBytes, String> {
         let mut key = match self {
-            Self::File(path) => std::fs::read(path).map_err(|error| format!("{self} cannot be read: {error}"))?,
+            Self::File(path) => bounded(path).map_err(|error| format!("{self} cannot be read: {error}"))?,
             Self::Environment(name) => {
                 std::env::var_os(name).ok_or_else(|| format!("{self} is not set"))?.into_encoded_bytes()
             }
@@ -37,9 +39,9 @@ impl KeySource {
             key.pop();
         }
         if !(MIN_KEY_BYTES..=MAX_KEY_BYTES).contains(&key.len()) {
+            let wrong = if key.len() < MIN_KEY_BYTES { "short" } else { "long" };
             return Err(format!(
-                "the key in {self} has {} bytes; allowed are {MIN_KEY_BYTES} to {MAX_KEY_BYTES}",
-                key.len()
+                "the key in {self} is too {wrong}; allowed are {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes"
             ));
         }
         Ok(KeyBytes(key))
@@ -50,9 +52,17 @@ impl fmt::Display for KeySource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(formatter, "the file {}", path.display()),
-            Self::Environment(name) => write!(formatter, "the environment variable {name}"),
+            // Somebody may have written the key in the place of its name.
+            Self::Environment(_) => formatter.write_str("the environment variable that is named here"),
         }
     }
+}
+
+/// One byte more than a key may have is enough to tell that it is too long.
+fn bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_KEY_BYTES as u64 + 3).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// What a key is made from. It cannot be printed.
@@ -106,9 +116,9 @@ mod tests {
         // printf 123-45-6789 | openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef
         assert_eq!(key.pseudonym("123-45-6789"), "c5e5fd81ed3e05504b23ff6146781b13");
         assert_eq!(format!("{key:?}"), "HmacKey(…)");
-        std::fs::write(&file, "too short\n").unwrap();
+        std::fs::write(&file, "hunter2\n").unwrap();
         let error = KeySource::File(file.clone()).read().err().unwrap();
-        assert!(error.contains("has 9 bytes") && !error.contains("too short"), "{error}");
+        assert!(error.contains("is too short") && !error.contains("hunter2"), "{error}");
         std::fs::remove_file(&file).unwrap();
         assert!(KeySource::File(file).read().err().unwrap().contains("cannot be read"));
         assert!(KeySource::Environment("DRIFTLINE_NO_SUCH".to_owned()).read().err().unwrap().contains("is not set"));

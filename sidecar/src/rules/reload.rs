@@ -4,10 +4,12 @@
 //! written over, renamed, or by the switched link of a Kubernetes ConfigMap. Rules that are wrong leave the old ones in
 //! force, are logged, and are tried again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use driftline_document::Problems;
 use tokio::sync::Notify;
 use tracing::{error, info};
 
@@ -61,7 +63,7 @@ impl Reloading {
         if !is_asked && self.said.is_none() && is_same() {
             return;
         }
-        match self.file.load() {
+        match load(&self.file) {
             Ok(Loaded { rules, fingerprint, contents, key_source }) => {
                 (self.contents, self.key_source, self.said) = (contents, key_source, None);
                 self.rules.store(Arc::new(rules));
@@ -79,4 +81,12 @@ impl Reloading {
             }
         }
     }
+}
+
+/// Loads rules. A reader that panics on what somebody wrote must not be the end of all later changes.
+fn load(file: &RulesFile) -> Result<Loaded, Problems> {
+    catch_unwind(AssertUnwindSafe(|| file.load())).unwrap_or_else(|_| {
+        let error = std::io::Error::other("its reader failed");
+        Err(Problems::unreadable(&file.path.display().to_string(), &error, "please report what is in it"))
+    })
 }
