@@ -173,6 +173,17 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// A text that no message quotes: somebody may have written a secret there.
+    pub fn unquoted_text(&self, allowed: &str) -> Option<&'a str> {
+        match &self.value.data {
+            YamlData::Value(Scalar::String(value)) if !value.is_empty() => Some(value),
+            _ => {
+                self.problem(format!("what stands here is not allowed; allowed is {allowed}"));
+                None
+            }
+        }
+    }
+
     /// A text that a function reads; it says what is allowed otherwise.
     pub fn parsed<T>(&self, allowed: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         match &self.value.data {

@@ -52,6 +52,11 @@ impl Reservation {
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
+    /// Gives back so many bytes.
+    pub(crate) fn give_back(&mut self, bytes: usize) {
+        self.shrink_to(self.bytes.saturating_sub(bytes));
+    }
+
     /// Gives back all but so many bytes.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let surplus = self.bytes.saturating_sub(bytes);
@@ -76,7 +81,8 @@ mod tests {
         let mut first = budget.reserve(60).unwrap();
         assert!(budget.reserve(41).is_none());
         assert!(first.grow(40) && !first.grow(1));
-        first.shrink_to(30);
+        first.shrink_to(40);
+        first.give_back(10);
         let second = budget.reserve(70).unwrap();
         first.absorb(second);
         assert_eq!(budget.used(), 100);

@@ -32,10 +32,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub use account::DropReason;
+pub use driftline_document::Problems;
 pub use driftline_protocol::{Account, Dropped};
+#[doc(hidden)]
+pub use rules::fuzzing::redact as fuzz_redact;
 pub use settings::{Bytes, CollectorUrl, HostPort, Settings};
 
 use crate::account::Accounts;
@@ -43,7 +46,7 @@ use crate::admin::{Admin, Heartbeat};
 use crate::budget::Budget;
 use crate::metrics::Metrics;
 use crate::reader::CaptureLimits;
-use crate::rules::SharedRules;
+use crate::rules::{Reloading, RulesFile, SharedRules};
 use crate::shipper::{Identity, Shipper};
 use crate::tap::TapShared;
 
@@ -60,6 +63,8 @@ pub struct Sidecar {
     accounts: Arc<Accounts>,
     stopping: watch::Sender<bool>,
     draining: watch::Sender<bool>,
+    /// Told when somebody wants the rules loaded again; None without a rules file.
+    reload: Option<Arc<Notify>>,
     pump: JoinHandle<()>,
     shipper: JoinHandle<()>,
 }
@@ -70,6 +75,9 @@ pub enum StartError {
     /// The settings contradict each other.
     #[error("{0}")]
     Settings(String),
+    /// The rules are wrong, or their file is not there.
+    #[error("the rules are wrong:\n{0}")]
+    Rules(#[from] Problems),
     /// An address is taken, or not this machine's.
     #[error("{flag}: cannot listen on {address}: {source}; choose another address, or stop what listens there")]
     Listen {
@@ -92,6 +100,8 @@ impl Sidecar {
     /// See [`StartError`]. After an error nothing runs and nothing listens.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         settings.validate().map_err(StartError::Settings)?;
+        let rules_file = settings.rules.clone().map(|path| RulesFile { path });
+        let loaded = rules_file.as_ref().map(RulesFile::load).transpose()?;
         let start = |error: &dyn std::fmt::Display| StartError::Start(error.to_string());
         let listener = bind("--listen", settings.listen)?;
         let admin_listener = bind("--admin", settings.admin)?;
@@ -102,7 +112,14 @@ impl Sidecar {
         let accounts = Arc::clone(&metrics.accounts);
         let budget = Budget::new(settings.capture_budget.0);
         let queue = Arc::new(ArrayQueue::new(QUEUE_LENGTH));
-        let rules = SharedRules::default();
+        let (rules, reloading) = match rules_file.zip(loaded) {
+            Some((file, loaded)) => {
+                let (rules, reloading) = Reloading::begin(file, loaded, Arc::clone(&metrics));
+                (rules, Some((reloading, Arc::<Notify>::default())))
+            }
+            None => (SharedRules::default(), None),
+        };
+        let reload = reloading.as_ref().map(|(_, asked)| Arc::clone(asked));
         let limits = CaptureLimits {
             accounts: Arc::clone(&accounts),
             rules: Arc::clone(&rules),
@@ -134,6 +151,9 @@ impl Sidecar {
                 Ok(listener) => drop(tokio::spawn(admin_page.serve(listener))),
                 Err(error) => tracing::error!(%error, "the admin port cannot be served"),
             }
+            if let Some((reloading, asked)) = reloading {
+                drop(tokio::spawn(reloading.run(asked)));
+            }
             shipper.run(draining_receiver).await;
         })?;
         let pump = spawn("pump", move || async move {
@@ -152,7 +172,7 @@ impl Sidecar {
             }
         })?;
         tracing::info!(%listen, %admin, "sidecar is up");
-        Ok(Self { listen, admin, accounts, stopping, draining, pump, shipper })
+        Ok(Self { listen, admin, accounts, stopping, draining, reload, pump, shipper })
     }
 
     /// Where callers connect.
@@ -170,6 +190,14 @@ impl Sidecar {
         self.accounts.account()
     }
 
+    /// Loads the rules again, soon and in the background. Rules that are wrong leave the old ones in force.
+    pub fn reload(&self) {
+        match &self.reload {
+            Some(reload) => reload.notify_one(),
+            None => tracing::info!("there are no rules to load again; give a file with --rules"),
+        }
+    }
+
     /// Stops cleanly: accepts no more, lets connections end within the grace, then sends what was captured within the
     /// flush budget. Returns the final account, in which `seen = delivered + Σ dropped`.
     pub fn stop(self) -> Account {
@@ -180,6 +208,16 @@ impl Sidecar {
         join("shipper", self.shipper);
         self.accounts.account()
     }
+}
+
+/// Checks settings and rules without starting anything.
+///
+/// # Errors
+/// [`StartError::Settings`] and [`StartError::Rules`].
+pub fn check(settings: &Settings) -> Result<(), StartError> {
+    settings.validate().map_err(StartError::Settings)?;
+    settings.rules.clone().map(|path| RulesFile { path }.load()).transpose()?;
+    Ok(())
 }
 
 fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use driftline_sidecar::{Settings, Sidecar, StartError};
+use driftline_sidecar::{Settings, Sidecar, StartError, check};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -23,14 +23,20 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("DRIFTLINE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
+    if settings.check {
+        return match check(&settings) {
+            Ok(()) => {
+                println!("settings and rules are right");
+                ExitCode::SUCCESS
+            }
+            Err(error) => failed(&error),
+        };
+    }
     let sidecar = match Sidecar::start(settings) {
         Ok(sidecar) => sidecar,
-        Err(error) => {
-            eprintln!("driftline-sidecar: {error}");
-            return ExitCode::from(if matches!(error, StartError::Settings(_)) { EXIT_USAGE } else { 1 });
-        }
+        Err(error) => return failed(&error),
     };
-    if let Err(error) = wait_for_signal() {
+    if let Err(error) = wait_for_signal(&sidecar) {
         eprintln!("driftline-sidecar: cannot wait for signals: {error}");
         return ExitCode::FAILURE;
     }
@@ -40,14 +46,24 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn wait_for_signal() -> std::io::Result<()> {
+fn failed(error: &StartError) -> ExitCode {
+    eprintln!("driftline-sidecar: {error}");
+    let is_usage = matches!(error, StartError::Settings(_) | StartError::Rules(_));
+    ExitCode::from(if is_usage { EXIT_USAGE } else { 1 })
+}
+
+/// Waits until it is time to stop. SIGHUP loads the rules again.
+fn wait_for_signal(sidecar: &Sidecar) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        let mut hang_up = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = hang_up.recv() => sidecar.reload(),
+            }
         }
-        Ok(())
     })
 }

@@ -1,11 +1,13 @@
 //! What the sidecar tells of itself.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::account::Accounts;
 use crate::reader::Unreadable;
+use crate::rules::{BothRedacted, Fingerprint, Redacted, Withheld};
 use crate::tap::Side;
 
 /// How a request to the collector went.
@@ -38,6 +40,11 @@ pub(crate) struct Metrics {
     pub(crate) backlog_batches: IntGauge,
     pub(crate) collector_up: IntGauge,
     collector_requests: [IntCounter; Outcome::ALL.len()],
+    bodies_rewritten: IntCounter,
+    bodies_withheld: [IntCounter; Withheld::ALL.len()],
+    rules_reloads: [IntCounter; 2],
+    rules_loaded_timestamp: IntGauge,
+    rules_fingerprint: IntGauge,
 }
 
 impl Metrics {
@@ -57,6 +64,16 @@ impl Metrics {
         let collector_requests = vector(
             "driftline_sidecar_collector_requests_total",
             "Requests to the collector, by how they went.",
+            "outcome",
+        )?;
+        let bodies_withheld = vector(
+            "driftline_sidecar_bodies_withheld_total",
+            "Bodies that stayed in the pod, by reason; their exchanges were sent without them.",
+            "reason",
+        )?;
+        let rules_reloads = vector(
+            "driftline_sidecar_rules_reloads_total",
+            "Changed rules that were put in force (`ok`), or left the old ones in force for being wrong (`rejected`).",
             "outcome",
         )?;
         gauge("driftline_sidecar_capture_budget_bytes", "Memory that capture may hold.")?.set(budget_bytes as i64);
@@ -84,6 +101,20 @@ impl Metrics {
                 "1 if the collector answered last time it was asked.",
             )?,
             collector_requests: Outcome::ALL.map(|(_, name)| collector_requests.with_label_values(&[name])),
+            bodies_rewritten: counter(
+                "driftline_sidecar_bodies_rewritten_total",
+                "Bodies that were sent with fields dropped, masked or replaced.",
+            )?,
+            bodies_withheld: Withheld::ALL.map(|reason| bodies_withheld.with_label_values(&[reason.name()])),
+            rules_reloads: ["ok", "rejected"].map(|outcome| rules_reloads.with_label_values(&[outcome])),
+            rules_loaded_timestamp: gauge(
+                "driftline_sidecar_rules_loaded_timestamp_seconds",
+                "When the rules in force were loaded, in seconds since the Unix epoch; 0 without a rules file.",
+            )?,
+            rules_fingerprint: gauge(
+                "driftline_sidecar_rules_fingerprint",
+                "A hash of the text of the rules in force, the same in all pods that have the same; 0 without a rules file.",
+            )?,
             registry,
         }))
     }
@@ -103,6 +134,31 @@ impl Metrics {
     pub(crate) fn collector_requests(&self, outcome: Outcome) -> &IntCounter {
         let index = Outcome::ALL.iter().position(|(other, _)| *other == outcome).unwrap_or(0);
         &self.collector_requests[index]
+    }
+
+    /// Counts what happened to an exchange's bodies.
+    pub(crate) fn bodies(&self, redacted: BothRedacted) {
+        for redacted in redacted {
+            match redacted {
+                Redacted::Untouched => {}
+                Redacted::Rewritten => self.bodies_rewritten.inc(),
+                Redacted::Withheld(reason) => {
+                    let index = Withheld::ALL.iter().position(|other| *other == reason).unwrap_or(0);
+                    self.bodies_withheld[index].inc();
+                }
+            }
+        }
+    }
+
+    pub(crate) fn rules_reloaded(&self, accepted: bool) {
+        self.rules_reloads[usize::from(!accepted)].inc();
+    }
+
+    /// Shows which rules are in force, and since when.
+    pub(crate) fn rules_in_force(&self, fingerprint: Fingerprint) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.rules_loaded_timestamp.set(now.as_secs() as i64);
+        self.rules_fingerprint.set(fingerprint.0);
     }
 
     /// The exposition, in Prometheus' text format.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -35,6 +36,14 @@ pub struct Settings {
     /// Address to serve /metrics, /livez and /readyz on.
     #[arg(long, env = "DRIFTLINE_ADMIN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:4601")]
     pub admin: SocketAddr,
+
+    /// YAML file that says what is captured, sampled and redacted; it is loaded again on SIGHUP and when it changes.
+    #[arg(long, env = "DRIFTLINE_RULES", value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+
+    /// Checks settings and rules, says what is wrong with them, and starts nothing.
+    #[arg(long)]
+    pub check: bool,
 
     // At 1,000 exchanges a second of 2 KB, compressed five times, 64 MiB hold two and a half minutes without a collector.
     /// Memory that capture may hold, in all; past it exchanges are dropped and counted, never delayed.

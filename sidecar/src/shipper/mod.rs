@@ -82,7 +82,7 @@ impl Shipper {
             let now = Instant::now();
             for _ in 0..self.queue.len() {
                 let Some(mut captured) = self.queue.pop() else { break };
-                self.rules.load().redact(&mut captured.exchange);
+                self.metrics.bodies(self.rules.load().redact(&mut captured));
                 batcher.add(*captured, now);
                 if batcher.is_full() {
                     backlog.push(batcher.close());
