@@ -255,6 +255,11 @@ impl Sidecar {
         client().get(url).send().await.expect("metrics").text().await.expect("metrics are text")
     }
 
+    /// Sends it a signal, as in `-HUP`.
+    pub fn signal(&self, signal: &str) {
+        self.process.signal(signal);
+    }
+
     /// Its memory, in bytes, as the kernel counts it.
     ///
     /// # Panics
