@@ -4,9 +4,12 @@
 
 #![allow(missing_docs, reason = "each is a fuzz target of the same name")]
 
-use crate::reader::script::{self, Piece};
-use crate::reader::{Reader, Side, cutting};
 use std::hint::black_box;
+use std::sync::{Arc, LazyLock};
+
+use crate::account::Accounts;
+use crate::reader::script::{self, Piece};
+use crate::reader::{CaptureLimits, Reader, Side, cutting};
 
 /// Room for whatever a fuzzer's script may hold: what the budget refuses depends on how bytes were cut.
 const AMPLE_BYTES: usize = 64 << 20;
