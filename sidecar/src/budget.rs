@@ -60,12 +60,36 @@ impl Reservation {
     }
 
     /// Makes it so many bytes: what is too much goes back, and what is missing is taken whether there is room or not.
-    pub(crate) fn resize(&mut self, bytes: usize) {
+    pub(crate) fn hold_exactly(&mut self, bytes: usize) {
         match bytes.checked_sub(self.bytes) {
             Some(missing) => self.budget.used.fetch_add(missing, Ordering::Relaxed),
             None => self.budget.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed),
         };
         self.bytes = bytes;
+    }
+
+    /// Takes more or gives back, to hold so many; false, and nothing changed, when there is no room.
+    pub(crate) fn resize(&mut self, bytes: usize) -> bool {
+        if bytes > self.bytes {
+            return self.grow(bytes - self.bytes);
+        }
+        self.shrink_to(bytes);
+        true
+    }
+
+    /// Gives back so many bytes.
+    pub(crate) fn shrink_by(&mut self, bytes: usize) {
+        self.shrink_to(self.bytes.saturating_sub(bytes));
+    }
+
+    /// Gives back all but so many bytes.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        let surplus = self.bytes.saturating_sub(bytes);
+        if surplus == 0 {
+            return;
+        }
+        self.budget.used.fetch_sub(surplus, Ordering::Relaxed);
+        self.bytes -= surplus;
     }
 }
 
@@ -85,7 +109,9 @@ mod tests {
         let mut first = budget.reserve(60).unwrap();
         assert!(budget.reserve(41).is_none());
         assert!(first.grow(40) && !first.grow(1));
-        first.resize(30);
+        first.shrink_by(50);
+        first.hold_exactly(50);
+        assert!(first.resize(60) && !first.resize(101) && first.resize(30));
         let second = budget.reserve(70).unwrap();
         first.absorb(second);
         assert_eq!(budget.used(), 100);

@@ -17,6 +17,9 @@
 mod account;
 mod admin;
 mod budget;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod listener;
 mod metrics;
 mod pump;
