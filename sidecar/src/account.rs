@@ -74,19 +74,9 @@ impl DropReason {
         }
     }
 
+    /// Its place in [`Self::ALL`], which is in the order of declaration; a test holds that.
     fn index(self) -> usize {
-        match self {
-            Self::Budget => 0,
-            Self::Sampled => 1,
-            Self::TooManyStreams => 2,
-            Self::QueueFull => 3,
-            Self::Rejected => 4,
-            Self::TooLarge => 5,
-            Self::SpoolFull => 6,
-            Self::SpoolLost => 7,
-            Self::Shutdown => 8,
-            Self::Lost => 9,
-        }
+        self as usize
     }
 }
 
@@ -301,5 +291,10 @@ mod tests {
             let moving: u64 = on_their_way.iter().map(Ticket::exchanges).sum();
             prop_assert_eq!(account.seen, account.delivered + dropped + accounts.spooled() + moving);
         }
+    }
+
+    #[test]
+    fn every_reason_has_its_place() {
+        DropReason::ALL.into_iter().enumerate().for_each(|(place, reason)| assert_eq!(reason.index(), place));
     }
 }

@@ -59,6 +59,15 @@ impl Reservation {
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
+    /// Makes it so many bytes: what is too much goes back, and what is missing is taken whether there is room or not.
+    pub(crate) fn hold_exactly(&mut self, bytes: usize) {
+        match bytes.checked_sub(self.bytes) {
+            Some(missing) => self.budget.used.fetch_add(missing, Ordering::Relaxed),
+            None => self.budget.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed),
+        };
+        self.bytes = bytes;
+    }
+
     /// Takes more or gives back, to hold so many; false, and nothing changed, when there is no room.
     pub(crate) fn resize(&mut self, bytes: usize) -> bool {
         if bytes > self.bytes {
@@ -66,15 +75,6 @@ impl Reservation {
         }
         self.shrink_to(bytes);
         true
-    }
-
-    /// Makes it so many bytes: what is too much goes back, and what is missing is taken whether there is room or not.
-    pub(crate) fn set_to(&mut self, bytes: usize) {
-        match bytes.checked_sub(self.bytes) {
-            Some(missing) => self.budget.used.fetch_add(missing, Ordering::Relaxed),
-            None => self.budget.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed),
-        };
-        self.bytes = bytes;
     }
 
     /// Gives back so many bytes.
@@ -111,9 +111,9 @@ mod tests {
         assert!(first.grow(40) && !first.grow(1));
         first.shrink_by(50);
         assert!(first.resize(60) && !first.resize(101) && first.resize(30));
-        first.set_to(200);
+        first.hold_exactly(200);
         assert_eq!(budget.used(), 200, "what is held is counted, whether there was room or not");
-        first.set_to(30);
+        first.hold_exactly(30);
         let second = budget.reserve(70).unwrap();
         first.absorb(second);
         assert_eq!(budget.used(), 100);

@@ -93,3 +93,28 @@ fn message(head: &str) -> Vec<u8> {
     message.resize(message.len() + BODY_BYTES, b'1');
     message
 }
+
+/// A segment of the spool, read as after a crash. Whatever it holds, no more frames come out than fit into it.
+pub fn spool(segment: &[u8]) {
+    let (whole, _) = crate::shipper::spool::read_segment(segment);
+    assert!(whole <= segment.len() as u64 / 40, "a record has a header of its own, and one of its frame");
+}
+
+/// A frame, as a collector reads it: what is taken reads the same when it is framed again.
+pub fn batch(bytes: &[u8]) {
+    use driftline_protocol::frame;
+    // The fuzzer finds no checksums; with them right it gets past them.
+    let mut frame = bytes.to_vec();
+    if frame.len() >= 16 {
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(&frame[..12]), &frame[16..]);
+        frame[12..16].copy_from_slice(&checksum.to_le_bytes());
+    }
+    for bytes in [bytes, frame.as_slice()] {
+        let is_whole = frame::check(bytes).is_ok();
+        if let Ok(batch) = frame::decode(bytes) {
+            assert!(is_whole);
+            let again = frame::encode(&batch).expect("it was a frame before");
+            assert_eq!(frame::decode(&again).as_ref(), Ok(&batch));
+        }
+    }
+}

@@ -98,7 +98,7 @@ impl Batcher {
         }
         drop(exchange);
         if let Some(open) = &mut self.open {
-            open.reservation.set_to(self.framer.raw_bytes());
+            open.reservation.hold_exactly(self.framer.raw_bytes());
         }
         closed
     }
@@ -135,7 +135,7 @@ impl Batcher {
         drop(compressed);
         match framed {
             Ok(frame) => {
-                reservation.set_to(frame.len());
+                reservation.hold_exactly(frame.len());
                 Some(Pending { frame: frame.into(), last_sequence, ticket, _reservation: reservation })
             }
             Err(error) => {
