@@ -34,8 +34,8 @@ export function valueAxis(ticks, y, { left, right }, label = tickLabel) {
 export function bottomAxis(ticks, x, top, { left, right }) {
   return h('g', { class: 'axis' }, ticks.map(({ at, label, more }) => {
     const place = x(at);
-    // About 6 pixels a character: a label at the edge is pushed inwards, not cut off.
-    const half = Math.max(label.length, more?.length ?? 0) * 3.1;
+    // Up to 8 pixels a character, as fonts go: a label at the edge is pushed inwards, not cut off.
+    const half = Math.max(label.length, more?.length ?? 0) * 3.9;
     const middle = Math.max(left + half, Math.min(right - half, place));
     return [
       h('line', { class: 'axis-mark', x1: crisp(place), x2: crisp(place), y1: top, y2: top + 4 }),

@@ -76,6 +76,17 @@ export function milliseconds(ms) {
   return ms >= 1000 ? `${number(ms / 1000)}${THIN}s` : `${number(ms)}${THIN}ms`;
 }
 
+/**
+ * Two latencies beside each other, with their unit said once when it is the same: 5.63 / 14.3 ms.
+ * @param {number | null} low
+ * @param {number | null} high
+ */
+export function latencies(low, high) {
+  const [first, second] = [milliseconds(low), milliseconds(high)];
+  const [figure, unit] = first.split(THIN);
+  return `${unit === second.split(THIN).at(-1) ? figure : first} / ${second}`;
+}
+
 /** @param {number} value */
 export function bytes(value) {
   const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];

@@ -78,6 +78,11 @@ export class Heatmap {
     return this.isUsed || this.host.contains(document.activeElement);
   }
 
+  /** Where the cells' own coordinates begin on the screen: the plot has a padding. */
+  get gridBox() {
+    return (this.plot.querySelector('svg') ?? this.plot).getBoundingClientRect();
+  }
+
   /** @param {HeatmapData} data */
   show(data) {
     const isFirst = !this.data;
@@ -208,7 +213,7 @@ export class Heatmap {
 
   /** @param {PointerEvent} event */
   point(event) {
-    const box = this.plot.getBoundingClientRect();
+    const box = this.gridBox;
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
     const row = this.tops.findIndex((top) => y >= top && y < top + ROW);
     const window = this.places.centers.findIndex((center) => Math.abs(center - x) <= this.places.pitch / 2);
@@ -272,7 +277,7 @@ export class Heatmap {
     const row = this.rows[place.row];
     const window = this.data?.windows[place.window];
     if (!row || !window) return;
-    const box = this.plot.getBoundingClientRect();
+    const box = this.gridBox;
     const [x, y] = [box.left + (this.places.centers[place.window] ?? 0), box.top + (this.tops[place.row] ?? 0)];
     const half = this.places.pitch / 2;
     showTip({ left: x - half, right: x + half, top: y, bottom: y + ROW }, scoreTip(row.column, window, row.cells[place.window] ?? null));

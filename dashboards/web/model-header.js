@@ -2,7 +2,7 @@
 
 import { ago, at } from './clock.js';
 import { h } from './dom.js';
-import { count, counted, milliseconds, share, stretch } from './format.js';
+import { count, counted, latencies, milliseconds, share, stretch } from './format.js';
 import { indicator, stateBadges } from './model-state.js';
 
 /** @typedef {import('./api.js').ModelDetail} ModelDetail */
@@ -22,7 +22,7 @@ export function modelHeader(model, firing) {
       h('p', { class: 'lead' }, versions(model.versions))),
     h('dl', { class: 'tiles panel' },
       tile('Requests, last hour', count(model.requests)),
-      tile('Latency p50 / p99', model.latency.p50_ms === null ? none() : `${milliseconds(model.latency.p50_ms)} / ${milliseconds(model.latency.p99_ms)}`, inTime(model)),
+      tile('Latency p50 / p99', model.latency.p50_ms === null ? none() : latencies(model.latency.p50_ms, model.latency.p99_ms), inTime(model)),
       indicatorTile(model, 'Answered', 'availability', 'requests answered'),
       indicatorTile(model, 'Fresh', 'freshness', 'rows with fresh features'),
       indicatorTile(model, 'Captured', 'capture', 'exchanges kept'),

@@ -3,7 +3,7 @@
 import { ago } from './clock.js';
 import { detector } from './detectors.js';
 import { h } from './dom.js';
-import { count, counted, milliseconds, number, share, span } from './format.js';
+import { count, counted, latencies, milliseconds, number, share, span } from './format.js';
 import { indicator, stateBadges, urgency } from './model-state.js';
 import { modelPath } from './navigate.js';
 import { requestsSparkline } from './sparkline.js';
@@ -44,7 +44,7 @@ function modelRow(model, firing, traffic) {
     cell('Requests, last hour', h('span', { class: 'figure' }, count(model.requests)), traffic && requestsSparkline(traffic)),
     cell('Latency p50 / p99',
       model.latency.p50_ms === null ? h('span', { class: 'muted' }, 'none')
-        : h('span', { class: 'figure' }, `${milliseconds(model.latency.p50_ms)} / ${milliseconds(model.latency.p99_ms)}`),
+        : h('span', { class: 'figure' }, latencies(model.latency.p50_ms, model.latency.p99_ms)),
       objective !== undefined && h('div', { class: 'sub' }, inTime?.share === null || !inTime ? `objective ${milliseconds(objective)}`
         : `${share(inTime.share)} within ${milliseconds(objective)}`)),
     indicatorCell(model, 'Answered', 'availability', 'answered'),

@@ -11,7 +11,8 @@ import { watch } from './live.js';
 /** @typedef {import('./api.js').Traffic} Traffic */
 
 /** @type {[number, string][]} */
-const SPANS = [[60, '1 hour'], [360, '6 hours'], [1440, '24 hours']];
+const SPANS = [[15, '15 minutes'], [60, '1 hour'], [360, '6 hours'], [1440, '24 hours']];
+const [SHORTEST, USUAL] = [15, 60];
 const TRAFFIC_SECONDS = 5;
 /** Time passes on the charts when nothing comes, too. */
 const REDRAW_MILLISECONDS = 15_000;
@@ -20,7 +21,9 @@ export class ModelTraffic {
   /** @param {string} model */
   constructor(model) {
     this.model = model;
-    this.minutes = 60;
+    this.minutes = USUAL;
+    /** Until the reader or the first answer has chosen. */
+    this.isOpen = true;
     /** @type {Traffic | null} */
     this.traffic = null;
     this.stopWatching = () => {};
@@ -31,7 +34,7 @@ export class ModelTraffic {
     this.host = element('section', { 'aria-labelledby': 'traffic-title' });
     patch(this.host, h('div', { class: 'section-head' }, h('h2', { id: 'traffic-title' }, 'Traffic'), this.choices), this.body);
     this.timer = setInterval(() => this.draw(), REDRAW_MILLISECONDS);
-    this.choose(60);
+    this.choose(USUAL);
   }
 
   stop() {
@@ -43,9 +46,18 @@ export class ModelTraffic {
   choose(minutes) {
     this.minutes = minutes;
     patch(this.choices, SPANS.map(([span, words]) =>
-      h('button', { type: 'button', 'aria-pressed': String(span === minutes), onclick: () => this.choose(span) }, words)));
+      h('button', { type: 'button', 'aria-pressed': String(span === minutes), onclick: () => { this.isOpen = false; this.choose(span); } }, words)));
     this.stopWatching();
     this.stopWatching = watch(paths.traffic(this.model, minutes), TRAFFIC_SECONDS, (/** @type {Traffic} */ traffic) => {
+      const [first] = traffic.points;
+      // What has only just begun would be a few lines at the edge of an hour.
+      const isYoung = first !== undefined && Date.parse(first.at) > now() - SHORTEST * 60_000;
+      if (this.isOpen && isYoung) {
+        this.isOpen = false;
+        this.choose(SHORTEST);
+        return;
+      }
+      this.isOpen = false;
       this.traffic = traffic;
       this.shownMinutes = minutes;
       this.draw();
@@ -56,7 +68,7 @@ export class ModelTraffic {
     const { traffic } = this;
     if (!traffic) return;
     const to = now();
-    const span = { traffic, from: to - (this.shownMinutes ?? 60) * 60_000, to };
+    const span = { traffic, from: to - (this.shownMinutes ?? USUAL) * 60_000, to };
     if (traffic.points.length === 0) {
       patch(this.body, h('p', { class: 'empty-line' }, `No request in the last ${SPANS.find(([minutes]) => minutes === this.shownMinutes)?.[1] ?? ''}.`));
       return;

@@ -91,7 +91,7 @@ function files({ newest, files: fileCount }) {
         h('thead', null, h('tr', null, h('th', { scope: 'col' }, 'Model'), h('th', { scope: 'col' }, 'Version'), h('th', { scope: 'col' }, 'Event time'),
           h('th', { scope: 'col', class: 'number' }, 'Rows'), h('th', { scope: 'col', class: 'number' }, 'Size'), h('th', { scope: 'col' }, 'Made'), h('th', { scope: 'col' }, 'File'))),
         h('tbody', null, newest.map((file) => h('tr', { key: file.path },
-          h('td', null, h('a', { href: modelPath(file.model) }, file.model)), h('td', null, file.version),
+          h('td', { class: 'nowrap' }, h('a', { href: modelPath(file.model) }, file.model)), h('td', null, file.version),
           h('td', { class: 'nowrap' }, file.first_event === file.last_event ? instant(file.first_event) : span(file.first_event, file.last_event)),
           h('td', { class: 'number' }, count(file.rows)), h('td', { class: 'number' }, bytes(file.bytes)),
           h('td', { class: 'nowrap' }, ago(file.made_at)), h('td', null, h('code', { class: 'file-path' }, file.path))))))));

@@ -41,10 +41,11 @@ export function modelPage(host, name) {
       column.describe(answer);
     }, (problem) => patch(host, h('h1', null, 'There is no such model'), h('p', { class: 'lead' }, problem.message), h('p', null, h('a', { href: '/' }, 'All models')))),
     watch(paths.alerts({ model: name, limit: MOST_ALERTS }), 3, (/** @type {Episode[]} */ answer) => {
-      episodes = answer;
+      // What fires stands first, however long ago it began.
+      episodes = [...answer].sort((a, b) => Number(a.state !== 'firing') - Number(b.state !== 'firing'));
       drawHead();
       patch(alerts, h('h2', { id: 'alerts-title' }, 'Alerts'), h('div', { class: 'panel panel-flush' },
-        answer.length === 0 ? h('p', { class: 'empty-line' }, 'No alert has fired for this model.') : alertList(answer, { withModel: false })));
+        episodes.length === 0 ? h('p', { class: 'empty-line' }, 'No alert has fired for this model.') : alertList(episodes, { withModel: false })));
     }, () => {}),
   ];
   return () => {

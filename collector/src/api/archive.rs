@@ -26,7 +26,7 @@ pub(crate) struct ArchiveQuery {
 /// The archive.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ArchiveView {
-    /// Where it lies: a folder, or `s3://bucket/prefix`.
+    /// Where it lies: a folder with its whole path, or `s3://bucket/prefix`.
     place: String,
     /// Files in all.
     files: u64,
@@ -63,7 +63,8 @@ pub(crate) async fn list(
         return Err(ApiError::bad_request(format!("limit is {limit}; allowed is 1 to {MAX_LIMIT}")));
     }
     let place = match &api.config.archive.place {
-        ArchivePlace::Folder(folder) => folder.display().to_string(),
+        // Whoever reads it stands in another folder.
+        ArchivePlace::Folder(folder) => std::path::absolute(folder).unwrap_or_else(|_| folder.clone()).display().to_string(),
         ArchivePlace::S3 { bucket, prefix, .. } => format!("s3://{bucket}/{prefix}"),
     };
     let view = api

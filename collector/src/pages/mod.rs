@@ -2,17 +2,66 @@
 
 mod runbook;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::Path;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
 use crate::api::Api;
 
-/// The files of the application: name, media type, contents.
-const ASSETS: &[(&str, &str, &str)] = &[
-    ("style.css", "text/css; charset=utf-8", include_str!("../../../dashboards/web/style.css")),
-    ("app.js", "text/javascript; charset=utf-8", include_str!("../../../dashboards/web/app.js")),
+/// The names and contents of files in `dashboards/web`.
+macro_rules! embedded {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../dashboards/web/", $name)))),*]
+    };
+}
+
+/// The files of the application: its styles, and all modules that it is made of.
+const ASSETS: &[(&str, &str)] = embedded![
+    "alert-row.js",
+    "alert-timeline.js",
+    "api.js",
+    "app.css",
+    "app.js",
+    "chart-axes.js",
+    "chart-frame.js",
+    "chart-histogram.js",
+    "chart-scale.js",
+    "chart-score.js",
+    "chart-traffic.js",
+    "charts.css",
+    "clock.js",
+    "collector-panel.js",
+    "detectors.js",
+    "dom.js",
+    "events-feed.js",
+    "format.js",
+    "heatmap-legend.js",
+    "heatmap.js",
+    "icons.js",
+    "live.js",
+    "model-column.js",
+    "model-drift.js",
+    "model-header.js",
+    "model-state.js",
+    "model-table.js",
+    "model-traffic.js",
+    "navigate.js",
+    "page-alert.js",
+    "page-alerts.js",
+    "page-archive.js",
+    "page-model.js",
+    "page-overview.js",
+    "runbook-answers.js",
+    "score-words.js",
+    "sparkline.js",
+    "style.css",
+    "theme.js",
+    "tooltip.js",
+    "window-axis.js",
 ];
 
 const INDEX: &str = include_str!("../../../dashboards/web/index.html");
@@ -46,14 +95,26 @@ async fn icon() -> Response {
     secured(([(header::CONTENT_TYPE, "image/svg+xml")], ICON))
 }
 
-async fn asset(axum::extract::Path(name): axum::extract::Path<String>) -> Response {
-    match ASSETS.iter().find(|(own, ..)| *own == name) {
-        // Revalidated each time: an upgrade shows at once, and the files are small.
-        Some((_, kind, contents)) => {
-            secured(([(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, "no-cache")], *contents))
-        }
-        None => no_such_page().await,
+async fn asset(Path(name): Path<String>, request: HeaderMap) -> Response {
+    let Some((name, contents)) = ASSETS.iter().find(|(own, _)| *own == name) else { return no_such_page().await };
+    // Asked for each time, so that an upgrade shows at once; what has not changed is not sent again.
+    let tag = tag(contents);
+    let caching = [(header::CACHE_CONTROL, "no-cache"), (header::ETAG, tag.as_str())];
+    if request.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        return secured((StatusCode::NOT_MODIFIED, caching));
     }
+    secured((caching, [(header::CONTENT_TYPE, media_type(name))], *contents))
+}
+
+/// What tells one content of a file from another. It need not be the same in two builds.
+fn tag(contents: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    contents.hash(&mut hasher);
+    format!("\"{:016x}\"", hasher.finish())
+}
+
+fn media_type(name: &str) -> &'static str {
+    if name.ends_with(".css") { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" }
 }
 
 async fn no_such_page() -> Response {
@@ -67,4 +128,32 @@ fn secured(response: impl IntoResponse) -> Response {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_application_is_embedded() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../dashboards/web");
+        let there: BTreeSet<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "index.html" && name != "icon.svg")
+            .collect();
+        let embedded: BTreeSet<String> = ASSETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(there, embedded);
+    }
+
+    #[tokio::test]
+    async fn an_unchanged_file_is_not_sent_again() {
+        let first = asset(Path("app.js".to_owned()), HeaderMap::new()).await;
+        assert_eq!(first.status(), StatusCode::OK);
+        let known = HeaderMap::from_iter([(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone())]);
+        assert_eq!(asset(Path("app.js".to_owned()), known.clone()).await.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(asset(Path("live.js".to_owned()), known).await.status(), StatusCode::OK);
+    }
 }

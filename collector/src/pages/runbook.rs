@@ -119,7 +119,17 @@ fn render(runbook: Runbook, values: &Values) -> String {
     }
     let mut html = String::new();
     pulldown_cmark::html::push_html(&mut html, events.into_iter());
-    html
+    // Text is escaped, so these are tags. What scrolls can be reached, and scrolled, by keyboard.
+    html.replace("<pre>", "<pre tabindex=\"0\">").replace("<table>", TABLE).replace("</table>", TABLE_END)
+}
+
+const TABLE: &str = "<div class=\"table-scroller\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>";
+const TABLE_END: &str = "</table></div>";
+
+/// A time as the other pages write it: 2013-07-11 05:00:00 UTC.
+fn instant(micros: i64) -> String {
+    let time = rfc3339(micros);
+    format!("{} UTC", time.get(..19).unwrap_or(&time).replace('T', " "))
 }
 
 fn banner(alert: &Notification) -> String {
@@ -138,14 +148,14 @@ fn banner(alert: &Notification) -> String {
         String::new()
     } else {
         format!(
-            "<table><thead><tr><th></th><th>Value</th><th>Limit</th><th>Rows</th><th>Last windows</th></tr></thead><tbody>{rows}</tbody></table>"
+            "{TABLE}<thead><tr><td></td><th scope=\"col\">Value</th><th scope=\"col\">Limit</th><th scope=\"col\">Rows</th><th scope=\"col\">Last windows</th></tr></thead><tbody>{rows}</tbody>{TABLE_END}"
         )
     };
     format!(
-        "<aside class=\"banner {severity}\"><p><strong>{summary}</strong></p><p class=\"muted\">since {since}. <a href=\"/alerts/{episode}\">The alert</a></p>{table}</aside>",
+        "<aside class=\"banner {severity}\"><p><strong>{summary}</strong></p><p class=\"muted\">Fired {fired}. <a href=\"/alerts/{episode}\">The alert</a> says whether it still holds.</p>{table}</aside>",
         severity = alert.severity.name(),
         summary = escape(&alert.summary),
-        since = escape(&rfc3339(alert.started_at)),
+        fired = escape(&instant(alert.started_at)),
         episode = escape(&alert.episode),
     )
 }
@@ -153,9 +163,13 @@ fn banner(alert: &Notification) -> String {
 fn document(title: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-<title>{title} · Driftline</title><link rel=\"icon\" href=\"/favicon.svg\"><link rel=\"stylesheet\" href=\"/assets/style.css\"></head>\
-<body><header class=\"bar\"><a class=\"brand\" href=\"/\">Driftline</a><nav><a href=\"/\">Models</a><a href=\"/alerts\">Alerts</a>\
-<a href=\"/archive\">Archive</a><a href=\"/runbooks\" aria-current=\"page\">Runbooks</a></nav></header><main class=\"text\">{body}</main></body></html>",
+<meta name=\"color-scheme\" content=\"light dark\"><title>{title} · Driftline</title><link rel=\"icon\" href=\"/favicon.svg\" type=\"image/svg+xml\">\
+<link rel=\"stylesheet\" href=\"/assets/style.css\"><script src=\"/assets/theme.js\"></script></head>\
+<body><a class=\"skip\" href=\"#main\">Skip to the content</a><header class=\"bar\"><a class=\"brand\" href=\"/\">Driftline</a>\
+<nav aria-label=\"Pages\"><a href=\"/\">Models</a><a href=\"/alerts\">Alerts</a><a href=\"/archive\">Archive</a>\
+<a href=\"/runbooks\" aria-current=\"page\">Runbooks</a></nav><div class=\"bar-tools\">\
+<button class=\"quiet-button\" id=\"theme\" type=\"button\">Theme</button></div></header>\
+<main class=\"text\" id=\"main\" tabindex=\"-1\">{body}</main></body></html>",
         title = escape(title),
     )
 }

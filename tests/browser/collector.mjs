@@ -1,0 +1,132 @@
+/** The real binaries as processes, on a copy of the finished demo: what they show is known, and stays as it was. */
+
+import { spawn } from 'node:child_process';
+import { cp, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const BINARIES = process.env.DRIFTLINE_BINARIES ?? path.join(ROOT, 'target', 'ci');
+const DEMO = process.env.DRIFTLINE_DEMO ?? path.join(ROOT, 'driftline-demo');
+const PATIENCE_MILLISECONDS = 30_000;
+
+/** @typedef {{url: string, api: (path: string) => Promise<any>, stop: () => Promise<void>}} Collector */
+
+export async function freePort() {
+  const server = createServer();
+  await new Promise((resolve) => { server.listen(0, '127.0.0.1', () => resolve(undefined)); });
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+  await new Promise((resolve) => { server.close(resolve); });
+  return port;
+}
+
+/**
+ * Looks until it sees something, and fails otherwise.
+ * @template T
+ * @param {() => Promise<T>} look
+ * @param {string} what
+ * @returns {Promise<T>}
+ */
+export async function eventually(look, what) {
+  const deadline = Date.now() + PATIENCE_MILLISECONDS;
+  /** @type {unknown} */
+  let last;
+  while (Date.now() < deadline) {
+    try {
+      const seen = await look();
+      if (seen) return seen;
+      last = seen;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((resolve) => { setTimeout(resolve, 100); });
+  }
+  throw new Error(`${what}: still ${last} after ${PATIENCE_MILLISECONDS / 1000} s`);
+}
+
+/**
+ * Starts a binary, and gives what stops it.
+ * @param {string} name
+ * @param {string[]} options
+ * @param {string} log
+ */
+async function start(name, options, log) {
+  const output = await open(log, 'a');
+  const child = spawn(path.join(BINARIES, name), options, { stdio: ['ignore', output.fd, output.fd] });
+  const ended = new Promise((resolve) => { child.once('close', resolve); child.once('error', resolve); });
+  await output.close();
+  return {
+    isRunning: () => child.exitCode === null && child.pid !== undefined,
+    stop: async () => {
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+      await ended;
+      clearTimeout(timer);
+    },
+  };
+}
+
+/**
+ * A collector on a copy of the demo's folder.
+ * @param {string} [more] lines for its configuration
+ * @returns {Promise<Collector>}
+ */
+export async function demoCollector(more = '') {
+  await readFile(path.join(DEMO, 'summary.json')).catch(() => {
+    throw new Error(`${DEMO} holds no finished demo; tests/run makes one`);
+  });
+  const folder = await mkdtemp(path.join(tmpdir(), 'driftline-browser-'));
+  await cp(DEMO, folder, { recursive: true });
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const config = path.join(folder, 'driftline.yaml');
+  const kept = (await readFile(config, 'utf8')).split('\n').filter((line) => !/^(listen|public_url):/.test(line)).join('\n');
+  await writeFile(config, `listen: 127.0.0.1:${port}\npublic_url: ${url}\n${kept}${more}`);
+  const log = path.join(folder, 'browser-tests.log');
+  const collector = await start('driftline', ['serve', '--config', config], log);
+  const stop = async () => {
+    await collector.stop();
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    await eventually(async () => {
+      if (!collector.isRunning()) throw new Error(await readFile(log, 'utf8'));
+      return (await fetch(`${url}/readyz`)).ok;
+    }, 'the collector is ready');
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    url, stop,
+    api: async (question) => {
+      const answer = await fetch(`${url}/api/v1${question}`);
+      if (!answer.ok) throw new Error(`${question}: ${answer.status} ${await answer.text()}`);
+      return answer.json();
+    },
+  };
+}
+
+/**
+ * A sidecar before a model's server.
+ * @param {string} collector
+ * @param {string} upstream host and port
+ * @param {string} model
+ */
+export async function sidecar(collector, upstream, model) {
+  const [port, admin] = [await freePort(), await freePort()];
+  const folder = await mkdtemp(path.join(tmpdir(), 'driftline-browser-'));
+  const started = await start('driftline-sidecar', [
+    `--listen=127.0.0.1:${port}`, `--admin=127.0.0.1:${admin}`, `--upstream=${upstream}`, `--collector=${collector}`, `--model=${model}`,
+  ], path.join(folder, 'sidecar.log'));
+  await eventually(async () => (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok, 'the sidecar is ready');
+  return {
+    url: `http://127.0.0.1:${port}`,
+    stop: async () => {
+      await started.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,237 @@
+/** What the pages say is what the API says: each figure, bar and cell is held against the answer that it comes from. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+
+import { VIEWS, count, launch, openPage, plain, textOf, tile } from './browser.mjs';
+import { demoCollector, eventually } from './collector.mjs';
+
+const MODEL = 'flight-delay';
+const SUMMER = '2013-07-21T05:00:00Z';
+const PHONE = VIEWS[2];
+
+describe('what the pages say', () => {
+  /** @type {import('./collector.mjs').Collector} */
+  let collector;
+  /** @type {import('playwright-core').Browser} */
+  let browser;
+  before(async () => {
+    collector = await demoCollector();
+    browser = await launch();
+  });
+  after(async () => {
+    await browser?.close();
+    await collector?.stop();
+  });
+
+  /**
+   * @param {string} name
+   * @param {(page: import('playwright-core').Page) => Promise<void>} check
+   * @param {typeof VIEWS[number]} [view]
+   */
+  const looks = (name, check, view) => test(name, async () => {
+    const { page, assertClean, close } = await openPage(browser, collector.url, view);
+    try {
+      await check(page);
+      assertClean();
+    } finally {
+      await close();
+    }
+  });
+
+  looks('the overview shows each model with its figures, and what happened', async (page) => {
+    const [model] = await collector.api('/models');
+    const [newest] = (await collector.api('/events?limit=1'));
+    await page.goto('/');
+    const row = page.locator('.models tbody tr', { hasText: MODEL });
+    await row.waitFor();
+    const text = await textOf(row);
+    assert.ok(text.includes(count(model.requests)), `${text} has ${model.requests} requests`);
+    assert.ok(text.includes(`${count(model.window.rows)} rows, ${model.window.filled} of ${model.window.panes} panes filled`), text);
+    assert.ok(text.includes(model.drifting.length === 0 ? 'no drift' : model.drifting[0].column), text);
+    await page.locator('.event').first().waitFor();
+    assert.ok((await textOf(page.locator('.event').first())).includes(newest.kind === 'archived' ? 'archived' : plain(newest.text)));
+    const [sidecar] = (await collector.api('/status')).sidecars;
+    assert.ok((await textOf(page.locator('.sidecars'))).includes(`${count(sidecar.durable)} of ${count(sidecar.seen)} exchanges durable`));
+  });
+
+  looks('a model\'s key figures equal the API\'s', async (page) => {
+    const model = await collector.api(`/models/${MODEL}`);
+    await page.goto(`/models/${MODEL}`);
+    await tile(page, 'Rows counted').waitFor();
+    const figure = async (/** @type {string} */ name) => textOf(tile(page, name).locator('dd').first());
+    assert.equal(await figure('Rows counted'), count(model.rows));
+    assert.equal(await figure('Requests, last hour'), count(model.requests));
+    assert.equal(await figure('Outcomes known'), count(model.outcomes));
+    assert.ok(model.rows > 50_000, 'the demo counted its flights');
+    const reference = await textOf(page.locator('.setting').first());
+    assert.ok(reference.includes(`${count(model.reference.rows)} rows of ${model.reference.columns} columns`), reference);
+  });
+
+  looks('the heatmap has a cell for each column and window, with the verdict that the API gives', async (page) => {
+    const { columns, windows } = await collector.api(`/models/${MODEL}/scores`);
+    await page.goto(`/models/${MODEL}`);
+    await page.locator('.heatmap-grid').waitFor();
+    assert.equal(await page.locator('.heatmap-grid [role="gridcell"]').count(), columns.length * windows.length);
+    const verdicts = { ok: 'ok', drift: 'drift', not_enough_data: 'not enough data' };
+    let drifting = 0;
+    for (const { column, cells } of columns) {
+      const shown = await page.locator(`.heatmap-grid [role="row"][aria-label="${column}"] [role="gridcell"]`)
+        .evaluateAll((all) => all.map((one) => one.getAttribute('aria-label')));
+      assert.deepEqual(shown, cells.map((/** @type {any} */ score) => (score ? verdicts[/** @type {keyof verdicts} */ (score.verdict)] : 'not taken')), column);
+      drifting += cells.filter((/** @type {any} */ score) => score?.verdict === 'drift').length;
+    }
+    assert.ok(drifting > 0, 'the demo drifts in summer');
+    assert.equal(await page.locator('.heatmap-grid .cell-diamond').count(), drifting, 'drift can be told without colour');
+  });
+
+  looks('another score and more windows are shown when they are chosen, and stand in the address', async (page) => {
+    await page.goto(`/models/${MODEL}`);
+    await page.locator('label.field', { hasText: 'Score' }).locator('select').selectOption('ks');
+    await page.locator('label.field', { hasText: 'Windows' }).locator('select').selectOption('120');
+    const { columns, windows } = await collector.api(`/models/${MODEL}/scores?detector=ks&limit=120`);
+    await eventually(async () => await page.locator('.heatmap-grid [role="gridcell"]').count() === columns.length * windows.length, 'the cells of KS');
+    assert.match(page.url(), /detector=ks/);
+    assert.match(page.url(), /windows=120/);
+    assert.ok((await textOf(page.locator('.heatmap-note'))).startsWith('Kolmogorov-Smirnov'));
+  });
+
+  looks('a column\'s scores, and its bars beside those of the reference, equal the API\'s', async (page) => {
+    const column = await collector.api(`/models/${MODEL}/columns/temp?ends=${encodeURIComponent(SUMMER)}`);
+    await page.goto(`/models/${MODEL}?column=temp&ends=${encodeURIComponent(SUMMER)}`);
+    await page.locator('.scores tbody tr').first().waitFor();
+    assert.equal(await textOf(page.locator('#column-title')), 'temp feature, numeric');
+    assert.equal(await page.locator('.scores tbody tr').count(), column.scores.length);
+    const psi = column.scores.find((/** @type {any} */ score) => score.detector === 'psi');
+    assert.equal(psi.verdict, 'drift');
+    const row = await textOf(page.locator('.scores tbody tr').first());
+    assert.ok(row.startsWith('Population stability index drift'), row);
+    assert.ok(row.includes(String(Number(psi.value.toPrecision(3)))), row);
+    assert.ok(row.includes(count(psi.n_window)), row);
+
+    // Bars stand on one floor, so that their heights are to each other as the shares are.
+    const heights = async (/** @type {string} */ name) => page.locator(`.chart-plot .${name}`)
+      .evaluateAll((all) => all.map((one) => Number(one.getAttribute('height'))));
+    for (const [name, part] of [['bar-reference', 'reference'], ['bar-window', 'window']]) {
+      const shown = await heights(name);
+      const shares = column.bars.map((/** @type {any} */ bar) => bar[part]);
+      assert.equal(shown.length, shares.length, name);
+      const scale = Math.max(...await heights('bar-window'), ...await heights('bar-reference'))
+        / Math.max(...column.bars.flatMap((/** @type {any} */ bar) => [bar.reference, bar.window]));
+      shown.forEach((height, index) => assert.ok(Math.abs(height - shares[index] * scale) <= 1.01, `${name} ${index}: ${height} for ${shares[index]}`));
+    }
+    const legend = await textOf(page.locator('.legend', { hasText: 'Share of rows' }));
+    assert.ok(legend.includes(`Reference, ${count(psi.n_reference)} rows`), legend);
+    assert.ok(legend.includes(`Window, ${count(psi.n_window)} rows`), legend);
+  });
+
+  looks('the score of a column stands over the windows with its limit', async (page) => {
+    const { windows, columns } = await collector.api(`/models/${MODEL}/scores`);
+    const cells = columns.find((/** @type {any} */ one) => one.column === 'temp').cells;
+    await page.goto(`/models/${MODEL}?column=temp`);
+    await page.locator('.score-line').waitFor();
+    const markers = await page.locator('.chart-plot .marker').count();
+    assert.equal(markers, cells.filter(Boolean).length);
+    assert.equal(await page.locator('.chart-plot .marker-drift').count(), cells.filter((/** @type {any} */ one) => one?.verdict === 'drift').length);
+    assert.ok((await page.locator('.limit-line').getAttribute('d'))?.length ?? 0 > 0);
+    assert.match(await page.locator('.chart-plot').first().getAttribute('aria-label') ?? '', new RegExp(`^Score over the windows. ${windows.length} windows; drift in \\d+`));
+  });
+
+  for (const view of [VIEWS[0], PHONE]) {
+    looks(`a cell that is pressed in its middle is the one that is shown: ${view.name}`, async (page) => {
+      const { windows } = await collector.api(`/models/${MODEL}/scores`);
+      await page.goto(`/models/${MODEL}?column=temp`);
+      await page.locator('.heatmap-grid').waitFor();
+      const at = windows.length - 5;
+      const cell = page.locator('.heatmap-grid [role="row"][aria-label="dewp"] [role="gridcell"]').nth(at);
+      await cell.scrollIntoViewIfNeeded();
+      const box = await cell.boundingBox();
+      assert.ok(box);
+      const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+      await (view.isPhone ? page.touchscreen.tap(x, y) : page.mouse.click(x, y));
+      await page.locator('#column-title', { hasText: 'dewp' }).waitFor();
+      assert.equal(new URL(page.url()).searchParams.get('ends'), windows[at].ends);
+      const window = windows[at];
+      assert.ok((await textOf(page.locator('.window-chosen'))).includes(`${window.starts.slice(0, 10)} to ${window.ends.slice(0, 10)}`));
+    }, view);
+  }
+
+  looks('alerts are listed by state, and can be chosen', async (page) => {
+    const alerts = await collector.api('/alerts');
+    await page.goto('/alerts');
+    await page.locator('.alert').first().waitFor();
+    assert.equal(await page.locator('.alert').count(), alerts.length);
+    for (const { id, summary } of alerts) {
+      const link = page.locator(`.alert a[href="/alerts/${id}"]`);
+      assert.equal(await textOf(link), plain(summary));
+    }
+    await page.getByRole('button', { name: 'Firing' }).click();
+    await eventually(async () => await page.locator('.alert').count() === alerts.filter((/** @type {any} */ one) => one.state === 'firing').length, 'those that fire alone');
+    assert.match(page.url(), /state=firing/);
+  });
+
+  looks('an alert carries its evidence, and its runbook opens with its values filled in', async (page) => {
+    const [{ id }] = (await collector.api('/alerts')).filter((/** @type {any} */ one) => one.rule === 'FeatureDrift');
+    const alert = await collector.api(`/alerts/${id}`);
+    await page.goto('/alerts');
+    await page.locator(`.alert a[href="/alerts/${id}"]`).click();
+    await page.locator('.answer .quoted').first().waitFor();
+    assert.equal(await textOf(page.locator('h1')), plain(alert.summary));
+    const [worst] = alert.members;
+    const evidence = await textOf(page.locator('.evidence tbody tr').first());
+    for (const figure of [worst.what, worst.value, worst.limit]) assert.ok(evidence.includes(plain(figure)), `${evidence} has ${figure}`);
+    assert.ok(await page.locator('.picture img').evaluate((one) => /** @type {HTMLImageElement} */ (one).naturalWidth > 100), 'the picture is one');
+    assert.equal(await page.locator('.moment-delivered').count(), alert.deliveries.filter((/** @type {any} */ one) => one.state === 'delivered').length);
+
+    await page.getByRole('link', { name: 'Open the runbook' }).click();
+    await page.waitForURL(/\/runbooks\/feature-drift\?alert=/);
+    assert.equal(await textOf(page.locator('h1')), 'Features have drifted');
+    assert.ok((await textOf(page.locator('.banner'))).includes(plain(alert.summary)));
+    assert.ok((await textOf(page.locator('.banner tbody tr').first())).includes(plain(worst.what)));
+    const runbook = await page.locator('.runbook').innerText();
+    assert.ok(runbook.includes(`${collector.url}/api/v1/models/${MODEL}`), 'commands name this collector and model');
+    assert.ok(runbook.includes(id), 'commands name this alert');
+    for (const place of ['{url}', '{model}', '{column}', '{alert}', 'MODEL', 'COLUMN']) assert.ok(!runbook.includes(place), `${place} is filled in`);
+
+    await page.getByRole('link', { name: 'The alert' }).click();
+    await page.waitForURL(new RegExp(`/alerts/${id}$`));
+  });
+
+  looks('every runbook opens, and says what to do in 30 seconds', async (page) => {
+    await page.goto('/runbooks');
+    const links = await page.locator('ul.runbooks a').evaluateAll((all) => all.map((one) => one.getAttribute('href') ?? ''));
+    assert.ok(links.length >= 8);
+    for (const link of links) {
+      await page.goto(link);
+      await page.locator('#in-30-seconds').waitFor();
+    }
+  });
+
+  looks('the archive\'s sums and newest files equal the API\'s, and its query names its whole path', async (page) => {
+    const archive = await collector.api('/archive');
+    await page.goto('/archive');
+    await tile(page, 'Rows').waitFor();
+    assert.equal(await textOf(tile(page, 'Rows').locator('dd').first()), count(archive.rows));
+    assert.equal(await textOf(tile(page, 'Files').locator('dd').first()), count(archive.files));
+    assert.equal(await page.locator('.files-table tbody tr').count(), archive.newest.length);
+    assert.ok((await textOf(page.locator('.files-table tbody tr').first())).includes(archive.newest[0].path));
+    assert.ok(archive.place.startsWith('/'), archive.place);
+    assert.ok((await page.locator('.command').first().innerText()).includes(`read_parquet('${archive.place}/**/*.parquet'`));
+  });
+
+  looks('the chosen theme holds on all pages, runbooks too', async (page) => {
+    await page.goto('/');
+    const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    const light = await ground();
+    const button = page.locator('#theme');
+    await button.click();
+    await button.click();
+    assert.equal(await button.getAttribute('aria-label'), 'Theme: dark');
+    const dark = await ground();
+    assert.notEqual(dark, light);
+    for (const path of ['/alerts', '/runbooks', '/runbooks/feature-drift']) {
+      await page.goto(path);
+      assert.equal(await ground(), dark, path);
+    }
+  });
+});
