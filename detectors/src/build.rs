@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::blocks::block_noise;
 use crate::categorical::{CategoricalProfile, Dictionary, MAX_CATEGORIES, MAX_CATEGORY_BYTES};
 use crate::grid::{Grid, GridError};
-use crate::numeric::NumericProfile;
+use crate::numeric::{NumericProfile, is_countable};
 use crate::reference::{ColumnKind, Normal, Profile, Reference};
 
 /// Distinct values up to which a grid holds them all, and is exact.
@@ -208,7 +208,8 @@ impl ReferenceBuilder {
 /// All distinct values where they are few, else quantiles by the inverted CDF with the smallest and the largest value;
 /// and whether it is all of them.
 fn grid(values: &[(Option<i64>, f64)]) -> Result<(Grid, bool), GridError> {
-    let mut sorted: Vec<f64> = values.iter().map(|(_, value)| *value + 0.0).filter(|value| value.is_finite()).collect();
+    let mut sorted: Vec<f64> =
+        values.iter().map(|(_, value)| *value + 0.0).filter(|value| is_countable(*value)).collect();
     sorted.sort_unstable_by(f64::total_cmp);
     let mut distinct = sorted.clone();
     distinct.dedup();

@@ -74,7 +74,7 @@ pub use coarse::COARSE_CELLS;
 pub use file::{FORMAT, FileError, ReferenceFile, Source, VERSION, WindowLength};
 pub use grid::{Grid, GridError};
 pub use histogram::Bar;
-pub use numeric::NumericProfile;
+pub use numeric::{MAX_MAGNITUDE, NumericProfile};
 pub use off_grid::{MAX_OFF_GRID_VALUES, OffGrid};
 pub use reference::{ColumnKind, Normal, Profile, Reference, Thresholds};
 pub use score::{Detector, Noise, Score, Verdict};

@@ -253,3 +253,4 @@ fn categorical_shares(reference: &CategoricalProfile, window: &CategoricalProfil
     };
     Shares::new(known.chain(new))
 }
+        distances.retain(|(_, distance)| distance.is_finite());

@@ -155,7 +155,7 @@ impl Score {
     pub(crate) fn judge(detector: Detector, distance: Distance, sizes: (u64, u64), judgement: Judgement) -> Self {
         let noise = Noise { independent: distance.noise, blocks: judgement.blocks };
         let threshold = judgement.threshold;
-        let verdict = if !judgement.window_is_covered {
+        let verdict = if !judgement.window_is_covered || !distance.is_finite() {
             Verdict::NotEnoughData
         } else if distance.effect > threshold.max(noise.level()) {
             Verdict::Drift
