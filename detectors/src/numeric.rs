@@ -5,10 +5,19 @@ use serde::{Deserialize, Serialize};
 use crate::grid::Grid;
 use crate::off_grid::OffGrid;
 
+/// Magnitude above which a number counts as infinite. No measurement is larger, and up to here the sums below and the
+/// distances made of them cannot overflow, however many rows they hold: 2⁶⁴ squares of it are 10²²⁰.
+pub const MAX_MAGNITUDE: f64 = 1e100;
+
+/// Whether a number can be counted on a grid, and is neither NaN nor (as good as) infinite.
+pub(crate) fn is_countable(value: f64) -> bool {
+    value.abs() <= MAX_MAGNITUDE
+}
+
 /// Counts of one numeric column on one grid. Profiles of the same grid add up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NumericProfile {
-    /// Finite values in each cell of the grid.
+    /// Finite values in each cell of the grid; finite means up to [`MAX_MAGNITUDE`] throughout.
     pub cells: Vec<u64>,
     /// Sum of the values in each open cell (cell `2i` at index `i`). What an atom sums to is known from its count.
     pub open_sums: Vec<f64>,
@@ -18,7 +27,7 @@ pub struct NumericProfile {
     pub missing: u64,
     /// Rows in which it was NaN.
     pub nan: u64,
-    /// Rows in which it was infinite, of either sign.
+    /// Rows in which it was infinite, or beyond [`MAX_MAGNITUDE`], of either sign.
     pub infinite: u64,
     /// Rows in which it was not a number at all.
     pub wrong_type: u64,
@@ -55,7 +64,7 @@ impl NumericProfile {
         assert_eq!(self.cells.len(), grid.cells(), "a profile counts on the grid that it was made for");
         let origin = origin(grid);
         for &value in values {
-            if !value.is_finite() {
+            if !is_countable(value) {
                 if value.is_nan() {
                     self.nan += 1;
                 } else {
@@ -98,6 +107,28 @@ impl NumericProfile {
         };
         self.shifted_sum += other.shifted_sum;
         self.shifted_squares += other.shifted_squares;
+    }
+
+    /// Takes back what was merged before. The smallest and the largest value stay: they bound what is left.
+    ///
+    /// # Panics
+    /// When the two have different numbers of cells, or the other was not merged before.
+    pub(crate) fn remove(&mut self, other: &Self) {
+        assert_eq!(self.cells.len(), other.cells.len(), "profiles add up on one grid only");
+        for (mine, theirs) in self.cells.iter_mut().zip(&other.cells) {
+            *mine -= theirs;
+        }
+        for (cell, (mine, theirs)) in self.open_sums.iter_mut().zip(&other.open_sums).enumerate() {
+            // What is left of nothing is nothing, without a rest of rounding.
+            *mine = if self.cells[2 * cell] == 0 { 0.0 } else { *mine - theirs };
+        }
+        self.off_grid.remove(&other.off_grid);
+        self.missing -= other.missing;
+        self.nan -= other.nan;
+        self.infinite -= other.infinite;
+        self.wrong_type -= other.wrong_type;
+        self.shifted_sum -= other.shifted_sum;
+        self.shifted_squares -= other.shifted_squares;
     }
 
     /// How many finite values were counted: the `n` of every score.
@@ -170,6 +201,7 @@ mod tests {
             prop_oneof![Just(-3.0), Just(0.0), Just(-0.0), Just(0.5), Just(10.0)],
             -20.0..20.0f64,
             prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY)],
+            prop_oneof![Just(1e308), Just(-1e308), Just(f64::MAX), Just(f64::MIN)],
         ];
         proptest::collection::vec(value, 0..60)
     }
@@ -198,6 +230,13 @@ mod tests {
         fn every_row_is_counted_once(values in any_values()) {
             prop_assert_eq!(counted(&values).rows(), values.len() as u64);
         }
+    }
+
+    #[test]
+    fn numbers_beyond_all_measure_are_infinite_and_leave_the_sums_finite() {
+        let profile = counted(&[f64::MAX, f64::MAX, -1e308, 1e155, MAX_MAGNITUDE, -MAX_MAGNITUDE]);
+        assert_eq!((profile.infinite, profile.finite()), (4, 2));
+        assert!(profile.shifted_squares.is_finite() && profile.open_sums.iter().all(|sum| sum.is_finite()));
     }
 
     #[test]

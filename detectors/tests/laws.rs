@@ -66,6 +66,15 @@ fn sample(size: std::ops::Range<usize>) -> impl Strategy<Value = Vec<f64>> {
     proptest::collection::vec(value, size)
 }
 
+/// The same, with numbers that no measurement gives.
+fn wild_sample(size: std::ops::Range<usize>) -> impl Strategy<Value = Vec<f64>> {
+    let wild = proptest::sample::select(vec![1e308, -1e308, f64::MAX, 1e155, -1e155, 1e100, -1e100, 1e-300, 5e-324]);
+    (sample(size), proptest::collection::vec(wild, 0..8)).prop_map(|(mut tame, wild)| {
+        tame.extend(wild);
+        tame
+    })
+}
+
 /// More distinct values than an exact grid holds, so that the reference falls back to quantiles.
 fn continuous(seed: u64, size: usize, shift: f64) -> Vec<f64> {
     let mut state = seed | 1;
@@ -118,6 +127,18 @@ proptest! {
         for detector in [Detector::Ks, Detector::CramerVonMises, Detector::Psi, Detector::JensenShannon] {
             prop_assert!(close(score(&plain, &b, detector).value, score(&mapped, &map(&b), detector).value));
         }
+    }
+
+    #[test]
+    fn every_number_of_every_score_is_finite_whatever_the_rows_hold(a in wild_sample(1..40), b in wild_sample(1..40)) {
+        let reference = reference(&a);
+        for score in reference.scores(&window(&reference, &b), &Thresholds::default(), true) {
+            let numbers = [score.value, score.upper, score.effect, score.noise.independent, score.p_value];
+            prop_assert!(numbers.iter().all(|number| number.is_finite()), "{score:?}");
+        }
+        let text = serde_json::to_string(&reference).unwrap();
+        let read: Reference = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(read, reference);
     }
 
     #[test]

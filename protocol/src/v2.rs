@@ -7,6 +7,9 @@
 //!
 //! The first dimension counts the rows. A tensor of one value a row is a column of its name; one with k values a row is
 //! k columns, `name_0` to `name_{k-1}`. Data may be flat or nested.
+//!
+//! The numbers of an FP32 tensor are what the model gets: rounded to single precision, however many digits they were sent
+//! with. So `39.02` and `39.02000045776367` are one value, and the one that a Parquet file's FLOAT column holds.
 
 use std::borrow::Cow;
 
@@ -114,6 +117,7 @@ enum Datatype {
     Boolean,
     Integer,
     Float,
+    Single,
     Bytes,
 }
 
@@ -122,7 +126,8 @@ impl Datatype {
         match name {
             "BOOL" => Some(Self::Boolean),
             "UINT8" | "UINT16" | "UINT32" | "UINT64" | "INT8" | "INT16" | "INT32" | "INT64" => Some(Self::Integer),
-            "FP16" | "FP32" | "FP64" | "BF16" => Some(Self::Float),
+            "FP16" | "FP64" | "BF16" => Some(Self::Float),
+            "FP32" => Some(Self::Single),
             "BYTES" => Some(Self::Bytes),
             _ => None,
         }
@@ -134,6 +139,8 @@ impl Datatype {
             (_, Cell::Missing) => Some(Cell::Missing),
             (Self::Boolean, Cell::Integer(value @ (0 | 1))) => Some(Cell::Boolean(value == 1)),
             (Self::Float, Cell::Integer(value)) => Some(Cell::Number(value as f64)),
+            (Self::Single, Cell::Integer(value)) => Some(Cell::Number(f64::from(value as f32))),
+            (Self::Single, Cell::Number(value)) => Some(Cell::Number(f64::from(value as f32))),
             // Some servers write whole floats for integer tensors.
             (Self::Integer, Cell::Number(value)) if value.fract() == 0.0 => Some(Cell::Number(value)),
             (Self::Boolean, cell @ Cell::Boolean(_))
@@ -162,4 +169,24 @@ fn flatten<'a>(data: Value<'a>, datatype: Datatype, cells: &mut Vec<Cell<'a>>) -
         Value::Object(_) => return Err("its data holds an object".to_owned()),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(datatype: &str, data: &str) -> String {
+        let body =
+            format!(r#"{{"inputs": [{{"name": "x", "shape": [3], "datatype": "{datatype}", "data": {data}}}]}}"#);
+        format!("{:?}", request(body.as_bytes()).unwrap().columns[0].cells)
+    }
+
+    #[test]
+    fn single_precision_is_what_a_parquet_column_of_it_holds() {
+        let of_parquet = format!("{:?}", [39.02f32, 0.1, 16_777_216.0].map(|value| Cell::Number(f64::from(value))));
+        assert_eq!(cells("FP32", "[39.02, 0.1, 16777217]"), of_parquet);
+        assert_eq!(cells("FP32", "[39.02000045776367, 0.10000000149011612, 16777216.0]"), of_parquet);
+        let as_sent = format!("{:?}", [39.02, 0.1, 16_777_217.0].map(Cell::Number));
+        assert_eq!(cells("FP64", "[39.02, 0.1, 16777217]"), as_sent);
+    }
 }

@@ -1,4 +1,4 @@
-//! What SciPy says of real flights, to 1e-9, through the whole path: Parquet in, HTTP, decode, count, score.
+//! What SciPy says of real flights (and for PSI, which it does not have, NumPy), to 1e-9, through the whole path: Parquet in, HTTP, decode, count, score.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
@@ -27,12 +27,15 @@ const GOLDEN: &str = include_str!("../golden/flights.json");
 
 /// How each golden number is found in the API's answer: score, field, and the largest relative difference.
 ///
-/// P-values come from expansions that agree to fewer digits than the statistics do.
-const FIELDS: [(&str, &str, &str, f64); 11] = [
+/// P-values come from expansions that agree to fewer digits than the statistics do; SciPy's of Cramér-von Mises ends at
+/// terms of 1e-7.
+const FIELDS: [(&str, &str, &str, f64); 13] = [
     ("ks", "ks", "value", 1e-9),
     ("ks_p_value", "ks", "p_value", 1e-6),
     ("cramer_von_mises", "cramer_von_mises", "value", 1e-9),
+    ("cramer_von_mises_p_value", "cramer_von_mises", "p_value", 1e-3),
     ("wasserstein", "wasserstein", "value", 1e-9),
+    ("psi", "psi", "value", 1e-9),
     ("chi_square", "chi_square", "value", 1e-9),
     ("chi_square_p_value", "chi_square", "p_value", 1e-6),
     ("total_variation", "total_variation", "value", 1e-9),
@@ -94,7 +97,7 @@ async fn scores_of_real_months_equal_scipys() {
             compared += compare(&expected[column], &found, &format!("month {number}, {column}"));
         }
     }
-    assert!(compared > 150, "only {compared} numbers were compared");
+    assert!(compared > 200, "only {compared} numbers were compared");
     assert_eq!(collector.settled().await, sent, "every row is archived");
 }
 
@@ -146,11 +149,6 @@ fn compare(expected: &Value, found: &Value, what: &str) -> usize {
                 "{what}: outside its interval"
             );
         }
-        compared += 1;
-    }
-    if let Some(expected) = expected["psi"].as_f64() {
-        let psi = score("psi").unwrap()["value"].as_f64().unwrap();
-        assert!((psi - expected).abs() <= 1e-9, "{what}: psi is {psi}, its definition gives {expected}");
         compared += 1;
     }
     for (golden, field) in [("n_reference", "n_reference"), ("n_window", "n_window")] {

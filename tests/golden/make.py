@@ -24,16 +24,42 @@ month = flights.date.str[5:7].astype(int)
 january = flights[month == 1]
 
 
+def deciles(reference: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Counts between the reference's deciles by the inverted CDF, each up to and with its edge, and outside its range."""
+    edges = np.unique(np.quantile(reference, np.arange(1, 10) / 10, method="inverted_cdf"))
+    edges = edges[edges < reference.max()]
+    counts = []
+    for sample in (reference, window):
+        inside = sample[(sample >= reference.min()) & (sample <= reference.max())]
+        cells = np.bincount(np.searchsorted(edges, inside, side="left"), minlength=len(edges) + 1)
+        counts.append([*cells, len(sample) - len(inside)])
+    return np.array(counts)
+
+
+def psi(counts: np.ndarray) -> float:
+    """Of cells that at least one sample fills; one that the other leaves empty counts as half a row there."""
+    counts = counts[:, counts.sum(axis=0) > 0]
+    p, q = np.where(counts == 0, 0.5, counts) / counts.sum(axis=1, keepdims=True)
+    return ((q - p) * np.log(q / p)).sum()
+
+
 def numeric(reference: np.ndarray, window: np.ndarray) -> dict:
     ks = stats.ks_2samp(reference, window, method="asymp")
-    return {
+    cramer_von_mises = stats.cramervonmises_2samp(reference, window, method="asymptotic")
+    counts = deciles(reference, window)
+    result = {
         "n_reference": len(reference),
         "n_window": len(window),
         "ks": ks.statistic,
         "ks_p_value": ks.pvalue,
-        "cramer_von_mises": stats.cramervonmises_2samp(reference, window, method="asymptotic").statistic,
+        "cramer_von_mises": cramer_von_mises.statistic,
         "wasserstein": stats.wasserstein_distance(reference, window),
+        "jensen_shannon": jensenshannon(*counts / counts.sum(axis=1, keepdims=True), base=2),
+        "psi": psi(counts),
     }
+    if cramer_von_mises.statistic < 3:  # SciPy ends its series at terms of 1e-7, and for large statistics too early
+        result["cramer_von_mises_p_value"] = cramer_von_mises.pvalue
+    return result
 
 
 def categorical(reference: pd.Series, window: pd.Series) -> dict:
@@ -41,7 +67,7 @@ def categorical(reference: pd.Series, window: pd.Series) -> dict:
     counts = np.array([sample.value_counts().reindex(names, fill_value=0) for sample in (reference, window)])
     p, q = counts / counts.sum(axis=1, keepdims=True)
     chi_square = stats.chi2_contingency(counts, correction=False)
-    result = {
+    return {
         "n_reference": len(reference),
         "n_window": len(window),
         "chi_square": chi_square.statistic,
@@ -51,10 +77,8 @@ def categorical(reference: pd.Series, window: pd.Series) -> dict:
         "hellinger": np.sqrt(((np.sqrt(p) - np.sqrt(q)) ** 2).sum() / 2),
         "l_infinity": np.abs(p - q).max(),
         "new_category_share": (~window.isin(set(reference))).mean(),
+        "psi": psi(counts),
     }
-    if (counts > 0).all():  # where no category is empty, every definition of PSI agrees
-        result["psi"] = ((q - p) * np.log(q / p)).sum()
-    return result
 
 
 golden = {"scipy": scipy.__version__}

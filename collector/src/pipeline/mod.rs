@@ -34,7 +34,7 @@ use self::checkpoint::{Checkpoint, StoredPane, StoredWindow, ToTell, last_scores
 use self::columns::{Columns, role_name};
 use self::events::{Event, EventKind};
 use self::exchanges::Gathered;
-use self::series::{ClosedColumn, ClosedWindow, References, Series};
+use self::series::{ClosedColumn, ClosedWindow, References, Series, Wall};
 use crate::alerting::book::{Book, Change};
 use crate::alerting::{evidence, outbox};
 use crate::archive::{self, Cut, Cuts, PartitionKey};
@@ -403,7 +403,10 @@ impl Pipeline {
         let now = Instant::now();
         let mut closed = Vec::new();
         for model in self.models.values_mut() {
-            let wall = (model.config.event_time == EventTime::Request).then(now_micros);
+            let wall = match model.config.event_time {
+                EventTime::Request => Wall::IsEventTime(now_micros()),
+                EventTime::Column { .. } => Wall::BesideEventTime(now_micros()),
+            };
             for (version, series) in &mut model.series {
                 for window in series.close_windows(&model.references, &model.config.thresholds, now, wall) {
                     closed.push((Arc::clone(&model.name), Arc::clone(version), window));

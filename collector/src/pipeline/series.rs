@@ -17,6 +17,16 @@ pub(crate) struct References {
     pub(crate) identity: String,
 }
 
+/// What the wall clock shows, in microseconds since the Unix epoch, and what that says of event time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wall {
+    /// Event time is the request's: it has come as far as the wall clock, with or without rows.
+    IsEventTime(i64),
+    /// Event time is a column's. It may be years behind, in a replay of the past; what lies ahead of the wall clock may
+    /// still come.
+    BesideEventTime(i64),
+}
+
 /// A pane: the rows of a slice of event time.
 #[derive(Debug)]
 pub(crate) struct Pane {
@@ -126,22 +136,27 @@ impl Series {
     }
 
     /// Closes every window that nothing in time can change any more: its end lies further back than the allowed lateness
-    /// behind the newest row. When no row has come for a while, its last pane is the newest there is; and where event time
-    /// is the wall clock's, whose time is then `wall`, that moves on without rows too. It does not before: what sidecars
-    /// held back while the collector was away is still to come.
+    /// behind the newest row. When no row has come for a while, the wall clock has its say: where it is event time's, that
+    /// moves on without rows; where it is not, the last pane is taken for complete once the wall clock has left it too. It
+    /// has no say before: what sidecars held back while the collector was away is still to come.
     pub(crate) fn close_windows(
         &mut self,
         references: &References,
         thresholds: &Thresholds,
         now: Instant,
-        wall: Option<i64>,
+        wall: Wall,
     ) -> Vec<ClosedWindow> {
         let Some(newest) = self.newest_event else { return Vec::new() };
         let lateness = self.windows.lateness.as_micros() as i64;
         let mut watermark = newest - lateness;
         if now.duration_since(self.last_row) >= self.windows.close_when_idle {
-            let last_pane_ends = self.windows.pane_start(newest) + self.windows.pane_micros();
-            watermark = last_pane_ends.max(wall.unwrap_or(i64::MIN).saturating_sub(lateness));
+            watermark = watermark.max(match wall {
+                Wall::IsEventTime(wall) => wall - lateness,
+                Wall::BesideEventTime(wall) => {
+                    let last_pane_ends = self.windows.pane_start(newest) + self.windows.pane_micros();
+                    last_pane_ends.min(wall - lateness)
+                }
+            });
         }
         let mut closed = Vec::new();
         while let Some(ends) = self.next_end() {
@@ -255,6 +270,9 @@ mod tests {
     use crate::pipeline::table::{RowMeta, Table};
 
     const HOUR: i64 = 3_600_000_000;
+    const MINUTE: i64 = HOUR / 60;
+    /// The wall clock of a replay of the past.
+    const LONG_AFTER: Wall = Wall::BesideEventTime(1_000_000 * HOUR);
 
     fn windows(panes: u32, every: u32) -> Windows {
         Windows {
@@ -301,7 +319,7 @@ mod tests {
         for hour in hours {
             let values: Vec<f64> = (0..1000).map(|i| f64::from(i % 10)).collect();
             series.count(hour * HOUR, hour * HOUR, &table(&values), &references, now);
-            all.extend(series.close_windows(&references, &Thresholds::default(), now, None));
+            all.extend(series.close_windows(&references, &Thresholds::default(), now, LONG_AFTER));
         }
         all.iter().map(|window| (window.starts / HOUR, window.ends / HOUR, window.rows)).collect()
     }
@@ -334,25 +352,61 @@ mod tests {
         assert!(series.is_late(5 * HOUR) && series.is_late(6 * HOUR - 1) && !series.is_late(6 * HOUR));
     }
 
+    /// The ends, in hours, of the windows that close when no row has come for a while and the wall clock shows this.
+    fn ends_when_idle(series: &mut Series, wall: Wall) -> Vec<i64> {
+        let later = Instant::now() + Duration::from_secs(3600);
+        let windows = series.close_windows(&references(), &Thresholds::default(), later, wall);
+        windows.iter().map(|window| window.ends / HOUR).collect()
+    }
+
     #[test]
-    fn without_rows_for_a_while_the_last_window_closes() {
+    fn a_pane_that_the_wall_clock_is_in_stays_open_however_long_no_row_has_come() {
+        for wall in [Wall::IsEventTime, Wall::BesideEventTime] {
+            let mut series = Series::new(windows(2, 1), None);
+            closed(&mut series, &[1, 2]);
+            assert!(ends_when_idle(&mut series, wall(2 * HOUR + 15 * MINUTE)).is_empty());
+            assert!(!series.is_late(2 * HOUR + 20 * MINUTE) && !series.is_late(2 * HOUR + 40 * MINUTE));
+            assert_eq!(ends_when_idle(&mut series, wall(3 * HOUR)), [3]);
+            assert!(series.is_late(3 * HOUR - 1) && !series.is_late(3 * HOUR));
+        }
+    }
+
+    #[test]
+    fn the_allowed_lateness_holds_when_idle_too() {
+        for wall in [Wall::IsEventTime, Wall::BesideEventTime] {
+            let lateness = Duration::from_secs(1800);
+            let mut series = Series::new(Windows { lateness, ..windows(1, 1) }, None);
+            closed(&mut series, &[2]);
+            assert!(ends_when_idle(&mut series, wall(3 * HOUR + 29 * MINUTE)).is_empty());
+            assert_eq!(ends_when_idle(&mut series, wall(3 * HOUR + 30 * MINUTE)), [3]);
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_behind_the_rows_closes_nothing_and_opens_nothing() {
+        for wall in [Wall::IsEventTime, Wall::BesideEventTime] {
+            let mut series = Series::new(windows(1, 1), None);
+            assert_eq!(closed(&mut series, &[1, 2]), [(1, 2, 1000)]);
+            assert!(ends_when_idle(&mut series, wall(HOUR)).is_empty());
+            assert!(series.is_late(2 * HOUR - 1) && !series.is_late(2 * HOUR));
+        }
+    }
+
+    #[test]
+    fn without_rows_for_a_while_the_last_window_of_a_replay_closes() {
         let mut series = Series::new(windows(1, 1), None);
         assert_eq!(closed(&mut series, &[0]), []);
-        let later = Instant::now() + Duration::from_secs(3600);
-        let windows = series.close_windows(&references(), &Thresholds::default(), later, None);
-        assert_eq!(windows.iter().map(|window| window.ends / HOUR).collect::<Vec<_>>(), [1]);
-        assert!(series.close_windows(&references(), &Thresholds::default(), later, None).is_empty());
+        assert_eq!(ends_when_idle(&mut series, LONG_AFTER), [1]);
+        assert!(ends_when_idle(&mut series, LONG_AFTER).is_empty());
     }
 
     #[test]
     fn the_wall_clock_closes_windows_only_when_no_rows_come() {
         let mut series = Series::new(windows(2, 2), None);
         closed(&mut series, &[0]);
-        let (now, wall) = (Instant::now(), Some(500 * HOUR));
+        let (now, wall) = (Instant::now(), Wall::IsEventTime(500 * HOUR));
         assert!(series.close_windows(&references(), &Thresholds::default(), now, wall).is_empty());
-        let later = now + Duration::from_secs(3600);
-        let windows = series.close_windows(&references(), &Thresholds::default(), later, wall);
-        assert_eq!(windows.iter().map(|window| window.ends / HOUR).collect::<Vec<_>>(), [2]);
+        assert_eq!(ends_when_idle(&mut series, wall), [2]);
     }
 
     #[test]
@@ -362,7 +416,7 @@ mod tests {
         series.count(0, 0, &table(&[77.0; 500]), &references, now);
         series.count(HOUR, HOUR, &table(&[77.0; 500]), &references, now);
         series.count(2 * HOUR, 2 * HOUR, &table(&[77.0; 500]), &references, now);
-        let closed = series.close_windows(&references, &Thresholds::default(), now, None);
+        let closed = series.close_windows(&references, &Thresholds::default(), now, LONG_AFTER);
         let verdicts: Vec<Verdict> = closed
             .iter()
             .map(|window| window.columns[0].scores.iter().find(|s| s.detector == Detector::Ks).unwrap().verdict)
@@ -378,7 +432,7 @@ mod tests {
         assert_eq!(pane, 9 * HOUR + HOUR / 2);
         series.count(pane, 10 * HOUR, &table(&[1.0]), &references, now);
         series.count(series.windows.pane_start(30 * HOUR), 30 * HOUR, &table(&[1.0]), &references, now);
-        let closed = series.close_windows(&references, &Thresholds::default(), now, None);
+        let closed = series.close_windows(&references, &Thresholds::default(), now, LONG_AFTER);
         assert_eq!((closed[0].starts, closed[0].ends), (HOUR / 2, 24 * HOUR + HOUR / 2));
     }
 }

@@ -29,6 +29,13 @@ pub(crate) struct Distance {
     pub(crate) p_value: f64,
 }
 
+impl Distance {
+    /// Whether every number of it is one. A distance that is none says nothing.
+    pub(crate) fn is_finite(&self) -> bool {
+        [self.value, self.upper, self.effect, self.noise, self.p_value].iter().all(|number| number.is_finite())
+    }
+}
+
 /// `1/n + 1/m`.
 pub(crate) fn inverse_sizes(n: u64, m: u64) -> f64 {
     1.0 / n as f64 + 1.0 / m as f64

@@ -17,8 +17,18 @@ pub(crate) fn tail(t: f64, n: u64, m: u64) -> f64 {
         return 1.0; // one value each: every arrangement is as likely
     }
     let standardised = 1.0 / 6.0 + (t - mean) / (45.0 * variance).sqrt();
-    if standardised < 0.003 { 1.0 } else { (1.0 - limiting_cdf(standardised)).clamp(0.0, 1.0) }
+    if standardised < 0.003 {
+        1.0
+    } else if standardised > MAX_STANDARDISED {
+        0.0
+    } else {
+        (1.0 - limiting_cdf(standardised)).clamp(0.0, 1.0)
+    }
 }
+
+/// From here on the tail is smaller than the rounding of the distribution function. The series for that would need ever
+/// more terms, about as many as `√t`.
+const MAX_STANDARDISED: f64 = 10.0;
 
 /// The limiting value of T for which `P(T ≥ t) = 0.001`.
 pub(crate) const QUANTILE_999: f64 = 1.167_86;
@@ -88,6 +98,13 @@ mod tests {
         for (t, n, m, expected) in TAILS {
             assert!((tail(t, n, m) - expected).abs() < 1e-11, "{t} {n} {m}: {} against {expected}", tail(t, n, m));
         }
+    }
+
+    #[test]
+    fn the_tail_falls_to_zero_and_stays_there() {
+        let tails: Vec<f64> = (0..400).map(|i| tail(1.1f64.powi(i) / 100.0, 30_000, 20_000)).collect();
+        assert!(tails.windows(2).all(|pair| pair[1] <= pair[0] + 1e-12), "{tails:?}");
+        assert_eq!(tail(1e7, 1_000_000_000, 1_000_000_000), 0.0);
     }
 
     const TAILS: [(f64, u64, u64, f64); 5] = [
