@@ -64,7 +64,9 @@ pub(crate) async fn list(
     }
     let place = match &api.config.archive.place {
         // Whoever reads it stands in another folder.
-        ArchivePlace::Folder(folder) => std::path::absolute(folder).unwrap_or_else(|_| folder.clone()).display().to_string(),
+        ArchivePlace::Folder(folder) => {
+            std::path::absolute(folder).unwrap_or_else(|_| folder.clone()).display().to_string()
+        }
         ArchivePlace::S3 { bucket, prefix, .. } => format!("s3://{bucket}/{prefix}"),
     };
     let view = api
