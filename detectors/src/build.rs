@@ -1,9 +1,9 @@
 //! Building references from rows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::blocks::block_noise;
-use crate::categorical::{CategoricalProfile, Dictionary, MAX_CATEGORIES, MAX_CATEGORY_BYTES};
+use crate::blocks::{RareCategory, block_noise};
+use crate::categorical::{CategoricalProfile, Dictionary, MAX_CATEGORIES, MAX_CATEGORY_BYTES, Tail};
 use crate::grid::{Grid, GridError};
 use crate::numeric::{NumericProfile, is_countable};
 use crate::reference::{ColumnKind, Normal, Profile, Reference};
@@ -94,6 +94,14 @@ impl ReferenceBuilder {
         Self { column: column.into(), values, unusable: Vec::new() }
     }
 
+    /// The column's kind.
+    pub fn kind(&self) -> ColumnKind {
+        match self.values {
+            Values::Numeric(_) => ColumnKind::Numeric,
+            Values::Categorical { .. } => ColumnKind::Categorical,
+        }
+    }
+
     /// Adds a number, with the pane of time that its row lies in if that is known. In a categorical column it is of the
     /// wrong type.
     pub fn number(&mut self, pane: Option<i64>, value: f64) {
@@ -168,9 +176,39 @@ impl ReferenceBuilder {
         }
         if let Some(shape) = window {
             let timed = panes.into_iter().filter_map(|(pane, profile)| Some((pane?, profile))).collect();
-            reference.blocks = block_noise(&reference, &timed, shape.panes, shape.min_filled);
+            reference.blocks = block_noise(&reference, &timed, &self.rare_categories(&reference), shape);
         }
         Ok(reference)
+    }
+
+    /// The categories that only the tail holds, where all their rows have a time.
+    fn rare_categories(&self, reference: &Reference) -> Vec<RareCategory> {
+        let (Values::Categorical { names, rows }, Normal::Categorical { dictionary, .. }) =
+            (&self.values, &reference.normal)
+        else {
+            return Vec::new();
+        };
+        if !dictionary.has_tail() {
+            return Vec::new();
+        }
+        let named: HashSet<&str> = dictionary.categories().iter().map(String::as_str).collect();
+        let is_rare: HashSet<u32> =
+            names.iter().filter(|(name, _)| !named.contains(name.as_str())).map(|(_, index)| *index).collect();
+        let mut spans: BTreeMap<u32, Option<RareCategory>> = BTreeMap::new();
+        for (pane, index) in rows.iter().filter(|(_, index)| is_rare.contains(index)) {
+            let here = pane.map(|pane| RareCategory { first: pane, last: pane, rows: 1 });
+            spans
+                .entry(*index)
+                .and_modify(|known| {
+                    *known = known.zip(here).map(|(known, here)| RareCategory {
+                        first: known.first.min(here.first),
+                        last: known.last.max(here.last),
+                        rows: known.rows + 1,
+                    });
+                })
+                .or_insert(here);
+        }
+        spans.into_values().flatten().collect()
     }
 
     /// Counts the rows on the reference's cells, pane by pane; rows without a time share one profile.
@@ -231,12 +269,14 @@ fn dictionary(names: &HashMap<String, u32>, rows: &[(Option<i64>, u32)]) -> Dict
     }
     let mut ranked: Vec<(&String, u64)> = names.iter().map(|(name, index)| (name, counts[*index as usize])).collect();
     ranked.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-    let kept: Vec<String> = ranked
-        .iter()
-        .filter(|(name, _)| name.len() <= MAX_CATEGORY_BYTES)
-        .take(MAX_CATEGORIES)
-        .map(|(name, _)| (*name).clone())
-        .collect();
-    let tail = kept.len() < ranked.len();
+    let (mut kept, mut rest) = (Vec::new(), Vec::new());
+    for (name, rows) in ranked {
+        if kept.len() < MAX_CATEGORIES && name.len() <= MAX_CATEGORY_BYTES {
+            kept.push(name.clone());
+        } else {
+            rest.push((name.as_str(), rows));
+        }
+    }
+    let tail = (!rest.is_empty()).then(|| Tail::new(rest));
     Dictionary::new(kept, tail)
 }

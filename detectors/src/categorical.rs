@@ -13,13 +13,52 @@ pub const MAX_NEW_CATEGORIES: usize = 100;
 /// Longest category name kept, in bytes. Longer ones are new categories that share the nameless count.
 pub const MAX_CATEGORY_BYTES: usize = 256;
 
-/// The categories of a reference, in a fixed order, and whether it had more than it keeps.
+/// How many categories of a tail are recognised. A column with more has no bound to what it holds: a name that it has not
+/// seen is then nothing new, and its share is not scored.
+pub const MAX_TAIL_CATEGORIES: usize = 65_536;
+
+/// The categories of a reference, in a fixed order, and what it knows of the rare ones that it does not keep by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "DictionaryFile", into = "DictionaryFile")]
 pub struct Dictionary {
     categories: Vec<String>,
-    tail: bool,
+    tail: Option<Tail>,
     index: HashMap<String, usize>,
+}
+
+/// The categories that share a dictionary's last cell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// [`category_hash`] of each, ascending. None when they were more than [`MAX_TAIL_CATEGORIES`].
+    hashes: Option<Vec<u64>>,
+    /// How many of them the reference saw once.
+    seen_once: u64,
+}
+
+impl Tail {
+    /// The tail of these categories, each with the rows that it has in the reference.
+    pub fn new<'a>(categories: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
+        let (mut hashes, mut seen_once) = (Vec::new(), 0);
+        for (name, rows) in categories {
+            hashes.push(category_hash(name));
+            seen_once += u64::from(rows == 1);
+        }
+        hashes.sort_unstable();
+        Self { hashes: (hashes.len() <= MAX_TAIL_CATEGORIES).then_some(hashes), seen_once }
+    }
+
+    /// Whether a category belongs to it. When its categories are not known, every one does that is not in the dictionary.
+    fn holds(&self, category: &str) -> bool {
+        self.hashes.as_ref().is_none_or(|hashes| hashes.binary_search(&category_hash(category)).is_ok())
+    }
+}
+
+/// The 64-bit FNV-1a hash of a category's name in UTF-8 (Fowler, Noll & Vo), by which reference files remember a tail. That
+/// any one new name is taken for one of 65,536 has a chance of 4·10⁻¹⁵.
+pub fn category_hash(name: &str) -> u64 {
+    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    name.bytes().fold(OFFSET_BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
 }
 
 /// A dictionary as the reference file holds it.
@@ -28,24 +67,37 @@ pub struct Dictionary {
 struct DictionaryFile {
     categories: Vec<String>,
     tail: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tail_hashes: Option<Vec<u64>>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    tail_seen_once: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl From<DictionaryFile> for Dictionary {
     fn from(file: DictionaryFile) -> Self {
-        Self::new(file.categories, file.tail)
+        let mut hashes = file.tail_hashes;
+        if let Some(hashes) = &mut hashes {
+            hashes.sort_unstable();
+        }
+        Self::new(file.categories, file.tail.then_some(Tail { hashes, seen_once: file.tail_seen_once }))
     }
 }
 
 impl From<Dictionary> for DictionaryFile {
     fn from(dictionary: Dictionary) -> Self {
-        Self { categories: dictionary.categories, tail: dictionary.tail }
+        let is_there = dictionary.tail.is_some();
+        let Tail { hashes, seen_once } = dictionary.tail.unwrap_or_default();
+        Self { categories: dictionary.categories, tail: is_there, tail_hashes: hashes, tail_seen_once: seen_once }
     }
 }
 
 impl Dictionary {
-    /// A dictionary of these categories. `tail` says that the reference had rarer ones, which share one more cell;
-    /// a category outside the dictionary then cannot be told from those, and counts to that cell.
-    pub fn new(categories: Vec<String>, tail: bool) -> Self {
+    /// A dictionary of these categories; those of the tail share one more cell.
+    pub fn new(categories: Vec<String>, tail: Option<Tail>) -> Self {
         let index = categories.iter().enumerate().map(|(i, name)| (name.clone(), i)).collect();
         Self { categories, tail, index }
     }
@@ -57,16 +109,28 @@ impl Dictionary {
 
     /// Whether one more cell holds the rare rest.
     pub fn has_tail(&self) -> bool {
-        self.tail
+        self.tail.is_some()
+    }
+
+    /// Whether a category that the reference never saw can be told from those that it did.
+    pub fn knows_what_is_new(&self) -> bool {
+        self.tail.as_ref().is_none_or(|tail| tail.hashes.is_some())
     }
 
     /// How many cells a profile has: one for each category, and one for the rest if there is a rest.
     pub fn cells(&self) -> usize {
-        self.categories.len() + usize::from(self.tail)
+        self.categories.len() + usize::from(self.has_tail())
+    }
+
+    /// How many categories the reference with these counts saw once.
+    pub(crate) fn seen_once(&self, profile: &CategoricalProfile) -> u64 {
+        let named = profile.cells.iter().take(self.categories.len()).filter(|count| **count == 1).count() as u64;
+        named + self.tail.as_ref().map_or(0, |tail| tail.seen_once)
     }
 
     fn cell(&self, category: &str) -> Option<usize> {
-        self.index.get(category).copied().or_else(|| self.tail.then_some(self.categories.len()))
+        let in_tail = || self.tail.as_ref().is_some_and(|tail| tail.holds(category)).then_some(self.categories.len());
+        self.index.get(category).copied().or_else(in_tail)
     }
 }
 
@@ -133,6 +197,19 @@ impl CategoricalProfile {
         self.wrong_type += other.wrong_type;
     }
 
+    /// Takes back what was merged before, of known categories: a part of a reference holds no others.
+    ///
+    /// # Panics
+    /// When the two have different numbers of cells, or the other was not merged before.
+    pub(crate) fn remove(&mut self, other: &Self) {
+        assert_eq!(self.cells.len(), other.cells.len(), "profiles add up on one dictionary only");
+        for (mine, theirs) in self.cells.iter_mut().zip(&other.cells) {
+            *mine -= theirs;
+        }
+        self.missing -= other.missing;
+        self.wrong_type -= other.wrong_type;
+    }
+
     /// Rows that hold a category, known or new: the `n` of every score.
     pub fn valid(&self) -> u64 {
         self.cells.iter().sum::<u64>() + self.new_rows
@@ -166,7 +243,7 @@ mod tests {
     use super::*;
 
     fn dictionary() -> Dictionary {
-        Dictionary::new(vec!["EWR".into(), "JFK".into()], false)
+        Dictionary::new(vec!["EWR".into(), "JFK".into()], None)
     }
 
     fn counted(categories: &[String]) -> CategoricalProfile {
@@ -200,11 +277,44 @@ mod tests {
     }
 
     #[test]
-    fn with_a_tail_an_unknown_category_counts_to_the_tail() {
-        let dictionary = Dictionary::new(vec!["EWR".into()], true);
+    fn with_a_tail_its_categories_count_to_it_and_others_are_new() {
+        let dictionary = Dictionary::new(vec!["EWR".into()], Some(Tail::new([("LGA", 2), ("HPN", 1)])));
         let mut profile = CategoricalProfile::empty(&dictionary);
-        profile.count(&dictionary, "LGA");
+        for category in ["LGA", "HPN", "EWR", "SWF"] {
+            profile.count(&dictionary, category);
+        }
+        assert_eq!((profile.cells.as_slice(), profile.new_rows), ([1, 2].as_slice(), 1));
+        assert_eq!((dictionary.knows_what_is_new(), dictionary.seen_once(&profile)), (true, 2));
+    }
+
+    #[test]
+    fn in_a_tail_past_its_bound_nothing_is_new() {
+        let names: Vec<String> = (0..=MAX_TAIL_CATEGORIES).map(|i| i.to_string()).collect();
+        let dictionary = Dictionary::new(vec!["EWR".into()], Some(Tail::new(names.iter().map(|name| (&**name, 1)))));
+        let mut profile = CategoricalProfile::empty(&dictionary);
+        profile.count(&dictionary, "never seen");
         assert_eq!((profile.cells.as_slice(), profile.new_rows), ([0, 1].as_slice(), 0));
+        assert!(!dictionary.knows_what_is_new());
+    }
+
+    #[test]
+    fn a_tail_is_remembered_in_the_file_and_files_without_one_can_be_read() {
+        let tail = Dictionary::new(vec!["EWR".into()], Some(Tail::new([("LGA", 2), ("HPN", 1)])));
+        for dictionary in [tail, dictionary()] {
+            let text = serde_json::to_string(&dictionary).unwrap();
+            assert_eq!(serde_json::from_str::<Dictionary>(&text).unwrap(), dictionary);
+        }
+        let old: Dictionary = serde_json::from_str(r#"{"categories": ["EWR"], "tail": true}"#).unwrap();
+        assert!(old.has_tail() && !old.knows_what_is_new());
+    }
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        // Test vectors of draft-eastlake-fnv.
+        let expected = [("", 0xcbf2_9ce4_8422_2325), ("a", 0xaf63_dc4c_8601_ec8c), ("foobar", 0x8594_4171_f739_67e8)];
+        for (name, hash) in expected {
+            assert_eq!(category_hash(name), hash, "{name}");
+        }
     }
 
     #[test]

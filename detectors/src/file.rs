@@ -16,6 +16,10 @@
 //!   ]
 //! }
 //! ```
+//!
+//! A categorical column has a `dictionary` in the place of `grid`: its `categories`, whether there is a `tail` of rarer ones,
+//! and if so `tail_hashes` (FNV-1a, 64 bits, of each of their names; see [`crate::category_hash`]) and `tail_seen_once`, how
+//! many of them the reference saw once.
 
 use serde::{Deserialize, Serialize};
 

@@ -67,9 +67,12 @@ mod reference;
 mod score;
 mod steps;
 
-pub use blocks::BlockNoise;
+pub use blocks::{BlockNoise, MIN_STRETCHES};
 pub use build::{BuildError, MAX_EXACT_VALUES, QUANTILES, ReferenceBuilder, WindowShape};
-pub use categorical::{CategoricalProfile, Dictionary, MAX_CATEGORIES, MAX_CATEGORY_BYTES, MAX_NEW_CATEGORIES};
+pub use categorical::{
+    CategoricalProfile, Dictionary, MAX_CATEGORIES, MAX_CATEGORY_BYTES, MAX_NEW_CATEGORIES, MAX_TAIL_CATEGORIES, Tail,
+    category_hash,
+};
 pub use coarse::COARSE_CELLS;
 pub use file::{FORMAT, FileError, ReferenceFile, Source, VERSION, WindowLength};
 pub use grid::{Grid, GridError};

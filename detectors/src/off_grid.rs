@@ -68,6 +68,18 @@ impl OffGrid {
         }
     }
 
+    /// Takes back what was merged before.
+    pub(crate) fn remove(&mut self, other: &Self) {
+        if let (Some(mine), Some(theirs)) = (&mut self.counts, &other.counts) {
+            for (value, count) in theirs {
+                if let Some(known) = mine.get_mut(value) {
+                    *known -= count;
+                }
+            }
+            mine.retain(|_, count| *count > 0);
+        }
+    }
+
     /// The values with their counts, ascending; none when they are not all known.
     pub fn values(&self) -> Option<impl Iterator<Item = (f64, u64)> + '_> {
         self.counts.as_ref().map(|counts| counts.iter().map(|(bits, count)| (from_ordered_bits(*bits), *count)))

@@ -79,6 +79,18 @@ impl Profile {
         }
     }
 
+    /// Takes back what was merged before, of a part of the reference itself.
+    ///
+    /// # Panics
+    /// When the two are not of the same reference, or the other was not merged before.
+    pub(crate) fn remove(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Numeric(mine), Self::Numeric(theirs)) => mine.remove(theirs),
+            (Self::Categorical(mine), Self::Categorical(theirs)) => mine.remove(theirs),
+            _ => panic!("profiles add up on one reference only"),
+        }
+    }
+
     /// How many rows were counted, whatever they held.
     pub fn rows(&self) -> u64 {
         match self {
@@ -192,13 +204,36 @@ impl Reference {
         (self.profile().rows(), window.rows())
     }
 
-    /// All distances between two profiles of this reference's cells.
-    pub(crate) fn distances(&self, reference: &Profile, window: &Profile) -> Vec<(Detector, Distance)> {
+    /// What the detectors say of a stretch of this reference against the rest of it. `rare_rows` are the stretch's rows in
+    /// categories that have no cell of their own and occur in this stretch only.
+    pub(crate) fn effects(&self, rest: &Profile, stretch: &Profile, rare_rows: u64) -> Vec<(Detector, f64)> {
+        let (Normal::Categorical { dictionary, .. }, Profile::Categorical(reference), Profile::Categorical(window)) =
+            (&self.normal, rest, stretch)
+        else {
+            let distances = self.distances(rest, stretch).into_iter();
+            return distances.map(|(detector, distance)| (detector, distance.effect)).collect();
+        };
+        let mut effects = Vec::new();
+        if reference.rows() > 0 && window.rows() > 0 {
+            effects.push((Detector::MissingShare, missing_share(rest, stretch).effect));
+        }
+        if reference.valid() > 0 && window.valid() > 0 {
+            effects.extend(categorical_shares(dictionary, reference, window).effects());
+            if dictionary.knows_what_is_new() {
+                let cells = reference.cells.iter().zip(&window.cells);
+                let new: u64 = cells.filter(|(in_rest, _)| **in_rest == 0).map(|(_, in_stretch)| in_stretch).sum();
+                effects.push((Detector::NewCategoryShare, (new + rare_rows) as f64 / window.valid() as f64));
+            }
+        }
+        effects
+    }
+
+    /// All distances between two profiles of this reference's cells; one that is no number is left out.
+    fn distances(&self, reference: &Profile, window: &Profile) -> Vec<(Detector, Distance)> {
         let mut distances = Vec::new();
         let rows = (reference.rows(), window.rows());
         if rows.0 > 0 && rows.1 > 0 {
-            let unusable = (rows.0 - reference.usable(), rows.1 - window.usable());
-            distances.push((Detector::MissingShare, missing::missing_share(unusable, rows)));
+            distances.push((Detector::MissingShare, missing_share(reference, window)));
         }
         if reference.usable() == 0 || window.usable() == 0 {
             return distances;
@@ -211,46 +246,55 @@ impl Reference {
                 let deviation = profile.standard_deviation().unwrap_or(0.0);
                 distances.extend(wasserstein::distance(&steps, deviation).map(|d| (Detector::Wasserstein, d)));
                 let coarsening = Coarsening::new(grid, profile);
-                let shares = Shares::new(coarsening.counts(reference).into_iter().zip(coarsening.counts(window)));
+                let shares = Shares::new(coarsening.counts(reference).into_iter().zip(coarsening.counts(window)), 0);
                 distances.push((Detector::Psi, shares.psi()));
                 distances.push((Detector::JensenShannon, shares.jensen_shannon()));
             }
-            (Normal::Categorical { .. }, Profile::Categorical(reference), Profile::Categorical(window)) => {
-                let shares = categorical_shares(reference, window);
+            (Normal::Categorical { dictionary, .. }, Profile::Categorical(reference), Profile::Categorical(window)) => {
+                let shares = categorical_shares(dictionary, reference, window);
                 distances.push((Detector::Psi, shares.psi()));
                 distances.push((Detector::ChiSquare, shares.chi_square()));
                 distances.push((Detector::TotalVariation, shares.total_variation()));
                 distances.push((Detector::JensenShannon, shares.jensen_shannon()));
                 distances.push((Detector::Hellinger, shares.hellinger()));
                 distances.push((Detector::LInfinity, shares.l_infinity()));
-                let seen_once = reference.cells.iter().filter(|count| **count == 1).count() as u64;
-                let sizes = shares.sizes();
-                distances
-                    .push((Detector::NewCategoryShare, missing::new_category_share(window.new_rows, seen_once, sizes)));
+                if dictionary.knows_what_is_new() {
+                    let seen_once = dictionary.seen_once(reference);
+                    let distance = missing::new_category_share(window.new_rows, seen_once, shares.sizes());
+                    distances.push((Detector::NewCategoryShare, distance));
+                }
             }
             _ => unreachable!("a profile is of the kind of its reference"),
         }
+        distances.retain(|(_, distance)| distance.is_finite());
         distances
     }
 }
 
-/// Counts of the known categories, and of each new one that either sample holds.
-fn categorical_shares(reference: &CategoricalProfile, window: &CategoricalProfile) -> Shares {
-    let known = reference.cells.iter().copied().zip(window.cells.iter().copied());
-    // A reference holds no new categories, but a part of it (a block) is compared in the same way.
-    let new = match (&reference.new, &window.new) {
-        (Some(a), Some(b)) => {
-            let mut both: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-            for (name, count) in a {
-                both.entry(name).or_default().0 += count;
-            }
-            for (name, count) in b {
-                both.entry(name).or_default().1 += count;
-            }
-            both.into_values().collect()
-        }
-        _ => vec![(reference.new_rows, window.new_rows)],
-    };
-    Shares::new(known.chain(new))
+fn missing_share(reference: &Profile, window: &Profile) -> Distance {
+    let unusable = (reference.rows() - reference.usable(), window.rows() - window.usable());
+    missing::missing_share(unusable, (reference.rows(), window.rows()))
 }
-        distances.retain(|(_, distance)| distance.is_finite());
+
+/// Counts of the known categories, and of each new one that the window holds.
+///
+/// A reference with a tail knows too little of its rare categories to compare them one by one: some have a cell, some share
+/// the tail's, and some it missed by chance. A category has its row because the reference happened to meet it, so each kind
+/// on its own would differ from the next sample without any drift (the winner's curse); all together do not.
+fn categorical_shares(dictionary: &Dictionary, reference: &CategoricalProfile, window: &CategoricalProfile) -> Shares {
+    let cells = reference.cells.iter().copied().zip(window.cells.iter().copied());
+    if dictionary.has_tail() {
+        let named = dictionary.categories().len();
+        let is_common = |(cell, (rows, _)): &(usize, (u64, u64))| *cell < named && *rows >= COMMON_ROWS;
+        let (common, rare): (Vec<_>, Vec<_>) = cells.enumerate().partition(is_common);
+        let together = rare.iter().fold((0, window.new_rows), |sum, (_, (r, w))| (sum.0 + r, sum.1 + w));
+        return Shares::new(common.into_iter().map(|(_, counts)| counts).chain([together]), 0);
+    }
+    match &window.new {
+        Some(named) => Shares::new(cells.chain(named.values().map(|count| (0, *count))), 0),
+        None => Shares::new(cells, window.new_rows),
+    }
+}
+
+/// From so many rows on in the reference, a category is compared on its own although there is a tail.
+const COMMON_ROWS: u64 = 10;

@@ -98,14 +98,19 @@ impl Detector {
 }
 
 /// What the score says.
+///
+/// A sample's size and a column's own ups and downs are told apart. Too few rows are [`Verdict::NotEnoughData`]: with more of
+/// them the same difference would show. Block noise is no lack of rows: it is how far the reference's own stretches lie
+/// apart, and a window that lies no further from it is [`Verdict::Ok`] even where that is more than the threshold. How
+/// far that is, the score says itself ([`Score::threshold_in_force`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// A difference that matters would have shown, and did not.
+    /// Within the limit, and there were rows enough to show a difference that matters.
     Ok,
     /// Larger than what matters and larger than chance.
     Drift,
-    /// The sample could not have shown a difference that matters.
+    /// Too few rows to tell a difference that matters from chance, or too little of the window's time.
     NotEnoughData,
 }
 

@@ -1,32 +1,103 @@
 //! Shares of rows that hold no usable value: what has no distribution to compare, but must not stay silent.
+//!
+//! Noise is that of a binomial whose chance is the reference's share at its upper confidence limit: half of the noise's
+//! tail for the reference to have shown less than there is, half for the window to show more.
 
-use super::{Distance, NOISE_TAIL, inverse_sizes};
-use crate::null::tails::{normal_quantile, normal_tail};
+use super::{Distance, NOISE_TAIL};
+use crate::null::binomial;
 
 /// How much larger the window's share of rows without a usable value is than the reference's; zero when it is not
-/// larger. From 0 to 1. The p-value is that of the one-sided two-proportion z-test with the pooled share.
+/// larger. From 0 to 1.
 pub(crate) fn missing_share(unusable: (u64, u64), rows: (u64, u64)) -> Distance {
     let share = |i: u64, n: u64| i as f64 / n as f64;
-    let value = (share(unusable.1, rows.1) - share(unusable.0, rows.0)).max(0.0);
-    let pooled = (unusable.0 + unusable.1) as f64 / (rows.0 + rows.1) as f64;
-    let deviation = (pooled * (1.0 - pooled) * inverse_sizes(rows.0, rows.1)).sqrt();
-    let p_value = if value == 0.0 { 1.0 } else { normal_tail(value / deviation) };
-    // At the smallest, the noise is that of one row: a share of nothing has no deviation to speak of.
-    let noise = (normal_quantile(NOISE_TAIL) * deviation).max(1.0 / rows.1 as f64);
+    let in_reference = share(unusable.0, rows.0);
+    let value = (share(unusable.1, rows.1) - in_reference).max(0.0);
+    // At the smallest, the noise is that of one row.
+    let noise = (share(reached(unusable.0, rows), rows.1) - in_reference).max(share(1, rows.1));
+    let p_value = if value == 0.0 { 1.0 } else { split_tail(unusable, rows) };
     Distance { value, upper: value, effect: value, noise, p_value }
 }
 
 /// The share of the window's rows whose category the reference never saw. From 0 to 1.
 ///
-/// A sample says how much it has not seen: by Good and Turing, the chance that the next row brings a new category is
-/// about the share of categories seen once, `(f₁ + 1)/(n + 1)`. Noise and p-value are those of a binomial with that
-/// chance, by the normal approximation.
+/// A sample says how much it has not seen: by Good and Turing (Good 1953), the chance that the next row brings a new
+/// category is about the share of categories seen once. So these take the place of the reference's new rows.
 pub(crate) fn new_category_share(new_rows: u64, seen_once: u64, sizes: (u64, u64)) -> Distance {
-    let (n, m) = (sizes.0 as f64, sizes.1 as f64);
-    let value = new_rows as f64 / m;
-    let expected = (seen_once as f64 + 1.0) / (n + 1.0);
-    let deviation = (expected * (1.0 - expected) * (1.0 / n + 1.0 / m)).sqrt();
-    let p_value = if deviation > 0.0 { normal_tail((value - expected) / deviation) } else { 1.0 };
-    let noise = (expected + normal_quantile(NOISE_TAIL) * deviation).max(1.0 / m);
+    let share = |rows: u64| rows as f64 / sizes.1 as f64;
+    let value = share(new_rows);
+    let noise = share(reached(seen_once, sizes).max(1));
+    let p_value = if new_rows == 0 { 1.0 } else { split_tail((seen_once, new_rows), sizes) };
     Distance { value, upper: value, effect: value, noise, p_value }
+}
+
+/// How many of the window's rows chance reaches, when the reference has so many.
+fn reached(in_reference: u64, rows: (u64, u64)) -> u64 {
+    let chance = binomial::upper_limit(in_reference, rows.0, NOISE_TAIL / 2.0);
+    binomial::quantile(rows.1, chance, NOISE_TAIL / 2.0)
+}
+
+/// The probability that, of the rows that both samples have of a kind, so many fall to the window by chance: Przyborowski
+/// & Wilenski's test (1940) of two Poisson rates, on the kind or on the rest of the rows, whichever are fewer. It takes
+/// rows as drawn with replacement, and is a little larger than Fisher's exact test for that.
+fn split_tail(of_a_kind: (u64, u64), rows: (u64, u64)) -> f64 {
+    let chance = rows.1 as f64 / (rows.0 + rows.1) as f64;
+    let of_the_rest = (rows.0 - of_a_kind.0.min(rows.0), rows.1 - of_a_kind.1.min(rows.1));
+    let (kind, rest) = (of_a_kind.0 + of_a_kind.1, of_the_rest.0 + of_the_rest.1);
+    if kind <= rest {
+        of_a_kind.1.checked_sub(1).map_or(1.0, |below| binomial::above(kind, chance, below))
+    } else {
+        1.0 - binomial::above(rest, chance, of_the_rest.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often a window shows more than its noise, exactly: over all that reference and window may hold.
+    fn exceedance(chance: f64, rows: (u64, u64)) -> f64 {
+        let exactly = |trials: u64, i: u64| {
+            let at_least = |i: u64| i.checked_sub(1).map_or(1.0, |below| binomial::above(trials, chance, below));
+            at_least(i) - at_least(i + 1)
+        };
+        let likely = |i: &u64| exactly(rows.0, *i) > 1e-9;
+        (0..=rows.0)
+            .filter(likely)
+            .map(|in_reference| {
+                let distance = |in_window| missing_share((in_reference, in_window), rows);
+                let exceeds = |in_window: &u64| distance(*in_window).effect > distance(*in_window).noise;
+                let first = (0..=rows.1).find(exceeds);
+                exactly(rows.0, in_reference)
+                    * first.map_or(0.0, |first| binomial::above(rows.1, chance, first.saturating_sub(1)))
+            })
+            .sum()
+    }
+
+    #[test]
+    fn small_windows_are_not_cried_early() {
+        for chance in [0.0005, 0.004, 0.02, 0.1] {
+            for rows in [(2000, 20), (2000, 60), (300, 40), (300, 300)] {
+                let rate = exceedance(chance, rows);
+                assert!(rate <= NOISE_TAIL, "a share of {chance} in {rows:?} rows is exceeded {rate} of the time");
+            }
+        }
+    }
+
+    #[test]
+    fn a_column_that_vanishes_is_found_in_few_rows() {
+        let distance = missing_share((10, 12), (2000, 20));
+        assert!(distance.effect > 3.0 * distance.noise && distance.p_value < 1e-9, "{distance:?}");
+        let distance = new_category_share(6, 2, (2000, 60));
+        assert!(distance.effect > distance.noise && distance.p_value < 1e-3, "{distance:?}");
+    }
+
+    #[test]
+    fn p_values_are_one_for_what_is_sure_and_small_for_what_is_not() {
+        // scipy.stats.binomtest(5, 5, 100/1100, alternative="greater")
+        let expected = (100.0f64 / 1100.0).powi(5);
+        assert!((missing_share((0, 5), (1000, 100)).p_value / expected - 1.0).abs() < 1e-9);
+        assert_eq!(missing_share((1000, 100), (1000, 100)).p_value, 1.0);
+        assert!(missing_share((900, 100), (1000, 100)).p_value < 1e-3);
+        assert_eq!(new_category_share(0, 3, (1000, 100)).p_value, 1.0);
+    }
 }

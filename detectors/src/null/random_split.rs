@@ -1,0 +1,222 @@
+//! Sums over cells under no drift: what chance makes of PSI and its kin, however few rows a cell holds.
+//!
+//! Without drift the two samples are one, of which a random draw became the window. Given the rows `t_i = r_i + w_i` that
+//! both have in each cell, every `w_i` is then binomial, with `t_i` trials of chance `π = m/(n+m)`, and all together are
+//! held to `Σ w_i = m`. So the mean, variance and third cumulant of a score `S = Σ f(r_i, w_i)` follow from small sums over
+//! each cell's binomial, without the assumption that its expected count is large:
+//!
+//! * what f has in common with `w_i` cancels, since the `w_i` have a fixed sum: with
+//!   `a = Σ Cov(f_i, w_i) / Σ Var(w_i)`, it is `g_i = f_i − a·(w_i − E w_i)` that varies (Morris 1975, "Central limit
+//!   theorems for multinomial sums", Annals of Statistics 3);
+//! * the fixed sum also takes one degree of freedom. With `b = ½ Σ Cov(g_i, (w_i − E w_i)²) / Σ Var(w_i)`, the share of
+//!   S along `Z² − 1`, where Z is the standardised sum of the `w_i` and its square is known to be 0, the cumulants are
+//!   `Σ E f_i − b`, `Σ Var g_i − 2b²` and `Σ κ₃(g_i) − 8b³`.
+//!
+//! The tail is that of the shifted and scaled chi-square with these three cumulants (Pearson 1959; Imhof 1961, Biometrika
+//! 46 and 48). Where expected counts are large, all of this becomes the chi-square distribution with one degree of
+//! freedom less than cells, as the textbooks have it for PSI (Yurdakul 2018) and for Pearson's statistic.
+
+use std::collections::BTreeMap;
+
+use statrs::function::gamma::ln_gamma;
+
+use super::tails::{chi_square_quantile, chi_square_tail, normal_quantile, normal_tail};
+
+/// Standard deviations on each side of its mean to which a binomial is summed up.
+const REACH: f64 = 8.0;
+/// Counts on each side beyond that, for the skew of small means.
+const MARGIN: f64 = 12.0;
+/// Points on a standard deviation, where that is wider than they are: the trapezoid rule is exact to rounding at this
+/// step.
+const POINTS_PER_DEVIATION: f64 = 3.0;
+/// Less skew than this is none: the chi-square would have more degrees of freedom than can be told from a normal.
+const MIN_SKEWNESS: f64 = 1e-3;
+
+/// All the ways in which the rows of two samples could have been split between them.
+#[derive(Debug)]
+pub(crate) struct RandomSplit {
+    /// One for each distinct number of rows.
+    kinds: Vec<Kind>,
+    /// `Σ Var(w_i)`.
+    variance: f64,
+}
+
+/// Cells with the same number of rows in both samples together.
+#[derive(Debug)]
+struct Kind {
+    cells: f64,
+    rows: f64,
+    /// Mean of the window's rows among them.
+    mean: f64,
+    /// Values of the window's rows, and their weights, which add up to one.
+    points: Vec<(f64, f64)>,
+}
+
+/// What is known of a score under no drift: its first three cumulants.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChanceSum {
+    mean: f64,
+    variance: f64,
+    third: f64,
+}
+
+impl RandomSplit {
+    /// Of samples of these sizes, both more than none, and of so many cells that hold so many rows of both together.
+    pub(crate) fn new((n, m): (u64, u64), rows_and_cells: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        let chance = m as f64 / (n + m) as f64;
+        let mut kinds: BTreeMap<u64, u64> = BTreeMap::new();
+        for (rows, cells) in rows_and_cells {
+            *kinds.entry(rows).or_default() += cells;
+        }
+        let kinds: Vec<Kind> = kinds
+            .into_iter()
+            .filter(|(_, cells)| *cells > 0)
+            .map(|(rows, cells)| Kind::new(rows as f64, cells as f64, chance))
+            .collect();
+        let variance = kinds.iter().map(|kind| kind.cells * kind.rows * chance * (1.0 - chance)).sum();
+        Self { kinds, variance }
+    }
+
+    /// The score that adds up `term(r, w)` over the cells, of r rows of the reference and w of the window.
+    pub(crate) fn sum_of(&self, term: impl Fn(f64, f64) -> f64) -> ChanceSum {
+        if let [only] = self.kinds.as_slice()
+            && only.cells == 1.0
+        {
+            let mean = term(only.rows - only.mean, only.mean);
+            return ChanceSum { mean, variance: 0.0, third: 0.0 };
+        }
+        let terms: Vec<Vec<f64>> = self
+            .kinds
+            .iter()
+            .map(|kind| kind.points.iter().map(|(window, _)| term(kind.rows - window, *window)).collect())
+            .collect();
+        let expected = |kind: &Kind, of: &dyn Fn(usize, f64) -> f64| -> f64 {
+            kind.points.iter().enumerate().map(|(i, (window, weight))| weight * of(i, window - kind.mean)).sum()
+        };
+        let means: Vec<f64> =
+            self.kinds.iter().zip(&terms).map(|(kind, terms)| expected(kind, &|i, _| terms[i])).collect();
+        let slope = self
+            .kinds
+            .iter()
+            .zip(&terms)
+            .map(|(kind, terms)| kind.cells * expected(kind, &|i, deviation| terms[i] * deviation))
+            .sum::<f64>()
+            / self.variance;
+        let (mut mean, mut variance, mut third, mut along) = (0.0, 0.0, 0.0, 0.0);
+        for ((kind, terms), centre) in self.kinds.iter().zip(&terms).zip(means) {
+            let free = |i: usize, deviation: f64| terms[i] - centre - slope * deviation;
+            mean += kind.cells * centre;
+            variance += kind.cells * expected(kind, &|i, deviation| free(i, deviation).powi(2));
+            third += kind.cells * expected(kind, &|i, deviation| free(i, deviation).powi(3));
+            along += kind.cells * expected(kind, &|i, deviation| free(i, deviation) * deviation * deviation);
+        }
+        let b = 0.5 * along / self.variance;
+        ChanceSum {
+            mean: (mean - b).max(0.0),
+            variance: (variance - 2.0 * b * b).max(0.0),
+            third: third - 8.0 * b.powi(3),
+        }
+    }
+}
+
+impl Kind {
+    fn new(rows: f64, cells: f64, chance: f64) -> Self {
+        let (mean, deviation) = (rows * chance, (rows * chance * (1.0 - chance)).sqrt());
+        let first = (mean - REACH * deviation - MARGIN).floor().max(0.0);
+        let last = (mean + REACH * deviation + MARGIN).ceil().min(rows);
+        let step = (deviation / POINTS_PER_DEVIATION).floor().max(1.0);
+        let log_weight = |window: f64| {
+            window * chance.ln() + (rows - window) * (1.0 - chance).ln()
+                - ln_gamma(window + 1.0)
+                - ln_gamma(rows - window + 1.0)
+        };
+        let highest = log_weight(mean.round().clamp(first, last));
+        let count = ((last - first) / step) as usize;
+        let mut points: Vec<(f64, f64)> = (0..=count)
+            .map(|i| first + step * i as f64)
+            .map(|window| (window, (log_weight(window) - highest).exp()))
+            .collect();
+        let total: f64 = points.iter().map(|(_, weight)| weight).sum();
+        for (_, weight) in &mut points {
+            *weight /= total;
+        }
+        Self { cells, rows, mean, points }
+    }
+}
+
+impl ChanceSum {
+    /// The value that the score exceeds with this probability.
+    pub(crate) fn quantile(self, tail: f64) -> f64 {
+        let standardised = match self.degrees_of_freedom() {
+            Some(df) => (chi_square_quantile(tail, df) - df) / (2.0 * df).sqrt(),
+            None => normal_quantile(tail),
+        };
+        self.mean + standardised * self.variance.sqrt()
+    }
+
+    /// The probability that the score reaches this value.
+    pub(crate) fn tail(self, value: f64) -> f64 {
+        if self.variance == 0.0 {
+            return f64::from(u8::from(value <= self.mean));
+        }
+        let standardised = (value - self.mean) / self.variance.sqrt();
+        match self.degrees_of_freedom() {
+            Some(df) => chi_square_tail(df + standardised * (2.0 * df).sqrt(), df),
+            None => normal_tail(standardised),
+        }
+    }
+
+    /// Of the chi-square with this skewness, which is `√(8/df)`; none when a normal is as good.
+    fn degrees_of_freedom(self) -> Option<f64> {
+        let skewness = self.third / self.variance.powf(1.5);
+        (skewness > MIN_SKEWNESS).then(|| 8.0 / (skewness * skewness))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pearson's statistic of these counts' table.
+    fn pearson(counts: &[(u64, u64)]) -> ChanceSum {
+        let n: u64 = counts.iter().map(|(reference, _)| reference).sum();
+        let m: u64 = counts.iter().map(|(_, window)| window).sum();
+        let chance = m as f64 / (n + m) as f64;
+        RandomSplit::new((n, m), counts.iter().map(|(r, w)| (r + w, 1))).sum_of(|reference, window| {
+            let rows = reference + window;
+            (window - rows * chance).powi(2) / (rows * chance * (1.0 - chance))
+        })
+    }
+
+    #[test]
+    fn with_large_counts_pearsons_statistic_is_chi_square() {
+        for cells in [2, 3, 10, 60] {
+            let chance = pearson(&vec![(5_000, 3_000); cells]);
+            let df = (cells - 1) as f64;
+            for tail in [0.5, 0.01, 0.001] {
+                let (got, expected) = (chance.quantile(tail), chi_square_quantile(tail, df));
+                assert!((got / expected - 1.0).abs() < 0.01, "{cells} cells, {tail}: {got} against {expected}");
+                assert!((chance.tail(got) / tail - 1.0).abs() < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn the_mean_of_pearsons_statistic_is_the_exact_one_however_small_the_counts() {
+        // Of the multivariate hypergeometric distribution: (cells − 1)·N/(N − 1).
+        for counts in [vec![(1, 0); 50], vec![(3, 1); 20], vec![(900, 100), (2, 0), (0, 1)]] {
+            let mut counts = counts;
+            counts.push((0, 7));
+            let rows: u64 = counts.iter().map(|(reference, window)| reference + window).sum();
+            let exact = (counts.len() - 1) as f64 * rows as f64 / (rows - 1) as f64;
+            let got = pearson(&counts).mean;
+            assert!((got / exact - 1.0).abs() < 0.03, "{got} against {exact}");
+        }
+    }
+
+    #[test]
+    fn one_cell_leaves_nothing_to_chance() {
+        let chance = pearson(&[(100, 50)]);
+        assert!(chance.mean.abs() < 1e-9 && chance.quantile(0.001).abs() < 1e-9, "{chance:?}");
+    }
+}

@@ -1,0 +1,167 @@
+//! How often scores cry drift when nothing has drifted, and whether they find what has.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use std::collections::BTreeMap;
+
+use driftline_detectors::{ColumnKind, Detector, Profile, Reference, ReferenceBuilder, Thresholds, Verdict};
+
+/// A generator of uniform numbers from 0 to 1 (xorshift64*): the same on every machine.
+struct Uniform(u64);
+
+impl Uniform {
+    fn next(&mut self) -> f64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// A number of about a normal distribution with deviation 1.
+    fn bell(&mut self) -> f64 {
+        (0..12).map(|_| self.next()).sum::<f64>() - 6.0
+    }
+
+    /// A category of so many, by about Zipf's law.
+    fn zipf(&mut self, categories: f64) -> String {
+        format!("category {}", categories.powf(self.next()) as u64)
+    }
+}
+
+fn numeric(values: impl Iterator<Item = f64>) -> Reference {
+    let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+    values.for_each(|value| builder.number(None, value));
+    builder.build(None).unwrap()
+}
+
+fn categorical(names: impl Iterator<Item = String>) -> Reference {
+    let mut builder = ReferenceBuilder::new("x", ColumnKind::Categorical);
+    names.for_each(|name| builder.category(None, &name));
+    builder.build(None).unwrap()
+}
+
+/// How often each detector says drift when every difference matters that is not chance.
+fn cries(trials: u64, mut trial: impl FnMut() -> (Reference, Profile)) -> BTreeMap<Detector, u64> {
+    let any_difference_matters = Thresholds(Detector::ALL.into_iter().map(|detector| (detector, 0.0)).collect());
+    let mut cries = BTreeMap::new();
+    for _ in 0..trials {
+        let (reference, window) = trial();
+        for score in reference.scores(&window, &any_difference_matters, true) {
+            *cries.entry(score.detector).or_default() += u64::from(score.verdict == Verdict::Drift);
+        }
+    }
+    cries
+}
+
+/// Of 400 windows, one that is drift in a thousand is rarely more than three.
+fn assert_quiet(what: &str, cries: &BTreeMap<Detector, u64>) {
+    for (detector, times) in cries {
+        assert!(*times <= 3, "{what}: {detector:?} cries drift in {times} of 400 windows without any");
+    }
+}
+
+#[test]
+fn numbers_that_have_not_drifted_stay_quiet() {
+    let mut uniform = Uniform(3);
+    for (n, m) in [(1000, 40), (1000, 200), (300, 300), (100, 1000)] {
+        let quiet = cries(400, || {
+            let reference = numeric((0..n).map(|_| uniform.bell()));
+            let mut window = reference.empty_profile();
+            let rows: Vec<f64> = (0..m).map(|_| uniform.bell()).collect();
+            reference.count_numbers(&mut window, &rows);
+            (reference, window)
+        });
+        assert_quiet(&format!("{n} against {m} numbers"), &quiet);
+    }
+}
+
+#[test]
+fn categories_that_have_not_drifted_stay_quiet_though_new_ones_come() {
+    let mut uniform = Uniform(5);
+    // The last reference has more categories than it keeps by name.
+    for (categories, n, m) in [(20.0, 600, 60), (2000.0, 600, 60), (2000.0, 600, 500), (30_000.0, 3000, 300)] {
+        let quiet = cries(400, || {
+            let reference = categorical((0..n).map(|_| uniform.zipf(categories)));
+            let mut window = reference.empty_profile();
+            (0..m).for_each(|_| reference.count_category(&mut window, &uniform.zipf(categories)));
+            (reference, window)
+        });
+        assert!(quiet.contains_key(&Detector::NewCategoryShare));
+        assert_quiet(&format!("{n} against {m} of {categories} categories"), &quiet);
+    }
+}
+
+#[test]
+fn rows_that_are_missing_by_chance_stay_quiet() {
+    let mut uniform = Uniform(7);
+    for share in [0.003, 0.03, 0.3] {
+        let quiet = cries(400, || {
+            let mut is_missing = || uniform.next() < share;
+            let mut builder = ReferenceBuilder::new("x", ColumnKind::Categorical);
+            for _ in 0..500 {
+                if is_missing() { builder.missing(None) } else { builder.category(None, "a") }
+            }
+            let reference = builder.build(None).unwrap();
+            let mut window = reference.empty_profile();
+            reference.count_category(&mut window, "a");
+            for _ in 0..30 {
+                if is_missing() {
+                    reference.count_missing(&mut window, 1);
+                } else {
+                    reference.count_category(&mut window, "a");
+                }
+            }
+            (reference, window)
+        });
+        assert_quiet(&format!("{share} missing"), &quiet);
+    }
+}
+
+#[test]
+fn what_has_drifted_is_found() {
+    let mut uniform = Uniform(11);
+    let found = cries(40, || {
+        let reference = numeric((0..2000).map(|_| uniform.bell()));
+        let mut window = reference.empty_profile();
+        let rows: Vec<f64> = (0..400).map(|_| 0.5 + uniform.bell()).collect();
+        reference.count_numbers(&mut window, &rows);
+        (reference, window)
+    });
+    for (detector, times) in found {
+        assert!(times >= 39 || detector == Detector::MissingShare, "{detector:?}: {times} of 40");
+    }
+    let found = cries(40, || {
+        let reference = categorical((0..3000).map(|_| uniform.zipf(500.0)));
+        let mut window = reference.empty_profile();
+        for _ in 0..300 {
+            let category = if uniform.next() < 0.3 { "unheard of".to_owned() } else { uniform.zipf(500.0) };
+            reference.count_category(&mut window, &category);
+        }
+        (reference, window)
+    });
+    for (detector, times) in found {
+        assert!(times >= 39 || detector == Detector::MissingShare, "{detector:?}: {times} of 40");
+    }
+}
+
+#[test]
+fn a_category_that_a_long_tail_does_not_hold_is_new() {
+    let reference = categorical((0..5000).map(|i| format!("customer {}", i % 2500)));
+    let mut window = reference.empty_profile();
+    for i in 0..400 {
+        let name = if i % 4 == 0 { format!("stranger {i}") } else { format!("customer {i}") };
+        reference.count_category(&mut window, &name);
+    }
+    let scores = reference.scores(&window, &Thresholds::default(), true);
+    let new = scores.iter().find(|score| score.detector == Detector::NewCategoryShare).unwrap();
+    assert_eq!((new.value, new.verdict), (0.25, Verdict::Drift));
+}
+
+#[test]
+fn a_column_with_more_categories_than_can_be_remembered_is_not_scored_for_new_ones() {
+    let reference = categorical((0..70_000).map(|i| format!("request {i}")));
+    let mut window = reference.empty_profile();
+    (0..100).for_each(|i| reference.count_category(&mut window, &format!("request {}", 70_000 + i)));
+    let scores = reference.scores(&window, &Thresholds::default(), true);
+    assert!(scores.iter().all(|score| score.detector != Detector::NewCategoryShare));
+}
