@@ -1,8 +1,12 @@
 //! Rows from CSV files: a header line, commas, quotes where needed. An empty field is missing.
+//!
+//! A CSV file has no types. A column is numeric when all of its fields are numbers, and boolean when all of them are true
+//! and false in any case: pandas writes `True`, R writes `TRUE`, and a model's JSON says `true`. One that is named
+//! as categorical is taken letter by letter.
 
 use std::path::Path;
 
-use super::{Chunk, Values};
+use super::values::{Chunk, Values};
 
 /// Reads a file whole: whether a column is numeric shows only at its last row.
 pub(super) fn read(
@@ -24,19 +28,27 @@ pub(super) fn read(
         }
     }
     let chunk = header.iter().zip(columns).map(|(name, texts)| {
-        let may_be_numeric = !categorical.iter().any(|categorical| categorical == name);
-        (name.to_owned(), if may_be_numeric { numbers_if_all(texts) } else { Values::Texts(texts) })
+        let is_free = !categorical.iter().any(|categorical| categorical == name);
+        (
+            name.to_owned(),
+            Values::Fields {
+                are_numbers: is_free && are_numbers(&texts),
+                texts: if is_free { lower_case_if_boolean(texts) } else { texts },
+            },
+        )
     });
     take(chunk.collect())
 }
 
-fn numbers_if_all(texts: Vec<Option<String>>) -> Values {
-    let number = |text: &Option<String>| match text {
-        None => Some(None),
-        Some(text) => text.parse::<f64>().ok().map(Some),
-    };
-    match texts.iter().map(number).collect::<Option<Vec<_>>>() {
-        Some(numbers) if numbers.iter().any(Option::is_some) => Values::Numbers(numbers),
-        _ => Values::Texts(texts),
+fn are_numbers(texts: &[Option<String>]) -> bool {
+    let mut there = texts.iter().flatten().peekable();
+    there.peek().is_some() && there.all(|text| text.parse::<f64>().is_ok())
+}
+
+fn lower_case_if_boolean(texts: Vec<Option<String>>) -> Vec<Option<String>> {
+    let is_boolean = |text: &String| text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false");
+    if !texts.iter().flatten().all(is_boolean) {
+        return texts;
     }
+    texts.into_iter().map(|text| text.map(|text| text.to_ascii_lowercase())).collect()
 }

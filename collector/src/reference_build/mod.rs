@@ -2,6 +2,7 @@
 
 mod csv;
 mod parquet;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -9,10 +10,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use driftline_detectors::{
-    ColumnKind, FORMAT, ReferenceBuilder, ReferenceFile, Source, VERSION, WindowLength, WindowShape,
+    ColumnKind, FORMAT, MIN_STRETCHES, Reference, ReferenceBuilder, ReferenceFile, Source, VERSION, WindowLength,
+    WindowShape,
 };
 use sha2::{Digest, Sha256};
 
+use self::values::{Chunk, Values, add};
 use crate::config::Windows;
 use crate::times::{now_micros, rfc3339};
 
@@ -50,18 +53,6 @@ pub enum ReferenceError {
     Plan(String),
 }
 
-/// A column's values in a piece of a file.
-#[derive(Debug)]
-enum Values {
-    Numbers(Vec<Option<f64>>),
-    Texts(Vec<Option<String>>),
-    /// Microseconds since the Unix epoch.
-    Times(Vec<Option<i64>>),
-}
-
-/// A piece of a file: its columns, all of one length.
-type Chunk = Vec<(String, Values)>;
-
 /// Builds a reference.
 ///
 /// # Errors
@@ -89,9 +80,13 @@ pub fn build_reference(plan: &ReferencePlan) -> Result<ReferenceFile, ReferenceE
 /// Writes a reference file, so that a reader sees the old one or the new one and nothing between.
 ///
 /// # Errors
-/// The system's own.
+/// The system's own; and when what would be written could not be read again, of which nothing is written.
 pub fn write_reference(file: &ReferenceFile, path: &Path) -> std::io::Result<u64> {
     let text = file.to_text().map_err(std::io::Error::other)?;
+    let read = ReferenceFile::parse(&text).map_err(std::io::Error::other)?;
+    if read != *file {
+        return Err(std::io::Error::other("it reads back differently; leave out the columns with extreme values"));
+    }
     let temporary = path.with_extension("tmp");
     std::fs::write(&temporary, &text)?;
     std::fs::rename(&temporary, path)?;
@@ -131,8 +126,8 @@ impl Building<'_> {
             }
             let is_name = self.plan.categorical.contains(column);
             let kind = match values {
-                Values::Numbers(_) if !is_name => ColumnKind::Numeric,
-                Values::Numbers(_) | Values::Texts(_) => ColumnKind::Categorical,
+                Values::Numbers(_) | Values::Fields { are_numbers: true, .. } if !is_name => ColumnKind::Numeric,
+                Values::Numbers(_) | Values::Texts(_) | Values::Fields { .. } => ColumnKind::Categorical,
                 Values::Times(_) => continue,
             };
             if !self.builders.contains_key(column) {
@@ -143,7 +138,8 @@ impl Building<'_> {
                 self.builders.insert(column.clone(), builder);
             }
             let Some(builder) = self.builders.get_mut(column) else { continue };
-            add(builder, values, kind, &panes);
+            // The file that had the column first decides, as a column has one kind.
+            add(builder, values, &panes);
         }
         self.rows += rows as u64;
         for (column, builder) in &mut self.builders {
@@ -162,12 +158,12 @@ impl Building<'_> {
         };
         let times: Vec<Option<i64>> = match values {
             Values::Times(times) => times.clone(),
-            Values::Texts(texts) => {
+            Values::Fields { are_numbers: false, texts } | Values::Texts(texts) => {
                 let parse =
                     |text: &Option<String>| Some(text.as_ref()?.parse::<jiff::Timestamp>().ok()?.as_microsecond());
                 texts.iter().map(parse).collect()
             }
-            Values::Numbers(_) => {
+            Values::Numbers(_) | Values::Fields { .. } => {
                 return Err(format!("the time column '{column}' holds numbers; times or RFC 3339 texts are needed"));
             }
         };
@@ -207,6 +203,9 @@ impl Building<'_> {
         if columns.is_empty() {
             return Err(ReferenceError::Plan("no input has a column to take".to_owned()));
         }
+        if let Some((_, windows)) = &plan.time {
+            warn_of_no_block_noise(&columns, windows);
+        }
         Ok(ReferenceFile {
             format: FORMAT.to_owned(),
             version: VERSION,
@@ -223,38 +222,19 @@ impl Building<'_> {
     }
 }
 
-impl Values {
-    fn len(&self) -> usize {
-        match self {
-            Self::Numbers(values) => values.len(),
-            Self::Texts(values) => values.len(),
-            Self::Times(values) => values.len(),
-        }
-    }
-}
-
-fn add(builder: &mut ReferenceBuilder, values: &Values, kind: ColumnKind, panes: &[Option<i64>]) {
-    match values {
-        Values::Numbers(values) => {
-            for (value, pane) in values.iter().zip(panes) {
-                match (value, kind) {
-                    (None, _) => builder.missing(*pane),
-                    (Some(value), ColumnKind::Numeric) => builder.number(*pane, *value),
-                    (Some(value), ColumnKind::Categorical) => {
-                        builder.category(*pane, &crate::pipeline::table::number_category(*value));
-                    }
-                }
-            }
-        }
-        Values::Texts(values) => {
-            for (value, pane) in values.iter().zip(panes) {
-                match value {
-                    None => builder.missing(*pane),
-                    Some(value) => builder.category(*pane, value),
-                }
-            }
-        }
-        Values::Times(_) => {}
+/// Says for which columns the rows tell nothing of stretches of time, and what would help.
+fn warn_of_no_block_noise(columns: &[Reference], windows: &Windows) {
+    let without: Vec<&str> = columns
+        .iter()
+        .filter(|reference| reference.blocks.is_empty())
+        .map(|reference| reference.column.as_str())
+        .collect();
+    if !without.is_empty() {
+        tracing::warn!(
+            columns = without.join(", "),
+            panes_in_a_window = windows.panes,
+            "no block noise: the rows do not fill {MIN_STRETCHES} windows side by side, each with as much outside of it as inside; windows will be judged as if their rows were independent, so give rows of a longer time, or configure shorter windows"
+        );
     }
 }
 
@@ -312,6 +292,75 @@ mod tests {
         let path = folder.path().join("reference.json");
         write_reference(&file, &path).unwrap();
         assert_eq!(crate::references::read(&path).unwrap().0, file);
+    }
+
+    fn build(files: &[&str], change: impl Fn(&mut ReferencePlan)) -> ReferenceFile {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |(i, text): (usize, &&str)| {
+            let path = folder.path().join(format!("{i}.csv"));
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let mut plan = plan(files.iter().enumerate().map(path).collect());
+        change(&mut plan);
+        build_reference(&plan).unwrap()
+    }
+
+    fn categories(reference: &Reference) -> Vec<String> {
+        let Normal::Categorical { dictionary, .. } = &reference.normal else { panic!("{reference:?}") };
+        dictionary.categories().to_vec()
+    }
+
+    #[test]
+    fn booleans_of_any_spelling_are_those_of_json() {
+        let file =
+            build(&["a,b,c,d\nTrue,FALSE,True,True\nFalse,,maybe,True\n"], |plan| plan.categorical.push("d".into()));
+        assert_eq!(categories(&file.columns[0]), ["false", "true"]);
+        assert_eq!(categories(&file.columns[1]), ["false"]);
+        assert_eq!(categories(&file.columns[2]), ["True", "maybe"]);
+        assert_eq!(categories(&file.columns[3]), ["True"]);
+    }
+
+    #[test]
+    fn the_file_that_has_a_column_first_decides_on_its_kind() {
+        let numbers_first = build(&["x\n1\n2.50\n", "x\n2.5\nnone\n"], |_| {});
+        let Normal::Numeric { grid, profile, .. } = &numbers_first.columns[0].normal else { panic!() };
+        assert_eq!((grid.cuts(), profile.finite(), profile.wrong_type), ([1.0, 2.5].as_slice(), 3, 1));
+        let names_first = build(&["x\nA\n007\n", "x\n007\n8\n"], |_| {});
+        assert_eq!(categories(&names_first.columns[0]), ["007", "8", "A"]);
+    }
+
+    #[test]
+    fn numbers_beyond_all_measure_do_not_spoil_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = build(&["x\n1\n2\n1.7e308\n-1.7e308\n1e155\n"], |_| {});
+        let path = folder.path().join("reference.json");
+        write_reference(&file, &path).unwrap();
+        let Normal::Numeric { profile, .. } = &file.columns[0].normal else { panic!() };
+        assert_eq!((profile.finite(), profile.infinite), (2, 3));
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = build(&["x\n1\n2\n"], |_| {});
+        let Normal::Numeric { profile, .. } = &mut file.columns[0].normal else { panic!() };
+        profile.shifted_squares = f64::INFINITY;
+        let path = folder.path().join("reference.json");
+        assert!(write_reference(&file, &path).is_err());
+        assert!(!path.try_exists().unwrap());
+    }
+
+    #[test]
+    fn a_reference_of_too_short_a_time_has_no_block_noise() {
+        let day = |day: usize| format!("2026-01-{day:02}T12:00:00Z,{}\n", day % 3);
+        let rows = |days: usize| format!("when,x\n{}", (1..=days).map(day).collect::<String>());
+        let daily =
+            Windows { pane: std::time::Duration::from_secs(86_400), panes: 5, min_filled: 3, ..Windows::default() };
+        for (days, has_blocks) in [(12, false), (20, true)] {
+            let file = build(&[&rows(days)], |plan| plan.time = Some(("when".into(), daily.clone())));
+            assert_eq!(!file.columns[0].blocks.is_empty(), has_blocks, "{days} days");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, TimeUnit};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
-use super::{Chunk, Values};
+use super::values::{Chunk, Values};
 
 /// Rows that are read at once.
 const BATCH_ROWS: usize = 65_536;
