@@ -39,18 +39,12 @@ enum Grammar {
 impl Cutter {
     /// The cutter for a content type; None where a body is one message, or a coding hides its messages.
     pub(super) fn new(content_type: &[u8], content_encoding: Option<&[u8]>) -> Option<Self> {
-        let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        let is = |name: &str| media_type.eq_ignore_ascii_case(name.as_bytes());
-        let (grammar, framing) = if is_grpc(media_type) {
-            (Grammar::Grpc(Grpc::default()), Framing::Grpc)
-        } else if is("text/event-stream") {
-            (Grammar::Events(Events::default()), Framing::ServerSentEvents)
-        } else if ["application/x-ndjson", "application/jsonl", "application/json-lines"].into_iter().any(is)
-            || ["application/x-jsonlines", "application/x-jsonl", "application/jsonlines"].into_iter().any(is)
-        {
-            (Grammar::Lines(Lines::default()), Framing::Lines)
-        } else {
-            return None;
+        let framing = framing(content_type);
+        let grammar = match framing {
+            Framing::ServerSentEvents => Grammar::Events(Events::default()),
+            Framing::Grpc => Grammar::Grpc(Grpc::default()),
+            Framing::Lines => Grammar::Lines(Lines::default()),
+            Framing::Unspecified => return None,
         };
         if content_encoding.is_some_and(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity")) {
             return None;
@@ -121,13 +115,28 @@ impl Cutter {
     }
 }
 
-/// `application/grpc`, `application/grpc+proto`, `application/grpc-web` and so on; not the text form, which is in base64.
-fn is_grpc(media_type: &[u8]) -> bool {
-    const NAME: &[u8] = b"application/grpc";
-    let Some((name, rest)) = media_type.split_at_checked(NAME.len()) else { return false };
-    let rest = rest.to_ascii_lowercase();
-    name.eq_ignore_ascii_case(NAME)
-        && (rest.is_empty() || rest.starts_with(b"+") || rest == b"-web" || rest.starts_with(b"-web+"))
+/// What a content type says of a body's messages.
+fn framing(content_type: &[u8]) -> Framing {
+    const LINES: [&str; 6] = ["x-ndjson", "jsonl", "json-lines", "x-jsonlines", "x-jsonl", "jsonlines"];
+    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if media_type.eq_ignore_ascii_case(b"text/event-stream") {
+        return Framing::ServerSentEvents;
+    }
+    let Some((kind, subtype)) = media_type.split_at_checked("application/".len()) else { return Framing::Unspecified };
+    // Nearly all bodies end here.
+    if subtype.eq_ignore_ascii_case(b"json") || !kind.eq_ignore_ascii_case(b"application/") {
+        return Framing::Unspecified;
+    }
+    let is = |name: &str| subtype.eq_ignore_ascii_case(name.as_bytes());
+    if LINES.into_iter().any(is) {
+        return Framing::Lines;
+    }
+    // `grpc`, `grpc+proto`, `grpc-web` and so on; not `grpc-web-text`, which is in base64.
+    let subtype = subtype.to_ascii_lowercase();
+    match subtype.strip_prefix(b"grpc") {
+        Some(b"" | b"-web" | [b'+', ..] | [b'-', b'w', b'e', b'b', b'+', ..]) => Framing::Grpc,
+        _ => Framing::Unspecified,
+    }
 }
 
 /// What feeding bytes came to.
