@@ -11,6 +11,8 @@
 mod frame;
 mod hpack;
 mod huffman;
+#[cfg(test)]
+mod recorded_tests;
 mod static_table;
 mod stream;
 #[cfg(test)]
