@@ -133,7 +133,7 @@ async fn hypers_own_calls_are_read_whole_however_they_are_cut() {
         let count = |exchange: &Exchange| exchange.response_messages.as_ref().unwrap().count;
         assert_eq!(count(exchange), call as u64);
     }
-    for after in [1, 2, 9, 100, 1000] {
+    for after in [1, 9, 1000] {
         let limits = script::limits(16 << 20, 1 << 20);
         assert_eq!(script::read(&limits, &script::cut(&pieces, after)), whole, "cut after every {after} bytes");
     }
