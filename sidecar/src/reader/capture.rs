@@ -257,7 +257,8 @@ fn micros_between(started: Instant, now: Moment) -> u64 {
 
 fn lossy(value: &[u8]) -> String {
     let value = value.get(..MAX_HEADER_VALUE_BYTES).unwrap_or(value);
-    String::from_utf8_lossy(value).into_owned()
+    // Nearly all values are ASCII, which this check knows quickly.
+    std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value).into_owned(), str::to_owned)
 }
 
 /// The longest beginning of a text that has at most so many bytes.

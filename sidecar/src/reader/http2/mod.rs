@@ -11,6 +11,8 @@
 mod frame;
 mod hpack;
 mod huffman;
+#[cfg(test)]
+mod recorded_tests;
 mod static_table;
 mod stream;
 #[cfg(test)]
@@ -26,7 +28,6 @@ use self::stream::{Stream, Streams};
 use super::capture::{Capture, CaptureLimits, Captured, Fields, Finished};
 use super::connection::PREFACE;
 use super::{Moment, Unreadable};
-use crate::account::DropReason;
 use crate::budget::Reservation;
 
 /// SETTINGS frames that may wait for their acknowledgement.
@@ -239,12 +240,15 @@ impl Events for Requests<'_> {
         }
         let rules = limits.rules.load();
         let route = rules.route(method, path);
-        if streams.has_room_for(id) {
-            let begin = |route| Capture::begin(limits, &rules, route, (method, path), &**fields, began);
-            streams.open(id, route.and_then(begin));
-        } else if route.is_some() {
-            limits.accounts.ticket().dropped(DropReason::TooManyStreams);
+        match streams.make_room_for(id, &limits.budget) {
+            Ok(()) => {
+                let begin = |route| Capture::begin(limits, &rules, route, (method, path), &**fields, began);
+                streams.open(id, route.and_then(begin));
+            }
+            Err(reason) if route.is_some() => limits.accounts.ticket().dropped(reason),
+            Err(_) => {}
         }
+        fields.clear();
         Ok(())
     }
 
@@ -308,6 +312,7 @@ impl Events for Responses<'_> {
                 capture.response_trailers(&**fields, &rules);
             }
         }
+        fields.clear();
         Ok(())
     }
 

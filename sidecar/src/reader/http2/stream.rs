@@ -1,10 +1,15 @@
 //! The streams of a connection that are open, each with what is kept of its exchange.
 
+use std::sync::Arc;
+
+use crate::account::DropReason;
+use crate::budget::{Budget, Reservation};
 use crate::reader::capture::Capture;
 
-/// Most streams that are followed at a time. Servers commonly allow 100 to 250; one costs little until it is captured, and
-/// then the budget bounds it.
+/// Most streams that are followed at a time. Servers commonly allow 100 to 250.
 const MAX_OPEN_STREAMS: usize = 1024;
+/// Streams for which there is room at first.
+const FIRST_STREAMS: usize = 4;
 
 /// One request and what comes back.
 #[derive(Debug)]
@@ -22,6 +27,8 @@ pub(super) struct Stream {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     open: Vec<Stream>,
+    /// The memory of what is open, apart from what is captured.
+    reservation: Option<Reservation>,
     /// The client's highest number so far.
     last: u32,
     /// Some stream could not be followed: whether it is over is not known.
@@ -49,18 +56,43 @@ impl Streams {
         id % 2 == 1 && id > self.last
     }
 
-    /// Notes that a stream was opened. False when there is no room to follow it.
-    pub(super) fn has_room_for(&mut self, id: u32) -> bool {
+    /// Notes that a stream was opened, and makes room to follow it; an error says why there is none.
+    pub(super) fn make_room_for(&mut self, id: u32, budget: &Arc<Budget>) -> Result<(), DropReason> {
         self.last = self.last.max(id);
-        let has_room = self.open.len() < MAX_OPEN_STREAMS;
-        self.lost_track |= !has_room;
-        has_room
+        let room = self.grow(budget);
+        self.lost_track |= room.is_err();
+        room
     }
 
+    /// Opens a stream, for which there is room.
     pub(super) fn open(&mut self, id: u32, capture: Option<Capture>) {
         self.last = self.last.max(id);
         let stream = Stream { id, capture, request_ended: false, answered: false, response_ended: false };
         self.open.push(stream);
+    }
+
+    fn grow(&mut self, budget: &Arc<Budget>) -> Result<(), DropReason> {
+        let open = self.open.len();
+        if open == MAX_OPEN_STREAMS {
+            return Err(DropReason::TooManyStreams);
+        }
+        if open == self.open.capacity() {
+            let wanted = (open * 2).clamp(FIRST_STREAMS, MAX_OPEN_STREAMS);
+            // The first few are in what an idle connection costs anyway.
+            let bytes = (wanted - FIRST_STREAMS) * size_of::<Stream>();
+            let is_reserved = match &mut self.reservation {
+                Some(reservation) => reservation.resize(bytes),
+                none => {
+                    *none = budget.reserve(bytes);
+                    none.is_some()
+                }
+            };
+            if !is_reserved {
+                return Err(DropReason::Budget);
+            }
+            self.open.reserve_exact(wanted - open);
+        }
+        Ok(())
     }
 
     pub(super) fn close(&mut self, id: u32) -> Option<Stream> {
@@ -68,7 +100,10 @@ impl Streams {
         let stream = self.open.remove(place);
         if self.open.is_empty() {
             // An idle connection keeps nothing of its busiest time.
-            self.open.shrink_to(1);
+            self.open.shrink_to(FIRST_STREAMS);
+            if self.open.capacity() <= FIRST_STREAMS {
+                self.reservation = None;
+            }
         }
         Some(stream)
     }

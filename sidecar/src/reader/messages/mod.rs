@@ -4,11 +4,13 @@
 //! no message (comments that keep a connection alive, empty lines) counts with the message that follows: so the sizes add up
 //! to where each ends.
 
+mod grammar;
+
 use std::mem;
 
 use driftline_protocol::{Framing, MAX_MESSAGES, Messages};
-use memchr::{memchr, memchr2};
 
+use self::grammar::{Events, Fed, Grpc, Lines};
 use crate::budget::Reservation;
 
 /// Messages for which there is room at first: most gRPC bodies have one.
@@ -39,18 +41,12 @@ enum Grammar {
 impl Cutter {
     /// The cutter for a content type; None where a body is one message, or a coding hides its messages.
     pub(super) fn new(content_type: &[u8], content_encoding: Option<&[u8]>) -> Option<Self> {
-        let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        let is = |name: &str| media_type.eq_ignore_ascii_case(name.as_bytes());
-        let (grammar, framing) = if is_grpc(media_type) {
-            (Grammar::Grpc(Grpc::default()), Framing::Grpc)
-        } else if is("text/event-stream") {
-            (Grammar::Events(Events::default()), Framing::ServerSentEvents)
-        } else if ["application/x-ndjson", "application/jsonl", "application/json-lines"].into_iter().any(is)
-            || ["application/x-jsonlines", "application/x-jsonl", "application/jsonlines"].into_iter().any(is)
-        {
-            (Grammar::Lines(Lines::default()), Framing::Lines)
-        } else {
-            return None;
+        let framing = framing(content_type);
+        let grammar = match framing {
+            Framing::ServerSentEvents => Grammar::Events(Events::default()),
+            Framing::Grpc => Grammar::Grpc(Grpc::default()),
+            Framing::Lines => Grammar::Lines(Lines::default()),
+            Framing::Unspecified => return None,
         };
         if content_encoding.is_some_and(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity")) {
             return None;
@@ -82,8 +78,8 @@ impl Cutter {
     /// The body passed whole: a last line need not have an end.
     pub(super) fn end(&mut self, micros: u64, memory: &mut Reservation) {
         let is_pending = match &self.grammar {
-            Grammar::Events(events) => events.closing,
-            Grammar::Lines(lines) => lines.has_content,
+            Grammar::Events(events) => events.is_pending(),
+            Grammar::Lines(lines) => lines.is_pending(),
             Grammar::Grpc(_) => false,
         };
         if is_pending {
@@ -121,179 +117,27 @@ impl Cutter {
     }
 }
 
-/// `application/grpc`, `application/grpc+proto`, `application/grpc-web` and so on; not the text form, which is in base64.
-fn is_grpc(media_type: &[u8]) -> bool {
-    const NAME: &[u8] = b"application/grpc";
-    let Some((name, rest)) = media_type.split_at_checked(NAME.len()) else { return false };
-    let rest = rest.to_ascii_lowercase();
-    name.eq_ignore_ascii_case(NAME)
-        && (rest.is_empty() || rest.starts_with(b"+") || rest == b"-web" || rest.starts_with(b"-web+"))
-}
-
-/// What feeding bytes came to.
-enum Fed {
-    /// No message ended.
-    More,
-    /// One ended after so many bytes.
-    Message(usize),
-}
-
-/// Server-sent events: blocks of lines, each closed by an empty one. A block without data is no event.
-#[derive(Debug, Default)]
-struct Events {
-    line: Line,
-    has_data: bool,
-    /// The last byte was a carriage return that ended a line: a line feed behind it belongs to it.
-    after_return: bool,
-    /// The last line ended in both. Then the empty line that closes an event does, too, and its line feed is waited for.
-    ends_in_both: bool,
-    /// An event was closed by a carriage return whose line feed is to come.
-    closing: bool,
-}
-
-/// What the current line has been so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
-    /// A byte-order mark at the stream's beginning, of which so many bytes passed.
-    Mark(u8),
-    /// So many bytes, all of which the word `data` begins with.
-    Name(u8),
-    Other,
-}
-
-impl Default for Line {
-    fn default() -> Self {
-        Self::Mark(0)
+/// What a content type says of a body's messages.
+fn framing(content_type: &[u8]) -> Framing {
+    const LINES: [&str; 6] = ["x-ndjson", "jsonl", "json-lines", "x-jsonlines", "x-jsonl", "jsonlines"];
+    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if media_type.eq_ignore_ascii_case(b"text/event-stream") {
+        return Framing::ServerSentEvents;
     }
-}
-
-impl Events {
-    const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
-    const DATA: [u8; 4] = *b"data";
-
-    fn feed(&mut self, bytes: &[u8]) -> Fed {
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at).copied() {
-            let after_return = mem::take(&mut self.after_return);
-            if after_return {
-                self.ends_in_both = byte == b'\n';
-                // A line feed that was waited for in vain was none: this byte begins the next line.
-                at += usize::from(self.ends_in_both);
-                if mem::take(&mut self.closing) {
-                    return Fed::Message(at);
-                }
-                if self.ends_in_both {
-                    continue;
-                }
-            }
-            match byte {
-                b'\n' | b'\r' => {
-                    at += 1;
-                    self.after_return = byte == b'\r';
-                    self.ends_in_both &= self.after_return;
-                    if self.end_line() {
-                        if byte == b'\n' || !self.ends_in_both {
-                            return Fed::Message(at);
-                        }
-                        self.closing = true;
-                    }
-                }
-                _ if self.line == Line::Other => {
-                    let rest = bytes.get(at..).unwrap_or_default();
-                    at += memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
-                }
-                _ => {
-                    self.line = self.line.with(byte);
-                    if self.line == Line::Name(5) {
-                        self.has_data = true;
-                        self.line = Line::Other;
-                    }
-                    at += 1;
-                }
-            }
-        }
-        Fed::More
+    let Some((kind, subtype)) = media_type.split_at_checked("application/".len()) else { return Framing::Unspecified };
+    // Nearly all bodies end here.
+    if subtype.eq_ignore_ascii_case(b"json") || !kind.eq_ignore_ascii_case(b"application/") {
+        return Framing::Unspecified;
     }
-
-    /// Ends the current line. True when it was empty, and closed an event.
-    fn end_line(&mut self) -> bool {
-        let line = mem::replace(&mut self.line, Line::Name(0));
-        // A field without a colon is one without a value.
-        self.has_data |= line == Line::Name(4);
-        matches!(line, Line::Name(0) | Line::Mark(0 | 3)) && mem::take(&mut self.has_data)
+    let is = |name: &str| subtype.eq_ignore_ascii_case(name.as_bytes());
+    if LINES.into_iter().any(is) {
+        return Framing::Lines;
     }
-}
-
-impl Line {
-    fn with(self, byte: u8) -> Self {
-        match self {
-            Self::Mark(seen) if Events::MARK.get(usize::from(seen)) == Some(&byte) => Self::Mark(seen + 1),
-            Self::Mark(0 | 3) => Self::Name(0).with(byte),
-            Self::Name(4) if byte == b':' => Self::Name(5),
-            Self::Name(seen) if Events::DATA.get(usize::from(seen)) == Some(&byte) => Self::Name(seen + 1),
-            _ => Self::Other,
-        }
-    }
-}
-
-/// gRPC's length-prefixed messages: a byte of flags, four of length, and the message.
-#[derive(Debug, Default)]
-struct Grpc {
-    prefix: [u8; 5],
-    prefix_bytes: usize,
-    /// Bytes of the message that are to come.
-    left: u32,
-}
-
-impl Grpc {
-    /// By this flag gRPC-Web marks trailers, which are no message.
-    const TRAILERS: u8 = 0x80;
-
-    fn feed(&mut self, bytes: &[u8]) -> Fed {
-        let mut at = 0;
-        loop {
-            while self.prefix_bytes < self.prefix.len() {
-                let Some(byte) = bytes.get(at) else { return Fed::More };
-                self.prefix[self.prefix_bytes] = *byte;
-                self.prefix_bytes += 1;
-                at += 1;
-                let [_, length @ ..] = self.prefix;
-                self.left = u32::from_be_bytes(length);
-            }
-            let take = (self.left as usize).min(bytes.len() - at);
-            at += take;
-            self.left -= take as u32;
-            if self.left > 0 {
-                return Fed::More;
-            }
-            self.prefix_bytes = 0;
-            if self.prefix[0] & Self::TRAILERS == 0 {
-                return Fed::Message(at);
-            }
-        }
-    }
-}
-
-/// Lines, of which empty ones are no message.
-#[derive(Debug, Default)]
-struct Lines {
-    has_content: bool,
-}
-
-impl Lines {
-    fn feed(&mut self, bytes: &[u8]) -> Fed {
-        let mut at = 0;
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            let end = memchr(b'\n', rest);
-            let line = rest.split_at(end.unwrap_or(rest.len())).0;
-            self.has_content = self.has_content || line.iter().any(|byte| !byte.is_ascii_whitespace());
-            let Some(end) = end else { break };
-            at += end + 1;
-            if mem::take(&mut self.has_content) {
-                return Fed::Message(at);
-            }
-        }
-        Fed::More
+    // `grpc`, `grpc+proto`, `grpc-web` and so on; not `grpc-web-text`, which is in base64.
+    let subtype = subtype.to_ascii_lowercase();
+    match subtype.strip_prefix(b"grpc") {
+        Some(b"" | b"-web" | [b'+', ..] | [b'-', b'w', b'e', b'b', b'+', ..]) => Framing::Grpc,
+        _ => Framing::Unspecified,
     }
 }
 
