@@ -16,6 +16,8 @@ pub enum DropReason {
     Budget,
     /// The sample did not draw it. This is what the owner asked for, and no loss.
     Sampled,
+    /// More streams were open on its HTTP/2 connection than the reader follows.
+    TooManyStreams,
     /// The queue to the shipper was full.
     QueueFull,
     /// The collector refused it for good.
@@ -30,14 +32,23 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Budget, Self::Sampled, Self::QueueFull, Self::Rejected, Self::TooLarge, Self::Shutdown, Self::Lost];
+    pub const ALL: [Self; 8] = [
+        Self::Budget,
+        Self::Sampled,
+        Self::TooManyStreams,
+        Self::QueueFull,
+        Self::Rejected,
+        Self::TooLarge,
+        Self::Shutdown,
+        Self::Lost,
+    ];
 
     /// The name by which metrics and batches know it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Budget => "budget",
             Self::Sampled => "sampled",
+            Self::TooManyStreams => "too_many_streams",
             Self::QueueFull => "queue_full",
             Self::Rejected => "rejected",
             Self::TooLarge => "too_large",
@@ -50,11 +61,12 @@ impl DropReason {
         match self {
             Self::Budget => 0,
             Self::Sampled => 1,
-            Self::QueueFull => 2,
-            Self::Rejected => 3,
-            Self::TooLarge => 4,
-            Self::Shutdown => 5,
-            Self::Lost => 6,
+            Self::TooManyStreams => 2,
+            Self::QueueFull => 3,
+            Self::Rejected => 4,
+            Self::TooLarge => 5,
+            Self::Shutdown => 6,
+            Self::Lost => 7,
         }
     }
 }
@@ -153,7 +165,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_happens_to_tickets_the_account_adds_up(fates in proptest::collection::vec(0usize..10, 0..200)) {
+        fn whatever_happens_to_tickets_the_account_adds_up(fates in proptest::collection::vec(0usize..11, 0..200)) {
             let accounts = Accounts::new(&Registry::new()).unwrap();
             let mut on_their_way = Vec::new();
             for fate in fates {
@@ -161,7 +173,7 @@ mod tests {
                 match DropReason::ALL.get(fate) {
                     Some(DropReason::Lost) => drop(ticket),
                     Some(reason) => ticket.dropped(*reason),
-                    None if fate == 8 => ticket.delivered(),
+                    None if fate == 9 => ticket.delivered(),
                     None => on_their_way.push(ticket),
                 }
             }

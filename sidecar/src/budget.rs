@@ -52,14 +52,26 @@ impl Reservation {
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
+    /// Takes more or gives back, to hold so many; false, and nothing changed, when there is no room.
+    pub(crate) fn resize(&mut self, bytes: usize) -> bool {
+        if bytes > self.bytes {
+            return self.grow(bytes - self.bytes);
+        }
+        self.shrink_to(bytes);
+        true
+    }
+
     /// Gives back so many bytes.
-    pub(crate) fn give_back(&mut self, bytes: usize) {
+    pub(crate) fn shrink_by(&mut self, bytes: usize) {
         self.shrink_to(self.bytes.saturating_sub(bytes));
     }
 
     /// Gives back all but so many bytes.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let surplus = self.bytes.saturating_sub(bytes);
+        if surplus == 0 {
+            return;
+        }
         self.budget.used.fetch_sub(surplus, Ordering::Relaxed);
         self.bytes -= surplus;
     }
@@ -81,8 +93,8 @@ mod tests {
         let mut first = budget.reserve(60).unwrap();
         assert!(budget.reserve(41).is_none());
         assert!(first.grow(40) && !first.grow(1));
-        first.shrink_to(40);
-        first.give_back(10);
+        first.shrink_by(50);
+        assert!(first.resize(60) && !first.resize(101) && first.resize(30));
         let second = budget.reserve(70).unwrap();
         first.absorb(second);
         assert_eq!(budget.used(), 100);

@@ -17,6 +17,9 @@
 mod account;
 mod admin;
 mod budget;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod listener;
 mod metrics;
 mod pump;
@@ -37,8 +40,6 @@ use tokio::sync::{Notify, watch};
 pub use account::DropReason;
 pub use driftline_document::Problems;
 pub use driftline_protocol::{Account, Dropped};
-#[doc(hidden)]
-pub use rules::fuzzing::redact as fuzz_redact;
 pub use settings::{Bytes, CollectorUrl, HostPort, Settings};
 
 use crate::account::Accounts;

@@ -18,7 +18,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::tap::{Side, Tap};
+use crate::tap::{Over, Side, Tap};
 
 /// Read at most this much at once. Larger chunks save system calls; 64 KiB is where that stops to matter.
 const SCRATCH_BYTES: usize = 64 << 10;
@@ -48,7 +48,8 @@ pub(crate) struct Pump {
     to_upstream: Direction,
     to_client: Direction,
     tap: Tap,
-    first_to_end: Option<Side>,
+    /// The side that was the first to take no more, or to be reset.
+    first_to_break: Option<Side>,
 }
 
 /// What flows one way.
@@ -66,7 +67,7 @@ struct Direction {
 impl Pump {
     pub(crate) fn new(client: TcpStream, upstream: TcpStream, tap: Tap) -> Self {
         let (to_upstream, to_client) = (Direction::default(), Direction::default());
-        Self { client, upstream, to_upstream, to_client, tap, first_to_end: None }
+        Self { client, upstream, to_upstream, to_client, tap, first_to_break: None }
     }
 
     /// Pumps until both sides are done, one is reset, or the sidecar is stopping and nothing is under way.
@@ -85,23 +86,27 @@ impl Pump {
         })
         .await;
         if let Ended::Reset(side) = ended {
-            self.first_to_end.get_or_insert(side);
+            self.first_to_break.get_or_insert(side);
             // The other side learns of a reset by a reset. A socket that is gone already needs no telling.
             for stream in [&self.client, &self.upstream] {
                 SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok();
             }
         }
-        self.tap.connection_over(self.first_to_end);
+        self.tap.connection_over(match (self.first_to_break, ended) {
+            (Some(side), _) => Over::Reset(side),
+            (None, Ended::Idle) => Over::Stopped,
+            (None, _) => Over::Closed,
+        });
         ended
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
-        let Self { client, upstream, to_upstream, to_client, tap, first_to_end } = self;
-        let up = to_upstream.poll(context, client, upstream, Side::Client, tap, first_to_end);
+        let Self { client, upstream, to_upstream, to_client, tap, first_to_break } = self;
+        let up = to_upstream.poll(context, client, upstream, Side::Client, tap, first_to_break);
         if let Poll::Ready(Err(reset)) = up {
             return Poll::Ready(Ended::Reset(reset));
         }
-        let down = to_client.poll(context, upstream, client, Side::Upstream, tap, first_to_end);
+        let down = to_client.poll(context, upstream, client, Side::Upstream, tap, first_to_break);
         if let Poll::Ready(Err(reset)) = down {
             return Poll::Ready(Ended::Reset(reset));
         }
@@ -125,7 +130,7 @@ impl Direction {
         sink: &TcpStream,
         side: Side,
         tap: &mut Tap,
-        first_to_end: &mut Option<Side>,
+        first_to_break: &mut Option<Side>,
     ) -> Poll<Result<(), Side>> {
         if self.over {
             return Poll::Ready(Ok(()));
@@ -135,7 +140,7 @@ impl Direction {
             if self.written < self.rest.len() {
                 match ready!(self.poll_write_rest(context, sink)) {
                     Ok(()) => continue,
-                    Err(_) => return self.break_off(side, first_to_end),
+                    Err(_) => return self.break_off(side, first_to_break),
                 }
             }
             if self.source_ended {
@@ -158,21 +163,20 @@ impl Direction {
                 Ok(Moved::Nothing) => {}
                 Ok(Moved::End) => {
                     self.source_ended = true;
-                    first_to_end.get_or_insert(side);
                     tap.side_ended(side);
                 }
                 Err(Failed::Read) => return Poll::Ready(Err(side)),
-                Err(Failed::Write) => return self.break_off(side, first_to_end),
+                Err(Failed::Write) => return self.break_off(side, first_to_break),
             }
         }
     }
 
     /// The sink takes no more. What it has sent may still be on its way, so the other direction goes on.
-    fn break_off(&mut self, side: Side, first_to_end: &mut Option<Side>) -> Poll<Result<(), Side>> {
+    fn break_off(&mut self, side: Side, first_to_break: &mut Option<Side>) -> Poll<Result<(), Side>> {
         self.broken = true;
         self.over = true;
         self.rest = Vec::new();
-        first_to_end.get_or_insert(side.other());
+        first_to_break.get_or_insert(side.other());
         Poll::Ready(Ok(()))
     }
 

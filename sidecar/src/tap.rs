@@ -5,29 +5,11 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_queue::ArrayQueue;
-use driftline_protocol::EndState;
 
 use crate::account::DropReason;
 use crate::metrics::Metrics;
-use crate::reader::{CaptureLimits, Captured, Moment, Reader, Unreadable};
-
-/// A side of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// Who calls the model.
-    Client,
-    /// The model's server.
-    Upstream,
-}
-
-impl Side {
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Upstream,
-            Self::Upstream => Self::Client,
-        }
-    }
-}
+use crate::reader::{CaptureLimits, Captured, Finished, Moment, Reader, Unreadable};
+pub(crate) use crate::reader::{Over, Side};
 
 /// What all taps share.
 #[derive(Debug, Clone)]
@@ -42,7 +24,7 @@ pub(crate) struct TapShared {
 pub(crate) struct Tap {
     shared: TapShared,
     reader: Option<Reader>,
-    finished: Vec<Captured>,
+    finished: Finished,
 }
 
 impl Tap {
@@ -54,30 +36,21 @@ impl Tap {
     /// Bytes that passed from a side.
     pub(crate) fn bytes(&mut self, side: Side, bytes: &[u8]) {
         self.shared.metrics.bytes_from(side).inc_by(bytes.len() as u64);
-        self.read(|reader, now, finished| match side {
-            Side::Client => reader.request_bytes(bytes, now, finished),
-            Side::Upstream => reader.response_bytes(bytes, now, finished),
-        });
+        self.read(|reader, now, finished| reader.bytes(side, bytes, now, finished));
     }
 
     /// A side has sent its last byte.
     pub(crate) fn side_ended(&mut self, side: Side) {
-        if side == Side::Upstream {
-            self.read(|reader, now, finished| {
-                reader.response_end(now, finished);
-                Ok(())
-            });
-        }
+        self.read(|reader, now, finished| {
+            reader.side_ended(side, now, finished);
+            Ok(())
+        });
     }
 
-    /// The connection is over. What was under way was cancelled, or failed if the model's server went first.
-    pub(crate) fn connection_over(&mut self, first_to_end: Option<Side>) {
-        let end = match first_to_end {
-            Some(Side::Upstream) => EndState::UpstreamError,
-            Some(Side::Client) | None => EndState::Cancelled,
-        };
+    /// The connection is over, and so is what was under way.
+    pub(crate) fn connection_over(&mut self, over: Over) {
         self.read(|reader, now, finished| {
-            reader.abandon(end, now, finished);
+            reader.connection_over(over, now, finished);
             Ok(())
         });
         self.reader = None;
@@ -90,7 +63,7 @@ impl Tap {
 
     /// Lets the reader read. If it can't follow, or panics, it is let go for this connection and counted; what it had
     /// under way settles itself.
-    fn read(&mut self, read: impl FnOnce(&mut Reader, Moment, &mut Vec<Captured>) -> Result<(), Unreadable>) {
+    fn read(&mut self, read: impl FnOnce(&mut Reader, Moment, &mut Finished) -> Result<(), Unreadable>) {
         let Some(reader) = &mut self.reader else { return };
         let now = moment();
         let finished = &mut self.finished;
@@ -105,7 +78,7 @@ impl Tap {
                 continue;
             }
             self.shared.limits.accounts.captured();
-            if let Err(captured) = self.shared.queue.push(Box::new(captured)) {
+            if let Err(captured) = self.shared.queue.push(captured) {
                 captured.ticket.dropped(DropReason::QueueFull);
             }
         }
@@ -115,7 +88,7 @@ impl Tap {
 impl Drop for Tap {
     fn drop(&mut self) {
         // A pump that was cut off: the sidecar is stopping, and the exchange is cancelled.
-        self.connection_over(None);
+        self.connection_over(Over::Stopped);
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use driftline_protocol::{Body, EndState, Exchange, Header, MAX_TARGET_BYTES, path_of};
 
-use super::connection::Moment;
-use super::http1::{Headers, RequestHead, ResponseHead};
+use super::Moment;
+use super::body::Kept;
+use super::messages::Cutter;
 use crate::account::{Accounts, DropReason, Ticket};
 use crate::budget::{Budget, Reservation};
 use crate::rules::{Route, Rules, SharedRules};
@@ -15,10 +16,12 @@ use crate::rules::{Route, Rules, SharedRules};
 const MAX_KEPT_HEADERS: usize = 16;
 /// Longest header value that is kept.
 const MAX_HEADER_VALUE_BYTES: usize = 256;
-/// What an exchange costs besides its bodies: its own fields, its place in queues, the allocator's rounding.
-const EXCHANGE_BYTES: usize = 1024;
-/// A body's first allocation, at most: a claimed length is not yet a received one.
-const FIRST_BODY_BYTES: usize = 16 << 10;
+/// What a record costs: its own fields, its place in queues, the allocator's rounding, and some text.
+const RECORD_BYTES: usize = 1024;
+/// Of that, what is left for its texts.
+const RECORD_TEXT_BYTES: usize = RECORD_BYTES - size_of::<Captured>() - 128;
+/// What a kept header costs besides its own bytes: two strings, and the allocator's rounding of each.
+const HEADER_BYTES: usize = size_of::<Header>() + 32;
 
 /// How much capture may keep.
 #[derive(Debug, Clone)]
@@ -38,121 +41,218 @@ pub(crate) struct Captured {
     pub(crate) reservation: Reservation,
 }
 
+/// Where finished exchanges are put. Each stays where it is from its first byte to the shipper: one is half a kilobyte.
+pub(crate) type Finished = Vec<Box<Captured>>;
+
+/// A message head's fields, as they stand; names in any case.
+pub(super) trait Fields {
+    fn fields(&self) -> impl Iterator<Item = (&str, &[u8])>;
+}
+
 /// An exchange that is passing.
 #[derive(Debug)]
 pub(super) struct Capture {
-    captured: Captured,
+    captured: Box<Captured>,
     started: Instant,
     request: Kept,
     response: Kept,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    bytes: Vec<u8>,
-    size: u64,
+    /// Bytes of the reservation that no text has used.
+    spare: usize,
+    /// The budget had no room for a body, so none is kept.
+    without_bodies: bool,
 }
 
 impl Capture {
-    /// Begins to capture. None when the budget has no room: the exchange is then counted as dropped.
-    pub(super) fn begin(limits: &CaptureLimits, route: Route, head: &RequestHead<'_>, started: Moment) -> Option<Self> {
+    /// Begins to capture. None when the budget has no room for the record: the exchange is then counted as dropped.
+    pub(super) fn begin(
+        limits: &CaptureLimits,
+        rules: &Rules,
+        route: Route,
+        (method, target): (&str, &str),
+        fields: &impl Fields,
+        started: Moment,
+    ) -> Option<Self> {
         // Only the path: a query may hold what nobody allowed to leave the pod.
-        let path = path_of(head.target);
+        let path = prefix(path_of(target), MAX_TARGET_BYTES);
         let ticket = limits.accounts.ticket();
-        let Some(reservation) = limits.budget.reserve(EXCHANGE_BYTES + path.len().min(MAX_TARGET_BYTES)) else {
+        let Some(reservation) = limits.budget.reserve(RECORD_BYTES + path.len()) else {
             ticket.dropped(DropReason::Budget);
             return None;
         };
-        let text = |name: &str| head.headers.first(name).map(lossy).unwrap_or_default();
         let exchange = Exchange {
-            request_id: text("x-request-id"),
-            traceparent: text("traceparent"),
             started_at_micros: started.wall_micros,
-            method: head.method.to_owned(),
-            target: prefix(path, MAX_TARGET_BYTES).to_owned(),
+            method: prefix(method, MAX_HEADER_VALUE_BYTES).to_owned(),
+            target: path.to_owned(),
             protocol: route.protocol.name().to_owned(),
-            request_headers: kept_headers(&head.headers, &limits.rules.load()),
             ..Exchange::default()
         };
-        Some(Self {
-            captured: Captured { exchange, ticket, reservation },
+        let mut capture = Self {
+            captured: Box::new(Captured { exchange, ticket, reservation }),
             started: started.monotonic,
             request: Kept::default(),
             response: Kept::default(),
-        })
-    }
-
-    pub(super) fn request_body(self, bytes: &[u8], limits: &CaptureLimits) -> Option<Self> {
-        self.keep(bytes, limits, |capture| &mut capture.request)
-    }
-
-    pub(super) fn response_body(self, bytes: &[u8], limits: &CaptureLimits) -> Option<Self> {
-        self.keep(bytes, limits, |capture| &mut capture.response)
-    }
-
-    /// Keeps body bytes up to the cap. None when the budget has no room: the exchange is then counted as dropped.
-    fn keep(mut self, bytes: &[u8], limits: &CaptureLimits, side: impl Fn(&mut Self) -> &mut Kept) -> Option<Self> {
-        let kept = side(&mut self);
-        kept.size += bytes.len() as u64;
-        let room = limits.max_body_bytes - kept.bytes.len();
-        let bytes = &bytes[..bytes.len().min(room)];
-        let needed = kept.bytes.len() + bytes.len();
-        let capacity = kept.bytes.capacity();
-        if needed > capacity {
-            let growth =
-                needed.max(capacity * 2).max(needed.min(FIRST_BODY_BYTES)).min(limits.max_body_bytes) - capacity;
-            if !self.captured.reservation.grow(growth) {
-                self.captured.ticket.dropped(DropReason::Budget);
-                return None;
-            }
-            let kept = side(&mut self);
-            kept.bytes.reserve_exact(capacity + growth - kept.bytes.len());
+            spare: RECORD_TEXT_BYTES,
+            without_bodies: false,
+        };
+        let head = Head::read(fields, rules);
+        if !capture.charge(head.bytes) {
+            capture.captured.ticket.dropped(DropReason::Budget);
+            return None;
         }
-        side(&mut self).bytes.extend_from_slice(bytes);
-        Some(self)
+        let exchange = &mut capture.captured.exchange;
+        exchange.request_id = head.request_id;
+        exchange.traceparent = head.traceparent;
+        exchange.request_headers = head.kept;
+        capture.request = Kept::new(head.cutter);
+        Some(capture)
+    }
+
+    pub(super) fn request_body(&mut self, bytes: &[u8], now: Moment, limits: &CaptureLimits) {
+        let Self { captured, started, request, without_bodies, .. } = self;
+        let memory = &mut captured.reservation;
+        request.pass(bytes, || micros_between(*started, now), memory);
+        if !*without_bodies && !request.keep(bytes, limits.max_body_bytes, memory) {
+            self.give_bodies_up();
+        }
+    }
+
+    pub(super) fn response_body(&mut self, bytes: &[u8], now: Moment, limits: &CaptureLimits) {
+        let Self { captured, started, response, without_bodies, .. } = self;
+        let memory = &mut captured.reservation;
+        response.pass(bytes, || micros_between(*started, now), memory);
+        if !*without_bodies && !response.keep(bytes, limits.max_body_bytes, memory) {
+            self.give_bodies_up();
+        }
     }
 
     pub(super) fn request_end(&mut self, now: Moment) {
-        self.captured.exchange.request_micros = self.since_start(now);
+        let micros = micros_between(self.started, now);
+        self.captured.exchange.request_micros = micros;
+        self.request.end(|| micros, &mut self.captured.reservation);
     }
 
-    pub(super) fn response_head(&mut self, head: &ResponseHead<'_>, first_byte: Moment, rules: &Rules) {
-        let first_byte_micros = self.since_start(first_byte);
+    pub(super) fn response_end(&mut self, now: Moment) {
+        let started = self.started;
+        self.response.end(|| micros_between(started, now), &mut self.captured.reservation);
+    }
+
+    pub(super) fn response_head(&mut self, status: u16, fields: &impl Fields, first_byte: Moment, rules: &Rules) {
+        let first_byte_micros = micros_between(self.started, first_byte);
+        let head = Head::read(fields, rules);
+        let is_kept = self.charge(head.bytes);
         let exchange = &mut self.captured.exchange;
-        exchange.status = u32::from(head.status);
+        exchange.status = u32::from(status);
         exchange.first_byte_micros = Some(first_byte_micros);
-        exchange.response_headers = kept_headers(&head.headers, rules);
-        if exchange.request_id.is_empty() {
-            exchange.request_id = head.headers.first("x-request-id").map(lossy).unwrap_or_default();
+        if is_kept {
+            exchange.response_headers = head.kept;
+            if exchange.request_id.is_empty() {
+                exchange.request_id = head.request_id;
+            }
+        }
+        self.response = Kept::new(head.cutter);
+    }
+
+    /// Fields that came after the response's body, among them gRPC's status.
+    pub(super) fn response_trailers(&mut self, fields: &impl Fields, rules: &Rules) {
+        let head = Head::read(fields, rules);
+        if self.charge(head.bytes) {
+            let headers = &mut self.captured.exchange.response_headers;
+            let room = MAX_KEPT_HEADERS.saturating_sub(headers.len());
+            headers.extend(head.kept.into_iter().take(room));
         }
     }
 
-    pub(super) fn finish(mut self, end: EndState, now: Moment) -> Captured {
-        self.captured.exchange.duration_micros = self.since_start(now);
-        let Self { mut captured, request, response, .. } = self;
-        let (request, response) = (request.into_body(), response.into_body());
-        let truncated = end == EndState::Complete && (request.is_truncated() || response.is_truncated());
-        captured.exchange.end = if truncated { EndState::Truncated } else { end }.into();
-        captured.exchange.request = Some(request);
-        captured.exchange.response = Some(response);
+    pub(super) fn finish(mut self, end: EndState, now: Moment) -> Box<Captured> {
+        self.captured.exchange.duration_micros = micros_between(self.started, now);
+        let Self { mut captured, request, response, without_bodies, .. } = self;
+        let exchange = &mut captured.exchange;
+        let (request, request_messages) = request.into_parts();
+        let (response, response_messages) = response.into_parts();
+        let is_truncated = |body: &Body| body.size > body.content.len() as u64;
+        exchange.end = match end {
+            EndState::Complete if without_bodies => EndState::Budget,
+            EndState::Complete if is_truncated(&request) || is_truncated(&response) => EndState::Truncated,
+            end => end,
+        }
+        .into();
+        exchange.request = Some(request);
+        exchange.response = Some(response);
+        exchange.request_messages = request_messages;
+        exchange.response_messages = response_messages;
         captured
     }
 
-    fn since_start(&self, now: Moment) -> u64 {
-        now.monotonic.saturating_duration_since(self.started).as_micros() as u64
+    /// Charges a text to the reservation; for want of room, at the bodies' cost. False when there is no room even so.
+    fn charge(&mut self, bytes: usize) -> bool {
+        if bytes > self.spare {
+            let growth = bytes - self.spare;
+            if !self.captured.reservation.grow(growth) {
+                self.give_bodies_up();
+                if !self.captured.reservation.grow(growth) {
+                    return false;
+                }
+            }
+            self.spare += growth;
+        }
+        self.spare -= bytes;
+        true
+    }
+
+    fn give_bodies_up(&mut self) {
+        self.without_bodies = true;
+        let freed = self.request.give_up() + self.response.give_up();
+        self.captured.reservation.shrink_by(freed);
     }
 }
 
-impl Kept {
-    fn into_body(self) -> Body {
-        Body { content: self.bytes.into(), size: self.size, ..Body::default() }
+/// What an exchange keeps of a head.
+#[derive(Debug, Default)]
+struct Head {
+    request_id: String,
+    traceparent: String,
+    kept: Vec<Header>,
+    cutter: Option<Box<Cutter>>,
+    /// What the texts cost.
+    bytes: usize,
+}
+
+impl Head {
+    fn read(fields: &impl Fields, rules: &Rules) -> Self {
+        let mut head = Self::default();
+        let (mut content_type, mut content_encoding) = (None, None);
+        for (name, value) in fields.fields() {
+            // By length first: most names match none of these, and this is read for every head.
+            match name.len() {
+                11 if name.eq_ignore_ascii_case("traceparent") => head.first(value, |head| &mut head.traceparent),
+                12 if name.eq_ignore_ascii_case("x-request-id") => head.first(value, |head| &mut head.request_id),
+                12 if name.eq_ignore_ascii_case("content-type") => content_type = content_type.or(Some(value)),
+                16 if name.eq_ignore_ascii_case("content-encoding") => content_encoding = Some(value),
+                _ => {}
+            }
+            if head.kept.len() < MAX_KEPT_HEADERS
+                && let Some(name) = rules.header(name)
+            {
+                let header = Header { name: name.to_owned(), value: lossy(value) };
+                head.bytes += HEADER_BYTES + header.name.len() + header.value.len();
+                head.kept.push(header);
+            }
+        }
+        head.cutter = content_type.and_then(|kind| Cutter::new(kind, content_encoding)).map(Box::new);
+        head.bytes += head.cutter.as_ref().map_or(0, |_| size_of::<Cutter>());
+        head
+    }
+
+    fn first(&mut self, value: &[u8], text: impl Fn(&mut Self) -> &mut String) {
+        if text(self).is_empty() {
+            let value = lossy(value);
+            self.bytes += value.len();
+            *text(self) = value;
+        }
     }
 }
 
-fn kept_headers(headers: &Headers<'_>, rules: &Rules) -> Vec<Header> {
-    let kept =
-        |(name, value): (&str, &[u8])| Some(Header { name: rules.header(name)?.to_owned(), value: lossy(value) });
-    headers.iter().filter_map(kept).take(MAX_KEPT_HEADERS).collect()
+fn micros_between(started: Instant, now: Moment) -> u64 {
+    now.monotonic.saturating_duration_since(started).as_micros() as u64
 }
 
 fn lossy(value: &[u8]) -> String {

@@ -4,31 +4,67 @@
 //! says why, and its connection passes unread from there on.
 //!
 //! ```text
-//!   client bytes ──▶ http1::Messages ──head, body, end──▶ ┐
-//!                                                         ├─▶ Reader: pairs them in order ──▶ Captured
-//!   upstream bytes ─▶ http1::Messages ──head, body, end──▶ ┘
+//!                      ┌─▶ http1: heads, bodies, paired in order ─▶ ┐
+//!   bytes ─▶ Reader ───┤                                            ├─▶ Capture ─▶ Captured
+//!                      └─▶ http2: frames, header lists, streams ──▶ ┘      │
+//!                                                                          └─▶ messages: SSE, gRPC, lines
 //! ```
+//!
+//! A reader sees every byte, so that it keeps its place; only what it keeps is subject to the budget.
 
+mod body;
+mod buffer;
 mod capture;
-mod chunked;
 mod connection;
 mod http1;
+mod http2;
+mod messages;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod script;
 
-pub(crate) use capture::{CaptureLimits, Captured};
-pub(crate) use connection::{Moment, Reader};
+use std::time::Instant;
+
+pub(crate) use capture::{CaptureLimits, Captured, Finished};
+pub(crate) use connection::{Over, Reader};
+#[cfg(feature = "fuzzing")]
+pub(crate) use messages::cutting;
+
+/// A side of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Who calls the model.
+    Client,
+    /// The model's server.
+    Upstream,
+}
+
+impl Side {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Upstream,
+            Self::Upstream => Self::Client,
+        }
+    }
+}
+
+/// A point in time, on both clocks. Readers are told it; they never ask.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) monotonic: Instant,
+    /// Microseconds since the Unix epoch.
+    pub(crate) wall_micros: i64,
+}
 
 /// Why a reader gave its connection up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Unreadable {
-    /// HTTP/2 with prior knowledge.
-    Http2,
     /// TLS, which ends at the model's server.
     Tls,
     /// Turned to another protocol by `101 Switching Protocols`, or a CONNECT tunnel.
     Upgraded,
-    /// Not HTTP, or a head or chunk that breaks its grammar.
+    /// Not HTTP, or a head, chunk, frame or header block that breaks its grammar.
     Malformed,
-    /// A message head longer than the reader keeps.
+    /// A message head, or a table of header fields, larger than the reader keeps.
     HeadTooLarge,
     /// A message whose length two headers claim differently.
     AmbiguousLength,
@@ -36,13 +72,14 @@ pub(crate) enum Unreadable {
     PipelineTooDeep,
     /// A response that no request asked for.
     UnexpectedResponse,
+    /// The memory budget had no room for what a reader must keep to find its place: part of a head.
+    Budget,
     /// The reader panicked.
     Panic,
 }
 
 impl Unreadable {
     pub(crate) const ALL: [Self; 9] = [
-        Self::Http2,
         Self::Tls,
         Self::Upgraded,
         Self::Malformed,
@@ -50,13 +87,13 @@ impl Unreadable {
         Self::AmbiguousLength,
         Self::PipelineTooDeep,
         Self::UnexpectedResponse,
+        Self::Budget,
         Self::Panic,
     ];
 
     /// The name by which metrics count it.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Http2 => "http2",
             Self::Tls => "tls",
             Self::Upgraded => "upgraded",
             Self::Malformed => "malformed",
@@ -64,6 +101,7 @@ impl Unreadable {
             Self::AmbiguousLength => "ambiguous_length",
             Self::PipelineTooDeep => "pipeline_too_deep",
             Self::UnexpectedResponse => "unexpected_response",
+            Self::Budget => "budget",
             Self::Panic => "panic",
         }
     }

@@ -143,7 +143,7 @@ fn redact_one(
             (withhold(body, reason), given_back)
         }
     };
-    reservation.give_back(given_back);
+    reservation.shrink_by(given_back);
     redacted
 }
 

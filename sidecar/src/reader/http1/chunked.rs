@@ -1,6 +1,6 @@
 //! The chunked transfer coding (RFC 9112, section 7.1), one byte at a time where it must and in slices where it can.
 
-use super::Unreadable;
+use crate::reader::Unreadable;
 
 /// Longest chunk-size line and longest trailer section that are followed.
 const MAX_LINE_BYTES: u32 = 16 << 10;
