@@ -35,6 +35,10 @@ pub fn sse(body: &[u8]) {
     messages("application/x-ndjson", body);
 }
 
+pub fn redact(body: &[u8]) {
+    crate::rules::fuzzing::redact(body);
+}
+
 /// Messages end at the same places however the body is cut, and none ends behind it.
 fn messages(content_type: &str, body: &[u8]) {
     let whole = cutting::messages(content_type, [body]).expect("a type that has messages");

@@ -46,8 +46,6 @@ use tokio::sync::{Notify, Semaphore, watch};
 pub use account::DropReason;
 pub use driftline_document::Problems;
 pub use driftline_protocol::{Account, Dropped};
-#[doc(hidden)]
-pub use rules::fuzzing::redact as fuzz_redact;
 pub use settings::{Bytes, CollectorUrl, HostPort, Settings};
 pub use upstream::Upstream;
 

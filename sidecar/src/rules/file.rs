@@ -103,6 +103,7 @@ impl RulesFile {
 }
 
 /// Checks a file's text. Relative paths in it are taken from the folder.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn parse(file: &str, text: &str, folder: &Path) -> Result<Rules, Problems> {
     driftline_document::read(file, text, |top| build(top, folder, &mut FoundKey::default())).result
 }

@@ -22,7 +22,7 @@ static PARSED: LazyLock<Vec<Rules>> =
 ///
 /// # Panics
 /// When a law is broken: what comes out can be read, holds nothing under a dropped name, and has nothing left to redact.
-pub fn redact(data: &[u8]) {
+pub(crate) fn redact(data: &[u8]) {
     let Some((choice, body)) = data.split_first() else { return };
     let (by, content_type) = (usize::from(*choice) % RULES.len(), TYPES[usize::from(*choice >> 4) % TYPES.len()]);
     let header = Header { name: "content-type".to_owned(), value: content_type.to_owned() };

@@ -5,6 +5,7 @@
 //! when it is put into a batch.
 
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod key;
 mod path;
