@@ -5,7 +5,7 @@
 //! is said is a [`Target`].
 //!
 //! ```text
-//!   observations ─▶ Alert::observe(rule, …, now) ─▶ Transition ─▶ Notification ─▶ (the caller's outbox) ─▶ Target
+//!   observations ─▶ Alert::observe(rule, …, now, …) ─▶ Transition ─▶ Notification ─▶ (the caller's outbox) ─▶ Target
 //! ```
 //!
 //! States are pure: time is an argument, and the same history gives the same episodes.
@@ -29,7 +29,9 @@
 //! let labels = Labels::from([("model".into(), "flights".into()), ("column".into(), "temp".into())]);
 //! let mut alert = Alert::new(&rule, Alert::group(&rule, &labels).unwrap());
 //! let reading = Reading::Score { value: 14.5, threshold: 0.2, noise: 0.01, n: 29_425 };
-//! let observed = alert.observe(&rule, &[Observation { name: "psi".into(), labels, reading }], 0);
+//! // A member that is not observed for a day, while others are, is forgotten.
+//! let forget_after = 86_400_000_000;
+//! let observed = alert.observe(&rule, &[Observation { name: "psi".into(), labels, reading }], 0, forget_after);
 //! assert!(matches!(observed, Some(Transition::Fired { .. })));
 //! ```
 

@@ -10,10 +10,11 @@
 //!
 //! A member that is over stays so until as many windows in a row are quiet as make k of m impossible.
 //!
-//! Observations without enough data change nothing: an alert does not resolve because the data stopped. Time is an
-//! argument; nothing here reads a clock.
+//! Observations without enough data change nothing: an alert does not resolve because the data stopped. A member that is
+//! not observed any more while others of its alert are (a version that was replaced, a column that was taken out) is
+//! forgotten after a time, or its alert would fire for good. Time is an argument; nothing here reads a clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,12 @@ pub struct Alert {
     pub phase: Phase,
     /// Its members, by their labels in words.
     pub members: BTreeMap<String, Member>,
+    /// When any of its members was observed last.
+    #[serde(default)]
+    pub observed_at: Option<Micros>,
+    /// Observations of the last time that were not looked at, because there are [`MAX_MEMBERS`] members already.
+    #[serde(skip)]
+    pub ignored: u64,
 }
 
 /// Where an alert stands.
@@ -119,6 +126,9 @@ pub struct Member {
     pub over: bool,
     /// Whether it was over at any time of the current episode.
     pub was_over: bool,
+    /// For how long others of its alert were observed, and it was not, in microseconds.
+    #[serde(default)]
+    pub unobserved: Micros,
 }
 
 /// What an evaluation changed.
@@ -143,7 +153,14 @@ pub enum Transition {
 impl Alert {
     /// An alert that nothing was observed of.
     pub fn new(rule: &Rule, labels: Labels) -> Self {
-        Self { rule: rule.name.clone(), labels, phase: Phase::Inactive, members: BTreeMap::new() }
+        Self {
+            rule: rule.name.clone(),
+            labels,
+            phase: Phase::Inactive,
+            members: BTreeMap::new(),
+            observed_at: None,
+            ignored: 0,
+        }
     }
 
     /// The grouping labels of an observation; none when it lacks one of them.
@@ -169,34 +186,77 @@ impl Alert {
 
     /// Takes in what was observed of this alert's members at one time. Every observation must be of the rule's condition
     /// and of this alert's group.
-    pub fn observe(&mut self, rule: &Rule, observations: &[Observation], now: Micros) -> Option<Transition> {
+    ///
+    /// A member that is not among them for `forget_after`, in microseconds, while others are, is forgotten. Time in which
+    /// nothing is observed at all, as when the observer is away, counts for at most a quarter of it.
+    pub fn observe(
+        &mut self,
+        rule: &Rule,
+        observations: &[Observation],
+        now: Micros,
+        forget_after: Micros,
+    ) -> Option<Transition> {
+        let mut observed = BTreeSet::new();
+        self.ignored = 0;
         for observation in observations {
-            let Some(breach) = breaches(&rule.condition, observation.reading) else { continue };
             let key = member_key(&observation.labels, &self.labels);
-            if !self.members.contains_key(&key) && self.members.len() >= MAX_MEMBERS {
-                continue;
+            let breach = breaches(&rule.condition, observation.reading);
+            if let Some(breach) = breach {
+                self.take(rule, &key, observation, breach);
             }
-            let member = self.members.entry(key).or_insert_with(|| Member {
-                labels: observation.labels.clone(),
-                recent: Vec::new(),
-                last: observation.reading,
-                over: false,
-                was_over: false,
-            });
-            let KofM { k, m } = windows(&rule.condition);
-            member.recent.push(breach);
-            let surplus = member.recent.len().saturating_sub(m as usize);
-            member.recent.drain(..surplus);
-            member.over = if member.over {
-                // Hysteresis: as many windows in a row must be quiet as make k of m impossible.
-                member.recent.iter().rev().take((m - k + 1) as usize).any(|breach| *breach)
-            } else {
-                member.recent.iter().filter(|breach| **breach).count() >= k as usize
-            };
-            member.was_over |= member.over;
-            member.last = observation.reading;
+            observed.insert(key);
         }
+        self.forget(&observed, now, forget_after);
         self.step(now)
+    }
+
+    fn take(&mut self, rule: &Rule, key: &str, observation: &Observation, breach: bool) {
+        if !self.members.contains_key(key) && self.members.len() >= MAX_MEMBERS {
+            self.ignored += 1;
+            return;
+        }
+        let member = self.members.entry(key.to_owned()).or_insert_with(|| Member {
+            labels: observation.labels.clone(),
+            recent: Vec::new(),
+            last: observation.reading,
+            over: false,
+            was_over: false,
+            unobserved: 0,
+        });
+        let KofM { k, m } = windows(&rule.condition);
+        member.recent.push(breach);
+        let surplus = member.recent.len().saturating_sub(m as usize);
+        member.recent.drain(..surplus);
+        member.over = if member.over {
+            // Hysteresis: as many windows in a row must be quiet as make k of m impossible.
+            member.recent.iter().rev().take((m - k + 1) as usize).any(|breach| *breach)
+        } else {
+            member.recent.iter().filter(|breach| **breach).count() >= k as usize
+        };
+        member.was_over |= member.over;
+        member.last = observation.reading;
+    }
+
+    /// Lets go of members that are not observed any more. One that was over in this episode is only not over any more:
+    /// the resolve still names it.
+    fn forget(&mut self, observed: &BTreeSet<String>, now: Micros, forget_after: Micros) {
+        if observed.is_empty() {
+            return;
+        }
+        let since = self.observed_at.map_or(0, |before| now.saturating_sub(before).clamp(0, forget_after / 4));
+        self.observed_at = Some(now);
+        self.members.retain(|key, member| {
+            if observed.contains(key) {
+                member.unobserved = 0;
+                return true;
+            }
+            member.unobserved = member.unobserved.saturating_add(since);
+            if member.unobserved >= forget_after {
+                member.over = false;
+                member.recent.clear();
+            }
+            member.unobserved < forget_after || member.was_over
+        });
     }
 
     fn step(&mut self, now: Micros) -> Option<Transition> {
@@ -271,6 +331,9 @@ mod tests {
     use super::*;
     use crate::rule::Severity;
 
+    const HOUR: Micros = 3_600_000_000;
+    const DAY: Micros = 24 * HOUR;
+
     fn rule(k: u32, m: u32) -> Rule {
         Rule {
             name: "FeatureDrift".into(),
@@ -306,7 +369,7 @@ mod tests {
     fn phases(rule: &Rule, history: &[Option<f64>]) -> Vec<&'static str> {
         let mut alert = alert(rule);
         let step = |(now, value): (usize, &Option<f64>)| {
-            alert.observe(rule, &[observation("temp", *value)], now as Micros);
+            alert.observe(rule, &[observation("temp", *value)], now as Micros, DAY);
             alert.phase.name()
         };
         history.iter().enumerate().map(step).collect()
@@ -335,7 +398,7 @@ mod tests {
         let mut noisy = observation("temp", Some(0.9));
         noisy.reading = Reading::Score { value: 0.9, threshold: 0.2, noise: 1.5, n: 30 };
         let mut alert = alert(&rule);
-        assert_eq!(alert.observe(&rule, &[noisy], 0), None);
+        assert_eq!(alert.observe(&rule, &[noisy], 0, DAY), None);
     }
 
     #[test]
@@ -346,16 +409,58 @@ mod tests {
             &rule,
             &[observation("temp", Some(0.9)), observation("dewp", Some(0.8)), observation("hour", Some(0.0))],
             7,
+            DAY,
         );
         assert!(
             matches!(&fired, Some(Transition::Fired { episode }) if episode.starts_with("featuredrift-19700101000000")),
             "{fired:?}"
         );
         assert_eq!(alert.over().count(), 2);
-        assert_eq!(alert.observe(&rule, &[observation("temp", Some(0.0))], 8), None);
-        let resolved = alert.observe(&rule, &[observation("dewp", Some(0.0))], 9);
+        assert_eq!(alert.observe(&rule, &[observation("temp", Some(0.0))], 8, DAY), None);
+        let resolved = alert.observe(&rule, &[observation("dewp", Some(0.0))], 9, DAY);
         let Some(Transition::Resolved { members, since: 7, .. }) = resolved else { panic!("{resolved:?}") };
         assert_eq!(members.len(), 2, "both were over at some time");
+    }
+
+    /// Observes one column each hour for some hours, and gives the first change.
+    fn hourly(alert: &mut Alert, column: &str, value: Option<f64>, hours: std::ops::Range<i64>) -> Option<Transition> {
+        let step = |hour| alert.observe(&rule(1, 1), &[observation(column, value)], hour * HOUR, DAY);
+        hours.into_iter().find_map(step)
+    }
+
+    #[test]
+    fn a_member_that_is_gone_resolves_and_the_next_drift_is_told_again() {
+        let mut alert = alert(&rule(1, 1));
+        assert!(matches!(hourly(&mut alert, "old", Some(0.9), 0..1), Some(Transition::Fired { .. })));
+        // A new version is deployed: nothing is observed of the old one any more.
+        assert_eq!(hourly(&mut alert, "new", Some(0.0), 1..24), None, "it may come back");
+        let resolved = hourly(&mut alert, "new", Some(0.0), 24..30);
+        let Some(Transition::Resolved { members, .. }) = resolved else { panic!("{resolved:?}") };
+        assert_eq!(members[0].labels["column"], "old");
+        assert!(matches!(hourly(&mut alert, "new", Some(0.9), 30..31), Some(Transition::Fired { .. })));
+        hourly(&mut alert, "new", Some(0.9), 31..32);
+        assert_eq!(alert.members.len(), 1, "the old one is forgotten");
+    }
+
+    #[test]
+    fn a_member_is_not_forgotten_while_nobody_looks_or_while_it_has_too_little_data() {
+        let mut alert = alert(&rule(1, 1));
+        hourly(&mut alert, "a", Some(0.9), 0..1);
+        hourly(&mut alert, "b", Some(0.0), 0..1);
+        // The observer was away for ten days.
+        assert_eq!(hourly(&mut alert, "b", Some(0.0), 240..250), None);
+        assert_eq!(hourly(&mut alert, "a", None, 250..251), None);
+        assert_eq!(hourly(&mut alert, "b", Some(0.0), 251..273), None);
+        assert!(matches!(alert.phase, Phase::Firing { .. }));
+    }
+
+    #[test]
+    fn members_beyond_the_bound_are_counted() {
+        let mut alert = alert(&rule(1, 1));
+        let many: Vec<Observation> =
+            (0..MAX_MEMBERS + 3).map(|column| observation(&column.to_string(), Some(0.0))).collect();
+        alert.observe(&rule(1, 1), &many, 0, DAY);
+        assert_eq!((alert.members.len(), alert.ignored), (MAX_MEMBERS, 3));
     }
 
     #[test]
@@ -372,11 +477,11 @@ mod tests {
         };
         let ratio = |good, valid| Observation { reading: Reading::Ratio { good, valid }, ..observation("temp", None) };
         let mut alert = alert(&rule);
-        assert_eq!(alert.observe(&rule, &[ratio(0, 99)], 1), None);
-        assert_eq!(alert.observe(&rule, &[ratio(99, 100)], 2), None);
-        assert!(matches!(alert.observe(&rule, &[ratio(98, 100)], 3), Some(Transition::Fired { .. })));
-        assert_eq!(alert.observe(&rule, &[ratio(0, 10)], 4), None, "too few events do not resolve it either");
-        assert!(matches!(alert.observe(&rule, &[ratio(100, 100)], 5), Some(Transition::Resolved { .. })));
+        assert_eq!(alert.observe(&rule, &[ratio(0, 99)], 1, DAY), None);
+        assert_eq!(alert.observe(&rule, &[ratio(99, 100)], 2, DAY), None);
+        assert!(matches!(alert.observe(&rule, &[ratio(98, 100)], 3, DAY), Some(Transition::Fired { .. })));
+        assert_eq!(alert.observe(&rule, &[ratio(0, 10)], 4, DAY), None, "too few events do not resolve it either");
+        assert!(matches!(alert.observe(&rule, &[ratio(100, 100)], 5, DAY), Some(Transition::Resolved { .. })));
     }
 
     #[test]
@@ -415,7 +520,7 @@ mod tests {
             let expected = by_definition(&history, k as usize, (k + extra) as usize);
             for (now, (breach, firing)) in history.iter().zip(expected).enumerate() {
                 let value = breach.map(|breach| if breach { 0.9 } else { 0.1 });
-                match alert.observe(&rule, &[observation("temp", value)], now as Micros) {
+                match alert.observe(&rule, &[observation("temp", value)], now as Micros, DAY) {
                     Some(Transition::Fired { episode }) => prop_assert_eq!(open.replace(episode), None),
                     Some(Transition::Resolved { episode, .. }) => prop_assert_eq!(open.take(), Some(episode)),
                     None => {}

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -13,7 +14,8 @@ use driftline_protocol::{Acknowledgement, Batch, MEDIA_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prost::Message;
 use serde::Deserialize;
-use tracing::{info, warn};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{debug, info, warn};
 
 use crate::metrics::Metrics;
 use crate::pipeline::slis::{GoodOfValid, SliCounts};
@@ -30,6 +32,12 @@ const MAX_FIELD_BYTES: usize = 1024;
 /// Seconds after which a sender should come back when the database cannot be written.
 const RETRY_AFTER_SECONDS: &str = "2";
 
+/// Memory that bodies may take which are being read, checked and stored, in all. A batch is charged for its frame and for
+/// what is in it. Past this, senders come back later: they hold what they have.
+const ADMITTED_KIB: usize = 256 << 10;
+/// A body that takes longer than this to arrive holds room that others need.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What taking things in needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Ingest {
@@ -38,6 +46,8 @@ pub(crate) struct Ingest {
     wake: SyncSender<()>,
     models: Arc<Mutex<BTreeSet<String>>>,
     max_models: usize,
+    /// Room for bodies, in KiB.
+    room: Arc<Semaphore>,
 }
 
 /// Why something was not taken.
@@ -47,17 +57,19 @@ enum Refused {
     Bad(StatusCode, String),
     /// It is right, and cannot be taken now.
     NotNow(String),
+    /// There is no room for it now.
+    NoRoom,
 }
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        match self {
-            Self::Bad(status, why) => (status, format!("{why}\n")).into_response(),
-            Self::NotNow(why) => {
-                let headers = [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)];
-                (StatusCode::SERVICE_UNAVAILABLE, headers, format!("{why}\n")).into_response()
-            }
-        }
+        let why = match self {
+            Self::Bad(status, why) => return (status, format!("{why}\n")).into_response(),
+            Self::NotNow(why) => why,
+            Self::NoRoom => "too much is being taken in; come back later".to_owned(),
+        };
+        let headers = [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)];
+        (StatusCode::SERVICE_UNAVAILABLE, headers, format!("{why}\n")).into_response()
     }
 }
 
@@ -70,7 +82,28 @@ impl Ingest {
         max_models: u64,
     ) -> Self {
         let models = Arc::new(Mutex::new(known_models.into_iter().collect()));
-        Self { store, metrics, wake, models, max_models: max_models as usize }
+        let room = Arc::new(Semaphore::new(ADMITTED_KIB));
+        Self { store, metrics, wake, models, max_models: max_models as usize, room }
+    }
+
+    /// Room for so many bytes, until it is dropped.
+    fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refused> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        Arc::clone(&self.room).try_acquire_many_owned(kib).map_err(|_| Refused::NoRoom)
+    }
+
+    /// Reads a body, once there is room for it.
+    async fn body(&self, request: Request, limit: usize) -> Result<(Bytes, OwnedSemaphorePermit), Refused> {
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(limit);
+        let room = self.room(length.min(limit))?;
+        match tokio::time::timeout(BODY_TIMEOUT, body(request, limit)).await {
+            Ok(bytes) => Ok((bytes?, room)),
+            Err(_) => Err(Refused::Bad(
+                StatusCode::REQUEST_TIMEOUT,
+                format!("the body did not arrive within {BODY_TIMEOUT:?}"),
+            )),
+        }
     }
 
     /// Whether a model may be seen: it is known, or there is room for one more.
@@ -101,7 +134,9 @@ impl Ingest {
         Ok(())
     }
 
-    async fn store_batch(&self, bytes: Bytes) -> Result<Acknowledgement, Refused> {
+    async fn store_batch(&self, request: Request) -> Result<Acknowledgement, Refused> {
+        let (bytes, _room) = self.body(request, MAX_FRAME_BYTES).await?;
+        let _room_inside = self.room(frame::raw_length(&bytes))?;
         // A megabyte takes milliseconds to decompress: too long for a thread that serves others.
         let checked = tokio::task::spawn_blocking(move || frame::decode(&bytes).map(|batch| (batch, bytes))).await;
         let checked = checked.map_err(|_| Refused::NotNow("the batch could not be read".to_owned()))?;
@@ -132,7 +167,8 @@ impl Ingest {
     }
 }
 
-/// What the sidecar says of itself becomes an indicator: of the exchanges that it saw, how many it did not lose.
+/// What the sidecar says of itself becomes an indicator: of the exchanges that were to come here and are done with, how
+/// many came. Those that are on their way are neither, yet.
 fn count_capture(db: &rusqlite::Connection, batch: &Batch, growth: journal::Growth, now: i64) -> rusqlite::Result<()> {
     let mut counts = SliCounts::default();
     counts.count(&batch.model, "capture", "", now, capture(growth));
@@ -140,7 +176,7 @@ fn count_capture(db: &rusqlite::Connection, batch: &Batch, growth: journal::Grow
 }
 
 fn capture(growth: journal::Growth) -> GoodOfValid {
-    GoodOfValid { good: growth.seen.saturating_sub(growth.dropped), valid: growth.seen }
+    GoodOfValid { good: growth.delivered, valid: growth.delivered.saturating_add(growth.lost) }
 }
 
 fn is_model_name(name: &str) -> bool {
@@ -150,12 +186,13 @@ fn is_model_name(name: &str) -> bool {
 
 /// `POST /v1/exchanges`: a framed batch. The answer comes once it is on disk.
 pub(crate) async fn exchanges(State(ingest): State<Ingest>, request: Request) -> Response {
-    let result = match body(request, MAX_FRAME_BYTES).await {
-        Ok(bytes) => ingest.store_batch(bytes).await,
-        Err(refused) => Err(refused),
-    };
-    match result {
+    match ingest.store_batch(request).await {
         Ok(acknowledgement) => ([(header::CONTENT_TYPE, MEDIA_TYPE)], acknowledgement.encode_to_vec()).into_response(),
+        Err(Refused::NoRoom) => {
+            ingest.metrics.batches("deferred").inc();
+            debug!("there is no room for a batch; it will come again");
+            Refused::NoRoom.into_response()
+        }
         Err(refused) => {
             ingest.metrics.batches("refused").inc();
             warn!(why = ?refused, "a batch is refused");
@@ -183,7 +220,7 @@ pub(crate) async fn outcomes(State(ingest): State<Ingest>, request: Request) -> 
 }
 
 async fn store_outcomes(ingest: &Ingest, request: Request) -> Result<usize, Refused> {
-    let bytes = body(request, MAX_OUTCOME_BYTES).await?;
+    let (bytes, _room) = ingest.body(request, MAX_OUTCOME_BYTES).await?;
     let sent = parse_outcomes(&bytes).map_err(|why| Refused::Bad(StatusCode::BAD_REQUEST, why))?;
     let models: BTreeSet<String> = sent.iter().map(|outcome| outcome.model.clone()).collect();
     for model in &models {
@@ -250,7 +287,37 @@ async fn body(request: Request<Body>, limit: usize) -> Result<Bytes, Refused> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::sync_channel;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_there_is_no_room_for_comes_again_later_and_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let (metrics, (wake, _woken)) = (Metrics::new().unwrap(), sync_channel(1));
+        let ingest = Ingest::new(store, Arc::clone(&metrics), wake, [], 10);
+        let exchange = driftline_protocol::Exchange { sequence: 1, ..Default::default() };
+        let batch = Batch {
+            boot_id: vec![7; 16],
+            model: "m".into(),
+            first_sequence: 1,
+            last_sequence: 1,
+            exchanges: vec![exchange],
+            ..Batch::default()
+        };
+        let frame = frame::encode(&batch).unwrap();
+        let post = || exchanges(State(ingest.clone()), Request::new(Body::from(frame.clone())));
+        // Somebody's bodies take all the room.
+        let others = ingest.room(ADMITTED_KIB * 1024).unwrap();
+        let response = post().await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], RETRY_AFTER_SECONDS);
+        assert_eq!(metrics.batches("deferred").get(), 1);
+        drop(others);
+        assert_eq!(post().await.status(), StatusCode::OK);
+        assert_eq!(ingest.room.available_permits(), ADMITTED_KIB, "all room is given back");
+    }
 
     #[test]
     fn outcomes_say_what_is_wrong_and_where() {

@@ -29,6 +29,7 @@ mod runbooks;
 mod server;
 mod store;
 mod times;
+mod vitals;
 
 pub use commands::main;
 pub use config::Config;

@@ -48,6 +48,10 @@ pub(crate) struct Metrics {
     pub(crate) archive_files: IntCounter,
     pub(crate) archive_failures: IntCounter,
     pub(crate) archive_lag: Gauge,
+    pub(crate) archive_stopped: IntGauge,
+    pub(crate) scores_not_finite: IntCounter,
+    pub(crate) observations_refused: IntCounter,
+    pub(crate) versions_refused: IntCounterVec,
     pub(crate) journal_position: IntGauge,
     pub(crate) counted_position: IntGauge,
 }
@@ -106,7 +110,7 @@ impl Metrics {
             )?,
             rows_not_counted: counters(
                 "driftline_rows_not_counted_total",
-                "Rows that are archived only, because their request did not succeed.",
+                "Rows that are archived only, because their request did not succeed or the sample did not draw it.",
                 &["model"],
             )?,
             columns_refused: counter(
@@ -115,7 +119,7 @@ impl Metrics {
             )?,
             event_times_unusable: counter(
                 "driftline_event_times_unusable_total",
-                "Rows whose event time was missing, unreadable or in the future, and taken from their request instead.",
+                "Rows whose event time was missing, unreadable, before 1900 or in the future, and taken from their request instead.",
             )?,
             outcomes: counters("driftline_outcomes_received_total", "Outcomes that are durable.", &["model"])?,
             windows_closed: counters("driftline_windows_closed_total", "Windows that closed.", &["model"])?,
@@ -177,12 +181,29 @@ impl Metrics {
                 &registry,
                 Gauge::new("driftline_archive_lag_seconds", "Age of the oldest batch that is not archived.")?,
             )?,
+            archive_stopped: gauge(
+                "driftline_archive_stopped",
+                "1 when archiving has ended until a restart: counting goes on, and rows stay in the journal.",
+            )?,
+            scores_not_finite: counter(
+                "driftline_scores_not_finite_total",
+                "Scores that came out as no finite number, and are left out.",
+            )?,
+            observations_refused: counter(
+                "driftline_observations_refused_total",
+                "Observations that no rule looked at, because an alert has too many members or a rule too many alerts.",
+            )?,
+            versions_refused: counters(
+                "driftline_versions_refused_total",
+                "Exchanges of versions beyond the limit of versions of a model, counted under the name 'other'.",
+                &["model"],
+            )?,
             journal_position: gauge("driftline_journal_position", "Number of the last batch in the journal.")?,
             counted_position: gauge("driftline_counted_position", "Number of the last batch that was counted.")?,
             registry,
         };
         // Counters exist before their first increment, or its rate would never show it.
-        for outcome in ["stored", "duplicate", "refused"] {
+        for outcome in ["stored", "duplicate", "refused", "deferred"] {
             metrics.batches(outcome).inc_by(0);
         }
         for reason in DecodeError::REASONS.into_iter().chain(["batch"]) {
@@ -200,6 +221,7 @@ impl Metrics {
             &self.rows_not_counted,
             &self.outcomes,
             &self.windows_closed,
+            &self.versions_refused,
         ] {
             counters.with_label_values(&[model]).inc_by(0);
         }

@@ -24,6 +24,7 @@ use crate::pipeline;
 use crate::references::LoadedReferences;
 use crate::store::{Store, StoreError, journal};
 use crate::times::now_micros;
+use crate::vitals::Vitals;
 use crate::{archive, pages};
 
 /// How long connections and tasks may take to end.
@@ -42,6 +43,7 @@ pub struct Collector {
     server: JoinHandle<()>,
     archiver: JoinHandle<()>,
     outbox: JoinHandle<()>,
+    vitals: Vitals,
 }
 
 /// Why a collector could not start.
@@ -90,9 +92,10 @@ impl Collector {
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
         let store = Store::open(&config.data_dir)?;
         let metrics = Metrics::new().map_err(|error| StartError::Start(format!("no metrics: {error}")))?;
+        let vitals = Vitals::new(metrics.archive_stopped.clone());
         let (stopping, stopped) = watch::channel(false);
         let (cuts, archiver) =
-            archive::start(store.clone(), Arc::clone(&config), Arc::clone(&metrics), stopped.clone())
+            archive::start(store.clone(), Arc::clone(&config), Arc::clone(&metrics), vitals.clone(), stopped.clone())
                 .map_err(StartError::Start)?;
         let pipeline = pipeline::start(pipeline::Parts {
             store: store.clone(),
@@ -100,6 +103,7 @@ impl Collector {
             metrics: Arc::clone(&metrics),
             references: Arc::clone(&references),
             cuts,
+            vitals: vitals.clone(),
         })?;
         let known = store.read_blocking(journal::known_models)?;
         let described = config.models.iter().map(|model| model.name.clone());
@@ -114,13 +118,18 @@ impl Collector {
         let outbox =
             runtime.spawn(outbox::run(store.clone(), Arc::clone(&config), Arc::clone(&metrics), stopped.clone()));
         let api = Api { store: store.clone(), config: Arc::clone(&config), references, started_at: now_micros() };
-        let health = Health { store: store.clone(), metrics };
+        let health = Health { store: store.clone(), metrics, vitals: vitals.clone() };
         let router = Router::new()
             .route("/v1/exchanges", post(ingest::exchanges))
             .route("/v1/outcomes", post(ingest::outcomes))
             .with_state(ingest)
-            .route("/livez", get(|| async { "alive\n" }))
-            .merge(Router::new().route("/readyz", get(ready)).route("/metrics", get(metrics_page)).with_state(health))
+            .merge(
+                Router::new()
+                    .route("/livez", get(alive))
+                    .route("/readyz", get(ready))
+                    .route("/metrics", get(metrics_page))
+                    .with_state(health),
+            )
             .merge(api::routes(api.clone()))
             .merge(pages::routes(api));
         let server = runtime.spawn(async move {
@@ -133,7 +142,16 @@ impl Collector {
             }
         });
         info!(%address, elapsed = ?begun.elapsed(), "collector is up");
-        Ok(Self { address, runtime, store, stopping, pipeline, server, archiver, outbox })
+        Ok(Self { address, runtime, store, stopping, pipeline, server, archiver, outbox, vitals })
+    }
+
+    /// Waits until a part that must run has ended by itself, and says which. The collector is then to be stopped, and
+    /// the process to end with an error: it takes batches and does nothing with them.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn failed(&self) -> String {
+        self.vitals.failed().await
     }
 
     /// Where it listens.
@@ -143,7 +161,8 @@ impl Collector {
 
     /// Stops cleanly: takes no more, counts and archives what the journal holds, and closes the database.
     pub fn stop(self) {
-        let Self { runtime, store, stopping, pipeline, server, archiver, outbox, .. } = self;
+        let Self { runtime, store, stopping, pipeline, server, archiver, outbox, vitals, .. } = self;
+        vitals.stopping();
         stopping.send_replace(true);
         runtime.block_on(async {
             if tokio::time::timeout(STOP_GRACE, server).await.is_err() {
@@ -156,7 +175,10 @@ impl Collector {
             if tokio::time::timeout(STOP_GRACE, archiver).await.is_err() {
                 warn!("the archive did not take everything in time; the rest is archived at the next start");
             }
-            outbox.await.ok();
+            // What is not delivered now is delivered after the next start.
+            if tokio::time::timeout(STOP_GRACE, outbox).await.is_err() {
+                warn!("a delivery did not end in time; it is made again after the next start");
+            }
         });
         runtime.shutdown_timeout(STOP_GRACE);
         store.writer.close();
@@ -168,10 +190,22 @@ impl Collector {
 struct Health {
     store: Store,
     metrics: Arc<Metrics>,
+    vitals: Vitals,
 }
 
-/// Ready when a write can be made durable: that is what a sender needs.
+/// Alive for as long as everything runs that must: what only a restart can mend.
+async fn alive(State(health): State<Health>) -> Response {
+    match health.vitals.failure() {
+        None => (StatusCode::OK, "alive\n").into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+/// Ready when a write can be made durable, which is what a sender needs, and when what is written is worked on.
 async fn ready(State(health): State<Health>) -> Response {
+    if let Some(why) = health.vitals.problem() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response();
+    }
     let write = health
         .store
         .writer
@@ -191,5 +225,36 @@ async fn metrics_page(State(health): State<Health>) -> Response {
         Err(error) => {
             (StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics cannot be encoded: {error}\n")).into_response()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn ask(collector: &Collector, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", collector.address());
+        collector.runtime.block_on(async {
+            let response = reqwest::get(url).await.unwrap();
+            (response.status().as_u16(), response.text().await.unwrap())
+        })
+    }
+
+    #[test]
+    fn a_collector_whose_parts_ended_is_neither_alive_nor_ready() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::parse("d.yaml", "listen: 127.0.0.1:0", Path::new(folder.path())).unwrap();
+        let collector = Collector::start(config).unwrap();
+        assert_eq!(ask(&collector, "/livez"), (200, "alive\n".to_owned()));
+        assert_eq!(ask(&collector, "/readyz").0, 200);
+        // The thread that writes ends; the pipeline finds nobody to write its checkpoints.
+        collector.store.writer.close();
+        let failed = collector.runtime.block_on(collector.failed());
+        assert!(failed.contains("the pipeline has ended"), "{failed}");
+        assert_eq!(ask(&collector, "/livez"), (503, format!("{failed}\n")));
+        assert_eq!(ask(&collector, "/readyz").0, 503);
+        collector.stop();
     }
 }

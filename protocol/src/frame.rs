@@ -148,6 +148,13 @@ fn whole(frame: &[u8]) -> Result<(&[u8; HEADER_BYTES], &[u8]), FrameError> {
     Ok((header, payload))
 }
 
+/// How many bytes a frame says that its batch has uncompressed, at most [`MAX_RAW_BYTES`]: what decoding it will take. 0
+/// for what is no frame.
+pub fn raw_length(frame: &[u8]) -> usize {
+    let length = frame.get(8..12).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
+    (length as usize).min(MAX_RAW_BYTES)
+}
+
 fn check_batch(batch: &Batch) -> Result<(), String> {
     if batch.boot_id.len() != 16 {
         return Err(format!("boot_id has {} bytes instead of 16", batch.boot_id.len()));

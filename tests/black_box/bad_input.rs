@@ -7,7 +7,7 @@ use driftline_tests::{Collector, client, eventually, metric, run};
 use serde_json::json;
 
 fn batch(first: u64, last: u64) -> Batch {
-    let body = |text: &str| Some(Body { content: text.to_owned().into(), size: text.len() as u64 });
+    let body = |text: &str| Some(Body { content: text.to_owned().into(), size: text.len() as u64, ..Body::default() });
     let exchange = |sequence| Exchange {
         sequence,
         request_id: format!("r-{sequence}"),

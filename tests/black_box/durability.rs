@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
+use driftline_protocol::{Batch, Body, EndState, Exchange, frame};
 use driftline_tests::{Collector, ModelServer, Sidecar, client, eventually, metric};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
@@ -120,4 +121,79 @@ async fn what_was_sent_while_the_collector_was_away_arrives_when_it_returns() {
     })
     .await;
     assert_eq!(collector.settled().await, 200);
+}
+
+/// Copies a folder's files; a database may have several.
+fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// Sends rows in a batch of their own boot.
+async fn send_rows(collector: &Collector, boot: u8, rows: u64) {
+    let body = |text: &str| Some(Body { content: text.to_owned().into(), size: text.len() as u64, ..Body::default() });
+    let exchange = |sequence| Exchange {
+        sequence,
+        method: "POST".into(),
+        target: "/v1/models/m:predict".into(),
+        status: 200,
+        end: EndState::Complete.into(),
+        started_at_micros: 1_700_000_000_000_000,
+        request: body(r#"{"instances": [{"x": 1}]}"#),
+        response: body(r#"{"predictions": [1]}"#),
+        ..Exchange::default()
+    };
+    let batch = Batch {
+        boot_id: vec![boot; 16],
+        model: "m".into(),
+        first_sequence: 1,
+        last_sequence: rows,
+        exchanges: (1..=rows).map(exchange).collect(),
+        ..Batch::default()
+    };
+    let frame = frame::encode(&batch).unwrap();
+    let response = client().post(format!("{}/v1/exchanges", collector.url())).body(frame).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_that_has_to_stop_is_said_and_counting_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::start(folder.path(), "archive: {folder: archive, max_age: 100ms}\n").await;
+    assert_eq!(collector.stop().await, Some(0));
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    copy_files(&data, &copy);
+    collector.restart().await;
+    send_rows(&collector, 1, 1).await;
+    assert_eq!(collector.settled().await, 1);
+    assert_eq!(collector.stop().await, Some(0));
+    // A database that was put back names its next cut like one that is archived already.
+    std::fs::remove_dir_all(&data).unwrap();
+    copy_files(&copy, &data);
+    collector.restart().await;
+    send_rows(&collector, 2, 2).await;
+    eventually("archiving has stopped", async || {
+        let stopped = metric(&collector.metrics().await, "driftline_archive_stopped", &[]);
+        if stopped == 1.0 { Ok(()) } else { Err(stopped.to_string()) }
+    })
+    .await;
+    send_rows(&collector, 3, 3).await;
+    eventually("rows are counted all the same", async || {
+        let counted = metric(&collector.metrics().await, "driftline_rows_counted_total", &[]);
+        if counted == 5.0 { Ok(()) } else { Err(counted.to_string()) }
+    })
+    .await;
+    let ask = async |path: &str| {
+        let response = client().get(format!("{}{path}", collector.url())).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    assert_eq!(ask("/livez").await.0, 200);
+    let (status, says) = ask("/readyz").await;
+    assert!(status == 503 && says.contains("archiving has stopped"), "{status} {says}");
+    let status = collector.api("status").await.unwrap();
+    assert_eq!((&status["counted_position"], &status["archived_position"]), (&json!(2), &json!(0)));
+    assert_eq!(collector.stop().await, Some(0));
 }

@@ -32,6 +32,9 @@ def test_duckdb_reads_one_typed_table(demo_folder, summary):
     sent = summary["requests"]["sent"]
     assert counted[:4] == (sent, sent, 200, 200) and 0 < counted[4] < sent
     assert ask(demo_folder, "SELECT DISTINCT model, version FROM rows") == [("flight-delay", 1)]
+    assert types["weight"] == types["messages"] == "UINTEGER" and types["in_sample"] == "BOOLEAN"
+    assert types["column.hour"] == types["first_message_ms"] == "DOUBLE", "the folder's hour hides no column"
+    assert ask(demo_folder, "SELECT DISTINCT weight, in_sample, messages FROM rows") == [(1, True, None)]
     day = "strftime(event_time AT TIME ZONE 'UTC', '%Y-%m-%d')"
     assert ask(demo_folder, f"SELECT count(*) FROM rows WHERE {day} != CAST(date AS VARCHAR)") == [(0,)]
 

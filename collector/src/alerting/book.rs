@@ -1,9 +1,14 @@
 //! The alerts of all rules, and what changed in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use driftline_alerts::{Alert, Condition, Labels, Micros, Observation, Phase, Rule, Transition};
+use driftline_alerts::{
+    Alert, Condition, Labels, Member, Micros, Notification, Observation, Phase, Reading, Rule, Transition,
+};
 use rusqlite::{Connection, params};
+use serde::Deserialize;
+use serde_json::Value;
+use tracing::error;
 
 /// Alerts that one rule may have. Past it, new groups are not alerted on; their number is bounded by models anyway.
 const MAX_ALERTS_PER_RULE: usize = 1000;
@@ -15,6 +20,8 @@ pub(crate) struct Book {
     /// By the rule's index and the grouping labels.
     alerts: BTreeMap<(usize, Labels), Alert>,
     changed: Vec<(usize, Labels)>,
+    /// Observations that no alert took in, since this was last asked.
+    refused: u64,
 }
 
 /// A change, with what is needed to tell somebody.
@@ -25,26 +32,54 @@ pub(crate) struct Change {
     pub(crate) transition: Transition,
 }
 
+/// An episode that is open, and that no rule will end: its rule is gone, or its alert cannot be read.
+#[derive(Debug)]
+pub(crate) struct Orphan {
+    pub(crate) fingerprint: String,
+    pub(crate) rule: String,
+    pub(crate) labels: Labels,
+    pub(crate) episode: String,
+    pub(crate) since: Micros,
+    /// What was said when it began, if that can be read.
+    pub(crate) triggered: Option<Notification>,
+    /// The alert as it is to be stored once it is resolved; none when it cannot be read.
+    pub(crate) resolved: Option<Alert>,
+}
+
 impl Book {
-    /// The rules, and the alerts as they were stored. Alerts of rules that are gone are returned, to be resolved.
-    pub(crate) fn load(db: &Connection, rules: Vec<Rule>) -> rusqlite::Result<(Self, Vec<Alert>)> {
-        let mut statement = db.prepare("SELECT state FROM alerts")?;
-        let states = statement.query_map([], |row| row.get::<_, String>(0))?;
-        let (mut alerts, mut orphans) = (BTreeMap::new(), Vec::new());
-        for state in states {
-            let Ok(alert) = serde_json::from_str::<Alert>(&state?) else { continue };
+    /// The rules, and the alerts as they were stored; and the open episodes that none of them will end.
+    pub(crate) fn load(db: &Connection, rules: Vec<Rule>) -> rusqlite::Result<(Self, Vec<Orphan>)> {
+        let mut statement = db.prepare("SELECT fingerprint, rule, state FROM alerts")?;
+        let stored = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let mut alerts = BTreeMap::new();
+        // Firing alerts without a rule, by their episodes.
+        let mut ruleless: BTreeMap<String, Alert> = BTreeMap::new();
+        for stored in stored {
+            let (fingerprint, rule, state): (String, String, String) = stored?;
+            let Some(alert) = read(&state) else {
+                error!(
+                    fingerprint,
+                    rule, "a stored alert cannot be read; it begins again, and what it told is resolved"
+                );
+                continue;
+            };
             let fits = |rule: &Rule| {
                 rule.name == alert.rule
                     && rule.group_by.iter().collect::<std::collections::BTreeSet<_>>() == alert.labels.keys().collect()
             };
-            match rules.iter().position(fits) {
-                Some(index) => {
+            match (rules.iter().position(fits), &alert.phase) {
+                (Some(index), _) => {
                     alerts.insert((index, alert.labels.clone()), alert);
                 }
-                None => orphans.push(alert),
+                (None, Phase::Firing { episode, .. }) => {
+                    ruleless.insert(episode.clone(), alert);
+                }
+                (None, Phase::Inactive | Phase::Pending { .. }) => {}
             }
         }
-        Ok((Self { rules, alerts, changed: Vec::new() }, orphans))
+        let book = Self { rules, alerts, changed: Vec::new(), refused: 0 };
+        let orphans = orphans(db, &book, ruleless)?;
+        Ok((book, orphans))
     }
 
     /// The rules.
@@ -53,14 +88,25 @@ impl Book {
     }
 
     /// Takes in what was observed of scores at one time, and says which alerts began or ended.
-    pub(crate) fn observe_scores(&mut self, observations: &[Observation], now: Micros) -> Vec<Change> {
+    pub(crate) fn observe_scores(
+        &mut self,
+        observations: &[Observation],
+        now: Micros,
+        forget_after: Micros,
+    ) -> Vec<Change> {
         let scores = |rule: &Rule| matches!(rule.condition, Condition::Score { .. });
         let indices: Vec<usize> = (0..self.rules.len()).filter(|index| scores(&self.rules[*index])).collect();
-        indices.into_iter().flat_map(|index| self.observe(index, observations, now)).collect()
+        indices.into_iter().flat_map(|index| self.observe(index, observations, now, forget_after)).collect()
     }
 
     /// Takes in what one rule, by its index, observed at one time.
-    pub(crate) fn observe(&mut self, index: usize, observations: &[Observation], now: Micros) -> Vec<Change> {
+    pub(crate) fn observe(
+        &mut self,
+        index: usize,
+        observations: &[Observation],
+        now: Micros,
+        forget_after: Micros,
+    ) -> Vec<Change> {
         let rule = &self.rules[index];
         let mut groups: BTreeMap<Labels, Vec<Observation>> = BTreeMap::new();
         for observation in observations {
@@ -75,11 +121,13 @@ impl Book {
             let key = (index, group);
             let of_rule = self.alerts.range((index, Labels::new())..(index + 1, Labels::new())).count();
             if !self.alerts.contains_key(&key) && of_rule >= MAX_ALERTS_PER_RULE {
+                self.refused += observations.len() as u64;
                 continue;
             }
             let alert = self.alerts.entry(key.clone()).or_insert_with(|| Alert::new(rule, key.1.clone()));
             let before = alert.clone();
-            let transition = alert.observe(rule, &observations, now);
+            let transition = alert.observe(rule, &observations, now, forget_after);
+            self.refused += alert.ignored;
             if *alert != before {
                 self.changed.push(key);
             }
@@ -88,6 +136,11 @@ impl Book {
             }
         }
         changes
+    }
+
+    /// How many observations no alert took in, since this was last asked.
+    pub(crate) fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
     }
 
     /// Alerts that fire now, by rule and severity.
@@ -113,6 +166,61 @@ impl Book {
     }
 }
 
+/// Reads an alert. Of one that is damaged, the members that cannot be read lose their last reading, or are left out.
+fn read(state: &str) -> Option<Alert> {
+    let error = match serde_json::from_str(state) {
+        Ok(alert) => return Some(alert),
+        Err(error) => error,
+    };
+    let mut value: Value = serde_json::from_str(state).ok()?;
+    if let Some(members) = value.get_mut("members").and_then(Value::as_object_mut) {
+        members.retain(|_, member| {
+            let is_readable = |member: &Value| Member::deserialize(member).is_ok();
+            is_readable(member) || {
+                member["last"] = serde_json::json!(Reading::NotEnoughData);
+                is_readable(member)
+            }
+        });
+    }
+    let alert: Alert = serde_json::from_value(value).ok()?;
+    error!(rule = alert.rule, labels = ?alert.labels, %error, "a stored alert is damaged; what can be read of it is kept");
+    Some(alert)
+}
+
+/// Open episodes that no alert of the book fires.
+fn orphans(db: &Connection, book: &Book, mut ruleless: BTreeMap<String, Alert>) -> rusqlite::Result<Vec<Orphan>> {
+    let episodes = book.alerts.values().filter_map(|alert| match &alert.phase {
+        Phase::Firing { episode, .. } => Some(episode.as_str()),
+        Phase::Inactive | Phase::Pending { .. } => None,
+    });
+    let firing: BTreeSet<&str> = episodes.collect();
+    let mut statement = db.prepare(
+        "SELECT id, fingerprint, rule, started_at, notification FROM episodes
+         WHERE resolved_at IS NULL ORDER BY started_at",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut orphans = Vec::new();
+    while let Some(row) = rows.next()? {
+        let episode: String = row.get(0)?;
+        if firing.contains(episode.as_str()) {
+            continue;
+        }
+        let triggered: Option<Notification> = serde_json::from_str(&row.get::<_, String>(4)?).ok();
+        let resolved = ruleless.remove(&episode).map(|alert| Alert { phase: Phase::Inactive, ..alert });
+        let labels = resolved.as_ref().map(|alert| &alert.labels).or(triggered.as_ref().map(|said| &said.labels));
+        orphans.push(Orphan {
+            fingerprint: row.get(1)?,
+            rule: row.get(2)?,
+            labels: labels.cloned().unwrap_or_default(),
+            episode,
+            since: row.get(3)?,
+            triggered,
+            resolved,
+        });
+    }
+    Ok(orphans)
+}
+
 /// Stores alerts that changed.
 pub(crate) fn store(db: &Connection, changed: &[(String, String, String)], now: Micros) -> rusqlite::Result<()> {
     let mut statement = db.prepare_cached(
@@ -123,4 +231,79 @@ pub(crate) fn store(db: &Connection, changed: &[(String, String, String)], now: 
         statement.execute(params![fingerprint, rule, state, now])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use driftline_alerts::{KofM, Severity};
+
+    use super::*;
+
+    const DAY: Micros = 86_400_000_000;
+
+    fn rule() -> Rule {
+        Rule {
+            name: "R".into(),
+            severity: Severity::Page,
+            runbook: "feature-drift".into(),
+            condition: Condition::Score {
+                score: "psi".into(),
+                matching: Labels::new(),
+                above: None,
+                windows: KofM { k: 1, m: 1 },
+            },
+            group_by: vec!["model".into()],
+            targets: vec!["a".into()],
+        }
+    }
+
+    fn observation(column: &str, value: f64) -> Observation {
+        let labels = [("model", "m"), ("column", column)].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let reading = Reading::Score { value, threshold: 0.2, noise: 0.0, n: 9 };
+        Observation { name: "psi".into(), labels: labels.into(), reading }
+    }
+
+    /// A database in which the rule's alert fires, its state changed by `damage`.
+    fn firing(damage: impl FnOnce(String) -> String) -> (Connection, String) {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let (mut book, orphans) = Book::load(&db, vec![rule()]).unwrap();
+        assert!(orphans.is_empty());
+        let changes = book.observe(0, &[observation("x", 0.9), observation("y", 0.9)], 1, DAY);
+        let Transition::Fired { episode } = &changes[0].transition else { panic!("{changes:?}") };
+        let (fingerprint, rule, state) = book.take_changed().remove(0);
+        store(&db, &[(fingerprint.clone(), rule, damage(state))], 1).unwrap();
+        db.execute(
+            "INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, notification)
+             VALUES (?1, ?2, 'R', 'page', 'r', 1, 'unreadable')",
+            params![episode, fingerprint],
+        )
+        .unwrap();
+        (db, episode.clone())
+    }
+
+    #[test]
+    fn a_damaged_alert_goes_on_firing_and_resolves() {
+        // What is no number was stored as null.
+        let (db, episode) = firing(|state| state.replacen("\"value\":0.9", "\"value\":null", 1));
+        let (mut book, orphans) = Book::load(&db, vec![rule()]).unwrap();
+        assert!(orphans.is_empty());
+        assert_eq!(book.firing().count(), 1);
+        assert!(book.observe(0, &[observation("y", 0.0)], 2, DAY).is_empty(), "the damaged member is still over");
+        let changes = book.observe(0, &[observation("x", 0.0)], 3, DAY);
+        assert!(matches!(&changes[0].transition, Transition::Resolved { episode: ended, .. } if *ended == episode));
+    }
+
+    #[test]
+    fn an_episode_whose_alert_or_rule_is_gone_is_an_orphan_and_not_lost() {
+        let (db, episode) = firing(|_| "gone".to_owned());
+        let (_, orphans) = Book::load(&db, vec![rule()]).unwrap();
+        assert_eq!((orphans.len(), &orphans[0].episode), (1, &episode));
+        assert_eq!(orphans[0].resolved, None);
+        let (db, episode) = firing(|state| state);
+        let (_, orphans) = Book::load(&db, Vec::new()).unwrap();
+        assert_eq!((orphans.len(), &orphans[0].episode), (1, &episode));
+        assert_eq!(orphans[0].resolved.as_ref().unwrap().phase, Phase::Inactive);
+        assert_eq!(orphans[0].labels["model"], "m");
+    }
 }

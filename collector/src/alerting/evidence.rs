@@ -3,11 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use driftline_alerts::{
-    Action, Condition, EvidenceRow, MAX_ROWS, Member, Micros, Notification, Picture, Reading, Rule, Transition,
-    sparkline,
+    Action, Condition, EvidenceRow, MAX_ROWS, Member, Micros, Notification, Picture, Reading, Rule, Severity,
+    Transition, sparkline,
 };
 
-use super::book::Change;
+use super::book::{Change, Orphan};
 use super::picture;
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::series::ClosedWindow;
@@ -23,8 +23,6 @@ pub(crate) type History<'a> = dyn Fn(&str, &str, &str) -> Vec<Option<f64>> + 'a;
 pub(crate) struct Context<'a> {
     /// The window whose scores changed it; none for an indicator.
     pub(crate) window: Option<&'a ClosedWindow>,
-    /// What was said when the episode began; none for a trigger.
-    pub(crate) triggered: Option<Notification>,
     pub(crate) history: &'a History<'a>,
     pub(crate) public_url: &'a str,
     pub(crate) now: Micros,
@@ -48,7 +46,8 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
         episode: episode.clone(),
         rule: rule.name.clone(),
         severity: rule.severity,
-        subject: context.triggered.as_ref().map_or_else(|| summary.clone(), |said| said.subject.clone()),
+        // A resolve takes over its trigger's subject when it is stored.
+        subject: summary.clone(),
         summary,
         condition: rule.condition.in_words(),
         labels: alert.labels.clone(),
@@ -61,6 +60,34 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
         page_url: format!("{}/alerts/{episode}", context.public_url),
         runbook_url: format!("{}/runbooks/{}?alert={episode}", context.public_url, rule.runbook),
     }
+}
+
+/// The resolve of an episode whose rule is gone, or whose alert cannot be read any more: what was said when it began, if
+/// that can still be read, and that it is over.
+pub(crate) fn orphaned(orphan: &Orphan, public_url: &str, now: Micros) -> Notification {
+    let Orphan { episode, rule, labels, since, triggered, .. } = orphan;
+    let summary = format!("{rule} is not watched any more");
+    let mut notification = triggered.clone().unwrap_or_else(|| Notification {
+        action: Action::Resolve,
+        episode: episode.clone(),
+        rule: rule.clone(),
+        severity: Severity::Ticket,
+        summary: summary.clone(),
+        subject: summary.clone(),
+        condition: String::new(),
+        labels: labels.clone(),
+        started_at: *since,
+        resolved_at: None,
+        facts: Vec::new(),
+        rows: Vec::new(),
+        more_rows: 0,
+        picture: None,
+        page_url: format!("{public_url}/alerts/{episode}"),
+        runbook_url: String::new(),
+    });
+    notification.action = Action::Resolve;
+    notification.resolved_at = Some(now);
+    notification
 }
 
 /// How far a reading is over, to put the worst first.

@@ -1,6 +1,5 @@
 //! The outbox: what is to be said, stored with what caused it, and said at least once.
 
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +7,8 @@ use std::time::Duration;
 use driftline_alerts::{Action, Delivery, Email, MAX_ATTEMPTS, Notification, PagerDuty, Target, pause_after};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
 
 use crate::config::{Config, TargetKind};
 use crate::metrics::Metrics;
@@ -34,14 +34,17 @@ pub(crate) fn put(db: &Connection, notification: &Notification, targets: &[Strin
     Ok(())
 }
 
-/// What was said when an episode began, and who has accepted it or still may.
-pub(crate) fn told(db: &Connection, episode: &str) -> rusqlite::Result<Option<(Notification, Vec<String>)>> {
-    let entries: Vec<(String, String)> = db
-        .prepare("SELECT target, notification FROM outbox WHERE episode = ?1 AND action = ?2 AND state IN ('pending', 'delivered')")?
-        .query_map(params![episode, Action::Trigger.name()], |row| Ok((row.get(0)?, row.get(1)?)))?
+/// Puts the resolve of an episode into the outbox, for each target that accepted its trigger or still may. What the
+/// configuration says now does not matter: a target that was told of the beginning is told of the end, and no other.
+pub(crate) fn put_resolve(db: &Connection, notification: &Notification, now: i64) -> rusqlite::Result<()> {
+    let told: Vec<String> = db
+        .prepare_cached(
+            "SELECT DISTINCT target FROM outbox
+             WHERE episode = ?1 AND action = ?2 AND state IN ('pending', 'delivered') ORDER BY target",
+        )?
+        .query_map(params![notification.episode, Action::Trigger.name()], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    let notification = entries.first().and_then(|(_, text)| serde_json::from_str(text).ok());
-    Ok(notification.map(|notification| (notification, entries.into_iter().map(|(target, _)| target).collect())))
+    put(db, notification, &told, now)
 }
 
 /// What was said when an episode began.
@@ -61,49 +64,80 @@ struct Due {
     attempts: u32,
 }
 
-/// Entries whose time has come. A resolve waits for its trigger: a target that never accepted the one is never sent the
-/// other.
-fn due(db: &Connection, now: i64) -> rusqlite::Result<Vec<Due>> {
+/// Entries of one target whose time has come; without a target, those of targets that are not configured any more. A
+/// resolve waits for its trigger: a target that did not accept the one is never sent the other.
+fn due(db: &Connection, target: Option<&str>, configured: &[String], now: i64) -> rusqlite::Result<Vec<Due>> {
+    let configured = serde_json::to_string(configured).unwrap_or_default();
     db.prepare_cached(
         "SELECT id, target, notification, attempts FROM outbox AS entry
          WHERE state = 'pending' AND next_attempt_at <= ?1
-           AND NOT EXISTS (SELECT 1 FROM outbox AS earlier
-                           WHERE earlier.episode = entry.episode AND earlier.target = entry.target
-                             AND earlier.id < entry.id AND earlier.state = 'pending')
-         ORDER BY id LIMIT ?2",
+           AND (target = ?2 OR (?2 IS NULL AND target NOT IN (SELECT value FROM json_each(?3))))
+           AND (action != ?4 OR EXISTS (SELECT 1 FROM outbox AS trigger
+                                        WHERE trigger.episode = entry.episode AND trigger.target = entry.target
+                                          AND trigger.action = ?5 AND trigger.state = 'delivered'))
+         ORDER BY id LIMIT ?6",
     )?
-    .query_map(params![now, ROUND as i64], |row| {
+    .query_map(params![now, target, configured, Action::Resolve.name(), Action::Trigger.name(), ROUND as i64], |row| {
         Ok(Due { id: row.get(0)?, target: row.get(1)?, notification: row.get(2)?, attempts: row.get(3)? })
     })?
     .collect()
 }
 
-/// Delivers what is due, until told to stop.
-pub(crate) async fn run(store: Store, config: Arc<Config>, metrics: Arc<Metrics>, mut stopping: watch::Receiver<bool>) {
-    let mut targets: BTreeMap<String, Target> = BTreeMap::new();
+/// Delivers what is due, until told to stop. Each target has a task of its own: one that does not answer holds up
+/// nobody else's page.
+pub(crate) async fn run(store: Store, config: Arc<Config>, metrics: Arc<Metrics>, stopping: watch::Receiver<bool>) {
+    let configured: Arc<[String]> = config.alerting.targets.keys().cloned().collect();
+    let mut tasks = JoinSet::new();
     for (name, target) in &config.alerting.targets {
-        match open(&target.kind) {
-            Ok(target) => {
-                targets.insert(name.clone(), target);
+        let target = match open(&target.kind) {
+            Ok(target) => Some(target),
+            Err(error) => {
+                warn!(target = %name, %error, "this target cannot be used");
+                None
             }
-            Err(error) => warn!(target = %name, %error, "this target cannot be used"),
+        };
+        let queue = Queue { name: Some(name.clone()), target, configured: Arc::clone(&configured) };
+        tasks.spawn(queue.run(store.clone(), Arc::clone(&metrics), stopping.clone()));
+    }
+    let orphaned = Queue { name: None, target: None, configured };
+    tasks.spawn(orphaned.run(store, metrics, stopping));
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            error!(%error, "the deliveries to a target ended; they go on after a restart");
         }
     }
-    loop {
-        let now = now_micros();
-        match store.read(move |db| due(db, now)).await {
-            Ok(entries) => {
-                for entry in entries {
-                    if let Err(error) = deliver(&store, &targets, &metrics, entry).await {
-                        warn!(%error, "the outbox cannot be written; a notification may be delivered again");
+}
+
+/// What waits for one target.
+struct Queue {
+    /// Its name; none for all that are not configured any more.
+    name: Option<String>,
+    /// None when there is none that can be used.
+    target: Option<Target>,
+    configured: Arc<[String]>,
+}
+
+impl Queue {
+    async fn run(self, store: Store, metrics: Arc<Metrics>, mut stopping: watch::Receiver<bool>) {
+        loop {
+            let (now, name, configured) = (now_micros(), self.name.clone(), Arc::clone(&self.configured));
+            match store.read(move |db| due(db, name.as_deref(), &configured, now)).await {
+                Ok(entries) => {
+                    for entry in entries {
+                        if *stopping.borrow() {
+                            return;
+                        }
+                        if let Err(error) = deliver(&store, self.target.as_ref(), &metrics, entry).await {
+                            warn!(%error, "the outbox cannot be written; a notification may be delivered again");
+                        }
                     }
                 }
+                Err(error) => warn!(%error, "the outbox cannot be read"),
             }
-            Err(error) => warn!(%error, "the outbox cannot be read"),
-        }
-        tokio::select! {
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-            () = tokio::time::sleep(INTERVAL) => {}
+            tokio::select! {
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
         }
     }
 }
@@ -115,15 +149,10 @@ fn open(kind: &TargetKind) -> Result<Target, String> {
     })
 }
 
-async fn deliver(
-    store: &Store,
-    targets: &BTreeMap<String, Target>,
-    metrics: &Metrics,
-    entry: Due,
-) -> Result<(), StoreError> {
+async fn deliver(store: &Store, target: Option<&Target>, metrics: &Metrics, entry: Due) -> Result<(), StoreError> {
     let Due { id, target: name, notification, attempts } = entry;
     let attempts = attempts + 1;
-    let outcome = match (targets.get(&name), serde_json::from_str::<Notification>(&notification)) {
+    let outcome = match (target, serde_json::from_str::<Notification>(&notification)) {
         (Some(target), Ok(notification)) => target.deliver(&notification).await,
         (None, _) => Delivery::Retry { after: None, why: format!("there is no usable target '{name}'") },
         (_, Err(error)) => Delivery::Refused { why: format!("the stored notification cannot be read: {error}") },
@@ -210,32 +239,60 @@ mod tests {
         }
     }
 
-    fn due_ids(db: &Connection, now: i64) -> Vec<i64> {
-        due(db, now).unwrap().iter().map(|due| due.id).collect()
+    fn due_ids(db: &Connection, target: &str, now: i64) -> Vec<i64> {
+        due(db, Some(target), &[], now).unwrap().iter().map(|due| due.id).collect()
+    }
+
+    fn told(db: &Connection, action: Action) -> Vec<String> {
+        db.prepare("SELECT target FROM outbox WHERE action = ?1 ORDER BY id")
+            .unwrap()
+            .query_map([action.name()], |row| row.get(0))
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap()
     }
 
     #[test]
     fn a_resolve_waits_for_its_trigger_at_the_same_target_only() {
         let db = database();
-        let targets = ["a".to_owned(), "b".to_owned()];
-        put(&db, &notification(Action::Trigger), &targets, 0).unwrap();
-        put(&db, &notification(Action::Resolve), &targets, 0).unwrap();
-        assert_eq!(due_ids(&db, 0), [1, 2]);
+        put(&db, &notification(Action::Trigger), &["a".to_owned(), "b".to_owned()], 0).unwrap();
+        put_resolve(&db, &notification(Action::Resolve), 0).unwrap();
+        assert_eq!((due_ids(&db, "a", 0), due_ids(&db, "b", 0)), (vec![1], vec![2]));
         settle(&db, 2, "delivered", 1, None, 0).unwrap();
         postpone(&db, 1, 1, "busy", 100).unwrap();
-        assert_eq!(due_ids(&db, 0), [4], "b's resolve; a's waits with its trigger");
-        assert_eq!(due_ids(&db, 100), [1, 4]);
+        assert_eq!(due_ids(&db, "a", 0), [] as [i64; 0], "a's resolve waits with its trigger");
+        assert_eq!((due_ids(&db, "a", 100), due_ids(&db, "b", 0)), (vec![1], vec![4]));
         settle(&db, 1, "delivered", 2, None, 0).unwrap();
-        assert_eq!(due_ids(&db, 0), [3, 4]);
+        assert_eq!(due_ids(&db, "a", 0), [3]);
     }
 
     #[test]
     fn who_never_accepted_the_trigger_is_never_sent_the_resolve() {
         let db = database();
         put(&db, &notification(Action::Trigger), &["a".to_owned()], 0).unwrap();
-        put(&db, &notification(Action::Resolve), &["a".to_owned()], 0).unwrap();
+        put_resolve(&db, &notification(Action::Resolve), 0).unwrap();
         settle(&db, 1, "given_up", 300, Some("no such key"), 7).unwrap();
-        assert_eq!(due_ids(&db, 1000), [] as [i64; 0]);
+        assert_eq!(due_ids(&db, "a", 1000), [] as [i64; 0]);
         assert_eq!(pending(&db).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_trigger_that_was_given_up_before_the_end_has_no_resolve() {
+        let db = database();
+        put(&db, &notification(Action::Trigger), &["a".to_owned(), "b".to_owned()], 0).unwrap();
+        settle(&db, 1, "given_up", 300, Some("no such key"), 7).unwrap();
+        put_resolve(&db, &notification(Action::Resolve), 8).unwrap();
+        assert_eq!(told(&db, Action::Resolve), ["b"]);
+        // Not even one that got into the outbox by another way.
+        put(&db, &notification(Action::Resolve), &["a".to_owned()], 8).unwrap();
+        assert_eq!(due_ids(&db, "a", 1000), [] as [i64; 0]);
+    }
+
+    #[test]
+    fn entries_of_targets_that_are_gone_have_a_queue_of_their_own() {
+        let db = database();
+        put(&db, &notification(Action::Trigger), &["a".to_owned(), "gone".to_owned()], 0).unwrap();
+        let left = due(&db, None, &["a".to_owned()], 0).unwrap();
+        assert_eq!(left.iter().map(|due| due.target.as_str()).collect::<Vec<_>>(), ["gone"]);
     }
 }

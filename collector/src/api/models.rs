@@ -212,7 +212,7 @@ fn summary(db: &Connection, name: &str, reference: Option<&ReferenceFile>) -> ru
     let slis = SLIS
         .into_iter()
         .map(|sli| {
-            let sums = slis::sums(db, name, sli, from)?;
+            let sums = slis::sums(db, name, sli, from, now_micros())?;
             let (good, valid) =
                 sums.iter().fold((0, 0), |(good, valid), (_, sum)| (good + sum.good, valid + sum.valid));
             let share = (valid > 0).then(|| good as f64 / valid as f64);

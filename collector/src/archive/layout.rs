@@ -3,6 +3,9 @@
 use crate::config::Partition;
 use crate::times;
 
+/// The names of folders. To an engine they are columns.
+pub(crate) const PARTITION_KEYS: [&str; 4] = ["model", "version", "date", "hour"];
+
 /// The partition of a time: where its slice begins.
 pub(crate) fn partition_start(event_time: i64, partition: Partition) -> i64 {
     let length = match partition {

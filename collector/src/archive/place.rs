@@ -29,6 +29,15 @@ pub(crate) enum Put {
     Retry(String),
 }
 
+/// How a removal ended.
+#[derive(Debug)]
+pub(crate) enum Removed {
+    /// Nothing of this cut has the name any more.
+    Gone,
+    /// Not now.
+    Retry(String),
+}
+
 /// Opens the place.
 pub(crate) fn open(place: &ArchivePlace) -> Result<Place, String> {
     let store: Arc<dyn ObjectStore> = match place {
@@ -60,7 +69,10 @@ impl Place {
     /// Puts a file under a name that must be free, or hold the same cut already: an answer may be lost on its way, and a
     /// store may answer "exists" to its own success.
     pub(crate) async fn put(&self, path: &str, file: Bytes, identity: &Identity) -> Put {
-        let path = Path::from(path);
+        let path = match parsed(path) {
+            Ok(path) => path,
+            Err(why) => return Put::Fenced(why),
+        };
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         match self.store.put_opts(&path, PutPayload::from(file), options).await {
             Ok(_) => Put::Done,
@@ -69,6 +81,25 @@ impl Place {
             }
             Err(error) => Put::Retry(error.to_string()),
         }
+    }
+
+    /// Takes away a file of a cut. What has its name and is of another cut, or of somebody else, is left alone.
+    pub(crate) async fn remove(&self, path: &str, collector: &str, cut: (i64, i64)) -> Removed {
+        // A name that cannot be was never put.
+        let Ok(path) = parsed(path) else { return Removed::Gone };
+        let found = match self.store.get(&path).await {
+            Ok(found) => found.bytes().await,
+            Err(error) => Err(error),
+        };
+        let is_ours = match found {
+            Ok(file) => Identity::read(file).is_some_and(|found| found.collector == collector && found.cut == cut),
+            Err(object_store::Error::NotFound { .. }) => false,
+            Err(error) => return Removed::Retry(error.to_string()),
+        };
+        if is_ours && let Err(error) = self.store.delete(&path).await {
+            return Removed::Retry(error.to_string());
+        }
+        Removed::Gone
     }
 
     async fn compare(&self, path: &Path, identity: &Identity) -> Put {
@@ -85,6 +116,11 @@ impl Place {
             Err(error) => Put::Retry(error.to_string()),
         }
     }
+}
+
+/// Names are escaped already; to escape them once more would give them another name than is listed.
+fn parsed(path: &str) -> Result<Path, String> {
+    Path::parse(path).map_err(|error| format!("{path} is no name of a file: {error}"))
 }
 
 #[cfg(test)]
@@ -113,5 +149,19 @@ mod tests {
         assert!(matches!(place.put(path, contents("two"), &identity("two")).await, Put::Fenced(_)));
         let stored = std::fs::read(folder.path().join("archive").join(path)).unwrap();
         assert_eq!(Identity::read(stored.into()), Some(identity("one")));
+    }
+
+    #[tokio::test]
+    async fn a_file_has_the_name_that_is_listed_whatever_the_version_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = open(&ArchivePlace::Folder(folder.path().to_owned())).unwrap();
+        let path = "model=m/version=a%20b%2Fc/date=2013-01-01/a.parquet";
+        assert!(matches!(place.put(path, contents("one"), &identity("one")).await, Put::Done));
+        assert!(folder.path().join(path).is_file());
+        assert!(matches!(place.remove(path, "two", (1, 2)).await, Removed::Gone));
+        assert!(folder.path().join(path).is_file(), "somebody else's file is left alone");
+        assert!(matches!(place.remove(path, "one", (1, 2)).await, Removed::Gone));
+        assert!(!folder.path().join(path).is_file());
+        assert!(matches!(place.remove(path, "one", (1, 2)).await, Removed::Gone), "gone already");
     }
 }

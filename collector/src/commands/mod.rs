@@ -89,12 +89,19 @@ fn serve(path: &std::path::Path) -> ExitCode {
             return ExitCode::from(if matches!(error, StartError::References(_)) { EXIT_USAGE } else { 1 });
         }
     };
-    if let Err(error) = wait_for_signal() {
-        eprintln!("driftline: cannot wait for signals: {error}");
-        return ExitCode::FAILURE;
-    }
+    let ended = wait_for_end(&collector);
     collector.stop();
-    ExitCode::SUCCESS
+    match ended {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(failure)) => {
+            eprintln!("driftline: {failure}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("driftline: cannot wait for signals: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn check(path: &std::path::Path) -> ExitCode {
@@ -117,14 +124,15 @@ fn check(path: &std::path::Path) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn wait_for_signal() -> std::io::Result<()> {
+/// Waits for the order to stop, or for a failure, which it returns.
+fn wait_for_end(collector: &Collector) -> std::io::Result<Option<String>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = terminate.recv() => Ok(None),
+            _ = interrupt.recv() => Ok(None),
+            failure = collector.failed() => Ok(Some(failure)),
         }
-        Ok(())
     })
 }

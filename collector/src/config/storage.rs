@@ -19,6 +19,8 @@ pub struct Archive {
     pub max_age: Duration,
     /// Rows that make a cut before its time.
     pub max_rows: u64,
+    /// Bytes in memory that make a cut before its time.
+    pub max_bytes: u64,
 }
 
 /// Where the archive lies.
@@ -50,9 +52,25 @@ pub enum Partition {
     Day,
 }
 
+impl Partition {
+    const CHOICES: [(&'static str, Self); 2] = [("hour", Self::Hour), ("day", Self::Day)];
+
+    /// The name by which configuration and database know it.
+    pub(crate) fn name(self) -> &'static str {
+        Self::CHOICES.iter().find(|(_, partition)| *partition == self).map_or("hour", |(name, _)| name)
+    }
+
+    /// The partition of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::CHOICES.iter().find(|(own, _)| *own == name).map(|(_, partition)| *partition)
+    }
+}
+
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(300);
 /// About 100 MB of memory at 30 features.
 const DEFAULT_MAX_ROWS: u64 = 250_000;
+/// Rows of wide models and long texts are larger than most: this bounds them.
+const DEFAULT_MAX_BYTES: u64 = 128 << 20;
 
 pub(super) fn archive(section: Option<Section<'_>>, data_dir: &Path, folder: &Path) -> Archive {
     let mut archive = Archive {
@@ -60,6 +78,7 @@ pub(super) fn archive(section: Option<Section<'_>>, data_dir: &Path, folder: &Pa
         partition: Partition::Hour,
         max_age: DEFAULT_MAX_AGE,
         max_rows: DEFAULT_MAX_ROWS,
+        max_bytes: DEFAULT_MAX_BYTES,
     };
     let Some(mut section) = section else { return archive };
     if section.has("folder") && section.has("s3") {
@@ -73,13 +92,15 @@ pub(super) fn archive(section: Option<Section<'_>>, data_dir: &Path, folder: &Pa
         archive.place = place;
     }
     let partition = section.optional("partition");
-    let partition = partition.and_then(|node| node.one_of(&[("hour", Partition::Hour), ("day", Partition::Day)]));
+    let partition = partition.and_then(|node| node.one_of(&Partition::CHOICES));
     archive.partition = partition.unwrap_or(archive.partition);
     let ages = Duration::from_millis(100)..=Duration::from_secs(86_400);
     let max_age = section.optional("max_age").and_then(|node| node.duration(ages));
     archive.max_age = max_age.unwrap_or(archive.max_age);
     let max_rows = section.optional("max_rows").and_then(|node| node.integer(1..=10_000_000));
     archive.max_rows = max_rows.unwrap_or(archive.max_rows);
+    let max_bytes = section.optional("max_bytes").and_then(|node| node.integer(1 << 20..=1 << 32));
+    archive.max_bytes = max_bytes.unwrap_or(archive.max_bytes);
     archive
 }
 

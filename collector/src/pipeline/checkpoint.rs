@@ -1,26 +1,29 @@
 //! Everything that a stretch of the journal changed, written in one transaction with the position that it reached.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use driftline_alerts::Notification;
 use driftline_detectors::Profile;
 use driftline_protocol::Role;
 use rusqlite::{Connection, params};
+use tracing::{error, warn};
 
-use super::columns;
 use super::events::{self, Event};
 use super::series::{ClosedWindow, SeriesProgress};
 use super::slis::SliCounts;
+use super::versions::{self, Span};
+use super::{Pipeline, RETRY_PAUSE, TIDY_AGAIN, TIDY_INTERVAL, columns, judging, tidying};
 use crate::alerting::{book, outbox};
-use crate::archive;
+use crate::archive::{self, Unfinished};
 use crate::config::ColumnType;
+use crate::store::StoreError;
+use crate::times::now_micros;
 
-/// Windows and scores are kept for so long: a year and a month.
-const KEEP_SCORES_MICROS: i64 = 400 * 86_400_000_000;
-/// Slices of indicators are kept for a week.
-const KEEP_SLICES_MICROS: i64 = 7 * 86_400_000_000;
-/// A sidecar that was not heard of for a week will not send again what it sent then.
-const KEEP_SENDERS_MICROS: i64 = 7 * 86_400_000_000;
+/// How often the last checkpoint is tried when the collector stops; it is made again from the journal otherwise.
+const TRIES_AT_STOP: u32 = 5;
 
 /// What changed since the last checkpoint.
 #[derive(Debug, Default)]
@@ -32,6 +35,10 @@ pub(crate) struct Checkpoint {
     pub(crate) panes: Vec<StoredPane>,
     /// By model and version.
     pub(crate) progress: Vec<(String, String, SeriesProgress)>,
+    /// Versions that began or ended, by model.
+    pub(crate) versions: Vec<(String, Vec<Span>)>,
+    /// Versions that are not told apart any more, by model: their panes are not needed.
+    pub(crate) forget_versions: Vec<(String, String)>,
     /// Panes of a model version before this are not needed any more.
     pub(crate) forget_panes: Vec<(String, String, i64)>,
     pub(crate) windows: Vec<StoredWindow>,
@@ -39,8 +46,10 @@ pub(crate) struct Checkpoint {
     pub(crate) alerts: Vec<(String, String, String)>,
     pub(crate) notifications: Vec<ToTell>,
     pub(crate) events: Vec<Event>,
-    /// A cut of these journal positions.
-    pub(crate) cut: Option<(i64, i64)>,
+    /// A cut that was made.
+    pub(crate) cut: Option<Unfinished>,
+    /// Whether to forget batches that were counted and archived.
+    pub(crate) forget_journal: bool,
     /// Whether to forget what is older than it is kept.
     pub(crate) tidy: bool,
 }
@@ -83,17 +92,20 @@ impl Checkpoint {
         self.columns.is_empty()
             && self.panes.is_empty()
             && self.progress.is_empty()
+            && self.versions.is_empty()
+            && self.forget_versions.is_empty()
             && self.windows.is_empty()
             && self.slis.is_empty()
             && self.alerts.is_empty()
             && self.notifications.is_empty()
             && self.events.is_empty()
             && self.cut.is_none()
+            && !self.forget_journal
             && !self.tidy
     }
 
-    /// Writes it all.
-    pub(crate) fn write(&self, db: &Connection, now: i64) -> rusqlite::Result<()> {
+    /// Writes it all. True when there is more that was kept long enough.
+    pub(crate) fn write(&self, db: &Connection, now: i64) -> rusqlite::Result<bool> {
         db.prepare_cached("INSERT OR REPLACE INTO progress (consumer, position) VALUES ('count', ?1)")?
             .execute([self.counted_through])?;
         for (model, new) in &self.columns {
@@ -123,6 +135,15 @@ impl Checkpoint {
             db.prepare_cached("DELETE FROM panes WHERE model = ?1 AND version = ?2 AND start < ?3")?
                 .execute(params![model, version, before])?;
         }
+        for (model, spans) in &self.versions {
+            versions::store(db, model, spans)?;
+        }
+        for (model, version) in &self.forget_versions {
+            for table in ["panes", "window_progress"] {
+                db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2"))?
+                    .execute([model, version])?;
+            }
+        }
         for window in &self.windows {
             store_window(db, window, now)?;
         }
@@ -132,12 +153,81 @@ impl Checkpoint {
             store_notification(db, told, now)?;
         }
         events::store(db, &self.events, now)?;
-        if let Some((first, last)) = self.cut {
-            archive::record_cut(db, first, last, now)?;
+        if let Some(cut) = &self.cut {
+            archive::record(db, cut, now)?;
         }
-        if self.tidy {
-            tidy(db, self.counted_through, now)?;
+        if self.forget_journal {
+            tidying::forget_journal(db, self.counted_through)?;
         }
+        if self.tidy { tidying::tidy(db, now) } else { Ok(false) }
+    }
+}
+
+impl Pipeline {
+    /// Writes everything that changed, and tries until it is written: memory is ahead of the database meanwhile.
+    pub(super) fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.last_checkpoint = Instant::now();
+        self.next.counted_through = self.counted_through;
+        for model in self.models.values_mut() {
+            let spans = model.versions.take_changed();
+            if !spans.is_empty() {
+                self.next.versions.push((model.name.to_string(), spans));
+            }
+            let new = model.columns.take_new();
+            if !new.is_empty() {
+                self.next.columns.push((model.name.to_string(), new));
+            }
+            for (version, series) in &mut model.series {
+                let keep_from = series.keep_from();
+                let (panes, progress) = series.take_dirty();
+                for (start, pane) in panes {
+                    self.next.panes.push(StoredPane {
+                        model: model.name.to_string(),
+                        version: version.to_string(),
+                        start,
+                        rows: pane.rows,
+                        reference: model.references.identity.clone(),
+                        profiles: profiles_to_bytes(&pane.profiles),
+                    });
+                }
+                if let Some(progress) = progress {
+                    self.next.progress.push((model.name.to_string(), version.to_string(), progress));
+                    self.next
+                        .forget_panes
+                        .extend(keep_from.map(|from| (model.name.to_string(), version.to_string(), from)));
+                }
+            }
+        }
+        self.next.alerts.extend(self.book.take_changed());
+        if self.next.is_empty() && self.counted_through == self.stored_through {
+            return Ok(());
+        }
+        let checkpoint = Arc::new(std::mem::take(&mut self.next));
+        let mut tries_at_stop = 0;
+        let has_more = loop {
+            let writing = Arc::clone(&checkpoint);
+            match self.parts.store.writer.write_blocking(move |db| writing.write(db, now_micros())) {
+                Ok(has_more) => break has_more,
+                Err(StoreError::Closed) => return Err(StoreError::Closed),
+                Err(error) => {
+                    if self.stopping.load(Ordering::Relaxed) {
+                        tries_at_stop += 1;
+                        if tries_at_stop == TRIES_AT_STOP {
+                            error!(%error, "the last checkpoint cannot be written; it is made again after the next start");
+                            return Err(StoreError::Closed);
+                        }
+                    }
+                    warn!(%error, "a checkpoint cannot be written; it will be tried again");
+                    std::thread::sleep(RETRY_PAUSE);
+                }
+            }
+        };
+        if checkpoint.tidy {
+            self.next_tidying = Instant::now() + if has_more { TIDY_AGAIN } else { TIDY_INTERVAL };
+        }
+        self.stored_through = self.counted_through;
+        self.parts.metrics.counted_position.set(self.counted_through);
+        self.show_alerts();
         Ok(())
     }
 }
@@ -160,7 +250,8 @@ fn store_window(db: &Connection, stored: &StoredWindow, now: i64) -> rusqlite::R
         now
     ])?;
     for column in &window.columns {
-        for score in &column.scores {
+        // The database holds no number that is none, and would refuse the checkpoint for good.
+        for score in column.scores.iter().filter(|score| judging::is_finite(score)) {
             let verdict = serde_json::to_value(score.verdict).ok();
             db.prepare_cached(
                 "INSERT OR REPLACE INTO scores
@@ -217,32 +308,15 @@ fn store_notification(db: &Connection, told: &ToTell, now: i64) -> rusqlite::Res
         Some(resolved_at) => {
             db.prepare_cached("UPDATE episodes SET resolved_at = ?2 WHERE id = ?1")?
                 .execute(params![notification.episode, resolved_at])?;
+            let mut resolve = notification.clone();
+            if let Some(said) = outbox::triggered(db, &notification.episode)? {
+                // One subject, one thread.
+                resolve.subject = said.subject;
+            }
+            return outbox::put_resolve(db, &resolve, now);
         }
     }
     outbox::put(db, notification, &told.targets, now)
-}
-
-/// Forgets what was kept long enough, and batches that were both counted and archived.
-fn tidy(db: &Connection, counted_through: i64, now: i64) -> rusqlite::Result<()> {
-    let through = archive::archived_through(db)?.min(counted_through);
-    crate::store::journal::forget_through(db, through)?;
-    for (table, column) in
-        [("windows", "closed_at"), ("sli_counts", "slice"), ("latencies", "slice"), ("senders", "heard_at")]
-    {
-        let keep = match table {
-            "windows" => KEEP_SCORES_MICROS,
-            "senders" => KEEP_SENDERS_MICROS,
-            _ => KEEP_SLICES_MICROS,
-        };
-        db.prepare_cached(&format!("DELETE FROM {table} WHERE {column} < ?1"))?.execute([now - keep])?;
-    }
-    for table in ["scores", "histograms"] {
-        db.prepare_cached(&format!(
-            "DELETE FROM {table} WHERE (model, version, ends) NOT IN (SELECT model, version, ends FROM windows)"
-        ))?
-        .execute([])?;
-    }
-    Ok(())
 }
 
 /// Profiles as bytes.
@@ -308,4 +382,31 @@ pub(crate) fn load_series(
         }
     }
     Ok(series)
+}
+
+#[cfg(test)]
+mod tests {
+    use driftline_detectors::{ColumnKind, ReferenceBuilder, Thresholds};
+
+    use super::*;
+    use crate::pipeline::series::ClosedColumn;
+
+    #[test]
+    fn a_score_that_is_no_number_does_not_hold_the_checkpoint_up() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+        (0..100).for_each(|i| builder.number(None, f64::from(i)));
+        let reference = builder.build(None).unwrap();
+        let mut scores = reference.scores(&reference.profile(), &Thresholds::default(), true);
+        let all = scores.len();
+        scores[0].value = f64::NAN;
+        let column = ClosedColumn { column: "x".into(), scores, bars: Vec::new() };
+        let window = ClosedWindow { starts: 0, ends: 1, rows: 100, filled: 1, panes: 1, columns: vec![column] };
+        let window = StoredWindow { model: "m".into(), version: "1".into(), reference: String::new(), window };
+        let checkpoint = Checkpoint { windows: vec![window], counted_through: 7, ..Checkpoint::default() };
+        checkpoint.write(&db, 0).unwrap();
+        let stored: i64 = db.query_row("SELECT count(*) FROM scores", [], |row| row.get(0)).unwrap();
+        assert_eq!(stored as usize, all - 1);
+    }
 }

@@ -1,5 +1,6 @@
 //! The type of each column of a model, given once.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use driftline_detectors::{ColumnKind, ReferenceFile};
@@ -7,6 +8,7 @@ use driftline_protocol::{Cell, Column, Role};
 use rusqlite::{Connection, params};
 
 use super::table::META_COLUMNS;
+use crate::archive::layout::PARTITION_KEYS;
 use crate::config::{ColumnType, EventTime, Model, TimeUnit};
 
 /// Columns that one model may have over time. A body whose keys are data would otherwise grow without end.
@@ -126,7 +128,44 @@ pub(crate) fn role_name(role: Role) -> &'static str {
     }
 }
 
-/// The name under which a column is archived: its own, unless every row has one of that name.
-pub(crate) fn archived_name(name: &str) -> String {
-    if META_COLUMNS.contains(&name) { format!("column.{name}") } else { name.to_owned() }
+/// What stands before the name of a column that every row has one of.
+const RENAMED: &str = "column.";
+
+/// The name under which a column is archived: its own, unless every row or every folder has one of that name. No two
+/// columns share one: what is called like a renamed column is renamed too.
+pub(crate) fn archived_name(name: &str) -> Cow<'_, str> {
+    let mut plain = name;
+    while let Some(rest) = plain.strip_prefix(RENAMED) {
+        plain = rest;
+    }
+    // Engines do not tell upper from lower case.
+    if META_COLUMNS.iter().chain(&PARTITION_KEYS).any(|reserved| reserved.eq_ignore_ascii_case(plain)) {
+        Cow::Owned(format!("{RENAMED}{name}"))
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_of_a_caller_collides_with_ours_or_with_another() {
+        assert_eq!(archived_name("temp"), "temp");
+        assert_eq!(archived_name("column.temp"), "column.temp");
+        assert_eq!(archived_name("status"), "column.status");
+        assert_eq!(archived_name("column.status"), "column.column.status");
+        assert_eq!(archived_name("Status"), "column.Status");
+        for key in PARTITION_KEYS {
+            assert_eq!(archived_name(key), format!("column.{key}"));
+        }
+        let mut names: Vec<String> = ["x", "column.x", "column.", ""].map(str::to_owned).to_vec();
+        for reserved in META_COLUMNS.iter().chain(&PARTITION_KEYS) {
+            names.extend((0..4).map(|times| format!("{}{reserved}", RENAMED.repeat(times))));
+        }
+        let archived: std::collections::BTreeSet<_> = names.iter().map(|name| archived_name(name)).collect();
+        assert_eq!(archived.len(), names.len());
+        assert!(META_COLUMNS.iter().chain(&PARTITION_KEYS).all(|reserved| !archived.contains(*reserved)));
+    }
 }

@@ -17,7 +17,7 @@ pub(crate) fn count(table: &Finished, references: &[Reference], profiles: &mut [
             reference.count_missing(profile, rows);
             continue;
         };
-        let wrong_type = table.wrong_type.get(&archived_name(&reference.column)).copied().unwrap_or(0);
+        let wrong_type = table.wrong_type.get(&*archived_name(&reference.column)).copied().unwrap_or(0);
         reference.count_wrong_type(profile, wrong_type);
         reference.count_missing(profile, column.null_count() as u64 - wrong_type);
         count_column(column, reference, profile);

@@ -10,15 +10,26 @@ use tracing::debug;
 use super::columns::{Kept, archived_name};
 use super::series::Series;
 use super::slis::GoodOfValid;
-use super::table::{RowMeta, Table, category, time_micros};
-use super::{MAX_VERSIONS, ModelState, OTHER_VERSIONS, Pipeline, Purpose, UNVERSIONED};
+use super::table::{Capture, RowMeta, Table, category, time_micros};
+use super::{ModelState, Pipeline, Purpose};
 use crate::archive::layout::partition_start;
-use crate::config::EventTime;
+use crate::config::{EventTime, Partition};
 
 /// Rows that are gathered before they are counted in between: bounds the memory of one stretch of the journal.
 const MAX_GATHERED_ROWS: usize = 65_536;
+/// The same in bytes. Columns of text count their bytes in 32 bits, so it must also stay far below two gigabytes.
+const MAX_GATHERED_BYTES: usize = 64 << 20;
+/// Rows of one exchange that are gathered between two looks at how much there is.
+const LOOK_ROWS: usize = 4096;
+/// Longest id and longest instance's name that rows carry; every row of an exchange repeats them.
+const MAX_ID_BYTES: usize = 1024;
 /// How far ahead of its arrival a row may have happened. A clock that is wrong by more would close everybody's windows.
 const MAX_AHEAD_MICROS: i64 = 3_600_000_000;
+/// Nothing happened before this: 1900-01-01T00:00:00Z. Birthdays and the beginnings of contracts lie after it; what lies
+/// before it is a mistake in a unit, or no time at all.
+const EARLIEST_MICROS: i64 = -2_208_988_800_000_000;
+/// Most exchanges that one stands for. A sender that claims more would drown all others, and sums end somewhere.
+const MAX_WEIGHT: u64 = 1_000_000;
 /// A clock may be a little off without making a feature look older or newer than it is.
 const FRESHNESS_SKEW_MICROS: i64 = 60_000_000;
 
@@ -29,68 +40,118 @@ pub(super) struct TableKey {
     pub(super) version: Arc<str>,
     pub(super) pane: i64,
     pub(super) partition: i64,
-    /// Whether they are counted, or only archived.
+    /// Whether they are counted.
     pub(super) count: bool,
+    /// Whether they are archived.
+    pub(super) archive: bool,
 }
 
 /// A table, and the time of its newest row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gathered {
     pub(super) table: Table,
     pub(super) newest: i64,
 }
 
-/// Whether so many rows are gathered that they should be counted now.
-pub(super) fn is_large(gathered: &HashMap<TableKey, Gathered>) -> bool {
-    gathered.values().map(|gathered| gathered.table.rows()).sum::<usize>() >= MAX_GATHERED_ROWS
+/// What was gathered, and how much it is.
+#[derive(Debug, Default)]
+pub(super) struct Gathering {
+    tables: HashMap<TableKey, Gathered>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Gathering {
+    fn is_large(&self) -> bool {
+        self.rows >= MAX_GATHERED_ROWS || self.bytes >= MAX_GATHERED_BYTES
+    }
+
+    /// Everything; nothing is left.
+    pub(super) fn take(&mut self) -> HashMap<TableKey, Gathered> {
+        std::mem::take(self).tables
+    }
+
+    /// Adds rows to a table.
+    fn add(&mut self, key: &TableKey, rows: usize, newest: i64, fill: impl FnOnce(&mut Table)) {
+        let gathered =
+            self.tables.entry(key.clone()).or_insert_with(|| Gathered { table: Table::default(), newest: i64::MIN });
+        let before = gathered.table.bytes();
+        gathered.newest = gathered.newest.max(newest);
+        fill(&mut gathered.table);
+        self.rows += rows;
+        self.bytes += gathered.table.bytes() - before;
+    }
+}
+
+/// One exchange, as the pipeline goes through it.
+struct Taken<'a> {
+    batch: &'a Batch,
+    exchange: &'a Exchange,
+    position: i64,
+    received_at: i64,
+    /// When its request began, as far as that can be believed.
+    began_at: i64,
+    purpose: Purpose,
+}
+
+impl Taken<'_> {
+    fn succeeded(&self) -> bool {
+        (200..300).contains(&self.exchange.status) && self.exchange.end() == EndState::Complete
+    }
+
+    /// Whether its rows are counted in windows: what the sample did not draw would be over-represented.
+    fn is_counted(&self) -> bool {
+        self.purpose.count && self.succeeded() && !self.exchange.outside_sample
+    }
+
+    /// For how many exchanges it stands.
+    fn weight(&self) -> u64 {
+        self.exchange.weight().min(MAX_WEIGHT)
+    }
+
+    /// When its indicators are counted: a sidecar whose clock is fast must not hide them in the future.
+    fn indicated_at(&self) -> i64 {
+        self.began_at.min(self.received_at)
+    }
 }
 
 impl Pipeline {
     /// Takes in one exchange, whose model's state is there.
-    pub(super) fn exchange(&mut self, batch: &Batch, exchange: &Exchange, received_at: i64, purpose: Purpose) {
-        let Some(model) = self.models.get_mut(batch.model.as_str()) else { return };
-        let succeeded = (200..300).contains(&exchange.status) && exchange.end() == EndState::Complete;
+    pub(super) fn exchange(
+        &mut self,
+        batch: &Batch,
+        exchange: &Exchange,
+        (position, received_at): (i64, i64),
+        purpose: Purpose,
+    ) {
+        let began_at = usable(exchange.started_at_micros, received_at).unwrap_or(received_at);
+        let taken = Taken { batch, exchange, position, received_at, began_at, purpose };
         if purpose.count {
-            self.parts.metrics.exchanges_received.with_label_values(&[&model.name]).inc();
-            let slis = &mut self.next.slis;
-            for (sli, good) in indicators(exchange, model.config.slis.latency.as_micros() as u64) {
-                slis.count(
-                    &model.name,
-                    sli,
-                    "",
-                    exchange.started_at_micros,
-                    GoodOfValid { good: u64::from(good), valid: 1 },
-                );
-                self.parts.metrics.sli_valid.with_label_values(&[&model.name, sli]).inc();
-                self.parts.metrics.sli_good.with_label_values(&[&model.name, sli]).inc_by(u64::from(good));
-            }
-            if exchange.status > 0 {
-                slis.latency(&model.name, exchange.started_at_micros, exchange.duration_micros);
-                let seconds = exchange.duration_micros as f64 / 1e6;
-                self.parts.metrics.request_duration.with_label_values(&[&model.name]).observe(seconds);
-            }
+            self.indicate(&taken);
         }
+        let Some(model) = self.models.get(batch.model.as_str()) else { return };
         let naming = model.config.naming.clone();
         let rows = match decode_rows(exchange, &naming) {
             Ok(rows) => rows,
             Err(error) => {
                 if purpose.count {
                     self.parts.metrics.undecodable(error.reason()).inc();
-                    debug!(model = %model.name, request = %exchange.request_id, %error, "an exchange has no rows");
+                    debug!(model = batch.model, request = %exchange.request_id, %error, "an exchange has no rows");
                 }
                 return;
             }
         };
-        let version = version_of(model, rows.model_version.as_deref());
-        let places = places(model, &rows, exchange, received_at);
+        let places = places(model, &rows, &taken);
+        let version = self.version(&taken, rows.model_version.as_deref());
         if purpose.count {
             self.parts.metrics.event_times_unusable.inc_by(places.unusable);
-            if succeeded {
-                freshness(model, &rows, &places.times, exchange, &mut self.next.slis, &self.parts.metrics);
+            if taken.succeeded()
+                && let Some(model) = self.models.get(batch.model.as_str())
+            {
+                freshness(model, &rows, &places.times, &taken, &mut self.next.slis, &self.parts.metrics);
             }
         }
-        let (late, not_counted) =
-            self.gather(&rows, &places.times, &version, exchange, batch, received_at, succeeded, purpose);
+        let (late, not_counted) = self.gather(&rows, &places.times, &version, &taken);
         if purpose.count {
             let Some(model) = self.models.get_mut(batch.model.as_str()) else { return };
             if late > 0 {
@@ -103,21 +164,51 @@ impl Pipeline {
         }
     }
 
+    /// Counts an exchange's indicators, for all those that it stands for.
+    fn indicate(&mut self, taken: &Taken<'_>) {
+        let Some(model) = self.models.get(taken.batch.model.as_str()) else { return };
+        let (exchange, metrics) = (taken.exchange, &self.parts.metrics);
+        let (at, weight) = (taken.indicated_at(), taken.weight());
+        metrics.exchanges_received.with_label_values(&[&model.name]).inc();
+        for (sli, is_good) in indicators(exchange, model.config.slis.latency.as_micros() as u64) {
+            let counts = GoodOfValid { good: if is_good { weight } else { 0 }, valid: weight };
+            self.next.slis.count(&model.name, sli, "", at, counts);
+            metrics.sli_valid.with_label_values(&[&model.name, sli]).inc_by(counts.valid);
+            metrics.sli_good.with_label_values(&[&model.name, sli]).inc_by(counts.good);
+        }
+        if exchange.status > 0 {
+            self.next.slis.latency(&model.name, at, exchange.duration_micros, weight);
+            let seconds = exchange.duration_micros as f64 / 1e6;
+            metrics.request_duration.with_label_values(&[&model.name]).observe(seconds);
+        }
+    }
+
+    /// What the version is called that an answer names.
+    fn version(&mut self, taken: &Taken<'_>, named: Option<&str>) -> Arc<str> {
+        let Some(model) = self.models.get_mut(taken.batch.model.as_str()) else { return Arc::from(super::UNVERSIONED) };
+        if !taken.purpose.count {
+            return model.versions.at(named, taken.position);
+        }
+        let called = model.versions.call(named, taken.position, taken.received_at);
+        if called.is_refused {
+            self.parts.metrics.versions_refused.with_label_values(&[&model.name]).inc();
+        }
+        if let Some(expired) = called.expired {
+            model.series.remove(&expired);
+            model.drifting.retain(|(version, _), _| *version != expired);
+            self.parts.metrics.window_rows.remove_label_values(&[&model.name, &expired]).ok();
+            self.next.forget_versions.push((model.name.to_string(), expired.to_string()));
+        }
+        let windows = &model.config.windows;
+        let version = called.version;
+        model.series.entry(Arc::clone(&version)).or_insert_with(|| Series::new(windows.clone(), None));
+        version
+    }
+
     /// Puts rows into their tables. Returns how many came too late, and how many are not counted for another reason.
-    #[expect(clippy::too_many_arguments, reason = "all of it is one exchange, taken apart by its caller")]
-    fn gather(
-        &mut self,
-        rows: &Rows<'_>,
-        times: &[i64],
-        version: &Arc<str>,
-        exchange: &Exchange,
-        batch: &Batch,
-        received_at: i64,
-        succeeded: bool,
-        purpose: Purpose,
-    ) -> (u64, u64) {
-        let partition = self.parts.config.archive.partition;
-        let Some(model) = self.models.get_mut(batch.model.as_str()) else { return (0, 0) };
+    fn gather(&mut self, rows: &Rows<'_>, times: &[i64], version: &Arc<str>, taken: &Taken<'_>) -> (u64, u64) {
+        let Some(model) = self.models.get(taken.batch.model.as_str()) else { return (0, 0) };
+        let partition = taken.purpose.archive.unwrap_or(Partition::Hour);
         let key_of = |time: i64| {
             let is_late = model.series.get(version).is_some_and(|series| series.is_late(time));
             let key = TableKey {
@@ -125,45 +216,77 @@ impl Pipeline {
                 version: Arc::clone(version),
                 pane: model.config.windows.pane_start(time),
                 partition: partition_start(time, partition),
-                count: purpose.count && succeeded && !is_late,
+                count: taken.is_counted() && !is_late,
+                archive: taken.purpose.archive.is_some(),
             };
             (key, is_late)
         };
         let keys: Vec<(TableKey, bool)> = times.iter().map(|time| key_of(*time)).collect();
-        let request_id = rows.id.as_deref().unwrap_or(&exchange.request_id);
-        let id_column = model.config.row_id.as_deref().and_then(|name| column(rows, name));
         let (mut late, mut not_counted) = (0, 0);
         let mut start = 0;
-        for stretch in keys.chunk_by(|(a, _), (b, _)| a == b) {
+        for stretch in keys.chunk_by(|(a, _), (b, _)| a == b).flat_map(|stretch| stretch.chunks(LOOK_ROWS)) {
             let range = start..start + stretch.len();
             start = range.end;
             let (key, is_late) = &stretch[0];
-            if !succeeded {
+            if !taken.is_counted() {
                 not_counted += range.len() as u64;
             } else if *is_late {
                 late += range.len() as u64;
             }
-            if !key.count && !purpose.archive {
-                continue;
+            if key.count || key.archive {
+                self.fill(rows, times, range, key, taken);
             }
-            let gathered = self.gathered.entry(key.clone()).or_default();
-            for row in range.clone() {
-                gathered.newest = gathered.newest.max(times[row]);
-                gathered.table.begin_row(RowMeta {
-                    event_time: times[row],
-                    request_id,
-                    row_id: &row_id(id_column, row, request_id, rows.count),
-                    status: exchange.status as u16,
-                    end_state: exchange.end().name(),
-                    latency_micros: exchange.duration_micros,
-                    instance: &batch.instance,
-                    received_at,
-                });
+            if self.gathering.is_large() {
+                self.flush();
             }
-            add_columns(model, rows, range, &mut gathered.table, &self.parts.metrics);
         }
         (late, not_counted)
     }
+
+    /// Adds some of an exchange's rows to their table.
+    fn fill(&mut self, rows: &Rows<'_>, times: &[i64], range: Range<usize>, key: &TableKey, taken: &Taken<'_>) {
+        let Some(model) = self.models.get_mut(&key.model) else { return };
+        let Taken { batch, exchange, received_at, .. } = *taken;
+        let request_id = bounded(rows.id.as_deref().unwrap_or(&exchange.request_id));
+        let instance = bounded(&batch.instance);
+        let id_column = model.config.row_id.as_deref().and_then(|name| column(rows, name));
+        let capture = capture(exchange);
+        // A row that happened after it arrived is from a clock that is fast; it must not close everybody's windows.
+        let newest = range.clone().map(|row| times[row].min(received_at)).max().unwrap_or(i64::MIN);
+        self.gathering.add(key, range.len(), newest, |table| {
+            for row in range.clone() {
+                let row_id = row_id(id_column, row, request_id, rows.count);
+                let meta = RowMeta {
+                    event_time: times[row],
+                    request_id,
+                    row_id: bounded(&row_id),
+                    status: exchange.status as u16,
+                    end_state: exchange.end().name(),
+                    latency_micros: exchange.duration_micros,
+                    instance,
+                    received_at,
+                };
+                table.begin_row_of(meta, capture);
+            }
+            add_columns(model, rows, range, table, &self.parts.metrics);
+        });
+    }
+}
+
+/// How an exchange was kept, and when and in how many messages it was answered, if it was a stream of them.
+fn capture(exchange: &Exchange) -> Capture {
+    let messages = exchange.response_messages.as_ref();
+    Capture {
+        weight: exchange.weight.max(1),
+        in_sample: !exchange.outside_sample,
+        first_message_micros: messages.and_then(|messages| messages.gaps_micros.first().copied()),
+        messages: messages.map(|messages| u32::try_from(messages.count).unwrap_or(u32::MAX)),
+    }
+}
+
+/// A text of at most [`MAX_ID_BYTES`], cut between characters.
+fn bounded(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_ID_BYTES)]
 }
 
 /// Adds the model's columns of the rows that were begun last. What every row has already is not repeated.
@@ -180,15 +303,7 @@ fn add_columns(
             continue;
         }
         match model.columns.keep(column) {
-            Kept::As(kind, unit) => {
-                let name = archived_name(&column.name);
-                if name == column.name {
-                    table.push(column, kind, unit, range.clone());
-                } else {
-                    let renamed = Column { name: name.into(), ..column.clone() };
-                    table.push(&renamed, kind, unit, range.clone());
-                }
-            }
+            Kept::As(kind, unit) => table.push_as(&archived_name(&column.name), column, kind, unit, range.clone()),
             Kept::Unknown => {}
             Kept::TooMany => metrics.columns_refused.inc_by(range.len() as u64),
         }
@@ -198,7 +313,8 @@ fn add_columns(
 /// The indicators that an exchange is valid for, and whether it was good.
 fn indicators(exchange: &Exchange, latency_limit_micros: u64) -> impl Iterator<Item = (&'static str, bool)> {
     let status = exchange.status;
-    let answered = matches!(exchange.end(), EndState::Complete | EndState::Truncated);
+    // What the sidecar could keep of it says nothing about whether it passed.
+    let answered = matches!(exchange.end(), EndState::Complete | EndState::Truncated | EndState::Budget);
     // What the caller did wrong, and what it broke off, says nothing about the model.
     let callers_doing = (400..500).contains(&status) && status != 408 && status != 429
         || matches!(exchange.end(), EndState::Cancelled | EndState::Upgraded | EndState::Unreadable);
@@ -208,18 +324,6 @@ fn indicators(exchange: &Exchange, latency_limit_micros: u64) -> impl Iterator<I
     available.into_iter().chain(in_time)
 }
 
-/// The version that the answer names, if it is one of the first that the model has named.
-fn version_of(model: &mut ModelState, named: Option<&str>) -> Arc<str> {
-    let version = named.filter(|version| !version.is_empty() && version.len() <= 100).unwrap_or(UNVERSIONED);
-    if let Some((known, _)) = model.series.get_key_value(version) {
-        return Arc::clone(known);
-    }
-    let version: Arc<str> = Arc::from(if model.series.len() < MAX_VERSIONS { version } else { OTHER_VERSIONS });
-    let windows = model.config.windows.clone();
-    model.series.entry(Arc::clone(&version)).or_insert_with(|| Series::new(windows, None));
-    version
-}
-
 struct Places {
     /// The event time of each row.
     times: Vec<i64>,
@@ -227,10 +331,15 @@ struct Places {
     unusable: u64,
 }
 
-/// When each row happened. A row whose own time is missing, unreadable or too far in the future has its request's.
-fn places(model: &ModelState, rows: &Rows<'_>, exchange: &Exchange, received_at: i64) -> Places {
-    let latest = received_at + MAX_AHEAD_MICROS;
-    let of_request = if exchange.started_at_micros <= latest { exchange.started_at_micros } else { received_at };
+/// A time that something can have happened at; none when a clock or a unit must be wrong.
+fn usable(time: i64, received_at: i64) -> Option<i64> {
+    (EARLIEST_MICROS..=received_at.saturating_add(MAX_AHEAD_MICROS)).contains(&time).then_some(time)
+}
+
+/// When each row happened. A row whose own time is missing, unreadable, before 1900 or too far in the future has its
+/// request's.
+fn places(model: &ModelState, rows: &Rows<'_>, taken: &Taken<'_>) -> Places {
+    let of_request = taken.began_at;
     let EventTime::Column { name, unit } = &model.config.event_time else {
         return Places { times: vec![of_request; rows.count], unusable: 0 };
     };
@@ -239,7 +348,7 @@ fn places(model: &ModelState, rows: &Rows<'_>, exchange: &Exchange, received_at:
     let times = (0..rows.count)
         .map(|row| {
             let time = column.and_then(|column| time_micros(&column.cells[row], *unit));
-            time.filter(|time| *time <= latest).unwrap_or_else(|| {
+            time.and_then(|time| usable(time, taken.received_at)).unwrap_or_else(|| {
                 unusable += 1;
                 of_request
             })
@@ -265,20 +374,21 @@ fn freshness(
     model: &ModelState,
     rows: &Rows<'_>,
     times: &[i64],
-    exchange: &Exchange,
+    taken: &Taken<'_>,
     slis: &mut super::slis::SliCounts,
     metrics: &crate::metrics::Metrics,
 ) {
+    let weight = taken.weight();
     for freshness in &model.config.slis.freshness {
         let column = column(rows, &freshness.column);
         let max_age = freshness.max_age.as_micros() as i64;
         let is_fresh = |(row, time): (usize, &i64)| {
             let of = column.and_then(|column| time_micros(&column.cells[row], freshness.unit));
-            of.is_some_and(|of| (-FRESHNESS_SKEW_MICROS..=max_age).contains(&(time - of)))
+            of.is_some_and(|of| (-FRESHNESS_SKEW_MICROS..=max_age).contains(&time.saturating_sub(of)))
         };
         let good = times.iter().enumerate().filter(|row| is_fresh(*row)).count() as u64;
-        let counts = GoodOfValid { good, valid: times.len() as u64 };
-        slis.count(&model.name, "freshness", &freshness.column, exchange.started_at_micros, counts);
+        let counts = GoodOfValid { good: good * weight, valid: times.len() as u64 * weight };
+        slis.count(&model.name, "freshness", &freshness.column, taken.indicated_at(), counts);
         metrics.sli_valid.with_label_values(&[&model.name, "freshness"]).inc_by(counts.valid);
         metrics.sli_good.with_label_values(&[&model.name, "freshness"]).inc_by(counts.good);
     }
@@ -300,6 +410,7 @@ mod tests {
     fn what_the_caller_did_is_not_held_against_the_model() {
         assert_eq!(indicated(200, EndState::Complete, 900), [("availability", true), ("latency", true)]);
         assert_eq!(indicated(200, EndState::Truncated, 1100), [("availability", true), ("latency", false)]);
+        assert_eq!(indicated(200, EndState::Budget, 900), [("availability", true), ("latency", true)]);
         assert_eq!(indicated(503, EndState::Complete, 10), [("availability", false)]);
         assert_eq!(indicated(429, EndState::Complete, 10), [("availability", false)], "overload is the model's doing");
         assert_eq!(indicated(404, EndState::Complete, 10), []);

@@ -35,10 +35,10 @@ impl SliCounts {
         }
     }
 
-    /// Counts one request's latency.
-    pub(crate) fn latency(&mut self, model: &str, at: i64, micros: u64) {
+    /// Counts one request's latency, for as many requests as it stands for.
+    pub(crate) fn latency(&mut self, model: &str, at: i64, micros: u64, weight: u64) {
         let key = (model.to_owned(), at.div_euclid(SLICE_MICROS) * SLICE_MICROS);
-        self.latencies.entry(key).or_default().count(micros);
+        self.latencies.entry(key).or_default().count(micros, weight);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -71,12 +71,19 @@ impl SliCounts {
     }
 }
 
-/// The sum of an indicator's counts from a time on, for each of its labels.
-pub(crate) fn sums(db: &Connection, model: &str, sli: &str, from: i64) -> rusqlite::Result<Vec<(String, GoodOfValid)>> {
+/// The sum of an indicator's counts from a time up to now, for each of its labels.
+pub(crate) fn sums(
+    db: &Connection,
+    model: &str,
+    sli: &str,
+    from: i64,
+    now: i64,
+) -> rusqlite::Result<Vec<(String, GoodOfValid)>> {
     db.prepare_cached(
-        "SELECT label, sum(good), sum(valid) FROM sli_counts WHERE model = ?1 AND sli = ?2 AND slice >= ?3 GROUP BY label",
+        "SELECT label, sum(good), sum(valid) FROM sli_counts
+         WHERE model = ?1 AND sli = ?2 AND slice >= ?3 AND slice <= ?4 GROUP BY label",
     )?
-    .query_map(params![model, sli, from.div_euclid(SLICE_MICROS) * SLICE_MICROS], |row| {
+    .query_map(params![model, sli, from.div_euclid(SLICE_MICROS) * SLICE_MICROS, now], |row| {
         Ok((row.get(0)?, GoodOfValid { good: row.get::<_, i64>(1)? as u64, valid: row.get::<_, i64>(2)? as u64 }))
     })?
     .collect()
@@ -115,8 +122,8 @@ impl LatencyCounts {
         f64::from(doubling).exp2() * (1.0 + f64::from(within + 1) / f64::from(BUCKETS_PER_DOUBLING))
     }
 
-    pub(crate) fn count(&mut self, micros: u64) {
-        self.counts[Self::bucket(micros)] += 1;
+    pub(crate) fn count(&mut self, micros: u64, weight: u64) {
+        self.counts[Self::bucket(micros)] += weight;
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
@@ -162,7 +169,7 @@ mod tests {
         fn quantiles_are_right_to_an_eighth(mut latencies in proptest::collection::vec(1u64..4_000_000_000, 1..200), share in 0.01..1.0f64) {
             let mut counts = LatencyCounts::default();
             for latency in &latencies {
-                counts.count(*latency);
+                counts.count(*latency, 1);
             }
             latencies.sort_unstable();
             let exact = latencies[((latencies.len() as f64 * share).ceil() as usize).max(1) - 1] as f64 / 1000.0;
@@ -182,12 +189,13 @@ mod tests {
         db.execute_batch(include_str!("../store/schema.sql")).unwrap();
         let mut counts = SliCounts::default();
         counts.count("m", "latency", "", 15_000_000, GoodOfValid { good: 9, valid: 10 });
-        counts.latency("m", 15_000_000, 3000);
+        counts.latency("m", 15_000_000, 3000, 1);
         counts.store(&db).unwrap();
         counts.store(&db).unwrap();
-        let all = |from| sums(&db, "m", "latency", from).unwrap();
-        assert_eq!(all(0), [(String::new(), GoodOfValid { good: 18, valid: 20 })]);
-        assert_eq!(all(20_000_000), []);
+        let all = |from, now| sums(&db, "m", "latency", from, now).unwrap();
+        assert_eq!(all(0, 15_000_000), [(String::new(), GoodOfValid { good: 18, valid: 20 })]);
+        assert_eq!(all(20_000_000, 30_000_000), []);
+        assert_eq!(all(0, 9_000_000), [], "what is in the future is not looked at");
         let bytes: Vec<u8> = db.query_row("SELECT counts FROM latencies", [], |row| row.get(0)).unwrap();
         assert_eq!(LatencyCounts::from_bytes(&bytes).unwrap().total(), 2);
     }

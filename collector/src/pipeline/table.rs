@@ -6,16 +6,36 @@ use std::sync::Arc;
 
 use arrow_array::builder::{
     BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder, UInt16Builder,
+    UInt32Builder,
 };
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit as ArrowTimeUnit};
 use driftline_protocol::{Cell, Column};
 
 use crate::config::{ColumnType, TimeUnit};
 
 /// Columns that every archived row has, whatever its model.
-pub(crate) const META_COLUMNS: [&str; 8] =
-    ["event_time", "request_id", "row_id", "status", "end_state", "latency_ms", "instance", "received_at"];
+pub(crate) const META_COLUMNS: [&str; 12] = [
+    "event_time",
+    "request_id",
+    "row_id",
+    "status",
+    "end_state",
+    "weight",
+    "in_sample",
+    "latency_ms",
+    "first_message_ms",
+    "messages",
+    "instance",
+    "received_at",
+];
+
+/// Bytes that a row takes besides its texts and the model's columns.
+const ROW_BYTES: usize = 80;
+/// Bytes that a cell takes besides its text.
+const CELL_BYTES: usize = 9;
+/// Bytes that a column takes before its first cell.
+const COLUMN_BYTES: usize = 256;
 
 /// What a row says besides its columns.
 #[derive(Debug, Clone, Copy)]
@@ -30,20 +50,70 @@ pub(crate) struct RowMeta<'a> {
     pub(crate) received_at: i64,
 }
 
+/// How a row's exchange was kept, and what its answer was besides one body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Capture {
+    /// How many exchanges it stands for.
+    pub(crate) weight: u32,
+    /// Whether the sample drew it.
+    pub(crate) in_sample: bool,
+    /// Time to the first message of an answer that is a stream of them.
+    pub(crate) first_message_micros: Option<u64>,
+    /// Messages of such an answer.
+    pub(crate) messages: Option<u32>,
+}
+
+impl Default for Capture {
+    /// Where every exchange is kept, and answers are single bodies.
+    fn default() -> Self {
+        Self { weight: 1, in_sample: true, first_message_micros: None, messages: None }
+    }
+}
+
 /// Rows with the same columns in the same order of arrival.
-#[derive(Debug, Default)]
+///
+/// Builders begin without room: those of Arrow begin with room for a thousand rows, and most tables have a few.
+#[derive(Debug)]
 pub(crate) struct Table {
     rows: usize,
+    bytes: usize,
     event_time: TimestampMicrosecondBuilder,
     request_id: StringBuilder,
     row_id: StringBuilder,
     status: UInt16Builder,
     end_state: StringBuilder,
+    weight: UInt32Builder,
+    in_sample: BooleanBuilder,
     latency_ms: Float64Builder,
+    first_message_ms: Float64Builder,
+    messages: UInt32Builder,
     instance: StringBuilder,
     received_at: TimestampMicrosecondBuilder,
     columns: Vec<TableColumn>,
     index: HashMap<String, usize>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            rows: 0,
+            bytes: 0,
+            event_time: TimestampMicrosecondBuilder::with_capacity(0),
+            request_id: StringBuilder::with_capacity(0, 0),
+            row_id: StringBuilder::with_capacity(0, 0),
+            status: UInt16Builder::with_capacity(0),
+            end_state: StringBuilder::with_capacity(0, 0),
+            weight: UInt32Builder::with_capacity(0),
+            in_sample: BooleanBuilder::with_capacity(0),
+            latency_ms: Float64Builder::with_capacity(0),
+            first_message_ms: Float64Builder::with_capacity(0),
+            messages: UInt32Builder::with_capacity(0),
+            instance: StringBuilder::with_capacity(0, 0),
+            received_at: TimestampMicrosecondBuilder::with_capacity(0),
+            columns: Vec::new(),
+            index: HashMap::new(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -74,41 +144,72 @@ pub(crate) struct Finished {
 }
 
 impl Table {
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
+    /// About how much memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
-    /// Begins a row. Its columns are added by [`Self::push`].
+    /// Begins a row of an exchange that is like most. Its columns are added by [`Self::push_as`].
+    #[cfg(test)]
     pub(crate) fn begin_row(&mut self, meta: RowMeta<'_>) {
+        self.begin_row_of(meta, Capture::default());
+    }
+
+    /// Begins a row. Its columns are added by [`Self::push_as`].
+    pub(crate) fn begin_row_of(&mut self, meta: RowMeta<'_>, capture: Capture) {
         self.rows += 1;
+        self.bytes += ROW_BYTES + meta.request_id.len() + meta.row_id.len() + meta.instance.len();
         self.event_time.append_value(meta.event_time);
         self.request_id.append_value(meta.request_id);
         self.row_id.append_value(meta.row_id);
         self.status.append_value(meta.status);
         self.end_state.append_value(meta.end_state);
+        self.weight.append_value(capture.weight);
+        self.in_sample.append_value(capture.in_sample);
         self.latency_ms.append_value(meta.latency_micros as f64 / 1000.0);
+        self.first_message_ms.append_option(capture.first_message_micros.map(|micros| micros as f64 / 1000.0));
+        self.messages.append_option(capture.messages);
         self.instance.append_value(meta.instance);
         self.received_at.append_value(meta.received_at);
     }
 
-    /// Adds the cells of one column for the rows that were begun last.
+    /// Adds the cells of one column under its own name.
+    #[cfg(test)]
     pub(crate) fn push(&mut self, column: &Column<'_>, kind: ColumnType, unit: TimeUnit, cells: Range<usize>) {
-        let index = match self.index.get(&*column.name) {
+        self.push_as(&column.name, column, kind, unit, cells);
+    }
+
+    /// Adds the cells of one column under a name, for the rows that were begun last. A second column of one name is left
+    /// out: it would be longer than its table, and cost every other column its rows.
+    pub(crate) fn push_as(
+        &mut self,
+        name: &str,
+        column: &Column<'_>,
+        kind: ColumnType,
+        unit: TimeUnit,
+        cells: Range<usize>,
+    ) {
+        let index = match self.index.get(name) {
             Some(index) => *index,
             None => {
-                self.index.insert(column.name.to_string(), self.columns.len());
-                self.columns.push(TableColumn {
-                    name: column.name.to_string(),
-                    builder: Builder::new(kind),
-                    unit,
-                    wrong_type: 0,
-                });
+                self.index.insert(name.to_owned(), self.columns.len());
+                let name = name.to_owned();
+                self.columns.push(TableColumn { name, builder: Builder::new(kind), unit, wrong_type: 0 });
+                self.bytes += COLUMN_BYTES;
                 self.columns.len() - 1
             }
         };
         let target = &mut self.columns[index];
-        target.builder.fill_to(self.rows - cells.len());
+        let before = self.rows.saturating_sub(cells.len());
+        if target.builder.len() > before {
+            return;
+        }
+        self.bytes += CELL_BYTES * (self.rows - target.builder.len());
+        target.builder.fill_to(before);
         for cell in &column.cells[cells] {
+            if let Cell::Text(text) = cell {
+                self.bytes += text.len();
+            }
             if !target.builder.append(cell, target.unit) {
                 target.builder.append_null();
                 target.wrong_type += 1;
@@ -130,9 +231,13 @@ impl Table {
             Field::new(META_COLUMNS[2], DataType::Utf8, false),
             Field::new(META_COLUMNS[3], DataType::UInt16, false),
             Field::new(META_COLUMNS[4], DataType::Utf8, false),
-            Field::new(META_COLUMNS[5], DataType::Float64, false),
-            Field::new(META_COLUMNS[6], DataType::Utf8, false),
-            Field::new(META_COLUMNS[7], timestamp(), false),
+            Field::new(META_COLUMNS[5], DataType::UInt32, false),
+            Field::new(META_COLUMNS[6], DataType::Boolean, false),
+            Field::new(META_COLUMNS[7], DataType::Float64, false),
+            Field::new(META_COLUMNS[8], DataType::Float64, true),
+            Field::new(META_COLUMNS[9], DataType::UInt32, true),
+            Field::new(META_COLUMNS[10], DataType::Utf8, false),
+            Field::new(META_COLUMNS[11], timestamp(), false),
         ];
         let mut arrays: Vec<ArrayRef> = vec![
             utc(self.event_time),
@@ -140,7 +245,11 @@ impl Table {
             Arc::new(self.row_id.finish()),
             Arc::new(self.status.finish()),
             Arc::new(self.end_state.finish()),
+            Arc::new(self.weight.finish()),
+            Arc::new(self.in_sample.finish()),
             Arc::new(self.latency_ms.finish()),
+            Arc::new(self.first_message_ms.finish()),
+            Arc::new(self.messages.finish()),
             Arc::new(self.instance.finish()),
             utc(self.received_at),
         ];
@@ -160,6 +269,8 @@ impl Table {
             fields.push(Field::new(column.name, array.data_type().clone(), true));
             arrays.push(array);
         }
+        // What was finished keeps the room that its builder had grown to, and is held until its cut.
+        arrays.iter_mut().for_each(Array::shrink_to_fit);
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
         Ok(Finished { batch, wrong_type })
     }
@@ -168,11 +279,11 @@ impl Table {
 impl Builder {
     fn new(kind: ColumnType) -> Self {
         match kind {
-            ColumnType::Number => Self::Number(Float64Builder::new()),
-            ColumnType::Integer => Self::Integer(Int64Builder::new()),
-            ColumnType::Boolean => Self::Boolean(BooleanBuilder::new()),
-            ColumnType::Text => Self::Text(StringBuilder::new()),
-            ColumnType::Timestamp => Self::Timestamp(TimestampMicrosecondBuilder::new()),
+            ColumnType::Number => Self::Number(Float64Builder::with_capacity(0)),
+            ColumnType::Integer => Self::Integer(Int64Builder::with_capacity(0)),
+            ColumnType::Boolean => Self::Boolean(BooleanBuilder::with_capacity(0)),
+            ColumnType::Text => Self::Text(StringBuilder::with_capacity(0, 0)),
+            ColumnType::Timestamp => Self::Timestamp(TimestampMicrosecondBuilder::with_capacity(0)),
         }
     }
 
@@ -262,7 +373,7 @@ pub(crate) fn time_micros(cell: &Cell<'_>, unit: TimeUnit) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use arrow_array::cast::AsArray;
-    use arrow_array::types::Float64Type;
+    use arrow_array::types::{Float64Type, UInt32Type};
     use driftline_protocol::Role;
 
     use super::*;
@@ -299,6 +410,49 @@ mod tests {
         let b = batch.column_by_name("b").unwrap().as_string::<i32>();
         assert_eq!(b.iter().collect::<Vec<_>>(), [None, None, Some("3")]);
         assert!(wrong_type.is_empty());
+    }
+
+    #[test]
+    fn a_few_rows_take_little_memory() {
+        let mut table = Table::default();
+        table.begin_row(meta());
+        for name in 0..30 {
+            let x = column("x", vec![Cell::Number(1.0)]);
+            table.push_as(&name.to_string(), &x, ColumnType::Number, TimeUnit::Rfc3339, 0..1);
+        }
+        let bytes = table.bytes();
+        let held = table.finish().unwrap().batch.get_array_memory_size();
+        assert!(held < 30_000, "{held} bytes");
+        assert!(bytes * 4 > held, "{bytes} said, {held} held");
+    }
+
+    #[test]
+    fn a_second_column_of_one_name_costs_no_rows() {
+        let mut table = Table::default();
+        table.begin_row(meta());
+        for value in [1.0, 2.0] {
+            table.push(&column("a", vec![Cell::Number(value)]), ColumnType::Number, TimeUnit::Rfc3339, 0..1);
+        }
+        let batch = table.finish().unwrap().batch;
+        assert_eq!(batch.column_by_name("a").unwrap().as_primitive::<Float64Type>().value(0), 1.0);
+    }
+
+    #[test]
+    fn meta_columns_say_how_the_exchange_was_kept() {
+        let mut table = Table::default();
+        table.begin_row(meta());
+        let capture = Capture { weight: 20, in_sample: false, first_message_micros: Some(1500), messages: Some(7) };
+        table.begin_row_of(meta(), capture);
+        let batch = table.finish().unwrap().batch;
+        let schema = batch.schema();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, META_COLUMNS);
+        let column = |name: &str| Arc::clone(batch.column_by_name(name).unwrap());
+        assert_eq!(column("weight").as_primitive::<UInt32Type>().values(), &[1, 20]);
+        assert_eq!(column("in_sample").as_boolean().iter().collect::<Vec<_>>(), [Some(true), Some(false)]);
+        let first = column("first_message_ms");
+        assert_eq!(first.as_primitive::<Float64Type>().iter().collect::<Vec<_>>(), [None, Some(1.5)]);
+        assert_eq!(column("messages").as_primitive::<UInt32Type>().iter().collect::<Vec<_>>(), [None, Some(7)]);
     }
 
     #[test]

@@ -21,9 +21,14 @@ pub(crate) struct Appended {
 /// How much a sender's account grew.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Growth {
-    pub(crate) seen: u64,
-    pub(crate) dropped: u64,
+    /// Exchanges that were acknowledged.
+    pub(crate) delivered: u64,
+    /// Exchanges that were lost. Those that the sample did not draw are not: their owner wanted it so.
+    pub(crate) lost: u64,
 }
+
+/// The reason of exchanges that the sample did not draw.
+pub(crate) const SAMPLED: &str = "sampled";
 
 /// One batch of the journal.
 #[derive(Debug)]
@@ -37,30 +42,42 @@ pub(crate) struct Entry {
 
 struct Sender {
     durable_through: u64,
-    seen: u64,
-    dropped: u64,
+    delivered: u64,
+    lost: u64,
 }
 
 /// Stores a batch that was checked, unless it was stored before. `batch` is what `frame` holds.
 pub(crate) fn append(db: &Connection, batch: &Batch, frame: &[u8], received_at: i64) -> rusqlite::Result<Appended> {
     let known = db
-        .prepare_cached("SELECT durable_through, seen, dropped FROM senders WHERE boot = ?1")?
+        .prepare_cached("SELECT durable_through, delivered, dropped FROM senders WHERE boot = ?1")?
         .query_row([&batch.boot_id], |row| {
             let dropped: String = row.get(2)?;
-            let dropped: u64 = dropped_counts(&dropped).map(|(_, count)| count).sum();
-            Ok(Sender { durable_through: row.get::<_, i64>(0)? as u64, seen: row.get::<_, i64>(1)? as u64, dropped })
+            Ok(Sender {
+                durable_through: row.get::<_, i64>(0)? as u64,
+                delivered: row.get::<_, i64>(1)? as u64,
+                lost: lost(dropped_counts(&dropped)),
+            })
         })
         .optional()?;
     let before = known.as_ref().map_or(0, |sender| sender.durable_through);
     let durable_through = before.max(batch.last_sequence);
     let new = batch.last_sequence.saturating_sub(before.max(batch.first_sequence - 1));
-    let missing = if new > 0 { (batch.first_sequence - 1).saturating_sub(before) } else { 0 };
     let duplicates = batch.exchanges.len() as u64 - new;
     let account = batch.account.clone().unwrap_or_default();
-    let dropped: u64 = account.dropped.iter().map(|dropped| dropped.count).sum();
-    let growth = Growth {
-        seen: account.seen.saturating_sub(known.as_ref().map_or(0, |sender| sender.seen)),
-        dropped: dropped.saturating_sub(known.as_ref().map_or(0, |sender| sender.dropped)),
+    let lost = lost(account.dropped.iter().map(|dropped| (dropped.reason.as_str(), dropped.count)));
+    // A boot that is in the middle of its life was known once, here or to another collector, and was forgotten: what it
+    // counted by then is not of now.
+    let is_baseline = known.is_none() && batch.first_sequence > 1;
+    let (missing, growth) = if is_baseline {
+        (0, Growth::default())
+    } else {
+        let known = known.unwrap_or(Sender { durable_through: 0, delivered: 0, lost: 0 });
+        let missing = if new > 0 { (batch.first_sequence - 1).saturating_sub(before) } else { 0 };
+        let growth = Growth {
+            delivered: account.delivered.saturating_sub(known.delivered),
+            lost: lost.saturating_sub(known.lost),
+        };
+        (missing, growth)
     };
     if new > 0 {
         db.prepare_cached("INSERT INTO journal (received_at, skip_through, frame) VALUES (?1, ?2, ?3)")?
@@ -92,6 +109,11 @@ pub(crate) fn append(db: &Connection, batch: &Batch, frame: &[u8], received_at: 
         received_at,
     ])?;
     Ok(Appended { durable_through, new, duplicates, missing, growth })
+}
+
+/// How many of the exchanges that were dropped are lost.
+fn lost<'a>(dropped: impl Iterator<Item = (&'a str, u64)>) -> u64 {
+    dropped.filter(|(reason, _)| *reason != SAMPLED).map(|(_, count)| count).fold(0, u64::saturating_add)
 }
 
 /// `reason=count` pairs, one a line: plain to read in the database, and no format to keep compatible.
@@ -181,6 +203,7 @@ mod tests {
                 seen: last + 5,
                 delivered: first - 1,
                 dropped: vec![Dropped { reason: "budget".into(), count: 2 }],
+                ..Account::default()
             }),
             exchanges: (first..=last).map(|sequence| Exchange { sequence, ..Exchange::default() }).collect(),
             ..Batch::default()
@@ -206,9 +229,31 @@ mod tests {
     #[test]
     fn accounts_grow_by_what_is_new_in_them() {
         let db = database();
-        assert_eq!(append(&db, &batch(1, 1), b"", 0).unwrap().growth, Growth { seen: 6, dropped: 2 });
-        assert_eq!(append(&db, &batch(2, 4), b"", 0).unwrap().growth, Growth { seen: 3, dropped: 0 });
+        let growth = |delivered, lost| Growth { delivered, lost };
+        assert_eq!(append(&db, &batch(1, 1), b"", 0).unwrap().growth, growth(0, 2));
+        assert_eq!(append(&db, &batch(2, 4), b"", 0).unwrap().growth, growth(1, 0));
         assert_eq!(append(&db, &batch(1, 1), b"", 0).unwrap().growth, Growth::default());
+    }
+
+    #[test]
+    fn a_boot_that_was_forgotten_begins_a_new_account() {
+        let db = database();
+        let appended = append(&db, &batch(1000, 1004), b"", 0).unwrap();
+        assert_eq!((appended.new, appended.missing, appended.growth), (5, 0, Growth::default()));
+        let appended = append(&db, &batch(1007, 1008), b"", 0).unwrap();
+        assert_eq!((appended.new, appended.missing), (2, 2));
+        assert_eq!(appended.growth, Growth { delivered: 7, lost: 0 });
+    }
+
+    #[test]
+    fn what_the_sample_did_not_draw_is_no_loss_and_still_shown() {
+        let db = database();
+        let mut sampled = batch(1, 1);
+        let account = sampled.account.as_mut().unwrap();
+        account.dropped.push(Dropped { reason: SAMPLED.into(), count: 900 });
+        assert_eq!(append(&db, &sampled, b"", 0).unwrap().growth, Growth { delivered: 0, lost: 2 });
+        let dropped: String = db.query_row("SELECT dropped FROM senders", [], |row| row.get(0)).unwrap();
+        assert_eq!(dropped_counts(&dropped).collect::<Vec<_>>(), [("budget", 2), (SAMPLED, 900)]);
     }
 
     proptest! {

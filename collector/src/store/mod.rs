@@ -16,9 +16,9 @@ use tokio::sync::Semaphore;
 
 pub(crate) use writer::Writer;
 
-const SCHEMA: &str = include_str!("schema.sql");
+pub(crate) const SCHEMA: &str = include_str!("schema.sql");
 /// The version of the schema. A database of another version is refused, never guessed at.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// Readers at once: the API's; more would only queue for the disk.
 const MAX_READERS: usize = 4;
 
@@ -52,6 +52,9 @@ pub enum StoreError {
     /// SQLite's own words.
     #[error("the database: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// The transaction that it was part of.
+    #[error("the database cannot commit: {0}; check the disk of data_dir")]
+    NotCommitted(Arc<rusqlite::Error>),
     /// The writer's thread has ended.
     #[error("the database is closed")]
     Closed,
@@ -94,7 +97,7 @@ impl Store {
             Err(std::fs::TryLockError::Error(source)) => return Err(StoreError::Path { path: lock_path, source }),
         }
         let path = folder.join("driftline.db");
-        let connection = Connection::open(&path)?;
+        let mut connection = Connection::open(&path)?;
         // FULL: a commit is on disk when it returns. WAL: readers and the writer do not wait for each other.
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -102,11 +105,7 @@ impl Store {
         connection.pragma_update(None, "cache_size", -16_000)?;
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version == 0 {
-            connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?;
-            let id = uuid::Uuid::now_v7().simple().to_string();
-            // The last digits of a UUID v7 are the random ones.
-            let id = &id[id.len() - 8..];
-            connection.execute("INSERT INTO meta (key, value) VALUES ('collector_id', ?1)", [id])?;
+            create(&mut connection)?;
         } else if version != SCHEMA_VERSION {
             return Err(StoreError::Version { path, found: version });
         }
@@ -142,6 +141,19 @@ impl Store {
     }
 }
 
+/// Makes the tables and the collector's identity, in one transaction: a database without an identity would never open
+/// again.
+fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    let id = uuid::Uuid::now_v7().simple().to_string();
+    // The last digits of a UUID v7 are the random ones.
+    let id = &id[id.len() - 8..];
+    transaction.execute("INSERT INTO meta (key, value) VALUES ('collector_id', ?1)", [id])?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()
+}
+
 impl Readers {
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
@@ -174,6 +186,21 @@ mod tests {
         first.writer.close();
         drop(first);
         Store::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_database_has_an_identity_or_is_not_there_at_all() {
+        let mut database = Connection::open_in_memory().unwrap();
+        // A table that is in the way fails the creation in its middle.
+        database.execute_batch("CREATE TABLE outcomes (x INTEGER) STRICT").unwrap();
+        assert!(create(&mut database).is_err());
+        let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, 0, "it is made again at the next start");
+        let mut database = Connection::open_in_memory().unwrap();
+        create(&mut database).unwrap();
+        let id: String =
+            database.query_row("SELECT value FROM meta WHERE key = 'collector_id'", [], |row| row.get(0)).unwrap();
+        assert_eq!(id.len(), 8);
     }
 
     #[test]

@@ -28,6 +28,7 @@ CREATE TABLE senders (
     dropped TEXT NOT NULL,
     heard_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX senders_by_heard ON senders (heard_at);
 
 -- Models that were ever named by a batch or an outcome.
 CREATE TABLE models (
@@ -48,6 +49,18 @@ CREATE TABLE columns (
     type TEXT NOT NULL,
     role TEXT NOT NULL,
     PRIMARY KEY (model, name)
+) STRICT, WITHOUT ROWID;
+
+-- Versions of models that were told apart, each from one journal position to another (none yet: it still is). Which name
+-- an exchange is archived under follows from this and its position, so that a cut can be made again.
+CREATE TABLE versions (
+    model TEXT NOT NULL,
+    version TEXT NOT NULL,
+    first_position INTEGER NOT NULL,
+    until_position INTEGER,
+    -- When its last exchange was received, to the hour.
+    heard_at INTEGER NOT NULL,
+    PRIMARY KEY (model, version, first_position)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE panes (
@@ -85,6 +98,7 @@ CREATE TABLE windows (
     closed_at INTEGER NOT NULL,
     PRIMARY KEY (model, version, ends)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX windows_by_closed ON windows (closed_at);
 
 CREATE TABLE scores (
     model TEXT NOT NULL,
@@ -125,6 +139,7 @@ CREATE TABLE sli_counts (
     valid INTEGER NOT NULL,
     PRIMARY KEY (model, sli, label, slice)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX sli_counts_by_slice ON sli_counts (slice);
 
 -- Latencies of a slice of ten seconds, as counts in fixed buckets (postcard).
 CREATE TABLE latencies (
@@ -133,6 +148,7 @@ CREATE TABLE latencies (
     counts BLOB NOT NULL,
     PRIMARY KEY (model, slice)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX latencies_by_slice ON latencies (slice);
 
 CREATE TABLE alerts (
     fingerprint TEXT PRIMARY KEY,
@@ -153,6 +169,8 @@ CREATE TABLE episodes (
     notification TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX episodes_by_start ON episodes (started_at);
+CREATE INDEX episodes_by_end ON episodes (resolved_at);
+CREATE INDEX episodes_open ON episodes (fingerprint) WHERE resolved_at IS NULL;
 
 -- Notifications to deliver. They are written with the state that caused them, and delivered at least once.
 CREATE TABLE outbox (
@@ -170,6 +188,7 @@ CREATE TABLE outbox (
 ) STRICT;
 CREATE INDEX outbox_pending ON outbox (state, next_attempt_at);
 CREATE INDEX outbox_by_episode ON outbox (episode, target);
+CREATE INDEX outbox_by_settled ON outbox (settled_at);
 
 -- What happened, one line each, for people who follow along.
 CREATE TABLE events (
@@ -180,13 +199,28 @@ CREATE TABLE events (
     text TEXT NOT NULL
 ) STRICT;
 
--- A cut is recorded before its files are made: after a crash the same journal positions give the same files.
+-- A cut is recorded before its files are made: after a crash the same journal positions give the same files, whatever the
+-- configuration says then.
 CREATE TABLE cuts (
     last INTEGER PRIMARY KEY,
     first INTEGER NOT NULL,
+    -- How its files are laid in folders: hour or day.
+    partition TEXT NOT NULL,
+    -- Where they go (JSON).
+    place TEXT NOT NULL,
     made_at INTEGER NOT NULL,
     done_at INTEGER
 ) STRICT;
+CREATE INDEX cuts_by_done ON cuts (done_at);
+
+-- The files of a cut that is not done. They are recorded before the first of them is put, so that those of an attempt
+-- that came out otherwise are found and taken away.
+CREATE TABLE cut_files (
+    cut INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    PRIMARY KEY (cut, path)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE archive_files (
     path TEXT PRIMARY KEY,
@@ -199,6 +233,7 @@ CREATE TABLE archive_files (
     last_event INTEGER NOT NULL,
     made_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX archive_files_by_made ON archive_files (made_at);
 
 CREATE TABLE outcomes (
     model TEXT NOT NULL,
@@ -208,3 +243,4 @@ CREATE TABLE outcomes (
     received_at INTEGER NOT NULL,
     PRIMARY KEY (model, row_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX outcomes_by_received ON outcomes (received_at);

@@ -14,8 +14,9 @@ const QUEUE: usize = 256;
 /// Pieces of work in one transaction: enough to share an fsync, few enough that nobody waits long for the others'.
 const MAX_GROUP: usize = 64;
 
-/// Runs one piece of work, and says what to do once it is durable, or is not.
-type Work = Box<dyn FnOnce(&mut Savepoint<'_>) -> Answer + Send>;
+/// Runs one piece of work in a savepoint, or not at all when there is none to run it in, and says what to do once it is
+/// durable, or is not.
+type Work = Box<dyn FnOnce(Option<&mut Savepoint<'_>>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Result<(), Arc<rusqlite::Error>>) + Send>;
 
 /// A handle to the thread that writes.
@@ -42,7 +43,7 @@ impl Writer {
     /// Writes, and returns once it is durable.
     ///
     /// # Errors
-    /// SQLite's own; nothing of this piece of work is then written.
+    /// SQLite's own; nothing of this piece of work is then written. [`StoreError::Closed`] only when the thread has ended.
     ///
     /// # Cancel safety
     /// A dropped write that was handed in is done all the same.
@@ -86,16 +87,21 @@ fn prepare<T: Send + 'static>(
     work: impl FnOnce(&Savepoint<'_>) -> rusqlite::Result<T> + Send + 'static,
 ) -> (Work, oneshot::Receiver<Result<T, StoreError>>) {
     let (sender, receiver) = oneshot::channel();
-    let work: Work = Box::new(move |savepoint: &mut Savepoint<'_>| {
-        let result = work(savepoint);
-        if result.is_err() {
-            savepoint.set_drop_behavior(rusqlite::DropBehavior::Rollback);
-        }
+    let work: Work = Box::new(move |savepoint: Option<&mut Savepoint<'_>>| {
+        let result = savepoint.map(|savepoint| {
+            let result = work(savepoint);
+            if result.is_err() {
+                savepoint.set_drop_behavior(rusqlite::DropBehavior::Rollback);
+            }
+            result
+        });
         Box::new(move |commit: Result<(), Arc<rusqlite::Error>>| {
             let result = match (result, commit) {
-                (Ok(value), Ok(())) => Ok(value),
-                (Err(error), _) => Err(StoreError::Sqlite(error)),
-                (Ok(_), Err(error)) => Err(StoreError::Sqlite(rusqlite::Error::ToSqlConversionFailure(error.into()))),
+                (Some(Ok(value)), Ok(())) => Ok(value),
+                (Some(Err(error)), _) => Err(StoreError::Sqlite(error)),
+                (_, Err(error)) => Err(StoreError::NotCommitted(error)),
+                // What was not run is never said to be committed.
+                (None, Ok(())) => Err(StoreError::Closed),
             };
             // Nobody may be waiting any more.
             drop(sender.send(result));
@@ -108,9 +114,12 @@ fn run(mut connection: Connection, mut receiver: mpsc::Receiver<Work>) {
     let mut group = Vec::with_capacity(MAX_GROUP);
     while receiver.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
         let mut answers = Vec::with_capacity(group.len());
-        let committed = commit(&mut connection, group.drain(..), &mut answers).map_err(Arc::new);
+        let mut works = group.drain(..);
+        let committed = commit(&mut connection, &mut works, &mut answers).map_err(Arc::new);
         if let Err(error) = &committed {
             tracing::error!(%error, "a transaction could not be committed; nothing of it is acknowledged");
+            // Whoever was not even begun with hears of the same error.
+            answers.extend(works.map(|work| work(None)));
         }
         for answer in answers {
             answer(committed.clone());
@@ -124,17 +133,28 @@ fn run(mut connection: Connection, mut receiver: mpsc::Receiver<Work>) {
 
 fn commit(
     connection: &mut Connection,
-    group: impl Iterator<Item = Work>,
+    works: &mut impl Iterator<Item = Work>,
     answers: &mut Vec<Answer>,
 ) -> rusqlite::Result<()> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for work in group {
+    for work in works {
         let mut savepoint = transaction.savepoint()?;
         savepoint.set_drop_behavior(rusqlite::DropBehavior::Commit);
-        answers.push(work(&mut savepoint));
-        savepoint.finish()?;
+        answers.push(work(Some(&mut savepoint)));
+        let finished = savepoint.finish();
+        // A full disk makes SQLite roll the whole transaction back by itself. Work after that would be committed alone,
+        // and said to have failed with the others.
+        if transaction.is_autocommit() {
+            return Err(finished.err().unwrap_or_else(rolled_back));
+        }
+        finished?;
     }
     transaction.commit()
+}
+
+fn rolled_back() -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK);
+    rusqlite::Error::SqliteFailure(code, Some("the transaction was rolled back".to_owned()))
 }
 
 #[cfg(test)]
@@ -164,5 +184,69 @@ mod tests {
         assert_eq!(all, [1, 3]);
         writer.close();
         assert!(matches!(insert(4), Err(StoreError::Closed)));
+    }
+
+    /// A writer on a file, whose first piece of work holds the others back until they are all in one group.
+    fn grouped<T: Send + 'static>(
+        first: impl FnOnce(&Savepoint<'_>) -> rusqlite::Result<T> + Send + 'static,
+        path: &std::path::Path,
+    ) -> Vec<Result<(), StoreError>> {
+        let connection = Connection::open(path).unwrap();
+        connection.busy_timeout(std::time::Duration::ZERO).unwrap();
+        connection.execute_batch("CREATE TABLE IF NOT EXISTS t (x INTEGER PRIMARY KEY) STRICT").unwrap();
+        let writer = Writer::start(connection);
+        let (go, gone) = std::sync::mpsc::sync_channel::<()>(1);
+        let (begun, began) = std::sync::mpsc::sync_channel::<()>(1);
+        let sender = writer.sender().unwrap();
+        let (hold, held) = prepare(move |_| {
+            begun.send(()).unwrap();
+            gone.recv().unwrap();
+            Ok(())
+        });
+        sender.blocking_send(hold).unwrap();
+        began.recv().unwrap();
+        let (work, first) = prepare(move |db| first(db).map(|_| ()));
+        sender.blocking_send(work).unwrap();
+        let mut answers = vec![first];
+        for x in 10..13 {
+            let (work, answer) = prepare(move |db| db.execute("INSERT INTO t VALUES (?1)", [x]).map(|_| ()));
+            sender.blocking_send(work).unwrap();
+            answers.push(answer);
+        }
+        go.send(()).unwrap();
+        held.blocking_recv().unwrap().unwrap();
+        answers.into_iter().map(|answer| answer.blocking_recv().unwrap_or(Err(StoreError::Closed))).collect()
+    }
+
+    #[test]
+    fn everyone_of_a_group_that_cannot_be_committed_hears_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let rolls_back = |db: &Savepoint<'_>| db.execute_batch("INSERT INTO t VALUES (1); ROLLBACK");
+        let answers = grouped(rolls_back, &path);
+        assert_eq!(answers.len(), 4);
+        for answer in &answers {
+            assert!(matches!(answer, Err(StoreError::NotCommitted(_) | StoreError::Sqlite(_))), "{answer:?}");
+        }
+        let kept: i64 =
+            Connection::open(&path).unwrap().query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, 0, "nothing that is said to have failed is there");
+    }
+
+    #[test]
+    fn a_database_that_is_locked_is_no_closed_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let connection = Connection::open(&path).unwrap();
+        connection.busy_timeout(std::time::Duration::ZERO).unwrap();
+        connection.execute_batch("CREATE TABLE t (x INTEGER PRIMARY KEY) STRICT").unwrap();
+        let writer = Writer::start(connection);
+        let insert = |x: i64| writer.write_blocking(move |db| db.execute("INSERT INTO t VALUES (?1)", [x]));
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let refused = insert(1);
+        assert!(matches!(refused, Err(StoreError::NotCommitted(_))), "{refused:?}");
+        other.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(insert(1).unwrap(), 1, "and it goes on");
     }
 }

@@ -1,0 +1,189 @@
+//! Cuts as they are recorded: which there are, how their files lie, and which files those are.
+
+use std::path::PathBuf;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Archive, ArchivePlace, Partition};
+use crate::numbers::thousands;
+use crate::pipeline::events::{self, Event, EventKind};
+
+/// How and where the files of a cut lie. It is recorded with the cut: the configuration may say something else by the
+/// time that the cut is made again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CutLayout {
+    pub(crate) partition: Partition,
+    pub(crate) place: Address,
+}
+
+/// Where an archive lies, without what only its owner may know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Address {
+    Folder(PathBuf),
+    S3 { bucket: String, prefix: String, endpoint: Option<String>, region: String },
+}
+
+impl CutLayout {
+    /// What the configuration says.
+    pub(crate) fn of(archive: &Archive) -> Self {
+        let place = match &archive.place {
+            ArchivePlace::Folder(folder) => Address::Folder(folder.clone()),
+            ArchivePlace::S3 { bucket, prefix, endpoint, region, .. } => Address::S3 {
+                bucket: bucket.clone(),
+                prefix: prefix.clone(),
+                endpoint: endpoint.clone(),
+                region: region.clone(),
+            },
+        };
+        Self { partition: archive.partition, place }
+    }
+}
+
+impl Address {
+    /// The place itself. Where both are buckets, it is opened with the credentials of the one that is configured now.
+    pub(crate) fn with_credentials_of(self, configured: &ArchivePlace) -> ArchivePlace {
+        match self {
+            Self::Folder(folder) => ArchivePlace::Folder(folder),
+            Self::S3 { bucket, prefix, endpoint, region } => {
+                let credentials = match configured {
+                    ArchivePlace::S3 { credentials, .. } => credentials.clone(),
+                    ArchivePlace::Folder(_) => None,
+                };
+                ArchivePlace::S3 { bucket, prefix, endpoint, region, credentials }
+            }
+        }
+    }
+}
+
+/// A cut that was recorded and whose files may not all be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unfinished {
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) layout: CutLayout,
+}
+
+/// A file of the archive, as it is listed.
+#[derive(Debug, Clone)]
+pub(crate) struct ArchivedFile {
+    pub(crate) path: String,
+    pub(crate) model: String,
+    pub(crate) version: String,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) events: (i64, i64),
+}
+
+/// Records that a cut was made.
+pub(crate) fn record(db: &Connection, cut: &Unfinished, now: i64) -> rusqlite::Result<()> {
+    let place = serde_json::to_string(&cut.layout.place)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    db.prepare_cached("INSERT INTO cuts (first, last, partition, place, made_at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![cut.first, cut.last, cut.layout.partition.name(), place, now])?;
+    Ok(())
+}
+
+/// Cuts that were recorded and not finished, in their order.
+pub(crate) fn unfinished(db: &Connection) -> rusqlite::Result<Vec<Unfinished>> {
+    db.prepare("SELECT first, last, partition, place FROM cuts WHERE done_at IS NULL ORDER BY first")?
+        .query_map([], |row| {
+            let (partition, place): (String, String) = (row.get(2)?, row.get(3)?);
+            let place = serde_json::from_str(&place)
+                .map_err(|error| rusqlite::Error::FromSqlConversionFailure(3, Type::Text, Box::new(error)))?;
+            let partition = Partition::named(&partition).unwrap_or(Partition::Hour);
+            Ok(Unfinished { first: row.get(0)?, last: row.get(1)?, layout: CutLayout { partition, place } })
+        })?
+        .collect()
+}
+
+/// The last position of any cut; 0 before the first.
+pub(crate) fn cut_through(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row("SELECT coalesce(max(last), 0) FROM cuts", [], |row| row.get(0))
+}
+
+/// Every row up to this position is in a file.
+pub(crate) fn archived_through(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row(
+        "SELECT coalesce((SELECT min(first) - 1 FROM cuts WHERE done_at IS NULL), (SELECT max(last) FROM cuts), 0)",
+        [],
+        |row| row.get(0),
+    )
+}
+
+/// The files that an earlier attempt at a cut was going to put: path and rows.
+pub(super) fn planned(db: &Connection, last: i64) -> rusqlite::Result<Vec<(String, u64)>> {
+    db.prepare_cached("SELECT path, rows FROM cut_files WHERE cut = ?1 ORDER BY path")?
+        .query_map([last], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
+        .collect()
+}
+
+/// Records the files that a cut is going to have.
+pub(super) fn plan(db: &Connection, last: i64, files: &[(String, u64)]) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM cut_files WHERE cut = ?1")?.execute([last])?;
+    let mut statement = db.prepare_cached("INSERT INTO cut_files (cut, path, rows) VALUES (?1, ?2, ?3)")?;
+    for (path, rows) in files {
+        statement.execute(params![last, path, *rows as i64])?;
+    }
+    Ok(())
+}
+
+/// Records that every file of a cut is there.
+pub(super) fn record_done(db: &Connection, last: i64, files: &[ArchivedFile], now: i64) -> rusqlite::Result<()> {
+    for file in files {
+        db.prepare_cached(
+            "INSERT OR REPLACE INTO archive_files
+                (path, cut, model, version, rows, bytes, first_event, last_event, made_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            file.path,
+            last,
+            file.model,
+            file.version,
+            file.rows as i64,
+            file.bytes as i64,
+            file.events.0,
+            file.events.1,
+            now
+        ])?;
+        let text = format!("{} rows in {}", thousands(file.rows), file.path);
+        events::store(db, &[Event { kind: EventKind::Archived, model: file.model.clone(), text }], now)?;
+    }
+    db.prepare_cached("DELETE FROM cut_files WHERE cut = ?1")?.execute([last])?;
+    db.prepare_cached("UPDATE cuts SET done_at = ?2 WHERE last = ?1")?.execute(params![last, now])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_remembers_how_its_files_lie_whatever_is_configured_later() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let s3 = Address::S3 { bucket: "b".into(), prefix: "p".into(), endpoint: None, region: "r".into() };
+        let cuts = [
+            Unfinished {
+                first: 1,
+                last: 4,
+                layout: CutLayout { partition: Partition::Day, place: Address::Folder("/a".into()) },
+            },
+            Unfinished { first: 5, last: 5, layout: CutLayout { partition: Partition::Hour, place: s3 } },
+        ];
+        for cut in &cuts {
+            record(&db, cut, 0).unwrap();
+        }
+        assert_eq!(unfinished(&db).unwrap(), cuts);
+        assert_eq!((cut_through(&db).unwrap(), archived_through(&db).unwrap()), (5, 0));
+        plan(&db, 4, &[("x".into(), 3)]).unwrap();
+        plan(&db, 4, &[("y".into(), 2), ("z".into(), 1)]).unwrap();
+        assert_eq!(planned(&db, 4).unwrap(), [("y".to_owned(), 2), ("z".to_owned(), 1)]);
+        record_done(&db, 4, &[], 1).unwrap();
+        assert_eq!(planned(&db, 4).unwrap(), []);
+        assert_eq!(archived_through(&db).unwrap(), 4);
+    }
+}

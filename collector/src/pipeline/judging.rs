@@ -1,0 +1,291 @@
+//! From closed windows and indicators to alerts, and to what is said of them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use driftline_alerts::{Condition, Labels, Observation, Reading, Transition};
+use driftline_detectors::{Score, Verdict};
+use tracing::warn;
+
+use super::checkpoint::{StoredWindow, ToTell};
+use super::columns::role_name;
+use super::events::{Event, EventKind};
+use super::series::{ClosedColumn, ClosedWindow, Wall};
+use super::{HEADLINE, ModelState, Pipeline, slis};
+use crate::alerting::book::{Change, Orphan};
+use crate::alerting::evidence;
+use crate::config::{EventTime, Windows};
+use crate::numbers::{significant, thousands};
+use crate::store::StoreError;
+use crate::times::{self, now_micros};
+
+/// A column or a version that is gone is watched for at least so long more.
+const SHORTEST_FORGET_MICROS: i64 = 3_600_000_000;
+/// It is gone when so many windows of the others have closed without it.
+const FORGET_WINDOWS: i64 = 4;
+
+impl Pipeline {
+    /// Episodes that no rule will end, because theirs was taken out while it fired or their alert cannot be read: they are
+    /// closed, and who was told of the beginning is told of the end.
+    pub(super) fn resolve_orphans(&mut self, orphans: Vec<Orphan>) {
+        for mut orphan in orphans {
+            let resolved = orphan.resolved.take();
+            let state = resolved.and_then(|alert| serde_json::to_string(&alert).ok());
+            self.next.alerts.extend(state.map(|state| (orphan.fingerprint.clone(), orphan.rule.clone(), state)));
+            self.next.notifications.push(ToTell {
+                notification: evidence::orphaned(&orphan, &self.parts.config.public_url, now_micros()),
+                fingerprint: orphan.fingerprint,
+                runbook: String::new(),
+                targets: Vec::new(),
+            });
+        }
+    }
+
+    pub(super) fn close_windows(&mut self) {
+        let now = Instant::now();
+        let mut closed = Vec::new();
+        for model in self.models.values_mut() {
+            let wall = match model.config.event_time {
+                EventTime::Request => Wall::IsEventTime(now_micros()),
+                EventTime::Column { .. } => Wall::BesideEventTime(now_micros()),
+            };
+            for (version, series) in &mut model.series {
+                for window in series.close_windows(&model.references, &model.config.thresholds, now, wall) {
+                    closed.push((Arc::clone(&model.name), Arc::clone(version), window));
+                }
+            }
+        }
+        for (model, version, window) in closed {
+            self.judge(&model, &version, window);
+        }
+    }
+
+    /// Shows a closed window, and takes its scores to the rules.
+    fn judge(&mut self, model: &Arc<str>, version: &Arc<str>, mut window: ClosedWindow) {
+        let Some(state) = self.models.get_mut(model) else { return };
+        let metrics = &self.parts.metrics;
+        for column in &mut window.columns {
+            let before = column.scores.len();
+            column.scores.retain(is_finite);
+            let left_out = before - column.scores.len();
+            if left_out > 0 {
+                warn!(%model, %version, column = column.column, left_out, "scores are no finite numbers, and are left out");
+                metrics.scores_not_finite.inc_by(left_out as u64);
+            }
+        }
+        metrics.windows_closed.with_label_values(&[model]).inc();
+        metrics.window_rows.with_label_values(&[model, version]).set(window.rows as i64);
+        let mut observations = Vec::new();
+        for column in &window.columns {
+            for score in &column.scores {
+                let series = [model, version, column.column.as_str(), score.detector.name()];
+                metrics.show_score(series, score.effect, score.threshold_in_force());
+                observations.push(observation(
+                    model,
+                    version,
+                    column,
+                    role_name(state.columns.role(&column.column)),
+                    score,
+                ));
+            }
+            self.next.events.extend(drift_event(state, version, column));
+        }
+        self.next.events.push(Event { kind: EventKind::Window, model: model.to_string(), text: window_text(&window) });
+        let forget_after = forget_after(&state.config.windows);
+        let changes = self.book.observe_scores(&observations, now_micros(), forget_after);
+        metrics.observations_refused.inc_by(self.book.take_refused());
+        for change in changes {
+            self.tell(&change, Some((model, &window)));
+        }
+        let reference = self.models.get(model).map(|state| state.references.identity.clone()).unwrap_or_default();
+        self.next.windows.push(StoredWindow {
+            model: model.to_string(),
+            version: version.to_string(),
+            reference,
+            window,
+        });
+    }
+
+    /// Puts a change of an alert into the next checkpoint, for everybody who is to know.
+    fn tell(&mut self, change: &Change, window: Option<(&Arc<str>, &ClosedWindow)>) {
+        let now = now_micros();
+        let store = &self.parts.store;
+        let history = |version: &str, column: &str, score: &str| {
+            let Some((model, window)) = window else { return Vec::new() };
+            let mut history =
+                store.read_blocking(|db| score_history(db, model, version, column, score)).unwrap_or_default();
+            let last = window.columns.iter().find(|own| own.column == column);
+            let last = last.and_then(|own| own.scores.iter().find(|own| own.detector.name() == score));
+            history.extend(last.map(|score| Some(score.effect)));
+            history
+        };
+        let context = evidence::Context {
+            window: window.map(|(_, window)| window),
+            history: &history,
+            public_url: &self.parts.config.public_url,
+            now,
+        };
+        let notification = evidence::notification(change, &context);
+        let kind = match change.transition {
+            Transition::Fired { .. } => EventKind::AlertFired,
+            Transition::Resolved { .. } => EventKind::AlertResolved,
+        };
+        let model = change.alert.labels.get("model").cloned().unwrap_or_default();
+        let text = format!("{}: {} — runbook {}", change.rule.name, notification.summary, notification.runbook_url);
+        self.next.events.push(Event { kind, model, text });
+        self.next.notifications.push(ToTell {
+            notification,
+            fingerprint: change.alert.fingerprint(),
+            runbook: change.rule.runbook.clone(),
+            // Of a resolve, those who were told of the trigger are told, whoever the rule names by now.
+            targets: change.rule.targets.clone(),
+        });
+    }
+
+    /// Takes the indicators to their rules.
+    pub(super) fn evaluate_slis(&mut self) -> Result<(), StoreError> {
+        let now = now_micros();
+        let rules: Vec<(usize, String, Duration)> = self
+            .book
+            .rules()
+            .iter()
+            .enumerate()
+            .filter_map(|(index, rule)| match &rule.condition {
+                Condition::Sli { sli, over, .. } => Some((index, sli.clone(), *over)),
+                Condition::Score { .. } => None,
+            })
+            .collect();
+        for (index, sli, over) in rules {
+            let from = now - over.as_micros() as i64;
+            let models: Vec<Arc<str>> = self.models.keys().cloned().collect();
+            let observations = self.parts.store.read_blocking(|db| {
+                let mut observations = Vec::new();
+                for model in &models {
+                    for (label, sum) in slis::sums(db, model, &sli, from, now)? {
+                        let mut labels = Labels::from([("model".to_owned(), model.to_string())]);
+                        if !label.is_empty() {
+                            labels.insert("column".to_owned(), label);
+                        }
+                        let reading = Reading::Ratio { good: sum.good, valid: sum.valid };
+                        observations.push(Observation { name: sli.clone(), labels, reading });
+                    }
+                }
+                Ok(observations)
+            })?;
+            let forget_after = (over.as_micros() as i64).max(SHORTEST_FORGET_MICROS);
+            for change in self.book.observe(index, &observations, now, forget_after) {
+                self.tell(&change, None);
+            }
+            self.parts.metrics.observations_refused.inc_by(self.book.take_refused());
+        }
+        Ok(())
+    }
+
+    pub(super) fn show_alerts(&self) {
+        let gauge = &self.parts.metrics.alerts_firing;
+        for rule in self.book.rules() {
+            gauge.with_label_values(&[rule.name.as_str(), rule.severity.name()]).set(0);
+        }
+        for (rule, _) in self.book.firing() {
+            gauge.with_label_values(&[rule.name.as_str(), rule.severity.name()]).inc();
+        }
+    }
+}
+
+/// Whether every number of a score is one. One that is not says nothing, and no database, JSON or gauge takes it.
+pub(super) fn is_finite(score: &Score) -> bool {
+    [score.value, score.upper, score.effect, score.p_value, score.threshold, score.noise.independent]
+        .into_iter()
+        .chain(score.noise.blocks)
+        .all(f64::is_finite)
+}
+
+/// For how long a column or a version may be missing while others of its model are scored, in microseconds.
+fn forget_after(windows: &Windows) -> i64 {
+    let every = windows.pane_micros().saturating_mul(i64::from(windows.every));
+    let idle = windows.lateness.saturating_add(windows.close_when_idle).as_micros() as i64;
+    every.saturating_mul(FORGET_WINDOWS).saturating_add(idle).max(SHORTEST_FORGET_MICROS)
+}
+
+fn observation(model: &str, version: &str, column: &ClosedColumn, role: &str, score: &Score) -> Observation {
+    let labels = [("model", model), ("version", version), ("column", &column.column), ("role", role)];
+    let reading = match score.verdict {
+        Verdict::NotEnoughData => Reading::NotEnoughData,
+        Verdict::Ok | Verdict::Drift => Reading::Score {
+            value: score.effect,
+            threshold: score.threshold,
+            noise: score.noise.level(),
+            n: score.n_window,
+        },
+    };
+    Observation {
+        name: score.detector.name().to_owned(),
+        labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        reading,
+    }
+}
+
+fn headline(column: &ClosedColumn) -> Option<&Score> {
+    column.scores.iter().find(|score| score.detector == HEADLINE)
+}
+
+/// The line that says that a column began or stopped to drift.
+fn drift_event(state: &mut ModelState, version: &Arc<str>, column: &ClosedColumn) -> Option<Event> {
+    let score = headline(column).filter(|score| score.verdict != Verdict::NotEnoughData)?;
+    let drifts = score.verdict == Verdict::Drift;
+    let before = state.drifting.insert((Arc::clone(version), column.column.clone()), drifts).unwrap_or(false);
+    if drifts == before {
+        return None;
+    }
+    let numbers =
+        format!("{} {}, limit {}", HEADLINE.name(), significant(score.effect), significant(score.threshold_in_force()));
+    let says = if drifts { "drifts" } else { "is back within its limit" };
+    Some(Event {
+        kind: EventKind::Drift,
+        model: state.name.to_string(),
+        text: format!("{} {says} ({numbers})", column.column),
+    })
+}
+
+fn window_text(window: &ClosedWindow) -> String {
+    let span = times::span(window.starts, window.ends);
+    let rows = format!("{span}: {} rows, {} of {} panes filled", thousands(window.rows), window.filled, window.panes);
+    let judged = || window.columns.iter().filter_map(headline);
+    let drifting: Vec<String> = window
+        .columns
+        .iter()
+        .filter_map(|column| Some((column, headline(column)?)))
+        .filter(|(_, score)| score.verdict == Verdict::Drift)
+        .map(|(column, score)| format!("{} ({})", column.column, significant(score.effect)))
+        .collect();
+    if window.columns.is_empty() {
+        format!("{rows}; no reference, so nothing is scored")
+    } else if !drifting.is_empty() {
+        format!("{rows}; drift in {}", drifting.join(", "))
+    } else if judged().all(|score| score.verdict == Verdict::NotEnoughData) {
+        format!("{rows}; not enough data")
+    } else {
+        format!("{rows}; no drift")
+    }
+}
+
+/// The last effects of a score that are stored, the newest last.
+fn score_history(
+    db: &rusqlite::Connection,
+    model: &str,
+    version: &str,
+    column: &str,
+    score: &str,
+) -> rusqlite::Result<Vec<Option<f64>>> {
+    let mut history: Vec<Option<f64>> = db
+        .prepare_cached(
+            "SELECT effect FROM scores WHERE model = ?1 AND version = ?2 AND column_name = ?3 AND detector = ?4
+             ORDER BY ends DESC LIMIT ?5",
+        )?
+        .query_map(rusqlite::params![model, version, column, score, evidence::SPARKLINE_WINDOWS as i64 - 1], |row| {
+            row.get(0)
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    history.reverse();
+    Ok(history)
+}

@@ -1,0 +1,149 @@
+//! Forgetting what was kept long enough.
+//!
+//! Everything here runs on the thread that makes batches durable, so it goes by keys and indexes, and a bounded number of
+//! rows at a time; what is left is for the next round.
+
+use rusqlite::{Connection, params};
+
+use crate::archive;
+use crate::store::journal;
+
+const DAY_MICROS: i64 = 86_400_000_000;
+/// Windows and scores, alerts, outcomes, and the list of archived files are kept for so long: a year and a month.
+const KEEP_LONG_MICROS: i64 = 400 * DAY_MICROS;
+/// Slices of indicators are kept for a week.
+const KEEP_SLICES_MICROS: i64 = 7 * DAY_MICROS;
+/// Boots of sidecars, and cuts whose files are there: long enough to look into what went wrong. A sidecar that was not
+/// heard of for a month will not send again what it sent then.
+const KEEP_MONTH_MICROS: i64 = 31 * DAY_MICROS;
+/// Rows that are forgotten of one table at a time.
+const ROUND: i64 = 2000;
+
+/// Forgets batches that were both counted and archived.
+pub(super) fn forget_journal(db: &Connection, counted_through: i64) -> rusqlite::Result<()> {
+    let through = archive::archived_through(db)?.min(counted_through);
+    journal::forget_through(db, through)?;
+    Ok(())
+}
+
+/// Forgets what is older than it is kept. True when there is more.
+pub(super) fn tidy(db: &Connection, now: i64) -> rusqlite::Result<bool> {
+    let mut has_more = windows(db, now - KEEP_LONG_MICROS)?;
+    for (table, key, condition, keep) in [
+        ("sli_counts", "model, sli, label, slice", "slice < ?1", KEEP_SLICES_MICROS),
+        ("latencies", "model, slice", "slice < ?1", KEEP_SLICES_MICROS),
+        ("senders", "boot", "heard_at < ?1", KEEP_MONTH_MICROS),
+        ("outcomes", "model, row_id", "received_at < ?1", KEEP_LONG_MICROS),
+        ("archive_files", "path", "made_at < ?1", KEEP_LONG_MICROS),
+        // The newest cut says how far the archive came.
+        ("cuts", "last", "done_at < ?1 AND last < (SELECT max(last) FROM cuts)", KEEP_MONTH_MICROS),
+        // What was said of an episode is kept for as long as the episode: its resolve goes by it.
+        (
+            "outbox",
+            "id",
+            "episode IN (SELECT id FROM episodes WHERE resolved_at < ?1 ORDER BY resolved_at LIMIT ?2)
+             AND state != 'pending'",
+            KEEP_LONG_MICROS,
+        ),
+        (
+            "episodes",
+            "id",
+            "resolved_at < ?1 AND NOT EXISTS (SELECT 1 FROM outbox WHERE episode = episodes.id)",
+            KEEP_LONG_MICROS,
+        ),
+    ] {
+        let forgotten = db
+            .prepare_cached(&format!(
+                "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {condition} LIMIT ?2)"
+            ))?
+            .execute(params![now - keep, ROUND])?;
+        has_more |= forgotten as i64 >= ROUND;
+    }
+    db.prepare_cached("DELETE FROM versions WHERE until_position <= ?1")?.execute([archive::archived_through(db)?])?;
+    Ok(has_more)
+}
+
+/// Forgets windows that closed before a time, with their scores.
+fn windows(db: &Connection, before: i64) -> rusqlite::Result<bool> {
+    let windows: Vec<(String, String, i64)> = db
+        .prepare_cached("SELECT model, version, ends FROM windows WHERE closed_at < ?1 ORDER BY closed_at LIMIT ?2")?
+        // A window has scores of every column.
+        .query_map(params![before, ROUND / 20], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (model, version, ends) in &windows {
+        for table in ["scores", "histograms", "windows"] {
+            db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2 AND ends = ?3"))?
+                .execute(params![model, version, ends])?;
+        }
+    }
+    Ok(windows.len() as i64 >= ROUND / 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database() -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::SCHEMA).unwrap();
+        db
+    }
+
+    fn count(db: &Connection, table: &str) -> i64 {
+        db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn what_is_old_goes_and_what_is_needed_stays() {
+        let db = database();
+        let now = 1000 * DAY_MICROS;
+        let (old, new) = (now - 401 * DAY_MICROS, now - DAY_MICROS);
+        for (id, at) in [("old", old), ("new", new)] {
+            db.execute_batch(&format!(
+                "INSERT INTO windows VALUES ('m', '1', {at}, 0, 1, 1, 1, '', {at});
+                 INSERT INTO scores VALUES ('m', '1', {at}, 'c', 'psi', 0, 0, 0, 1, 1, 1, 0, NULL, 0.2, 'ok');
+                 INSERT INTO histograms VALUES ('m', '1', {at}, 'c', '[]');
+                 INSERT INTO sli_counts VALUES ('m', 'latency', '', {at}, 1, 1);
+                 INSERT INTO latencies VALUES ('m', {at}, x'');
+                 INSERT INTO outcomes VALUES ('m', '{id}', '1', NULL, {at});
+                 INSERT INTO archive_files VALUES ('{id}', 1, 'm', '1', 1, 1, 0, 0, {at});
+                 INSERT INTO cuts (first, last, partition, place, made_at, done_at) VALUES ({at}, {at}, 'hour', '', {at}, {at});
+                 INSERT INTO episodes VALUES ('{id}', 'f', 'R', 'page', 'r', {at}, {at}, '{{}}');
+                 INSERT INTO outbox (episode, target, action, notification, created_at, next_attempt_at, state, settled_at)
+                    VALUES ('{id}', 't', 'trigger', '{{}}', {at}, {at}, 'delivered', {at});"
+            ))
+            .unwrap();
+        }
+        // One that began long ago and goes on, and one whose end is still to be told.
+        db.execute_batch(&format!(
+            "INSERT INTO episodes VALUES ('open', 'f', 'R', 'page', 'r', {old}, NULL, '{{}}');
+             INSERT INTO outbox (episode, target, action, notification, created_at, next_attempt_at, state, settled_at)
+                VALUES ('open', 't', 'trigger', '{{}}', {old}, {old}, 'delivered', {old});
+             INSERT INTO episodes VALUES ('untold', 'f', 'R', 'page', 'r', {old}, {old}, '{{}}');
+             INSERT INTO outbox (episode, target, action, notification, created_at, next_attempt_at)
+                VALUES ('untold', 't', 'resolve', '{{}}', {old}, {old});"
+        ))
+        .unwrap();
+        assert!(!tidy(&db, now).unwrap());
+        for table in ["windows", "scores", "histograms", "sli_counts", "latencies", "outcomes", "archive_files", "cuts"]
+        {
+            assert_eq!(count(&db, table), 1, "{table}");
+        }
+        assert_eq!((count(&db, "episodes"), count(&db, "outbox")), (3, 3));
+        // The last cut stays, however old it is.
+        tidy(&db, now + 1000 * DAY_MICROS).unwrap();
+        assert_eq!(count(&db, "cuts"), 1);
+    }
+
+    #[test]
+    fn much_is_forgotten_in_rounds() {
+        let db = database();
+        for row in 0..ROUND + 1 {
+            db.execute("INSERT INTO outcomes VALUES ('m', ?1, '1', NULL, 0)", [row.to_string()]).unwrap();
+        }
+        assert!(tidy(&db, KEEP_LONG_MICROS + 1).unwrap());
+        assert_eq!(count(&db, "outcomes"), 1);
+        assert!(!tidy(&db, KEEP_LONG_MICROS + 1).unwrap());
+        assert_eq!(count(&db, "outcomes"), 0);
+    }
+}
