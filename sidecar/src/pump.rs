@@ -10,11 +10,12 @@ use std::cell::RefCell;
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::Shutdown;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -121,7 +122,7 @@ impl Direction {
     fn poll(
         &mut self,
         context: &mut Context<'_>,
-        source: &TcpStream,
+        source: &mut TcpStream,
         sink: &TcpStream,
         side: Side,
         tap: &mut Tap,
@@ -148,14 +149,10 @@ impl Direction {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            match ready!(source.poll_read_ready(context)) {
-                Ok(()) => {}
-                Err(_) => return Poll::Ready(Err(side)),
-            }
-            let moved = SCRATCH.with_borrow_mut(|scratch| self.move_chunk(source, sink, scratch, side, tap));
-            match moved {
+            let moved =
+                SCRATCH.with_borrow_mut(|scratch| self.poll_move_chunk(context, source, sink, scratch, side, tap));
+            match ready!(moved) {
                 Ok(Moved::Chunk) => chunks += 1,
-                Ok(Moved::Nothing) => {}
                 Ok(Moved::End) => {
                     self.source_ended = true;
                     first_to_end.get_or_insert(side);
@@ -193,37 +190,41 @@ impl Direction {
         }
     }
 
-    fn move_chunk(
+    fn poll_move_chunk(
         &mut self,
-        source: &TcpStream,
+        context: &mut Context<'_>,
+        source: &mut TcpStream,
         sink: &TcpStream,
         scratch: &mut [u8],
         side: Side,
         tap: &mut Tap,
-    ) -> Result<Moved, Failed> {
-        let chunk = match source.try_read(scratch) {
-            Ok(0) => return Ok(Moved::End),
-            Ok(bytes) => &scratch[..bytes],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Moved::Nothing),
-            Err(_) => return Err(Failed::Read),
-        };
+    ) -> Poll<Result<Moved, Failed>> {
+        let mut buffer = ReadBuf::new(scratch);
+        // Not `try_read`: after a read that did not fill the buffer this one knows that the socket is empty, and saves the
+        // read that would only say so. That is half of all reads.
+        if ready!(Pin::new(source).poll_read(context, &mut buffer)).is_err() {
+            return Poll::Ready(Err(Failed::Read));
+        }
+        let chunk = buffer.filled();
+        if chunk.is_empty() {
+            return Poll::Ready(Ok(Moved::End));
+        }
         let written = match sink.try_write(chunk) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => {
                 tap.bytes(side, chunk);
-                return Err(Failed::Write);
+                return Poll::Ready(Err(Failed::Write));
             }
         };
         self.rest.extend_from_slice(&chunk[written..]);
         tap.bytes(side, chunk);
-        Ok(Moved::Chunk)
+        Poll::Ready(Ok(Moved::Chunk))
     }
 }
 
 enum Moved {
     Chunk,
-    Nothing,
     End,
 }
 
