@@ -98,7 +98,7 @@ impl Batcher {
         }
         drop(exchange);
         if let Some(open) = &mut self.open {
-            open.reservation.hold_exactly(self.framer.raw_bytes());
+            open.reservation.hold_exactly(self.framer.bytes());
         }
         closed
     }
@@ -128,8 +128,8 @@ impl Batcher {
             account: Some(self.accounts.account()),
             exchanges: Vec::new(),
         };
-        // The encoded batch is reserved already; this is its compressed copy.
-        let compressed = self.budget.overdraw(self.framer.raw_bytes());
+        // What is compressed is reserved already; this is the frame that it is copied into.
+        let compressed = self.budget.overdraw(self.framer.bytes());
         let framed = self.framer.finish(&batch);
         self.framer.shrink_to(2 * BATCH_BYTES);
         drop(compressed);
