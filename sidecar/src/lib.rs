@@ -29,6 +29,7 @@ mod rules;
 mod settings;
 mod shipper;
 mod spans;
+mod spares;
 mod stopping;
 mod stream;
 mod tap;
@@ -59,6 +60,7 @@ use crate::rules::{Reloading, RulesFile, SharedRules};
 use crate::shipper::spool::{Spool, SpoolSettings};
 use crate::shipper::{Identity, Shipper};
 use crate::spans::Spans;
+use crate::spares::Spares;
 use crate::stopping::Stopping;
 use crate::tap::TapShared;
 use crate::tls::{ServerFiles, ServerTls};
@@ -147,9 +149,11 @@ impl Sidecar {
             None => (SharedRules::default(), None),
         };
         let reload = reloading.as_ref().map(|(_, asked)| Arc::clone(asked));
+        let spares = Arc::new(Spares::default());
         let limits = CaptureLimits {
             accounts: Arc::clone(&accounts),
             rules: Arc::clone(&rules),
+            spares: Arc::clone(&spares),
             budget: Arc::clone(&budget),
             max_body_bytes: settings.max_body.0,
         };
@@ -173,6 +177,7 @@ impl Sidecar {
             flush_budget: settings.flush_budget,
             budget,
             rules,
+            spares,
             spans: settings
                 .otlp_endpoint
                 .clone()

@@ -15,7 +15,7 @@ pub(crate) use crate::reader::{Over, Side};
 #[derive(Debug, Clone)]
 pub(crate) struct TapShared {
     pub(crate) limits: CaptureLimits,
-    pub(crate) queue: Arc<ArrayQueue<Box<Captured>>>,
+    pub(crate) queue: Arc<ArrayQueue<Captured>>,
     pub(crate) metrics: Arc<Metrics>,
 }
 

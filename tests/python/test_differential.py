@@ -57,6 +57,11 @@ CORPUS = {
 }
 
 
+# The server closes while bytes are still on their way to it. Whether they meet a closed connection in time to be answered by
+# a reset, before the caller has read the answer, is a race with the server that nobody decides.
+RACES = {"a head past the server's limit", "an early error and more body"}
+
+
 def talk(address: str, pieces: list[bytes]) -> tuple[bytes, str]:
     """What is answered to these pieces, and how the connection ends after the caller has said all."""
     host, port = address.removeprefix("http://").split(":")
@@ -93,4 +98,4 @@ def test_the_same_bytes_are_answered_with_the_same_bytes(name, tmp_path, chat): 
     with sidecar(tmp_path, chat, "http://127.0.0.1:9", "m", "--flush-budget=0s", "--drain-grace=0s") as (address, _):
         through, end = talk(address, CORPUS[name])
     assert normal(through) == normal(direct)
-    assert end == direct_end
+    assert end == direct_end or name in RACES

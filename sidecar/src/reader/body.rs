@@ -17,8 +17,15 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn new(cutter: Option<Box<Cutter>>) -> Self {
-        Self { bytes: Vec::new(), size: 0, cutter }
+    /// A body that has not begun, and an empty buffer for it, which is used if the budget has room.
+    pub(super) fn new(cutter: Option<Box<Cutter>>, buffer: Vec<u8>, memory: &mut Reservation) -> Self {
+        let has_room = buffer.capacity() == 0 || memory.grow(buffer.capacity());
+        Self { bytes: if has_room { buffer } else { Vec::new() }, size: 0, cutter }
+    }
+
+    /// How its messages are told apart, once its head is known.
+    pub(super) fn set_cutter(&mut self, cutter: Option<Box<Cutter>>) {
+        self.cutter = cutter;
     }
 
     /// Bytes that passed at this time, and are or are not kept.

@@ -1,5 +1,6 @@
 //! What is kept of one exchange while it passes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use super::messages::Cutter;
 use crate::account::{Accounts, DropReason, Ticket};
 use crate::budget::{Budget, Reservation};
 use crate::rules::{Route, Rules, SharedRules};
+use crate::spares::{Spare, SpareHeaders, Spares};
 
 /// Most headers that travel with each side of an exchange.
 const MAX_KEPT_HEADERS: usize = 16;
@@ -29,6 +31,7 @@ pub(crate) struct CaptureLimits {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) rules: SharedRules,
+    pub(crate) spares: Arc<Spares>,
     /// Most bytes kept of each body.
     pub(crate) max_body_bytes: usize,
 }
@@ -36,13 +39,14 @@ pub(crate) struct CaptureLimits {
 /// A finished exchange on its way to the shipper.
 #[derive(Debug)]
 pub(crate) struct Captured {
-    pub(crate) exchange: Exchange,
+    /// It stays where it is from its first byte to the shipper: it is half a kilobyte.
+    pub(crate) exchange: Box<Exchange>,
     pub(crate) ticket: Ticket,
     pub(crate) reservation: Reservation,
 }
 
-/// Where finished exchanges are put. Each stays where it is from its first byte to the shipper: one is half a kilobyte.
-pub(crate) type Finished = Vec<Box<Captured>>;
+/// Where finished exchanges are put.
+pub(crate) type Finished = Vec<Captured>;
 
 /// A message head's fields, as they stand; names in any case.
 pub(super) trait Fields {
@@ -52,10 +56,12 @@ pub(super) trait Fields {
 /// An exchange that is passing.
 #[derive(Debug)]
 pub(super) struct Capture {
-    captured: Box<Captured>,
+    captured: Captured,
     started: Instant,
     request: Kept,
     response: Kept,
+    /// Memory for the response's headers.
+    response_headers: SpareHeaders,
     /// Bytes of the reservation that no text has used.
     spare: usize,
     /// The budget had no room for a body, so none is kept.
@@ -79,31 +85,29 @@ impl Capture {
             ticket.dropped(DropReason::Budget);
             return None;
         };
-        let exchange = Exchange {
-            started_at_micros: started.wall_micros,
-            method: prefix(method, MAX_HEADER_VALUE_BYTES).to_owned(),
-            target: path.to_owned(),
-            protocol: route.protocol.name().to_owned(),
-            ..Exchange::default()
-        };
+        let Spare { mut exchange, request_headers, response_headers, request, response } = limits.spares.take();
+        exchange.started_at_micros = started.wall_micros;
+        exchange.method.push_str(prefix(method, MAX_HEADER_VALUE_BYTES));
+        exchange.target.push_str(path);
+        exchange.protocol.push_str(route.protocol.name());
+        let head = Head::read(fields, rules, request_headers, Some(&mut exchange));
         let mut capture = Self {
-            captured: Box::new(Captured { exchange, ticket, reservation }),
+            captured: Captured { exchange, ticket, reservation },
             started: started.monotonic,
             request: Kept::default(),
             response: Kept::default(),
+            response_headers,
             spare: RECORD_TEXT_BYTES,
             without_bodies: false,
         };
-        let head = Head::read(fields, rules);
         if !capture.charge(head.bytes) {
             capture.captured.ticket.dropped(DropReason::Budget);
             return None;
         }
-        let exchange = &mut capture.captured.exchange;
-        exchange.request_id = head.request_id;
-        exchange.traceparent = head.traceparent;
-        exchange.request_headers = head.kept;
-        capture.request = Kept::new(head.cutter);
+        capture.captured.exchange.request_headers = head.kept.into_lines();
+        let memory = &mut capture.captured.reservation;
+        capture.request = Kept::new(head.cutter, request, memory);
+        capture.response = Kept::new(None, response, memory);
         Some(capture)
     }
 
@@ -138,31 +142,31 @@ impl Capture {
 
     pub(super) fn response_head(&mut self, status: u16, fields: &impl Fields, first_byte: Moment, rules: &Rules) {
         let first_byte_micros = micros_between(self.started, first_byte);
-        let head = Head::read(fields, rules);
+        let exchange = &mut self.captured.exchange;
+        // An id that the caller did not give may be the server's.
+        let ids = exchange.request_id.is_empty().then_some(&mut **exchange);
+        let head = Head::read(fields, rules, std::mem::take(&mut self.response_headers), ids);
         let is_kept = self.charge(head.bytes);
         let exchange = &mut self.captured.exchange;
         exchange.status = u32::from(status);
         exchange.first_byte_micros = Some(first_byte_micros);
         if is_kept {
-            exchange.response_headers = head.kept;
-            if exchange.request_id.is_empty() {
-                exchange.request_id = head.request_id;
-            }
+            exchange.response_headers = head.kept.into_lines();
         }
-        self.response = Kept::new(head.cutter);
+        self.response.set_cutter(head.cutter);
     }
 
     /// Fields that came after the response's body, among them gRPC's status.
     pub(super) fn response_trailers(&mut self, fields: &impl Fields, rules: &Rules) {
-        let head = Head::read(fields, rules);
+        let head = Head::read(fields, rules, SpareHeaders::default(), None);
         if self.charge(head.bytes) {
             let headers = &mut self.captured.exchange.response_headers;
             let room = MAX_KEPT_HEADERS.saturating_sub(headers.len());
-            headers.extend(head.kept.into_iter().take(room));
+            headers.extend(head.kept.into_lines().into_iter().take(room));
         }
     }
 
-    pub(super) fn finish(mut self, end: EndState, now: Moment) -> Box<Captured> {
+    pub(super) fn finish(mut self, end: EndState, now: Moment) -> Captured {
         self.captured.exchange.duration_micros = micros_between(self.started, now);
         let Self { mut captured, request, response, without_bodies, .. } = self;
         let exchange = &mut captured.exchange;
@@ -206,25 +210,28 @@ impl Capture {
 }
 
 /// What an exchange keeps of a head.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Head {
-    request_id: String,
-    traceparent: String,
-    kept: Vec<Header>,
+    kept: SpareHeaders,
     cutter: Option<Box<Cutter>>,
     /// What the texts cost.
     bytes: usize,
 }
 
 impl Head {
-    fn read(fields: &impl Fields, rules: &Rules) -> Self {
-        let mut head = Self::default();
+    /// Reads a head, and writes its ids into an exchange that has none yet.
+    fn read(fields: &impl Fields, rules: &Rules, kept: SpareHeaders, mut ids: Option<&mut Exchange>) -> Self {
+        let mut head = Self { kept, cutter: None, bytes: 0 };
         let (mut content_type, mut content_encoding) = (None, None);
         for (name, value) in fields.fields() {
             // By length first: most names match none of these, and this is read for every head.
             match name.len() {
-                11 if name.eq_ignore_ascii_case("traceparent") => head.first(value, |head| &mut head.traceparent),
-                12 if name.eq_ignore_ascii_case("x-request-id") => head.first(value, |head| &mut head.request_id),
+                11 if name.eq_ignore_ascii_case("traceparent") => {
+                    head.id(ids.as_mut().map(|ids| &mut ids.traceparent), value)
+                }
+                12 if name.eq_ignore_ascii_case("x-request-id") => {
+                    head.id(ids.as_mut().map(|ids| &mut ids.request_id), value)
+                }
                 12 if name.eq_ignore_ascii_case("content-type") => content_type = content_type.or(Some(value)),
                 16 if name.eq_ignore_ascii_case("content-encoding") => content_encoding = Some(value),
                 _ => {}
@@ -232,9 +239,9 @@ impl Head {
             if head.kept.len() < MAX_KEPT_HEADERS
                 && let Some(name) = rules.header(name)
             {
-                let header = Header { name: name.to_owned(), value: lossy(value) };
-                head.bytes += HEADER_BYTES + header.name.len() + header.value.len();
-                head.kept.push(header);
+                let value = lossy(value);
+                head.bytes += HEADER_BYTES + name.len() + value.len();
+                head.kept.push(name, &value);
             }
         }
         head.cutter = content_type.and_then(|kind| Cutter::new(kind, content_encoding)).map(Box::new);
@@ -242,11 +249,12 @@ impl Head {
         head
     }
 
-    fn first(&mut self, value: &[u8], text: impl Fn(&mut Self) -> &mut String) {
-        if text(self).is_empty() {
+    /// The first value counts.
+    fn id(&mut self, text: Option<&mut String>, value: &[u8]) {
+        if let Some(text) = text.filter(|text| text.is_empty()) {
             let value = lossy(value);
             self.bytes += value.len();
-            *text(self) = value;
+            text.push_str(&value);
         }
     }
 }
@@ -255,10 +263,10 @@ fn micros_between(started: Instant, now: Moment) -> u64 {
     now.monotonic.saturating_duration_since(started).as_micros() as u64
 }
 
-fn lossy(value: &[u8]) -> String {
+fn lossy(value: &[u8]) -> Cow<'_, str> {
     let value = value.get(..MAX_HEADER_VALUE_BYTES).unwrap_or(value);
     // Nearly all values are ASCII, which this check knows quickly.
-    std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value).into_owned(), str::to_owned)
+    std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed)
 }
 
 /// The longest beginning of a text that has at most so many bytes.

@@ -83,7 +83,13 @@ pub(crate) fn limits(budget_bytes: usize, max_body_bytes: usize) -> CaptureLimit
 }
 
 pub(crate) fn limits_with(accounts: Arc<Accounts>, budget_bytes: usize, max_body_bytes: usize) -> CaptureLimits {
-    CaptureLimits { accounts, budget: Budget::new(budget_bytes), rules: SharedRules::default(), max_body_bytes }
+    CaptureLimits {
+        accounts,
+        budget: Budget::new(budget_bytes),
+        rules: SharedRules::default(),
+        spares: Arc::default(),
+        max_body_bytes,
+    }
 }
 
 pub(crate) fn accounts() -> Arc<Accounts> {
@@ -123,10 +129,10 @@ pub(crate) fn read_timed(limits: &CaptureLimits, pieces: &[(u64, Piece<'_>)], ov
         }
     }
     reader.connection_over(over, now, &mut finished);
-    let deliver = |captured: Box<Captured>| {
-        let Captured { exchange, ticket, .. } = *captured;
+    let deliver = |captured: Captured| {
+        let Captured { exchange, ticket, .. } = captured;
         ticket.delivered();
-        exchange
+        *exchange
     };
     Read { exchanges: finished.into_iter().map(deliver).collect(), result }
 }

@@ -10,6 +10,7 @@ use driftline_protocol::{Batch, Body, Exchange, FrameError, Framer};
 use crate::account::{Accounts, DropReason, Ticket};
 use crate::budget::{Budget, Reservation};
 use crate::reader::Captured;
+use crate::spares::Spares;
 
 /// A batch is closed when its exchanges take this much. A megabyte compresses as well as ten.
 const BATCH_BYTES: usize = 1 << 20;
@@ -49,6 +50,7 @@ pub(crate) struct Batcher {
     accounts: Arc<Accounts>,
     budget: Arc<Budget>,
     framer: Framer,
+    spares: Arc<Spares>,
     next_sequence: u64,
     open: Option<Open>,
 }
@@ -63,13 +65,19 @@ struct Open {
 }
 
 impl Batcher {
-    pub(crate) fn new(identity: Identity, accounts: Arc<Accounts>, budget: Arc<Budget>) -> Result<Self, FrameError> {
+    pub(crate) fn new(
+        identity: Identity,
+        accounts: Arc<Accounts>,
+        budget: Arc<Budget>,
+        spares: Arc<Spares>,
+    ) -> Result<Self, FrameError> {
         Ok(Self {
             id_prefix: format!("{}-", identity.boot_id.simple()),
             identity,
             accounts,
             budget,
             framer: Framer::new()?,
+            spares,
             next_sequence: 1,
             open: None,
         })
@@ -96,7 +104,7 @@ impl Batcher {
             }
             None => self.open = Some(Open { first_sequence: exchange.sequence, ticket, reservation, since }),
         }
-        drop(exchange);
+        self.spares.give(exchange);
         if let Some(open) = &mut self.open {
             open.reservation.hold_exactly(self.framer.bytes());
         }
@@ -169,7 +177,7 @@ mod tests {
         let accounts = Accounts::new(&Registry::new()).unwrap();
         let budget = Budget::new(256 << 20);
         let identity = Identity { boot_id: uuid::Uuid::from_u128(7), model: "m".into(), instance: "i".into() };
-        let batcher = Batcher::new(identity, Arc::clone(&accounts), Arc::clone(&budget)).unwrap();
+        let batcher = Batcher::new(identity, Arc::clone(&accounts), Arc::clone(&budget), Arc::default()).unwrap();
         Fixture { accounts, budget, batcher }
     }
 
@@ -178,7 +186,10 @@ mod tests {
             let reservation = self.budget.reserve(1024 + body.len()).unwrap();
             let body = Body { size: body.len() as u64, content: body.into(), ..Body::default() };
             let exchange = Exchange { request: Some(body), ..Exchange::default() };
-            self.batcher.add(Captured { exchange, ticket: self.accounts.ticket(), reservation }, Instant::now())
+            self.batcher.add(
+                Captured { exchange: Box::new(exchange), ticket: self.accounts.ticket(), reservation },
+                Instant::now(),
+            )
         }
 
         fn dropped(&self) -> u64 {

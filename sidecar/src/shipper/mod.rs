@@ -33,6 +33,7 @@ use crate::reader::Captured;
 use crate::rules::SharedRules;
 use crate::settings::CollectorUrl;
 use crate::spans::Spans;
+use crate::spares::Spares;
 
 /// How often the queue is emptied under load. At 20,000 exchanges a second 200 wait in it meanwhile.
 const SHORTEST_TICK: Duration = Duration::from_millis(10);
@@ -47,12 +48,13 @@ const FEW: usize = 64;
 pub(crate) struct Shipper {
     pub(crate) identity: Identity,
     pub(crate) collector: CollectorUrl,
-    pub(crate) queue: Arc<ArrayQueue<Box<Captured>>>,
+    pub(crate) queue: Arc<ArrayQueue<Captured>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) flush_interval: Duration,
     pub(crate) flush_budget: Duration,
     pub(crate) budget: Arc<crate::budget::Budget>,
     pub(crate) rules: SharedRules,
+    pub(crate) spares: Arc<Spares>,
     pub(crate) spans: Option<Spans>,
     pub(crate) spool: Option<Spool>,
 }
@@ -95,13 +97,14 @@ impl Shipper {
     /// Empties the queue into batches on a timer, until `draining` is true and the last batch is closed.
     async fn gather(&self, backlog: &Backlog, mut draining: watch::Receiver<bool>) {
         let accounts = Arc::clone(&self.metrics.accounts);
-        let mut batcher = match Batcher::new(self.identity.clone(), accounts, Arc::clone(&self.budget)) {
-            Ok(batcher) => batcher,
-            Err(error) => {
-                error!(%error, "nothing can be shipped; everything is dropped");
-                return told_to_drain(&mut draining).await;
-            }
-        };
+        let mut batcher =
+            match Batcher::new(self.identity.clone(), accounts, Arc::clone(&self.budget), Arc::clone(&self.spares)) {
+                Ok(batcher) => batcher,
+                Err(error) => {
+                    error!(%error, "nothing can be shipped; everything is dropped");
+                    return told_to_drain(&mut draining).await;
+                }
+            };
         let mut tick = SHORTEST_TICK;
         let mut looked_at = Instant::now();
         loop {
@@ -120,7 +123,7 @@ impl Shipper {
                 if let Some(spans) = &self.spans {
                     spans.record(&captured.exchange, &self.metrics);
                 }
-                batcher.add(*captured, since).into_iter().for_each(|batch| backlog.push(batch));
+                batcher.add(captured, since).into_iter().for_each(|batch| backlog.push(batch));
                 if batcher.is_full() {
                     batcher.close().into_iter().for_each(|batch| backlog.push(batch));
                 }

@@ -217,7 +217,7 @@ impl Messages for Responses<'_> {
 }
 
 impl Open {
-    fn complete(self, now: Moment) -> Option<Box<Captured>> {
+    fn complete(self, now: Moment) -> Option<Captured> {
         Some(self.capture?.finish(EndState::Complete, now))
     }
 }

@@ -364,12 +364,12 @@ impl Events for Responses<'_> {
 
 impl Stream {
     /// Ends it in this state, unless it was answered whole.
-    fn finish(self, end: EndState, now: Moment) -> Option<Box<Captured>> {
+    fn finish(self, end: EndState, now: Moment) -> Option<Captured> {
         let end = if self.response_ended { EndState::Complete } else { end };
         self.finish_as(end, now)
     }
 
-    fn finish_as(self, end: EndState, now: Moment) -> Option<Box<Captured>> {
+    fn finish_as(self, end: EndState, now: Moment) -> Option<Captured> {
         Some(self.capture?.finish(end, now))
     }
 }

@@ -206,7 +206,7 @@ fn captured(content_type: &str, body: &str, budget: &std::sync::Arc<Budget>) -> 
         end: EndState::Complete.into(),
         ..Exchange::default()
     };
-    Captured { exchange, ticket: accounts.ticket(), reservation }
+    Captured { exchange: Box::new(exchange), ticket: accounts.ticket(), reservation }
 }
 
 #[test]

@@ -1,0 +1,183 @@
+//! Records that were sent, and whose memory the next ones use.
+//!
+//! A record is made on a pump's thread and let go on the shipper's. Allocators are at their slowest then: a third of what
+//! capture cost the pump was finding memory that another thread had freed. So the shipper puts emptied records here, and
+//! the readers take them. It is bounded, never waited for, and an empty one only means that memory is allocated.
+
+use crossbeam_queue::ArrayQueue;
+use driftline_protocol::{Body, Exchange, Header};
+
+/// Records that are kept: about what comes in one tick of the shipper under full load.
+const MAX_SPARES: usize = 256;
+/// A body that is larger is let go with its record; so 256 records hold a few megabytes at most.
+const MAX_BODY_BYTES: usize = 4 << 10;
+/// Texts that are longer are let go as well.
+const MAX_TEXT_BYTES: usize = 256;
+
+/// An emptied record. Nothing of what it held can be read from it; only the memory is there.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    pub(crate) exchange: Box<Exchange>,
+    /// Emptied header lines, to be overwritten.
+    pub(crate) request_headers: SpareHeaders,
+    pub(crate) response_headers: SpareHeaders,
+    pub(crate) request: Vec<u8>,
+    pub(crate) response: Vec<u8>,
+}
+
+/// Emptied records that wait to be used.
+#[derive(Debug)]
+pub(crate) struct Spares {
+    waiting: ArrayQueue<Spare>,
+}
+
+impl Default for Spares {
+    fn default() -> Self {
+        Self { waiting: ArrayQueue::new(MAX_SPARES) }
+    }
+}
+
+impl Spares {
+    /// An emptied record, or a new one.
+    pub(crate) fn take(&self) -> Spare {
+        self.waiting.pop().unwrap_or_default()
+    }
+
+    /// Empties a record and keeps it, if there is room.
+    pub(crate) fn give(&self, exchange: Box<Exchange>) {
+        // Emptying is work, and a full house has no use for it.
+        if !self.waiting.is_full() {
+            drop(self.waiting.push(Spare::of(exchange)));
+        }
+    }
+}
+
+impl Spare {
+    fn of(mut exchange: Box<Exchange>) -> Self {
+        let taken = std::mem::take(&mut *exchange);
+        *exchange = Exchange {
+            request_id: emptied(taken.request_id),
+            traceparent: emptied(taken.traceparent),
+            method: emptied(taken.method),
+            target: emptied(taken.target),
+            protocol: emptied(taken.protocol),
+            ..Exchange::default()
+        };
+        Self {
+            exchange,
+            request_headers: SpareHeaders::of(taken.request_headers),
+            response_headers: SpareHeaders::of(taken.response_headers),
+            request: buffer(taken.request),
+            response: buffer(taken.response),
+        }
+    }
+}
+
+fn emptied(mut text: String) -> String {
+    if text.capacity() > MAX_TEXT_BYTES {
+        return String::new();
+    }
+    text.clear();
+    text
+}
+
+/// The memory of a body, if nobody else reads it.
+fn buffer(body: Option<Body>) -> Vec<u8> {
+    let content =
+        body.map(|body| body.content).filter(|content| !content.is_empty() && content.len() <= MAX_BODY_BYTES);
+    let buffer = content.and_then(|content| content.try_into_mut().ok()).map(Vec::from).unwrap_or_default();
+    if buffer.capacity() > 2 * MAX_BODY_BYTES {
+        return Vec::new();
+    }
+    let mut buffer = buffer;
+    buffer.clear();
+    buffer
+}
+
+/// Header lines to be overwritten: a list, and how many of it are in use.
+#[derive(Debug, Default)]
+pub(crate) struct SpareHeaders {
+    lines: Vec<Header>,
+    used: usize,
+}
+
+impl SpareHeaders {
+    fn of(mut lines: Vec<Header>) -> Self {
+        for line in &mut lines {
+            line.name = emptied(std::mem::take(&mut line.name));
+            line.value = emptied(std::mem::take(&mut line.value));
+        }
+        Self { lines, used: 0 }
+    }
+
+    /// How many lines were written.
+    pub(crate) fn len(&self) -> usize {
+        self.used
+    }
+
+    /// Writes the next line.
+    pub(crate) fn push(&mut self, name: &str, value: &str) {
+        match self.lines.get_mut(self.used) {
+            Some(line) => {
+                line.name.push_str(name);
+                line.value.push_str(value);
+            }
+            None => self.lines.push(Header { name: name.to_owned(), value: value.to_owned() }),
+        }
+        self.used += 1;
+    }
+
+    /// The lines that were written.
+    pub(crate) fn into_lines(mut self) -> Vec<Header> {
+        self.lines.truncate(self.used);
+        self.lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Box<Exchange> {
+        let body = |text: &'static str| Some(Body { content: text.as_bytes().to_vec().into(), size: 9, redaction: 1 });
+        let header = || Header { name: "content-type".into(), value: "secret".into() };
+        Box::new(Exchange {
+            sequence: 7,
+            request_id: "secret".into(),
+            target: "/secret".into(),
+            status: 200,
+            weight: 3,
+            request_headers: vec![header(), header()],
+            response_headers: vec![header()],
+            request: body("secret"),
+            response: body("secret"),
+            ..Exchange::default()
+        })
+    }
+
+    #[test]
+    fn nothing_of_what_a_record_held_is_in_what_becomes_of_it() {
+        let spares = Spares::default();
+        spares.give(full());
+        let mut spare = spares.take();
+        assert_eq!(*spare.exchange, Exchange::default());
+        assert!(spare.request.is_empty() && spare.response.is_empty());
+        assert!(spare.request.capacity() >= 6 && spare.exchange.target.capacity() > 0, "its memory is there");
+        spare.request_headers.push("a", "b");
+        let line = Header { name: "a".into(), value: "b".into() };
+        assert_eq!((spare.request_headers.into_lines(), spare.response_headers.into_lines()), (vec![line], Vec::new()));
+    }
+
+    #[test]
+    fn it_keeps_so_many_and_none_that_is_large() {
+        let spares = Spares::default();
+        (0..MAX_SPARES + 9).for_each(|_| spares.give(full()));
+        assert_eq!(spares.waiting.len(), MAX_SPARES);
+        let mut large = full();
+        large.request = Some(Body { content: vec![0; MAX_BODY_BYTES + 1].into(), ..Body::default() });
+        large.target = "x".repeat(2000);
+        let spare = Spare::of(large);
+        assert_eq!((spare.request.capacity(), spare.exchange.target.capacity()), (0, 0));
+        assert_eq!(spares.take().request.capacity(), 6);
+    }
+}
