@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Options;
+use crate::acknowledger;
 use crate::processes::{Process, free_address, wait_until_open};
 use crate::sidecar::{Collector, Sidecar};
 use crate::workload::Workload;
 
 /// Everybody, in the order of the table. `nginx` is what all are compared with.
-pub(crate) const NAMES: [&str; 8] =
-    ["direct", "sidecar", "sidecar-bare", "nginx", "nginx-mirror", "haproxy", "envoy", "envoy-mirror"];
+pub(crate) const NAMES: [&str; 9] =
+    ["direct", "sidecar", "sidecar-acked", "sidecar-bare", "nginx", "nginx-mirror", "haproxy", "envoy", "envoy-mirror"];
 pub(crate) const YARDSTICK: &str = "nginx";
 
 /// A way from the load to the upstream.
@@ -59,8 +60,9 @@ impl Stage<'_> {
         let proxy = |(process, address)| (Runs::Proxy(process), address);
         let (runs, address) = match name {
             "direct" => (Runs::Nothing, self.upstream),
-            "sidecar" | "sidecar-bare" => {
-                let sidecar = Sidecar::start(self.binaries, self.folder, self.upstream, self.collector.address, &[]);
+            "sidecar" | "sidecar-acked" | "sidecar-bare" => {
+                let collector = if name == "sidecar-acked" { acknowledger::start() } else { self.collector.address };
+                let sidecar = Sidecar::start(self.binaries, self.folder, self.upstream, collector, &[]);
                 let address = sidecar.address;
                 (Runs::Sidecar(sidecar), address)
             }
