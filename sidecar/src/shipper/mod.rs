@@ -37,9 +37,9 @@ use crate::spares::Spares;
 
 /// How often the queue is emptied under load. At 20,000 exchanges a second 200 wait in it meanwhile.
 const SHORTEST_TICK: Duration = Duration::from_millis(10);
-/// How often it is looked at when there is little in it. A burst after a pause has this long to fill the queue: at 16,384
-/// places, more than 160,000 exchanges a second would have to come.
-const LONGEST_TICK: Duration = Duration::from_millis(100);
+/// How often it is looked at when there is little in it. A burst after a pause has this long to fill the queue: at 4,096
+/// places, more than 80,000 exchanges a second would have to come.
+const LONGEST_TICK: Duration = Duration::from_millis(50);
 /// With fewer exchanges than this the next tick comes later, with more than four times as many earlier.
 const FEW: usize = 64;
 
