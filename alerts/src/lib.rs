@@ -36,6 +36,7 @@
 //! ```
 
 mod delivery;
+mod html;
 mod notification;
 mod rule;
 mod secret;
@@ -43,6 +44,7 @@ mod state;
 mod targets;
 
 pub use delivery::{MAX_ATTEMPTS, pause_after};
+pub use html::escape_html;
 pub use notification::{Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
 pub use rule::{Condition, KofM, Labels, Rule, Severity};
 pub use secret::{Secret, SecretSource};

@@ -17,6 +17,7 @@ use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use super::Delivery;
+use crate::html::escape_html;
 use crate::notification::{Action, Notification, shorten, time_in_words};
 use crate::rule::Severity;
 use crate::secret::SecretSource;
@@ -255,21 +256,6 @@ fn text(notification: &Notification) -> String {
     text
 }
 
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 /// Tables and inline styles: what mail readers agree on. No remote picture, no script.
 fn html(notification: &Notification) -> String {
     let (accent, state) = match (notification.action, notification.severity) {
@@ -281,7 +267,7 @@ fn html(notification: &Notification) -> String {
     let cell = "padding:4px 12px 4px 0;text-align:left;vertical-align:top;";
     let mut facts = String::new();
     let mut fact = |name: &str, value: &str| {
-        let (name, value) = (escape(name), escape(value));
+        let (name, value) = (escape_html(name), escape_html(value));
         facts.push_str(&format!(
             "<tr><td style=\"{cell}color:#5b6472;\">{name}</td><td style=\"{cell}\">{value}</td></tr>"
         ));
@@ -301,7 +287,7 @@ fn html(notification: &Notification) -> String {
         for row in &notification.rows {
             rows.push_str(&format!(
                 "<tr><td style=\"{cell}\"><b>{}</b></td><td style=\"{cell}\">{}</td><td style=\"{cell}\">{}</td><td style=\"{cell}\">{}</td><td style=\"{cell}font-family:monospace;\">{}</td></tr>",
-                escape(&row.what), escape(&row.value), escape(&row.threshold), escape(&row.n), escape(&row.sparkline)
+                escape_html(&row.what), escape_html(&row.value), escape_html(&row.threshold), escape_html(&row.n), escape_html(&row.sparkline)
             ));
         }
         rows.push_str("</table>");
@@ -312,7 +298,7 @@ fn html(notification: &Notification) -> String {
     let picture = notification.picture.as_ref().map_or_else(String::new, |picture| {
         format!(
             "<p style=\"margin:20px 0 4px 0;color:#5b6472;\">{caption}</p><img src=\"cid:{PICTURE_ID}\" alt=\"{caption}\" width=\"560\" style=\"max-width:100%;height:auto;border:1px solid #e3e6ea;\">",
-            caption = escape(&picture.caption)
+            caption = escape_html(&picture.caption)
         )
     });
     let button = "display:inline-block;padding:8px 14px;margin:0 8px 8px 0;border-radius:4px;text-decoration:none;";
@@ -326,9 +312,9 @@ fn html(notification: &Notification) -> String {
 <a href=\"{page}\" style=\"{button}border:1px solid #c8ced6;color:#1c2430;\">See the alert</a></p>\
 <table style=\"border-collapse:collapse;font-size:14px;\">{facts}</table>{rows}{picture}\
 </div></body></html>",
-        summary = escape(&notification.summary),
-        runbook = escape(&notification.runbook_url),
-        page = escape(&notification.page_url),
+        summary = escape_html(&notification.summary),
+        runbook = escape_html(&notification.runbook_url),
+        page = escape_html(&notification.page_url),
     )
 }
 

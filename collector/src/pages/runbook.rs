@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, Query, State};
 use axum::response::{Html, Response};
-use driftline_alerts::Notification;
+use driftline_alerts::{Notification, escape_html};
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use serde::Deserialize;
 
@@ -25,9 +25,9 @@ pub(super) async fn list() -> Response {
         items.push_str(&format!(
             "<li><a href=\"/runbooks/{id}\">{title}</a> <span class=\"muted\">{rule}, {severity}</span></li>",
             id = runbook.id,
-            title = escape(runbook.title()),
-            rule = escape(runbook.field("rule").unwrap_or_default()),
-            severity = escape(runbook.field("severity").unwrap_or_default()),
+            title = escape_html(runbook.title()),
+            rule = escape_html(runbook.field("rule").unwrap_or_default()),
+            severity = escape_html(runbook.field("severity").unwrap_or_default()),
         ));
     }
     secured(Html(document("Runbooks", &format!("<h1>Runbooks</h1><ul class=\"runbooks\">{items}</ul>"))))
@@ -45,9 +45,9 @@ pub(super) async fn page(State(api): State<Api>, Path(id): Path<String>, Query(q
     let body = render(runbook, &values);
     let meta = format!(
         "<p class=\"muted\">For the rule {} ({}). Owner: {}.</p>",
-        escape(runbook.field("rule").unwrap_or_default()),
-        escape(runbook.field("severity").unwrap_or_default()),
-        escape(runbook.field("owner").unwrap_or_default()),
+        escape_html(runbook.field("rule").unwrap_or_default()),
+        escape_html(runbook.field("severity").unwrap_or_default()),
+        escape_html(runbook.field("owner").unwrap_or_default()),
     );
     secured(Html(document(runbook.title(), &format!("{banner}<article class=\"runbook\">{body}</article>{meta}"))))
 }
@@ -137,11 +137,11 @@ fn banner(alert: &Notification) -> String {
     for row in alert.rows.iter().take(5) {
         rows.push_str(&format!(
             "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td class=\"sparkline\">{}</td></tr>",
-            escape(&row.what),
-            escape(&row.value),
-            escape(&row.threshold),
-            escape(&row.n),
-            escape(&row.sparkline)
+            escape_html(&row.what),
+            escape_html(&row.value),
+            escape_html(&row.threshold),
+            escape_html(&row.n),
+            escape_html(&row.sparkline)
         ));
     }
     let table = if rows.is_empty() {
@@ -154,9 +154,9 @@ fn banner(alert: &Notification) -> String {
     format!(
         "<aside class=\"banner {severity}\"><p><strong>{summary}</strong></p><p class=\"muted\">Fired {fired}. <a href=\"/alerts/{episode}\">The alert</a> says whether it still holds.</p>{table}</aside>",
         severity = alert.severity.name(),
-        summary = escape(&alert.summary),
-        fired = escape(&instant(alert.started_at)),
-        episode = escape(&alert.episode),
+        summary = escape_html(&alert.summary),
+        fired = escape_html(&instant(alert.started_at)),
+        episode = escape_html(&alert.episode),
     )
 }
 
@@ -170,23 +170,8 @@ fn document(title: &str, body: &str) -> String {
 <a href=\"/runbooks\" aria-current=\"page\">Runbooks</a></nav><div class=\"bar-tools\">\
 <button class=\"quiet-button\" id=\"theme\" type=\"button\">Theme</button></div></header>\
 <main class=\"text\" id=\"main\" tabindex=\"-1\">{body}</main></body></html>",
-        title = escape(title),
+        title = escape_html(title),
     )
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
