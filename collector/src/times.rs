@@ -13,6 +13,16 @@ fn timestamp(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// Reads a time: RFC 3339, or a day, which begins at midnight UTC.
+pub(crate) fn parse(text: &str) -> Result<i64, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time.as_microsecond());
+    }
+    let day = text.parse::<jiff::civil::Date>().and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC));
+    day.map(|day| day.timestamp().as_microsecond())
+        .map_err(|_| "not a time; write 2013-07-01 or 2013-07-01T05:00:00Z".to_owned())
+}
+
 /// RFC 3339.
 pub(crate) fn rfc3339(micros: i64) -> String {
     timestamp(micros).to_string()

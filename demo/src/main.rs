@@ -21,7 +21,7 @@ use std::time::Duration;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
 
 use replay::{Course, Tally};
 use stage::Stage;
@@ -57,8 +57,10 @@ fn main() -> ExitCode {
         eprintln!("demo: --seconds-per-day: allowed is 0.01 to 3600");
         return ExitCode::from(64);
     }
-    let filter = EnvFilter::try_from_env("DRIFTLINE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if let Err(why) = driftline_logging::init(LevelFilter::WARN) {
+        eprintln!("demo: {why}");
+        return ExitCode::from(64);
+    }
     rustls::crypto::ring::default_provider().install_default().ok();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,

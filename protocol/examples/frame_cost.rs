@@ -87,7 +87,9 @@ fn main() {
                 batch.exchanges.iter().for_each(|exchange| framer.add(exchange));
                 drop(black_box(framer.finish(&header)));
             });
-            println!("  Framer          {framed:6.2} µs");
+            batch.exchanges.iter().for_each(|exchange| framer.add(exchange));
+            let bytes = framer.finish(&header).map_or(0, |frame| frame.len());
+            println!("  Framer          {framed:6.2} µs, {:5.2} times smaller", raw.len() as f64 / bytes as f64);
         }
         for level in [3, 1, -1, -3] {
             let Ok(mut compressor) = zstd::bulk::Compressor::new(level) else { continue };

@@ -1,18 +1,46 @@
 //! The memory that capture may hold: one number for the process.
+//!
+//! The allocator keeps what bodies once took, for the next ones: what it keeps is as much as there ever were at once. So a
+//! part of the number is set aside for that, and what is not framed yet may take no more than that part. Frames have pages
+//! of their own, which go back to the system.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What is not framed yet may take one part in so many.
+const UNFRAMED_PART: usize = 4;
 
 /// Bytes that may be held, and that are.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
+    /// Of that, for what is not framed yet.
+    unframed_limit: usize,
     used: AtomicUsize,
+    /// Of that, what frames take.
+    framed: AtomicUsize,
 }
 
 impl Budget {
+    /// One for a process that is to hold so many bytes, and an exchange of up to so many.
+    pub(crate) fn of_process(bytes: usize, exchange_bytes: usize) -> Arc<Self> {
+        let unframed = (bytes / UNFRAMED_PART).max(exchange_bytes);
+        Self::with_limits(bytes.saturating_sub(unframed).max(unframed), unframed)
+    }
+
+    fn with_limits(limit: usize, unframed_limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, unframed_limit, used: AtomicUsize::new(0), framed: AtomicUsize::new(0) })
+    }
+
+    /// One that makes no difference between what is framed and what is not.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicUsize::new(0) })
+        Self::with_limits(limit, limit)
+    }
+
+    /// Bytes that may be held.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
     }
 
     pub(crate) fn used(&self) -> usize {
@@ -21,18 +49,20 @@ impl Budget {
 
     /// Reserves bytes, or says at once that there is no room. It never waits.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
-        self.take(bytes).then(|| Reservation { budget: Arc::clone(self), bytes })
+        self.take(bytes).then(|| Reservation { budget: Arc::clone(self), bytes, is_framed: false })
     }
 
     /// Counts bytes that are needed whether there is room or not, such as the buffers of the batch that is compressed.
     /// While that takes the budget past its limit, nothing new is captured.
     pub(crate) fn overdraw(self: &Arc<Self>, bytes: usize) -> Reservation {
         self.used.fetch_add(bytes, Ordering::Relaxed);
-        Reservation { budget: Arc::clone(self), bytes }
+        Reservation { budget: Arc::clone(self), bytes, is_framed: false }
     }
 
     fn take(&self, bytes: usize) -> bool {
-        let fits = |used: usize| used.checked_add(bytes).filter(|total| *total <= self.limit);
+        let unframed_limit = self.framed.load(Ordering::Relaxed).saturating_add(self.unframed_limit);
+        let limit = self.limit.min(unframed_limit);
+        let fits = |used: usize| used.checked_add(bytes).filter(|total| *total <= limit);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
     }
 }
@@ -42,9 +72,19 @@ impl Budget {
 pub(crate) struct Reservation {
     budget: Arc<Budget>,
     bytes: usize,
+    is_framed: bool,
 }
 
 impl Reservation {
+    /// Makes it a frame's, of so many bytes: what is too much goes back, and what is missing is taken whether there is room
+    /// or not.
+    pub(crate) fn framed(mut self, bytes: usize) -> Self {
+        self.hold_exactly(bytes);
+        self.is_framed = true;
+        self.budget.framed.fetch_add(bytes, Ordering::Relaxed);
+        self
+    }
+
     /// Takes more; false, and nothing taken, when there is no room.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let taken = self.budget.take(bytes);
@@ -95,6 +135,9 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        if self.is_framed {
+            self.budget.framed.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
@@ -124,5 +167,19 @@ mod tests {
         assert!(budget.reserve(1).is_none());
         drop(overdraft);
         assert_eq!(budget.used(), 0);
+    }
+    #[test]
+    fn what_is_not_framed_has_a_part_of_it_and_frames_the_rest() {
+        let budget = Budget::of_process(400, 10);
+        let bodies = budget.reserve(100).unwrap();
+        assert!(budget.reserve(1).is_none(), "a quarter");
+        let first = bodies.framed(60);
+        assert_eq!(budget.used(), 60);
+        let frames: Vec<Reservation> = (0..3).map(|_| budget.reserve(100).unwrap().framed(50)).collect();
+        assert_eq!(budget.used(), 210);
+        assert!(budget.reserve(91).is_none() && budget.reserve(90).is_some(), "three quarters in all");
+        drop((first, frames));
+        assert_eq!((budget.used(), budget.framed.load(Ordering::Relaxed)), (0, 0));
+        assert!(Budget::of_process(400, 150).reserve(150).is_some(), "an exchange always fits");
     }
 }

@@ -11,15 +11,15 @@ pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 type Stamp = (u64, u64, i64, i64);
 
 /// Some files, and how they were when last looked at.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct WatchedFiles {
     files: Vec<(PathBuf, Option<Stamp>)>,
 }
 
 impl WatchedFiles {
-    /// Looks at the files for the first time.
-    pub(crate) fn new<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
-        Self { files: paths.into_iter().map(|path| (path.to_owned(), stamp(path))).collect() }
+    /// Looks at a file for the first time: before it is read, so that no change after that is missed.
+    pub(crate) fn watch(&mut self, path: &Path) {
+        self.files.push((path.to_owned(), stamp(path)));
     }
 
     /// Whether any is another than when last looked at. One that is not there is left alone: it is being replaced.
@@ -53,7 +53,8 @@ mod tests {
         std::fs::write(&one, "a").unwrap();
         std::fs::write(&two, "a").unwrap();
         std::os::unix::fs::symlink(&one, &link).unwrap();
-        let mut files = WatchedFiles::new([link.as_path()]);
+        let mut files = WatchedFiles::default();
+        files.watch(&link);
         assert!(!files.changed());
         std::fs::remove_file(&link).unwrap();
         assert!(!files.changed(), "it is being replaced");

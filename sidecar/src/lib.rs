@@ -5,7 +5,7 @@
 //!                      │ every chunk, after it was sent on
 //!                      ▼
 //!                  tap ▸ reader ▸ Captured ──▶ bounded queue ──▶ shipper ══batches══▶ collector
-//!                                                                 another thread, with the admin port
+//!                                                                 another thread; the admin port has a third
 //! ```
 //!
 //! What holds, always:
@@ -66,7 +66,7 @@ use crate::tap::TapShared;
 use crate::tls::{ServerFiles, ServerTls};
 use crate::upstream::Connector;
 
-/// Exchanges that may wait for the shipper. It empties the queue every 10 ms under load, so this is room for 400,000 a second;
+/// Exchanges that may wait for the shipper. It empties the queue every 3 ms under load, and has the time to be late;
 /// the queue itself takes 48 bytes for each.
 const QUEUE_LENGTH: usize = 4 << 10;
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -90,6 +90,9 @@ pub struct Sidecar {
     reload: Option<Arc<Notify>>,
     pumps: Vec<JoinHandle<()>>,
     shipper: JoinHandle<()>,
+    /// Nothing is left to answer probes about.
+    stopped: Stopping,
+    admin_thread: JoinHandle<()>,
 }
 
 /// Why a sidecar could not start.
@@ -137,9 +140,9 @@ impl Sidecar {
         let listen = listeners[0].local_addr().map_err(|error| start(&error))?;
         let admin = admin_listener.local_addr().map_err(|error| start(&error))?;
 
-        let metrics = Metrics::new(settings.capture_budget.0).map_err(|error| start(&error))?;
+        let budget = Budget::of_process(settings.capture_budget.0, settings.exchange_bytes());
+        let metrics = Metrics::new(budget.limit()).map_err(|error| start(&error))?;
         let accounts = Arc::clone(&metrics.accounts);
-        let budget = Budget::new(settings.capture_budget.0);
         let queue = Arc::new(ArrayQueue::new(QUEUE_LENGTH));
         let (rules, reloading) = match rules_file.zip(loaded) {
             Some((file, loaded)) => {
@@ -187,11 +190,20 @@ impl Sidecar {
         let admin_page =
             Admin { metrics: Arc::clone(&metrics), heartbeats: heartbeats.clone(), stopping: leaving.clone() };
         let certificates = tls.clone();
-        let shipper = spawn("shipper", move || async move {
+        let stopped = Stopping::default();
+        let admin_ends = stopped.clone();
+        // A thread of its own: a disk that hangs under the spool must not look like a sidecar that is dead.
+        let admin_thread = spawn("admin", move || async move {
             match tokio::net::TcpListener::from_std(admin_listener) {
-                Ok(listener) => drop(tokio::spawn(admin_page.serve(listener))),
+                Ok(listener) => tokio::select! {
+                    () = admin_page.serve(listener) => {}
+                    () = admin_ends.requested() => {}
+                },
                 Err(error) => tracing::error!(%error, "the admin port cannot be served"),
             }
+        })?;
+        let shipper = spawn("shipper", move || async move {
+            give_way();
             if let Some(certificates) = certificates {
                 tokio::spawn(certificates.keep_current(metrics));
             }
@@ -215,7 +227,20 @@ impl Sidecar {
         }
         tracing::info!(%listen, %admin, upstream = %settings.upstream, threads = pumps.len(), "sidecar is up");
         let drain_delay = settings.drain_delay;
-        Ok(Self { listen, admin, accounts, leaving, stopping, draining, drain_delay, reload, pumps, shipper })
+        Ok(Self {
+            listen,
+            admin,
+            accounts,
+            leaving,
+            stopping,
+            draining,
+            stopped,
+            drain_delay,
+            reload,
+            pumps,
+            shipper,
+            admin_thread,
+        })
     }
 
     /// Where callers connect.
@@ -252,6 +277,8 @@ impl Sidecar {
         self.pumps.into_iter().for_each(|pump| join("pump", pump));
         self.draining.send_replace(true);
         join("shipper", self.shipper);
+        self.stopped.request();
+        join("admin", self.admin_thread);
         Stopped { account: self.accounts.account(), spooled: self.accounts.spooled() }
     }
 }
@@ -351,6 +378,15 @@ fn spawn<F: Future<Output = ()>>(
         runtime.shutdown_background();
     };
     std::thread::Builder::new().name(format!("driftline-{name}")).spawn(run).map_err(start)
+}
+
+/// Lets this thread's work wait for other threads', where both want the same core: a batch that is being compressed must not
+/// keep the pump from a byte that has come. It still gets a quarter of a core that is wanted all the time.
+fn give_way() {
+    const NICE: i32 = 5;
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+        tracing::debug!(%error, "the shipper's thread has the priority of the others");
+    }
 }
 
 fn join(name: &str, thread: JoinHandle<()>) {

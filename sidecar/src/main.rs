@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use driftline_sidecar::{Settings, Sidecar, StartError, Stopped, check};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
 
 /// `EX_USAGE` of sysexits.h: the settings are wrong, and starting again will not help.
 const EXIT_USAGE: u8 = 64;
@@ -20,9 +20,10 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let filter = EnvFilter::try_from_env("DRIFTLINE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-
+    if let Err(why) = driftline_logging::init(LevelFilter::INFO) {
+        eprintln!("driftline-sidecar: {why}");
+        return ExitCode::from(EXIT_USAGE);
+    }
     if settings.check {
         return match check(&settings) {
             Ok(()) => {

@@ -7,7 +7,7 @@
 use crossbeam_queue::ArrayQueue;
 use driftline_protocol::{Body, Exchange, Header};
 
-/// Records that are kept: about what comes in one tick of the shipper under full load.
+/// Records that are kept: twice what comes in one tick of the shipper under full load.
 const MAX_SPARES: usize = 256;
 /// A body that is larger is let go with its record; so 256 records hold a few megabytes at most.
 const MAX_BODY_BYTES: usize = 4 << 10;

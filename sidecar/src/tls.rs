@@ -67,7 +67,8 @@ impl ServerTls {
 
     /// Looks at the files for as long as the sidecar runs, and reads them again when they change.
     pub(crate) async fn keep_current(self, metrics: Arc<Metrics>) {
-        let mut files = WatchedFiles::new(self.paths());
+        let mut files = WatchedFiles::default();
+        self.paths().for_each(|path| files.watch(path));
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             if !files.changed() {

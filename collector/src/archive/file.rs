@@ -7,6 +7,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
@@ -88,11 +89,22 @@ pub(crate) fn build(batches: &[RecordBatch], identity: &Identity) -> Result<Byte
     Ok(writer.into_inner()?.into())
 }
 
+/// The columns of a file.
+pub(crate) fn schema_of(file: Bytes) -> Result<SchemaRef, ParquetError> {
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    Ok(Arc::clone(ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?.schema()))
+}
+
 /// All columns of all batches: those that every row has first, then the model's by name.
 fn union(batches: &[RecordBatch]) -> SchemaRef {
+    union_of(&batches.iter().map(RecordBatch::schema).collect::<Vec<_>>())
+}
+
+/// All columns of all schemas, in that order.
+pub(crate) fn union_of(schemas: &[SchemaRef]) -> SchemaRef {
     let mut fields: Vec<Arc<Field>> = Vec::new();
-    for batch in batches {
-        for field in batch.schema().fields() {
+    for schema in schemas {
+        for field in schema.fields() {
             if !fields.iter().any(|known| known.name() == field.name()) {
                 fields.push(Arc::clone(field));
             }
@@ -104,7 +116,7 @@ fn union(batches: &[RecordBatch]) -> SchemaRef {
     };
     fields.sort_by_cached_key(place);
     // What one batch lacks is null in its rows.
-    let everywhere = |field: &Field| batches.iter().all(|batch| batch.column_by_name(field.name()).is_some());
+    let everywhere = |field: &Field| schemas.iter().all(|schema| schema.column_with_name(field.name()).is_some());
     let nullable = |field: Arc<Field>| {
         if field.is_nullable() || everywhere(&field) {
             field
@@ -115,7 +127,8 @@ fn union(batches: &[RecordBatch]) -> SchemaRef {
     Arc::new(Schema::new(fields.into_iter().map(nullable).collect::<Vec<_>>()))
 }
 
-fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ParquetError> {
+/// The columns of a schema, of which a batch may lack some.
+pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ParquetError> {
     let column = |field: &Arc<Field>| -> ArrayRef {
         match batch.column_by_name(field.name()) {
             // A column's type is given once; one of another type can only be from before its configuration changed.

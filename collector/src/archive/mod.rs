@@ -7,9 +7,10 @@
 //! those of the first attempt are taken away before the others are put: nobody was told yet that the cut is there.
 
 mod cuts;
-mod file;
+pub(crate) mod file;
 pub(crate) mod layout;
-mod place;
+pub(crate) mod place;
+pub(crate) mod read;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -100,6 +101,29 @@ impl Place {
             return Removed::Retry(error.to_string());
         }
         Removed::Gone
+    }
+
+    /// The names of all files in a folder and below.
+    ///
+    /// # Errors
+    /// What the store said.
+    pub(crate) async fn list(&self, folder: &str) -> Result<Vec<String>, String> {
+        let folder = parsed(folder)?;
+        let mut listing = self.store.list(Some(&folder));
+        let mut names = Vec::new();
+        while let Some(found) = listing.next().await {
+            names.push(found.map_err(|error| error.to_string())?.location.to_string());
+        }
+        Ok(names)
+    }
+
+    /// A file's bytes.
+    ///
+    /// # Errors
+    /// What the store said.
+    pub(crate) async fn get(&self, path: &str) -> Result<Bytes, String> {
+        let found = self.store.get(&parsed(path)?).await.map_err(|error| error.to_string())?;
+        found.bytes().await.map_err(|error| error.to_string())
     }
 
     async fn compare(&self, path: &Path, identity: &Identity) -> Put {

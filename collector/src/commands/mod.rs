@@ -1,13 +1,15 @@
-//! The command line: `driftline serve`, `check`, `reference build`, `reference show`.
+//! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`.
 
+mod filter;
 mod reference;
+mod samples;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
 
 use crate::{Collector, Config, StartError};
 
@@ -41,6 +43,8 @@ enum Command {
         #[command(subcommand)]
         command: reference::ReferenceCommand,
     },
+    /// Pulls the rows of a stretch of time out of the archive, as CSV, JSON lines or Parquet.
+    Samples(Box<samples::Samples>),
 }
 
 /// Whether words after `driftline` are a command line that it takes.
@@ -61,12 +65,15 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let filter = EnvFilter::try_from_env("DRIFTLINE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if let Err(why) = driftline_logging::init(LevelFilter::INFO) {
+        eprintln!("driftline: {why}");
+        return ExitCode::from(EXIT_USAGE);
+    }
     match command_line.command {
         Command::Serve { config } => serve(&config),
         Command::Check { config } => check(&config),
         Command::Reference { command } => reference::run(command),
+        Command::Samples(samples) => samples::run(&samples),
     }
 }
 

@@ -5,26 +5,29 @@ use driftline_protocol::{Body, Messages};
 use super::messages::Cutter;
 use crate::budget::Reservation;
 
-/// A body's first allocation, at most: a claimed length is not yet a received one.
-const FIRST_BODY_BYTES: usize = 16 << 10;
+/// A claimed length is not yet a received one: memory is taken for so many times what has come, at most.
+const TRUST: usize = 4;
 
 /// What there is of a body so far.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     bytes: Vec<u8>,
     size: u64,
+    /// How long it says that it is.
+    claimed: Option<usize>,
     cutter: Option<Box<Cutter>>,
 }
 
 impl Kept {
     /// A body that has not begun, and an empty buffer for it, which is used if the budget has room.
-    pub(super) fn new(cutter: Option<Box<Cutter>>, buffer: Vec<u8>, memory: &mut Reservation) -> Self {
+    pub(super) fn new(buffer: Vec<u8>, memory: &mut Reservation) -> Self {
         let has_room = buffer.capacity() == 0 || memory.grow(buffer.capacity());
-        Self { bytes: if has_room { buffer } else { Vec::new() }, size: 0, cutter }
+        Self { bytes: if has_room { buffer } else { Vec::new() }, size: 0, claimed: None, cutter: None }
     }
 
-    /// How its messages are told apart, once its head is known.
-    pub(super) fn set_cutter(&mut self, cutter: Option<Box<Cutter>>) {
+    /// How long it will be, and how its messages are told apart, once its head is known.
+    pub(super) fn head(&mut self, claimed: Option<usize>, cutter: Option<Box<Cutter>>) {
+        self.claimed = claimed;
         self.cutter = cutter;
     }
 
@@ -43,7 +46,7 @@ impl Kept {
         let needed = self.bytes.len() + bytes.len();
         let capacity = self.bytes.capacity();
         if needed > capacity {
-            let wanted = needed.max(capacity * 2).max(needed.min(FIRST_BODY_BYTES)).min(max_bytes);
+            let wanted = self.wanted(needed).min(max_bytes);
             if !memory.grow(wanted - capacity) {
                 return false;
             }
@@ -51,6 +54,16 @@ impl Kept {
         }
         self.bytes.extend_from_slice(bytes);
         true
+    }
+
+    /// How much memory to take when so much is needed. What is not used of it, no other body can have.
+    fn wanted(&self, needed: usize) -> usize {
+        let doubled = needed.max(2 * self.bytes.capacity());
+        match self.claimed {
+            Some(claimed) if claimed >= needed && claimed <= TRUST * needed => claimed,
+            Some(claimed) if claimed >= needed => doubled.min(claimed),
+            _ => doubled,
+        }
     }
 
     /// Lets go of what is kept, and says how much memory that was.
@@ -68,5 +81,33 @@ impl Kept {
     pub(super) fn into_parts(self) -> (Body, Option<Messages>) {
         let body = Body { content: self.bytes.into(), size: self.size, ..Body::default() };
         (body, self.cutter.map(|cutter| cutter.into_messages()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+
+    /// What is reserved after each of these pieces.
+    fn reserved(claimed: Option<usize>, pieces: &[usize]) -> Vec<usize> {
+        let budget = Budget::new(1 << 20);
+        let mut memory = budget.reserve(0).unwrap();
+        let mut body = Kept::new(Vec::new(), &mut memory);
+        body.head(claimed, None);
+        let keep = |bytes: &usize| {
+            assert!(body.keep(&vec![0; *bytes], 1 << 19, &mut memory));
+            budget.used()
+        };
+        pieces.iter().map(keep).collect()
+    }
+
+    #[test]
+    fn no_more_is_taken_than_is_claimed_and_not_much_more_than_has_come() {
+        assert_eq!(reserved(Some(65_536), &[65_400, 136]), [65_536, 65_536]);
+        assert_eq!(reserved(Some(65_536), &[100, 300, 20_000, 45_136]), [100, 400, 65_536, 65_536]);
+        assert_eq!(reserved(Some(usize::MAX), &[100, 1, 1]), [100, 200, 200]);
+        assert_eq!(reserved(Some(3), &[100, 1]), [100, 200], "it lies");
+        assert_eq!(reserved(None, &[100, 1, 200_000, 400_000]), [100, 200, 200_101, 1 << 19], "up to the cap");
     }
 }

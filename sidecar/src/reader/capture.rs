@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use driftline_protocol::{Body, EndState, Exchange, Header, MAX_TARGET_BYTES, path_of};
+use driftline_protocol::{EndState, Exchange, Header, MAX_TARGET_BYTES, path_of};
 
 use super::Moment;
 use super::body::Kept;
 use super::messages::Cutter;
 use crate::account::{Accounts, DropReason, Ticket};
 use crate::budget::{Budget, Reservation};
-use crate::rules::{Route, Rules, SharedRules};
+use crate::rules::{Route, Rules, SharedRules, withhold};
 use crate::spares::{Spare, SpareHeaders, Spares};
 
 /// Most headers that travel with each side of an exchange.
@@ -64,8 +64,17 @@ pub(super) struct Capture {
     response_headers: SpareHeaders,
     /// Bytes of the reservation that no text has used.
     spare: usize,
-    /// The budget had no room for a body, so none is kept.
-    without_bodies: bool,
+    bodies: Bodies,
+}
+
+/// Whether an exchange's bodies are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bodies {
+    Kept,
+    /// The budget had no room for one of them, so none is.
+    GivenUp,
+    /// The owner's rules say that none ever leaves, so there is no use for them.
+    Withheld,
 }
 
 impl Capture {
@@ -98,7 +107,7 @@ impl Capture {
             response: Kept::default(),
             response_headers,
             spare: RECORD_TEXT_BYTES,
-            without_bodies: false,
+            bodies: if rules.keeps_bodies() { Bodies::Kept } else { Bodies::Withheld },
         };
         if !capture.charge(head.bytes) {
             capture.captured.ticket.dropped(DropReason::Budget);
@@ -106,25 +115,26 @@ impl Capture {
         }
         capture.captured.exchange.request_headers = head.kept.into_lines();
         let memory = &mut capture.captured.reservation;
-        capture.request = Kept::new(head.cutter, request, memory);
-        capture.response = Kept::new(None, response, memory);
+        capture.request = Kept::new(request, memory);
+        capture.request.head(head.claimed, head.cutter);
+        capture.response = Kept::new(response, memory);
         Some(capture)
     }
 
     pub(super) fn request_body(&mut self, bytes: &[u8], now: Moment, limits: &CaptureLimits) {
-        let Self { captured, started, request, without_bodies, .. } = self;
+        let Self { captured, started, request, bodies, .. } = self;
         let memory = &mut captured.reservation;
         request.pass(bytes, || micros_between(*started, now), memory);
-        if !*without_bodies && !request.keep(bytes, limits.max_body_bytes, memory) {
+        if *bodies == Bodies::Kept && !request.keep(bytes, limits.max_body_bytes, memory) {
             self.give_bodies_up();
         }
     }
 
     pub(super) fn response_body(&mut self, bytes: &[u8], now: Moment, limits: &CaptureLimits) {
-        let Self { captured, started, response, without_bodies, .. } = self;
+        let Self { captured, started, response, bodies, .. } = self;
         let memory = &mut captured.reservation;
         response.pass(bytes, || micros_between(*started, now), memory);
-        if !*without_bodies && !response.keep(bytes, limits.max_body_bytes, memory) {
+        if *bodies == Bodies::Kept && !response.keep(bytes, limits.max_body_bytes, memory) {
             self.give_bodies_up();
         }
     }
@@ -153,7 +163,7 @@ impl Capture {
         if is_kept {
             exchange.response_headers = head.kept.into_lines();
         }
-        self.response.set_cutter(head.cutter);
+        self.response.head(head.claimed, head.cutter);
     }
 
     /// Fields that came after the response's body, among them gRPC's status.
@@ -168,14 +178,17 @@ impl Capture {
 
     pub(super) fn finish(mut self, end: EndState, now: Moment) -> Captured {
         self.captured.exchange.duration_micros = micros_between(self.started, now);
-        let Self { mut captured, request, response, without_bodies, .. } = self;
+        let Self { mut captured, request, response, bodies, .. } = self;
         let exchange = &mut captured.exchange;
-        let (request, request_messages) = request.into_parts();
-        let (response, response_messages) = response.into_parts();
-        let is_truncated = |body: &Body| body.size > body.content.len() as u64;
+        let (mut request, request_messages) = request.into_parts();
+        let (mut response, response_messages) = response.into_parts();
+        if bodies == Bodies::Withheld {
+            withhold(&mut request);
+            withhold(&mut response);
+        }
         exchange.end = match end {
-            EndState::Complete if without_bodies => EndState::Budget,
-            EndState::Complete if is_truncated(&request) || is_truncated(&response) => EndState::Truncated,
+            EndState::Complete if bodies == Bodies::GivenUp => EndState::Budget,
+            EndState::Complete if request.is_truncated() || response.is_truncated() => EndState::Truncated,
             end => end,
         }
         .into();
@@ -203,7 +216,9 @@ impl Capture {
     }
 
     fn give_bodies_up(&mut self) {
-        self.without_bodies = true;
+        if self.bodies == Bodies::Kept {
+            self.bodies = Bodies::GivenUp;
+        }
         let freed = self.request.give_up() + self.response.give_up();
         self.captured.reservation.shrink_by(freed);
     }
@@ -214,6 +229,8 @@ impl Capture {
 struct Head {
     kept: SpareHeaders,
     cutter: Option<Box<Cutter>>,
+    /// How long its body says that it is.
+    claimed: Option<usize>,
     /// What the texts cost.
     bytes: usize,
 }
@@ -221,7 +238,7 @@ struct Head {
 impl Head {
     /// Reads a head, and writes its ids into an exchange that has none yet.
     fn read(fields: &impl Fields, rules: &Rules, kept: SpareHeaders, mut ids: Option<&mut Exchange>) -> Self {
-        let mut head = Self { kept, cutter: None, bytes: 0 };
+        let mut head = Self { kept, cutter: None, claimed: None, bytes: 0 };
         let (mut content_type, mut content_encoding) = (None, None);
         for (name, value) in fields.fields() {
             // By length first: most names match none of these, and this is read for every head.
@@ -233,6 +250,9 @@ impl Head {
                     head.id(ids.as_mut().map(|ids| &mut ids.request_id), value)
                 }
                 12 if name.eq_ignore_ascii_case("content-type") => content_type = content_type.or(Some(value)),
+                14 if name.eq_ignore_ascii_case("content-length") => {
+                    head.claimed = std::str::from_utf8(value).ok().and_then(|value| value.trim().parse().ok());
+                }
                 16 if name.eq_ignore_ascii_case("content-encoding") => content_encoding = Some(value),
                 _ => {}
             }

@@ -10,11 +10,12 @@ use driftline_document::{Node, Problems, Section};
 use driftline_protocol::ModelProtocol;
 use sha2::{Digest, Sha256};
 
-use super::key::{HmacKey, KeyBytes, KeySource};
+use super::key::{HmacKey, KeySource};
 use super::path::PathPattern;
 use super::redact::{Action, MAX_POINTERS, Policy};
 use super::sample::{MAX_KEEP_ONE_IN, Sampling};
 use super::{Bodies, OwnRoute, Rules};
+use crate::files::WatchedFiles;
 
 /// Each request is compared with every route, so there is a bound.
 const MAX_ROUTES: usize = 100;
@@ -42,26 +43,8 @@ pub(crate) struct Fingerprint(pub(crate) i64);
 pub(crate) struct Loaded {
     pub(super) rules: Rules,
     pub(super) fingerprint: Fingerprint,
-    pub(super) contents: Contents,
-    pub(super) key_source: Option<KeySource>,
-}
-
-/// What a file and its key held, as a hash that is compared and never shown.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Contents([u8; 32]);
-
-impl Contents {
-    fn of(text: &str, key: Option<[u8; 32]>) -> Self {
-        let hash = Sha256::new().chain_update(Sha256::digest(text.as_bytes())).chain_update(key.unwrap_or_default());
-        Self(hash.finalize().into())
-    }
-}
-
-/// The key that was read while a file was.
-#[derive(Default)]
-struct FoundKey {
-    source: Option<KeySource>,
-    hash: Option<[u8; 32]>,
+    /// The file itself, and the key's.
+    pub(super) files: WatchedFiles,
 }
 
 impl RulesFile {
@@ -71,25 +54,16 @@ impl RulesFile {
     /// Everything that is wrong with it.
     pub(crate) fn load(&self) -> Result<Loaded, Problems> {
         let file = self.path.display().to_string();
+        let mut files = WatchedFiles::default();
+        files.watch(&self.path);
         let text = self
             .text()
             .map_err(|error| Problems::unreadable(&file, &error, "give the path of a YAML file with --rules"))?;
         let hash = Sha256::digest(text.as_bytes());
         let fingerprint = Fingerprint(hash.iter().take(6).fold(0, |number, byte| number << 8 | i64::from(*byte)));
-        let mut key = FoundKey::default();
         let folder = self.path.parent().unwrap_or(Path::new(""));
-        let rules = driftline_document::read(&file, &text, |top| build(top, folder, &mut key)).result?;
-        Ok(Loaded { rules, fingerprint, contents: Contents::of(&text, key.hash), key_source: key.source })
-    }
-
-    /// What the file, and the key that it named, hold now; None when they can't be read.
-    pub(super) fn contents(&self, key_source: Option<&KeySource>) -> Option<Contents> {
-        let text = self.text().ok()?;
-        let key = match key_source {
-            Some(source) => Some(source.read().ok()?.hash()),
-            None => None,
-        };
-        Some(Contents::of(&text, key))
+        let rules = driftline_document::read(&file, &text, |top| build(top, folder, &mut files)).result?;
+        Ok(Loaded { rules, fingerprint, files })
     }
 
     fn text(&self) -> io::Result<String> {
@@ -105,10 +79,10 @@ impl RulesFile {
 /// Checks a file's text. Relative paths in it are taken from the folder.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn parse(file: &str, text: &str, folder: &Path) -> Result<Rules, Problems> {
-    driftline_document::read(file, text, |top| build(top, folder, &mut FoundKey::default())).result
+    driftline_document::read(file, text, |top| build(top, folder, &mut WatchedFiles::default())).result
 }
 
-fn build(mut top: Section<'_>, folder: &Path, found_key: &mut FoundKey) -> Rules {
+fn build(mut top: Section<'_>, folder: &Path, files: &mut WatchedFiles) -> Rules {
     let default = Rules::default();
     let routes = top.optional("routes").and_then(|node| bounded_list(&node, MAX_ROUTES)).unwrap_or_default();
     let routes = routes.iter().filter_map(route).collect();
@@ -124,7 +98,7 @@ fn build(mut top: Section<'_>, folder: &Path, found_key: &mut FoundKey) -> Rules
         .and_then(|node| node.one_of(&[("redacted", Bodies::Redacted), ("never", Bodies::Never)]))
         .unwrap_or(default.bodies);
     let redaction = top.optional("redaction").and_then(|node| node.section());
-    let policy = redaction.map_or(default.policy, |section| policy(section, folder, found_key));
+    let policy = redaction.map_or(default.policy, |section| policy(section, folder, files));
     Rules { routes, defaults, sampling, kept_headers, bodies, policy }
 }
 
@@ -182,7 +156,7 @@ fn header(node: &Node<'_>) -> Option<String> {
     Some(name)
 }
 
-fn policy(mut section: Section<'_>, folder: &Path, found_key: &mut FoundKey) -> Policy {
+fn policy(mut section: Section<'_>, folder: &Path, files: &mut WatchedFiles) -> Policy {
     let mut policy = Policy::default();
     let one_more = "one JSON pointer more than allowed";
     let wrong_pointer = |node: &Node<'_>| {
@@ -226,7 +200,7 @@ fn policy(mut section: Section<'_>, folder: &Path, found_key: &mut FoundKey) -> 
             _ => node.problem("needs one of field and pointer"),
         }
     }
-    policy.key = section.optional("hmac_key").and_then(|node| key(&node, folder, found_key));
+    policy.key = section.optional("hmac_key").and_then(|node| key(&node, folder, files));
     if let Some(node) = first_hmac.filter(|_| !section.has("hmac_key")) {
         node.problem("needs a key; write redaction.hmac_key: {file: /path} or {env: NAME}");
     }
@@ -240,7 +214,7 @@ fn field(node: &Node<'_>) -> Option<String> {
 }
 
 /// The key: `{env: NAME}` or `{file: /path}`. One that stands in the file itself is refused, and not quoted.
-fn key(node: &Node<'_>, folder: &Path, found_key: &mut FoundKey) -> Option<HmacKey> {
+fn key(node: &Node<'_>, folder: &Path, files: &mut WatchedFiles) -> Option<HmacKey> {
     if !node.is_section() {
         node.problem("a secret does not belong into this file; write {env: NAME} or {file: /path}");
         return None;
@@ -254,9 +228,10 @@ fn key(node: &Node<'_>, folder: &Path, found_key: &mut FoundKey) -> Option<HmacK
             return None;
         }
     };
-    let bytes = source.read().map_err(|what| node.problem(what)).ok();
-    *found_key = FoundKey { source: Some(source), hash: bytes.as_ref().map(KeyBytes::hash) };
-    bytes?.key()
+    if let KeySource::File(path) = &source {
+        files.watch(path);
+    }
+    source.read().map_err(|what| node.problem(what)).ok()?.key()
 }
 
 #[cfg(test)]
@@ -336,7 +311,7 @@ redaction:
         let text = text.replace("/run/secrets/hmac-key", "hmac-key");
         let read = |text: &str| {
             driftline_document::read("docs/sidecar.example.yaml", text, |top| {
-                build(top, &folder, &mut FoundKey::default())
+                build(top, &folder, &mut WatchedFiles::default())
             })
         };
         let rules = read(&text).result.unwrap_or_else(|problems| panic!("{problems}"));

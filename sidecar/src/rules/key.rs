@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 /// Where the key is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,11 +69,6 @@ fn bounded(path: &Path) -> io::Result<Vec<u8>> {
 pub(super) struct KeyBytes(Vec<u8>);
 
 impl KeyBytes {
-    /// Tells one key from another.
-    pub(super) fn hash(&self) -> [u8; 32] {
-        Sha256::digest(&self.0).into()
-    }
-
     /// The key; None for a length that HMAC does not take, and it takes any.
     pub(super) fn key(&self) -> Option<HmacKey> {
         Hmac::new_from_slice(&self.0).ok().map(HmacKey)

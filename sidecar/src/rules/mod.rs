@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use driftline_protocol::{Exchange, ModelProtocol, inference_path, path_of};
 
 pub(crate) use file::{Fingerprint, RulesFile};
-pub(crate) use redact::{BothRedacted, Redacted, Withheld};
+pub(crate) use redact::{BothRedacted, Redacted, Withheld, withhold};
 pub(crate) use reload::Reloading;
 
 use self::path::PathPattern;
@@ -112,6 +112,11 @@ impl Rules {
         built_in.or_else(|| self.kept_headers.iter().map(String::as_str).find(|kept| kept.eq_ignore_ascii_case(name)))
     }
 
+    /// Whether there is any use for bodies.
+    pub(crate) fn keeps_bodies(&self) -> bool {
+        self.bodies == Bodies::Redacted
+    }
+
     /// Decides whether a finished exchange is kept, and writes into it what it stands for. One that has no id to decide
     /// by gets one.
     pub(crate) fn sample(&self, exchange: &mut Exchange) -> bool {
@@ -131,10 +136,10 @@ impl Rules {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn rules(text: &str) -> Rules {
+    pub(crate) fn rules(text: &str) -> Rules {
         file::parse("rules.yaml", text, std::path::Path::new("/")).unwrap_or_else(|problems| panic!("{problems}"))
     }
 

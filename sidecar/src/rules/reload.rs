@@ -1,12 +1,10 @@
 //! Loading the rules again: when somebody asks (SIGHUP), and when the file or its key has changed.
 //!
-//! The files are read again every few seconds and compared by what they hold, so it does not matter how they are replaced:
-//! written over, renamed, or by the switched link of a Kubernetes ConfigMap. Rules that are wrong leave the old ones in
-//! force, are logged, and are tried again.
+//! It does not matter how the files are replaced: written over, renamed, or by the switched link of a Kubernetes ConfigMap.
+//! Rules that are wrong leave the old ones in force, are logged, and are tried again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use driftline_document::Problems;
@@ -14,21 +12,16 @@ use tokio::sync::Notify;
 use tracing::{error, info};
 
 use super::SharedRules;
-use super::file::{Contents, Loaded, RulesFile};
-use super::key::KeySource;
+use super::file::{Loaded, RulesFile};
+use crate::files::{LOOK_INTERVAL, WatchedFiles};
 use crate::metrics::Metrics;
-
-/// How often the files are looked at. A ConfigMap takes a minute to arrive; this is not what one waits for.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Keeps the rules in force in step with their file.
 pub(crate) struct Reloading {
     file: RulesFile,
     rules: SharedRules,
     metrics: Arc<Metrics>,
-    /// What the files held when they were last loaded.
-    contents: Contents,
-    key_source: Option<KeySource>,
+    files: WatchedFiles,
     /// What was wrong last time, so that it is said once.
     said: Option<String>,
 }
@@ -36,10 +29,10 @@ pub(crate) struct Reloading {
 impl Reloading {
     /// Puts rules in force, and keeps them in step from there.
     pub(crate) fn begin(file: RulesFile, loaded: Loaded, metrics: Arc<Metrics>) -> (SharedRules, Self) {
-        let Loaded { rules, fingerprint, contents, key_source } = loaded;
+        let Loaded { rules, fingerprint, files } = loaded;
         metrics.rules_in_force(fingerprint);
         let rules = SharedRules::new(ArcSwap::from_pointee(rules));
-        (Arc::clone(&rules), Self { file, rules, metrics, contents, key_source, said: None })
+        (Arc::clone(&rules), Self { file, rules, metrics, files, said: None })
     }
 
     /// Looks at the files from time to time, and when asked. Never ends.
@@ -59,13 +52,12 @@ impl Reloading {
 
     fn look(&mut self, is_asked: bool) {
         // After a failure it is always tried again: a key that the rules name may arrive later than they do.
-        let is_same = || self.file.contents(self.key_source.as_ref()) == Some(self.contents);
-        if !is_asked && self.said.is_none() && is_same() {
+        if !self.files.changed() && !is_asked && self.said.is_none() {
             return;
         }
         match load(&self.file) {
-            Ok(Loaded { rules, fingerprint, contents, key_source }) => {
-                (self.contents, self.key_source, self.said) = (contents, key_source, None);
+            Ok(Loaded { rules, fingerprint, files }) => {
+                (self.files, self.said) = (files, None);
                 self.rules.store(Arc::new(rules));
                 self.metrics.rules_reloaded(true);
                 self.metrics.rules_in_force(fingerprint);

@@ -35,8 +35,8 @@ impl Collector {
         let config = folder.join("driftline.yaml");
         std::fs::write(&config, format!("listen: {address}\ndata_dir: data\n")).unwrap();
         // In a cluster it is on another machine. Here it only gets what the others leave.
-        let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(binaries.join("driftline")).args(["serve", "--config"]).arg(&config);
+        let mut command = Command::new("chrt");
+        command.args(["--idle", "0"]).arg(binaries.join("driftline")).args(["serve", "--config"]).arg(&config);
         let process = Process::start(&mut command, &folder.join("collector.log"));
         eventually("the collector is ready", || match get(address, "/readyz") {
             Ok((200, _)) => Ok(()),

@@ -1,6 +1,8 @@
 //! HTTP/1.1 conversations.
 
-use driftline_protocol::{EndState, Exchange};
+use std::sync::Arc;
+
+use driftline_protocol::{EndState, Exchange, Redaction};
 use proptest::prelude::*;
 
 use crate::reader::script::Piece::{self, Client, ClientEnds, Server, ServerEnds};
@@ -237,6 +239,21 @@ fn without_room_for_bodies_the_record_is_kept_with_their_sizes() {
     let (exchanges, _) = read_with(&limits(1300, 1 << 16), &[Client(POST), Server(&response)]);
     assert_eq!(bodies(&exchanges), [(200, EndState::Budget, String::new(), String::new())]);
     assert_eq!(sizes(&exchanges[0]), [4, 300]);
+}
+
+#[test]
+fn bodies_that_never_leave_take_no_memory() {
+    let head = b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 9000\r\n\r\n";
+    let big = [head.to_vec(), vec![b'x'; 9000]].concat();
+    let limits = limits(1300, 1 << 16);
+    limits.rules.store(Arc::new(crate::rules::tests::rules("bodies: never")));
+    let (exchanges, _) = read_with(&limits, &[Client(&big), Server(OK)]);
+    assert_eq!(bodies(&exchanges), [(200, EndState::Complete, String::new(), String::new())]);
+    let told = [&exchanges[0].request, &exchanges[0].response].map(|body| {
+        let body = body.as_ref().unwrap();
+        (body.size, body.redaction())
+    });
+    assert_eq!(told, [(9000, Redaction::Withheld), (2, Redaction::Withheld)]);
 }
 
 #[test]

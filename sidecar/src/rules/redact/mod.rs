@@ -92,10 +92,12 @@ pub(crate) type BothRedacted = [Redacted; 2];
 
 /// Takes both bodies away.
 pub(super) fn withhold_both(exchange: &mut Exchange) -> BothRedacted {
-    [&mut exchange.request, &mut exchange.response].map(|body| match body {
-        Some(body) if body.size > 0 => withhold(body, Withheld::Never),
-        _ => Redacted::Untouched,
-    })
+    [&mut exchange.request, &mut exchange.response].map(|body| body.as_mut().map_or(Redacted::Untouched, withhold))
+}
+
+/// Takes a body away that the rules never let out.
+pub(crate) fn withhold(body: &mut Body) -> Redacted {
+    if body.size == 0 { Redacted::Untouched } else { take_away(body, Withheld::Never) }
 }
 
 /// Applies a policy to both bodies. What a rewritten body holds is reserved, while the old one still is.
@@ -103,6 +105,8 @@ pub(super) fn redact_both(policy: &Policy, exchange: &mut Exchange, reservation:
     let Exchange { request, response, request_headers, response_headers, .. } = exchange;
     let Exchange { request_messages, response_messages, .. } = exchange;
     let mut redact = |body: &mut Option<Body>, headers: &[Header], messages: &mut Option<Messages>| match body {
+        // The rules have changed since it passed.
+        Some(body) if body.redaction() == Redaction::Withheld => Redacted::Withheld(Withheld::Never),
         Some(body) if body.size > 0 => redact_one(policy, body, headers, messages.as_mut(), reservation),
         _ => Redacted::Untouched,
     };
@@ -140,14 +144,14 @@ fn redact_one(
         }
         Err(reason) => {
             let given_back = *taken + body.content.len();
-            (withhold(body, reason), given_back)
+            (take_away(body, reason), given_back)
         }
     };
     reservation.shrink_by(given_back);
     redacted
 }
 
-fn withhold(body: &mut Body, reason: Withheld) -> Redacted {
+fn take_away(body: &mut Body, reason: Withheld) -> Redacted {
     body.content = Bytes::new();
     body.redaction = Redaction::Withheld.into();
     Redacted::Withheld(reason)

@@ -340,7 +340,7 @@ impl Spool {
             let Some(file) = &first.file else { continue };
             match read_record(file, first.read, first.written) {
                 Ok(Found::Record { header, frame, next }) => {
-                    let reservation = self.budget.overdraw(frame.len());
+                    let reservation = self.budget.overdraw(frame.len()).framed(frame.len());
                     self.head = Some(Head { frame: frame.into(), header, next, _reservation: reservation });
                 }
                 Ok(Found::Corrupt { exchanges, next }) => self.skip(SpoolError::Corrupt, exchanges, Some(next)),

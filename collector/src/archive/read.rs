@@ -1,0 +1,78 @@
+//! Reading the archive back: which files hold a stretch of time, and their rows.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::{BooleanArray, RecordBatch};
+use arrow_select::filter::filter_record_batch;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+
+use super::layout::{self, Located};
+use super::place::Place;
+
+/// Rows that are read at once.
+const BATCH_ROWS: usize = 8192;
+
+/// What is wanted of an archive. Times are microseconds since the Unix epoch; the end is not part of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Stretch {
+    pub(crate) model: String,
+    /// Only this version.
+    pub(crate) version: Option<String>,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+}
+
+/// A file that may hold rows of a stretch.
+#[derive(Debug, Clone)]
+pub(crate) struct StretchFile {
+    pub(crate) path: String,
+    pub(crate) version: String,
+}
+
+/// The files whose partition touches a stretch, in the order of their partitions, versions and cuts.
+///
+/// # Errors
+/// What the store said.
+pub(crate) async fn files(place: &Place, stretch: &Stretch) -> Result<Vec<StretchFile>, String> {
+    let listed = place.list(&layout::folder_of(&stretch.model)).await?;
+    let mut found: Vec<(i64, StretchFile)> = Vec::new();
+    for path in listed {
+        // What else lies in the bucket is nobody's business.
+        let Some(Located { model, version, starts, ends }) = layout::parse(&path) else { continue };
+        let is_version = stretch.version.as_ref().is_none_or(|wanted| *wanted == version);
+        if model == stretch.model && is_version && starts < stretch.to && ends > stretch.from {
+            found.push((starts, StretchFile { path, version }));
+        }
+    }
+    found.sort_by(|(a, one), (b, other)| (a, &one.version, &one.path).cmp(&(b, &other.version, &other.path)));
+    Ok(found.into_iter().map(|(_, file)| file).collect())
+}
+
+/// Reads the rows of a file that lie in a stretch, batch by batch.
+///
+/// # Errors
+/// When it is no Parquet file of an archive, with what is wrong; or what `take` said.
+pub(crate) fn rows(
+    file: Bytes,
+    stretch: &Stretch,
+    take: &mut dyn FnMut(RecordBatch) -> Result<(), String>,
+) -> Result<(), String> {
+    // Texts as plain texts, whatever the writer's own types were.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
+        .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
+        .map_err(|error| format!("not a Parquet file that can be read: {error}"))?;
+    for batch in reader {
+        let batch = batch.map_err(|error| error.to_string())?;
+        let times = batch.column_by_name("event_time").and_then(|times| times.as_primitive_opt());
+        let Some(times) = times else { return Err("it has no column event_time of microseconds".to_owned()) };
+        let times: &arrow_array::PrimitiveArray<TimestampMicrosecondType> = times;
+        let within: BooleanArray =
+            times.iter().map(|time| time.map(|time| (stretch.from..stretch.to).contains(&time))).collect();
+        if within.true_count() > 0 {
+            take(filter_record_batch(&batch, &within).map_err(|error| error.to_string())?)?;
+        }
+    }
+    Ok(())
+}
