@@ -34,7 +34,7 @@ pub enum DecodeError {
     #[error("the request has binary tensors, which cannot be decoded")]
     BinaryTensors,
     #[error("the {} body is not what the protocol says: {what}", side(*role))]
-    Json { role: Role, what: String },
+    Malformed { role: Role, what: String },
     #[error("tensor '{column}' of the {}: {what}", side(*role))]
     Shape { role: Role, column: String, what: String },
     #[error("the request has {request} rows and the response {response}")]
@@ -54,7 +54,7 @@ fn side(role: Role) -> &'static str {
 
 impl DecodeError {
     pub(crate) fn json(role: Role, error: &serde_json::Error) -> Self {
-        Self::Json { role, what: error.to_string() }
+        Self::Malformed { role, what: error.to_string() }
     }
 
     /// The name by which metrics count it.
@@ -67,7 +67,7 @@ impl DecodeError {
             Self::Truncated { .. } => "truncated",
             Self::ContentEncoding { .. } => "content_encoding",
             Self::BinaryTensors => "binary_tensors",
-            Self::Json { .. } => "malformed",
+            Self::Malformed { .. } => "malformed",
             Self::Shape { .. } => "shape",
             Self::RowMismatch { .. } => "row_mismatch",
             Self::TooManyColumns => "too_many_columns",
