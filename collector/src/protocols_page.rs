@@ -5,7 +5,7 @@
 //! | block | what it is |
 //! |---|---|
 //! | `yaml model` | what the configuration says of the model; optional, before the request |
-//! | `http request` | the request's line, and headers if they matter |
+//! | `http request` | the request's line, and headers if they matter; a third word is the protocol of its route |
 //! | `http response` | the status line, and headers; without one it is 200 and has none |
 //! | `json request`, `json response` | a body, without the line break at its end |
 //! | `text request`, `text response` | a body, with every line break |
@@ -41,7 +41,8 @@ impl Example {
     fn add(&mut self, language: &str, kind: &str, content: &str, line: usize) {
         match (language, kind) {
             ("yaml", "model") => self.model = model(content, line),
-            ("http", "request") => {
+            ("http", kind) if kind.starts_with("request") => {
+                self.exchange.protocol = kind.trim_start_matches("request").trim_start().to_owned();
                 let (first, headers) = head(content);
                 let (method, target) = first.split_once(' ').unwrap_or_else(|| panic!("line {line}: no request line"));
                 (self.exchange.method, self.exchange.target) = (method.to_owned(), target.to_owned());
@@ -118,7 +119,7 @@ fn cell(cell: &Cell<'_>) -> String {
         Cell::Integer(value) => value.to_string(),
         Cell::Number(value) => format!("{value:?}"),
         Cell::Boolean(value) => value.to_string(),
-        Cell::Text(value) => format!("{value:?}"),
+        Cell::Text(value) | Cell::Field(value) => format!("{value:?}"),
     }
 }
 

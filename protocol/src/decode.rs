@@ -3,16 +3,20 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use crate::bodies::Bodies;
 use crate::exchange::{Body, EndState, Exchange, Redaction};
+use crate::mapping::Mapping;
 use crate::paths::{InferencePath, ModelProtocol, inference_path};
-use crate::rows::{Column, Role, Rows};
-use crate::{v1, v2};
+use crate::rows::{Column, ColumnsByName, Role, Rows};
+use crate::{generic, invocations, openai, torchserve, v1, v2};
 
 /// Names that the bodies do not say themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Naming {
     /// Names of the features of rows that come as arrays, in their order.
     pub features: Vec<String>,
+    /// Where bodies of no known form have their rows.
+    pub body: Option<Mapping>,
 }
 
 /// Why an exchange has no rows.
@@ -31,6 +35,8 @@ pub enum DecodeError {
     Truncated { role: Role, kept: usize, size: u64 },
     #[error("the {} body has content-encoding '{encoding}', which cannot be decoded", side(*role))]
     ContentEncoding { role: Role, encoding: String },
+    #[error("the {} body has content-type '{content_type}', which cannot be decoded", side(*role))]
+    ContentType { role: Role, content_type: String },
     #[error("the request has binary tensors, which cannot be decoded")]
     BinaryTensors,
     #[error("the {} body is not what the protocol says: {what}", side(*role))]
@@ -66,6 +72,7 @@ impl DecodeError {
             Self::Budget => "budget",
             Self::Truncated { .. } => "truncated",
             Self::ContentEncoding { .. } => "content_encoding",
+            Self::ContentType { .. } => "content_type",
             Self::BinaryTensors => "binary_tensors",
             Self::Malformed { .. } => "malformed",
             Self::Shape { .. } => "shape",
@@ -76,13 +83,14 @@ impl DecodeError {
     }
 
     /// Every reason, so that counters exist before the first.
-    pub const REASONS: [&'static str; 12] = [
+    pub const REASONS: [&'static str; 13] = [
         "unknown_protocol",
         "unsupported_protocol",
         "withheld",
         "budget",
         "truncated",
         "content_encoding",
+        "content_type",
         "binary_tensors",
         "malformed",
         "shape",
@@ -119,7 +127,7 @@ impl DecodeError {
 pub fn decode_rows<'a>(exchange: &'a Exchange, naming: &'a Naming) -> Result<Rows<'a>, DecodeError> {
     let path = path_of_bodies(exchange)?;
     let unsupported = || DecodeError::UnsupportedProtocol { protocol: path.protocol.name() };
-    if !matches!(path.protocol, ModelProtocol::V1 | ModelProtocol::V2) {
+    if matches!(path.protocol, ModelProtocol::V2Grpc | ModelProtocol::TensorFlowGrpc) {
         return Err(unsupported());
     }
     if exchange.end() == EndState::Budget {
@@ -136,6 +144,7 @@ pub fn decode_rows<'a>(exchange: &'a Exchange, naming: &'a Naming) -> Result<Row
     } else {
         None
     };
+    let bodies = Bodies { exchange, request, response };
     let mut rows = match path.protocol {
         ModelProtocol::V2 => {
             let features = v2::request(request)?;
@@ -149,15 +158,12 @@ pub fn decode_rows<'a>(exchange: &'a Exchange, naming: &'a Naming) -> Result<Row
             }
             rows
         }
-        ModelProtocol::V1 => {
-            let features = v1::request(request, naming)?;
-            let predictions = response.map(v1::response).transpose()?;
-            let count = same_rows(features.rows(), predictions.as_ref().map(super::rows::ColumnsByName::rows))?;
-            let mut columns = features.finish(Role::Feature);
-            columns.extend(predictions.into_iter().flat_map(|side| side.finish(Role::Prediction)));
-            Rows { count, columns, id: None, model_version: None }
-        }
-        _ => return Err(unsupported()),
+        ModelProtocol::V1 => v1::rows(&bodies, naming)?,
+        ModelProtocol::Invocations => invocations::rows(&bodies, naming)?,
+        ModelProtocol::OpenAi => openai::rows(&bodies)?,
+        ModelProtocol::TorchServe => torchserve::rows(&bodies, naming)?,
+        ModelProtocol::Generic => generic::rows(&bodies, naming)?,
+        ModelProtocol::V2Grpc | ModelProtocol::TensorFlowGrpc => return Err(unsupported()),
     };
     if rows.model_version.is_none() {
         rows.model_version = path.version.map(Cow::Borrowed);
@@ -196,6 +202,17 @@ fn same_rows(request: usize, response: Option<usize>) -> Result<usize, DecodeErr
         Some(response) if response != request => Err(DecodeError::RowMismatch { request, response }),
         _ => Ok(request),
     }
+}
+
+/// The rows of both sides.
+pub(crate) fn joined<'a>(
+    features: ColumnsByName<'a>,
+    predictions: Option<ColumnsByName<'a>>,
+) -> Result<Rows<'a>, DecodeError> {
+    let count = same_rows(features.rows(), predictions.as_ref().map(ColumnsByName::rows))?;
+    let mut columns = features.finish(Role::Feature);
+    columns.extend(predictions.into_iter().flat_map(|side| side.finish(Role::Prediction)));
+    Ok(Rows { count, columns, id: None, model_version: None })
 }
 
 /// A prediction that is named like a feature gets a name of its own; a repeated name, a number.
@@ -308,7 +325,8 @@ mod tests {
     #[test]
     fn v1_rows_may_be_objects_arrays_or_single_values() {
         let decode = |request: &str, response: &str, features: &[&str]| {
-            let naming = Naming { features: features.iter().map(|name| (*name).to_owned()).collect() };
+            let features = features.iter().map(|name| (*name).to_owned()).collect();
+            let naming = Naming { features, ..Naming::default() };
             let exchange = exchange("/v1/models/m:predict", request, response);
             let rows = decode_rows(&exchange, &naming).unwrap();
             (names(&rows).join(","), rows.columns.iter().map(|column| column.cells.len()).collect::<Vec<_>>())
@@ -364,7 +382,7 @@ mod tests {
         let mut withheld = v2_exchange("", "");
         withheld.request = Some(Body { redaction: Redaction::Withheld.into(), size: 9, ..Body::default() });
         assert_eq!(reason(&withheld), "withheld");
-        assert_eq!(reason(&exchange("/invocations", "{}", "{}")), "unsupported_protocol");
+        assert_eq!(reason(&exchange("/tensorflow.serving.PredictionService/Predict", "", "")), "unsupported_protocol");
         let routed = Exchange {
             protocol: "v1".into(),
             ..exchange("/score", r#"{"instances": [{"x": 1}]}"#, "{\"predictions\": [2]}")

@@ -23,13 +23,28 @@
 //! ```
 
 mod batch;
+mod bodies;
+mod csv_body;
 mod decode;
+mod events;
 mod exchange;
+mod flatten;
+mod format;
 pub mod frame;
 mod framer;
+mod generic;
+mod invocations;
 mod json;
+mod mapping;
+mod not_numbers;
+mod openai;
 mod paths;
+#[cfg(test)]
+mod recorded;
+#[cfg(test)]
+mod round_trips;
 mod rows;
+mod torchserve;
 mod v1;
 mod v2;
 
@@ -38,5 +53,6 @@ pub use decode::{DecodeError, Naming, decode_rows};
 pub use exchange::{Body, EndState, Exchange, Framing, Header, MAX_MESSAGES, MAX_TARGET_BYTES, Messages, Redaction};
 pub use frame::FrameError;
 pub use framer::Framer;
+pub use mapping::{Mapping, NoPointer, Pointer};
 pub use paths::{InferencePath, ModelProtocol, inference_path, path_of};
 pub use rows::{Cell, Column, MAX_CELLS, MAX_COLUMNS, Role, Rows};

@@ -1,6 +1,7 @@
 //! The collector's configuration: one YAML file, read whole and checked whole.
 
 mod alerting;
+mod body;
 mod models;
 mod storage;
 

@@ -8,6 +8,8 @@ use driftline_detectors::{Detector, Thresholds};
 use driftline_document::{Node, Section, in_units};
 use driftline_protocol::Naming;
 
+use super::body;
+
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -241,6 +243,7 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         .optional("features")
         .and_then(|node| node.list())
         .map(|names| names.iter().filter_map(|node| Some(node.text()?.to_owned())).collect());
+    let body = section.optional("body").and_then(|node| node.section()).map(body::mapping);
     let columns = section.optional("columns").and_then(|node| node.entries()).unwrap_or_default();
     let columns =
         columns.into_iter().filter_map(|(name, node)| Some((name, node.one_of(&ColumnType::CHOICES)?))).collect();
@@ -253,7 +256,7 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         reference,
         event_time,
         row_id,
-        naming: Naming { features: features.unwrap_or_default() },
+        naming: Naming { features: features.unwrap_or_default(), body },
         columns,
         windows,
         thresholds,

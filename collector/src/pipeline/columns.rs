@@ -7,6 +7,7 @@ use driftline_detectors::{ColumnKind, ReferenceFile};
 use driftline_protocol::{Cell, Column, Role};
 use rusqlite::{Connection, params};
 
+use super::fields::type_of_field;
 use super::table::META_COLUMNS;
 use crate::archive::layout::PARTITION_KEYS;
 use crate::config::{ColumnType, EventTime, Model, TimeUnit};
@@ -87,6 +88,7 @@ impl Columns {
                 Cell::Number(_) => Some(ColumnType::Number),
                 Cell::Boolean(_) => Some(ColumnType::Boolean),
                 Cell::Text(_) => Some(ColumnType::Text),
+                Cell::Field(field) => Some(type_of_field(field)),
             }),
         };
         let Some(kind) = kind else { return Kept::Unknown };

@@ -15,6 +15,7 @@ pub(crate) mod columns;
 mod counting;
 pub(crate) mod events;
 mod exchanges;
+mod fields;
 mod judging;
 pub(crate) mod series;
 pub(crate) mod slis;
