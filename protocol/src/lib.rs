@@ -32,6 +32,9 @@ mod flatten;
 mod format;
 pub mod frame;
 mod framer;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod generic;
 mod invocations;
 mod json;
