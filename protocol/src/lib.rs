@@ -23,20 +23,33 @@
 //! ```
 
 mod batch;
+mod coding;
 mod decode;
 mod exchange;
 pub mod frame;
 mod framer;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod grpc;
 mod json;
+mod naming;
 mod paths;
+mod protobuf;
+mod raw;
 mod rows;
+mod stack;
+mod tensors;
 mod v1;
 mod v2;
+mod v2_grpc;
 
 pub use batch::{Account, Acknowledgement, Batch, Dropped, MEDIA_TYPE};
-pub use decode::{DecodeError, Naming, decode_rows};
+pub use coding::MAX_DECOMPRESSED_BYTES;
+pub use decode::{DecodeError, decode_rows};
 pub use exchange::{Body, EndState, Exchange, Framing, Header, MAX_MESSAGES, MAX_TARGET_BYTES, Messages, Redaction};
 pub use frame::FrameError;
 pub use framer::Framer;
+pub use naming::{Naming, TensorNaming};
 pub use paths::{InferencePath, ModelProtocol, inference_path, path_of};
 pub use rows::{Cell, Column, MAX_CELLS, MAX_COLUMNS, Role, Rows};

@@ -3,6 +3,7 @@
 mod alerting;
 mod models;
 mod storage;
+mod tensors;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

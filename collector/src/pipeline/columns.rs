@@ -87,6 +87,7 @@ impl Columns {
                 Cell::Number(_) => Some(ColumnType::Number),
                 Cell::Boolean(_) => Some(ColumnType::Boolean),
                 Cell::Text(_) => Some(ColumnType::Text),
+                Cell::Embedding(_) => Some(ColumnType::Embedding),
             }),
         };
         let Some(kind) = kind else { return Kept::Unknown };
