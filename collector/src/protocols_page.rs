@@ -120,6 +120,7 @@ fn cell(cell: &Cell<'_>) -> String {
         Cell::Number(value) => format!("{value:?}"),
         Cell::Boolean(value) => value.to_string(),
         Cell::Text(value) | Cell::Field(value) => format!("{value:?}"),
+        Cell::Embedding(vector) => format!("{vector:?}"),
     }
 }
 
@@ -157,7 +158,10 @@ fn each_example_gives_the_rows_that_the_page_shows() {
     assert!(examples > 0, "the page has no examples");
     if std::env::var_os("DRIFTLINE_UPDATE_DOCS").is_some() {
         std::fs::write(&path, expected).unwrap();
-    } else {
-        assert_eq!(page, expected, "docs/protocols.md: run the test with DRIFTLINE_UPDATE_DOCS=1");
+        return;
     }
+    for (number, (shown, given)) in page.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(shown, given, "docs/protocols.md:{}: run the test with DRIFTLINE_UPDATE_DOCS=1", number + 1);
+    }
+    assert_eq!(page.len(), expected.len(), "docs/protocols.md: run the test with DRIFTLINE_UPDATE_DOCS=1");
 }

@@ -2,13 +2,19 @@
 
 #![allow(missing_docs, reason = "each is a fuzz target of the same name")]
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::LazyLock;
 
-use crate::decode::{DecodeError, Naming, decode_rows};
+use crate::coding;
+use crate::decode::{DecodeError, decode_rows};
 use crate::exchange::{Body, Exchange, Header};
 use crate::mapping::Mapping;
-use crate::rows::{MAX_CELLS, MAX_COLUMNS};
+use crate::naming::{Naming, TensorNaming};
+use crate::rows::{MAX_CELLS, MAX_COLUMNS, Role};
+use crate::v2::JSON_LENGTH_HEADER;
+
+/// Bytes that compressed bodies may come to here: so many that a fuzzer gets there.
+const MAX_PLAIN_BYTES: usize = 64 << 10;
 
 /// What bodies may be said to be.
 const CONTENT_TYPES: [&str; 8] = [
@@ -22,8 +28,11 @@ const CONTENT_TYPES: [&str; 8] = [
     "",
 ];
 
-/// A configuration with names that a fuzzer finds.
-static MAPPED: LazyLock<Naming> = LazyLock::new(|| {
+/// A configuration for tensors and values of a few short names.
+static NAMING: LazyLock<Naming> = LazyLock::new(|| {
+    let two = || vec!["first".to_owned(), "second".to_owned()];
+    let tensors = [("c", TensorNaming::Columns(two())), ("e", TensorNaming::Embedding), ("i", TensorNaming::Ignored)];
+    let tensors = BTreeMap::from(tensors.map(|(name, naming)| (name.to_owned(), naming)));
     let place = |text: &str| text.parse().expect("a pointer");
     let column = |name: &str| vec![(name.to_owned(), place(&format!("/{name}")))];
     let body = Mapping {
@@ -35,53 +44,88 @@ static MAPPED: LazyLock<Naming> = LazyLock::new(|| {
         id: Some(place("/i")),
         model_version: Some(place("/v")),
     };
-    Naming { features: vec!["first".to_owned(), "second".to_owned()], body: Some(body) }
+    Naming { features: two(), tensors, body: Some(body) }
 });
 
+/// The first two bytes say how long the JSON of both bodies is, the next two how long the request is.
+pub fn decode_v2(data: &[u8]) {
+    let Some((length, bodies)) = data.split_first_chunk() else { return };
+    let length = u16::from_le_bytes(*length);
+    let is_binary = length != u16::MAX;
+    let length = Header { name: JSON_LENGTH_HEADER.to_owned(), value: length.to_string() };
+    decode("/v2/models/m/infer", bodies, if is_binary { std::slice::from_ref(&length) } else { &[] });
+}
+
+/// A request and a response of gRPC messages; the first two bytes say how long the request is.
+pub fn decode_v2_grpc(data: &[u8]) {
+    let encoding = Header { name: "grpc-encoding".to_owned(), value: "gzip".to_owned() };
+    decode("/inference.GRPCInferenceService/ModelStreamInfer", data, &[encoding]);
+}
+
+/// The first byte says which codings the rest has.
+pub fn undo_codings(data: &[u8]) {
+    let Some((first, bytes)) = data.split_first() else { return };
+    let codings = ["gzip", "deflate", "br", "zstd", "gzip, br", "zstd, deflate"];
+    let header = codings[usize::from(*first) % codings.len()];
+    match coding::undone(bytes, Some(header), Role::Feature, MAX_PLAIN_BYTES) {
+        Ok(plain) => assert!(plain.len() <= MAX_PLAIN_BYTES),
+        Err(error) => is_counted(&error),
+    }
+}
+
 pub fn decode_v1(data: &[u8]) {
-    decode("/v1/models/m:predict", "", data);
+    decode_typed("/v1/models/m:predict", "", data);
 }
 
 pub fn decode_invocations(data: &[u8]) {
-    decode("/invocations", "", data);
+    decode_typed("/invocations", "", data);
 }
 
 pub fn decode_openai(data: &[u8]) {
-    decode("/score", "openai", data);
+    decode_typed("/score", "openai", data);
 }
 
 pub fn decode_torchserve(data: &[u8]) {
-    decode("/predictions/m", "", data);
+    decode_typed("/predictions/m", "", data);
 }
 
 pub fn decode_generic(data: &[u8]) {
-    decode("/score", "generic", data);
+    decode_typed("/score", "generic", data);
 }
 
-/// Decodes two bodies that lie behind each other. The first byte says what they are, three bits for each; the next two,
-/// where the second begins.
-fn decode(target: &str, protocol: &str, data: &[u8]) {
-    let Some((&[types, low, high], bodies)) = data.split_first_chunk() else { return };
-    let at = usize::from(u16::from_le_bytes([low, high])).min(bodies.len());
-    let (request, response) = bodies.split_at(at);
-    let body =
-        |content: &[u8]| Some(Body { content: content.to_vec().into(), size: content.len() as u64, ..Body::default() });
+/// The first byte says what both bodies are, three bits for each.
+fn decode_typed(target: &str, protocol: &str, data: &[u8]) {
+    let Some((types, bodies)) = data.split_first() else { return };
     let header = |index: u8| {
         let value = CONTENT_TYPES[usize::from(index) % CONTENT_TYPES.len()].to_owned();
         vec![Header { name: "content-type".to_owned(), value }]
     };
+    let (request_headers, response_headers) = (header(types & 7), header(types >> 3 & 7));
+    let said = Exchange { protocol: protocol.to_owned(), request_headers, response_headers, ..Exchange::default() };
+    decode_exchange(target, bodies, said);
+}
+
+fn decode(target: &str, data: &[u8], headers: &[Header]) {
+    let (request_headers, response_headers) = (headers.to_vec(), headers.to_vec());
+    decode_exchange(target, data, Exchange { request_headers, response_headers, ..Exchange::default() });
+}
+
+/// Decodes two bodies that lie behind each other; the first two bytes say where the second begins.
+fn decode_exchange(target: &str, data: &[u8], said: Exchange) {
+    let Some((length, bodies)) = data.split_first_chunk() else { return };
+    let at = usize::from(u16::from_le_bytes(*length)).min(bodies.len());
+    let (request, response) = bodies.split_at(at);
+    let body =
+        |content: &[u8]| Some(Body { content: content.to_vec().into(), size: content.len() as u64, ..Body::default() });
     let exchange = Exchange {
         method: "POST".to_owned(),
         target: target.to_owned(),
-        protocol: protocol.to_owned(),
         status: 200,
-        request_headers: header(types & 7),
-        response_headers: header(types >> 3 & 7),
         request: body(request),
         response: body(response),
-        ..Exchange::default()
+        ..said
     };
-    for naming in [&*MAPPED, &Naming::default()] {
+    for naming in [&*NAMING, &Naming::default()] {
         match decode_rows(&exchange, naming) {
             Ok(rows) => {
                 assert!(rows.count <= MAX_CELLS && rows.columns.len() <= 2 * MAX_COLUMNS);
@@ -89,7 +133,11 @@ fn decode(target: &str, protocol: &str, data: &[u8]) {
                 let names: HashSet<&str> = rows.columns.iter().map(|column| &*column.name).collect();
                 assert_eq!(names.len(), rows.columns.len(), "names are told apart");
             }
-            Err(error) => assert!(DecodeError::REASONS.contains(&error.reason()), "{error}"),
+            Err(error) => is_counted(&error),
         }
     }
+}
+
+fn is_counted(error: &DecodeError) {
+    assert!(DecodeError::REASONS.contains(&error.reason()), "{error}");
 }

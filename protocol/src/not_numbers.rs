@@ -48,12 +48,7 @@ fn quoted(body: &[u8]) -> Option<Vec<u8>> {
 fn unquoted(value: Value<'_>) -> Value<'static> {
     let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
     match value {
-        Value::Scalar(Cell::Text(text)) => Value::Scalar(number(&text).unwrap_or_else(|| Cell::Text(owned(text)))),
-        Value::Scalar(Cell::Missing) => Value::Scalar(Cell::Missing),
-        Value::Scalar(Cell::Integer(value)) => Value::Scalar(Cell::Integer(value)),
-        Value::Scalar(Cell::Number(value)) => Value::Scalar(Cell::Number(value)),
-        Value::Scalar(Cell::Boolean(value)) => Value::Scalar(Cell::Boolean(value)),
-        Value::Scalar(Cell::Field(field)) => Value::Scalar(Cell::Field(owned(field))),
+        Value::Scalar(cell) => Value::Scalar(number(&cell).unwrap_or_else(|| cell.into_owned())),
         Value::Array(values) => Value::Array(values.into_iter().map(unquoted).collect()),
         Value::Object(entries) => {
             Value::Object(entries.into_iter().map(|(name, value)| (owned(name), unquoted(value))).collect())
@@ -61,7 +56,8 @@ fn unquoted(value: Value<'_>) -> Value<'static> {
     }
 }
 
-fn number(text: &str) -> Option<Cell<'static>> {
+fn number(cell: &Cell<'_>) -> Option<Cell<'static>> {
+    let Cell::Text(text) = cell else { return None };
     let word = text.strip_prefix(MARK)?;
     WORDS.iter().find(|(own, _)| *own == word).map(|(_, number)| Cell::Number(*number))
 }

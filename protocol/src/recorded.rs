@@ -41,5 +41,6 @@ fn written(cell: &Cell<'_>) -> String {
         Cell::Boolean(value) => value.to_string(),
         Cell::Text(value) => format!("{value:?}"),
         Cell::Field(value) => format!("'{value}'"),
+        Cell::Embedding(vector) => format!("{vector:?}"),
     }
 }

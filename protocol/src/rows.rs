@@ -62,6 +62,47 @@ pub enum Cell<'a> {
     Text(Cow<'a, str>),
     /// A field of a body without types, as CSV is: as it is spelled. What it is, its column's type says.
     Field(Cow<'a, str>),
+    /// A vector, in single precision: all that a tensor has in the row. What was missing in it is not a number.
+    Embedding(Box<[f32]>),
+}
+
+impl Cell<'_> {
+    /// The cell without what it borrows.
+    pub(crate) fn into_owned(self) -> Cell<'static> {
+        match self {
+            Self::Missing => Cell::Missing,
+            Self::Integer(value) => Cell::Integer(value),
+            Self::Number(value) => Cell::Number(value),
+            Self::Boolean(value) => Cell::Boolean(value),
+            Self::Text(text) => Cell::Text(Cow::Owned(text.into_owned())),
+            Self::Field(field) => Cell::Field(Cow::Owned(field.into_owned())),
+            Self::Embedding(vector) => Cell::Embedding(vector),
+        }
+    }
+}
+
+impl Column<'_> {
+    /// The column without what it borrows.
+    pub(crate) fn into_owned(self) -> Column<'static> {
+        Column {
+            name: Cow::Owned(self.name.into_owned()),
+            role: self.role,
+            cells: self.cells.into_iter().map(Cell::into_owned).collect(),
+        }
+    }
+}
+
+impl Rows<'_> {
+    /// The rows without what they borrow: a body that was decompressed goes with its exchange.
+    pub(crate) fn into_owned(self) -> Rows<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Rows {
+            count: self.count,
+            columns: self.columns.into_iter().map(Column::into_owned).collect(),
+            id: self.id.map(owned),
+            model_version: self.model_version.map(owned),
+        }
+    }
 }
 
 /// Gathers rows whose columns become known as they come.

@@ -1,152 +1,94 @@
-"""Each protocol through the real sidecar to the real collector: typed rows in the archive."""
+"""From a client's call to typed rows in the archive: a real server, the real sidecar and the real collector between them."""
 
 import contextlib
-import http.server
 import json
-import threading
 
-import duckdb
+import binary_tensors
 import httpx
+import pyarrow as pa
+import pyarrow.dataset
+import pytest
+import typed_server
 from conftest import collector, eventually, sidecar
+from typed_server import grpc_failed, grpc_raw, grpc_stream, grpc_typed, rest_gzip, rest_json
 
-CHUNKS = [
-    {"id": "c-1", "model": "llama-8b", "choices": [{"index": 0, "delta": {"content": "Os"}, "finish_reason": None}]},
-    {"id": "c-1", "model": "llama-8b", "choices": [{"index": 0, "delta": {"content": "lo."}, "finish_reason": "stop"}]},
-    {"id": "c-1", "model": "llama-8b", "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}},
-]
-# By model: path, the request's content type and body, the answer's content type and body.
-EXCHANGES = {
-    "tensorflow": (
-        ("/v1/models/m/versions/3:predict", "application/json", '{"inputs": {"temp": [39.02, 41], "carrier": ["UA", "DL"]}}'),
-        ("application/json", '{"outputs": [0.25, 0.5]}'),
-    ),
-    "mlflow": (
-        (
-            "/invocations",
-            "application/json",
-            '{"dataframe_split": {"columns": ["temp", "carrier"], "data": [[39.02, "UA"], [NaN, "DL"]]}}',
-        ),
-        ("application/json", '{"predictions": [0.25, 0.5]}'),
-    ),
-    "sagemaker": (("/invocations", "text/csv", "39.02,007\n41,\n"), ("text/csv", "0.25\n0.5\n")),
-    "openai": (
-        ("/v1/chat/completions", "application/json", '{"stream": true, "messages": [{"role": "user", "content": "secret"}]}'),
-        ("text/event-stream", "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in CHUNKS) + "data: [DONE]\n\n"),
-    ),
-    "torchserve": (
-        ("/predictions/m/2.0", "application/json", '{"age": 39, "member": true}'),
-        ("application/json", '{"positive": 0.75}'),
-    ),
-    "generic": (
-        ("/score", "application/json", '{"data": {"items": [{"customer": {"age": 39}}, {"customer": {"age": 52}}]}}'),
-        ("application/json", '{"out": [{"score": 0.25}, {"score": 0.5}]}'),
-    ),
-}
-CONFIGURATION = """
+# Exact in every precision.
+ROWS = [[1.0, 0.5, 0.25], [0.125, 0.0, -1.0]]
+
+
+@pytest.fixture(scope="module")
+def typed(tmp_path_factory):
+    with typed_server.typed_server(tmp_path_factory.mktemp("typed")) as servers:
+        yield servers
+
+
+@contextlib.contextmanager
+def archived(folder, tensors: dict):
+    """A collector that archives the model 'typed'; gives its address, and what waits for rows and reads them in their order."""
+    configuration = f"""
 data_dir: data
-archive: {folder: archive, max_age: 300ms}
-models:
-  - {name: sagemaker, features: [temp, code], columns: {code: text}}
-  - name: generic
-    body: {rows: /data/items, features: {age: /customer/age}, results: /out, predictions: {score: /score}}
+archive: {{max_age: 300ms}}
+models: [{{name: typed, tensors: {json.dumps(tensors)}}}]
 """
+    with collector(folder, configuration) as url:
+
+        def rows(count: int) -> pa.Table:
+            eventually(lambda: httpx.get(f"{url}/api/v1/archive").json()["rows"] >= count, f"{count} rows are archived")
+            table = pyarrow.dataset.dataset(folder / "data" / "archive", partitioning="hive").to_table()
+            assert table.num_rows == count
+            return table.sort_by([("event_time", "ascending"), ("row_id", "ascending")])
+
+        yield url, rows
 
 
-class Server(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"])).decode()
-        asked = (self.path, self.headers["content-type"], body)
-        content_type, answer = next(answer for request, answer in EXCHANGES.values() if request == asked)
-        self.send_response(200)
-        self.send_header("content-type", content_type)
-        self.send_header("content-length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer.encode())
-
-    def log_message(self, *_):
-        pass
-
-
-def test_each_protocol_gives_typed_rows_in_the_archive(tmp_path):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    rules = tmp_path / "rules.yaml"
-    rules.write_text("routes: [{path: /score, protocol: generic}]\n")
-    with contextlib.ExitStack() as stack:
-        url = stack.enter_context(collector(tmp_path, CONFIGURATION))
-        for model, ((path, content_type, body), answer) in EXCHANGES.items():
-            upstream = f"127.0.0.1:{server.server_port}"
-            address, _ = stack.enter_context(sidecar(tmp_path, upstream, url, model, f"--rules={rules}"))
-            response = httpx.post(f"{address}{path}", content=body, headers={"content-type": content_type})
-            assert (response.headers["content-type"], response.text) == answer
-        rows = lambda: httpx.get(f"{url}/api/v1/archive").json()["rows"]  # noqa: E731
-        eventually(lambda: rows() == 10, "all rows are archived")
-    server.shutdown()
-
-    def archived(model: str, columns: str) -> list[tuple]:
-        files = str(tmp_path / "archive" / f"model={model}" / "**" / "*.parquet")
-        types = ", ".join(f"typeof({column.strip()})" for column in columns.split(","))
-        table = f"read_parquet('{files}', hive_partitioning = true, hive_types_autocast = false)"
-        found = duckdb.connect().execute(f"SELECT {columns}, {types} FROM {table} ORDER BY row_id").fetchall()
-        width = len(columns.split(","))
-        return [row[:width] for row in found] + [found[0][width:]]
-
-    double, text, whole, truth = "DOUBLE", "VARCHAR", "BIGINT", "BOOLEAN"
-    assert archived("tensorflow", "version, temp, carrier, prediction") == [
-        ("3", 39.02, "UA", 0.25),
-        ("3", 41.0, "DL", 0.5),
-        (text, double, text, double),
+def test_every_form_of_v2_gives_the_same_typed_rows(tmp_path, typed):
+    tensors = {"x": {"columns": ["a", "b", "c"]}, "vector": {"embedding": True}}
+    rest, calls = typed
+    with archived(tmp_path, tensors) as (url, rows):
+        for folder, upstream, scheme, forms in [
+            ("rest", rest, "http://", [rest_json, rest_gzip]),
+            ("grpc", calls, "", [grpc_raw, grpc_typed, grpc_stream, grpc_failed]),
+        ]:
+            (tmp_path / folder).mkdir()
+            with sidecar(tmp_path / folder, upstream, url, "typed", "--flush-interval=50ms") as (address, _):
+                for form in forms:
+                    # Enough rows that the server finds its answer worth compressing.
+                    form(scheme + address.removeprefix("http://"), ROWS * 20 if form is rest_gzip else ROWS)
+        table = rows(2 + 40 + 2 + 2 + 2 + 2)
+        undecodable = [line for line in httpx.get(f"{url}/metrics").text.splitlines() if "undecodable_total{" in line]
+    assert all(line.endswith(" 0") for line in undecodable), undecodable
+    wanted = {
+        "a": pa.float64(),
+        "total": pa.float64(),
+        "rounded": pa.int64(),
+        "is_high": pa.bool_(),
+        "label": pa.string(),
+    }
+    assert {name: table.schema.field(name).type for name in wanted} == wanted
+    vector = table.schema.field("vector").type
+    assert pa.types.is_list(vector) and vector.value_type == pa.float32()
+    assert set(table["version"].to_pylist()) == {"v1", "unversioned"}
+    names = ["a", "b", "c", "total", "rounded", "is_high", "label", "vector"]
+    found = [tuple(row.values()) for row in table.select(names).to_pylist()]
+    answers = [
+        (1.75, 2, True, "höher", [1.75, 0.875, 0.4375, 0.21875]),
+        (-0.875, -1, False, "low", [-0.875, -0.4375, -0.21875, -0.109375]),
     ]
-    first, second, types = archived("mlflow", "temp, carrier, prediction")
-    assert first == (39.02, "UA", 0.25) and second[1:] == ("DL", 0.5) and second[0] != second[0]
-    assert types == (double, text, double)
-    assert archived("sagemaker", "temp, code, prediction") == [
-        (39.02, "007", 0.25),
-        (41.0, None, 0.5),
-        (double, text, double),
+    answered = [(*row, *answer) for row, answer in zip(ROWS, answers)]
+    failed = [(*row, *[None] * 5) for row in ROWS]
+    key = repr
+    assert sorted(found, key=key) == sorted(answered * 24 + failed, key=key)
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
+def test_binary_tensors_of_tritons_client_are_rows(tmp_path, compression):
+    with binary_tensors.server() as upstream, archived(tmp_path, {}) as (url, rows):
+        with sidecar(tmp_path, upstream, url, "typed", "--flush-interval=50ms") as (address, _):
+            binary_tensors.call(address.removeprefix("http://"), compression)
+        table = rows(2)
+    names = ["int16", "fp32", "plain_0", "plain_1", "fp16", "bool", "bytes", "half", "count", "label"]
+    assert [tuple(row.values()) for row in table.select(names).to_pylist()] == [
+        (1, 1.0, 1, 2, 1.0, True, "a", 0.5, 7, "höher"),
+        (0, 0.0, 3, 4, 0.0, False, "ö", -2.0, 255, ""),
     ]
-    columns = "version, prompt_chars, prompt_tokens, completion_tokens, completion_chars, chunk_count, finish_reason, stream"
-    assert archived("openai", columns) == [
-        ("llama-8b", 6, 9, 2, 5, 3, "stop", True),
-        (text, whole, whole, whole, whole, whole, text, truth),
-    ]
-    assert archived("openai", "messages, first_message_ms > 0")[0] == (4, True)
-    assert archived("torchserve", "version, age, member, positive") == [
-        ("2.0", 39.0, True, 0.75),
-        (text, double, truth, double),
-    ]
-    assert archived("generic", "age, score") == [(39.0, 0.25), (52.0, 0.5), (double, double)]
-
-
-def test_a_change_of_type_is_an_event_and_costs_the_value_only(tmp_path):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    configuration = "data_dir: data\narchive: {folder: archive, max_age: 300ms}\n"
-    with (
-        collector(tmp_path, configuration) as url,
-        sidecar(tmp_path, f"127.0.0.1:{server.server_port}", url, "m") as (address, _),
-    ):
-        for temp in [39.02, "warm", "cold", 7]:
-            httpx.post(f"{address}/v1/models/m:predict", json={"instances": [{"temp": temp}]}).raise_for_status()
-        eventually(lambda: httpx.get(f"{url}/api/v1/archive").json()["rows"] == 4, "all rows are archived")
-        events = httpx.get(f"{url}/api/v1/events").json()
-        told = [event["text"] for event in events if event["kind"] == "type_change"]
-        assert told == ["temp held what is no number; such values are kept as missing"]
-        assert 'driftline_values_wrong_type_total{model="m"} 2' in httpx.get(f"{url}/metrics").text
-    server.shutdown()
-    files = str(tmp_path / "archive" / "**" / "*.parquet")
-    kept = duckdb.connect().execute(f"SELECT temp FROM read_parquet('{files}') ORDER BY event_time").fetchall()
-    assert kept == [(39.02,), (None,), (None,), (7.0,)]
-
-
-class Echo(Server):
-    def do_POST(self):
-        rows = len(json.loads(self.rfile.read(int(self.headers["content-length"])))["instances"])
-        answer = json.dumps({"predictions": [0.5] * rows}).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
+    assert table.schema.field("count").type == pa.int64() and table.schema.field("half").type == pa.float64()

@@ -4,6 +4,7 @@ mod alerting;
 mod body;
 mod models;
 mod storage;
+mod tensors;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

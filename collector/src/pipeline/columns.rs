@@ -91,6 +91,7 @@ impl Columns {
                 Cell::Boolean(_) => Some(ColumnType::Boolean),
                 Cell::Text(_) => Some(ColumnType::Text),
                 Cell::Field(field) => Some(type_of_field(field)),
+                Cell::Embedding(_) => Some(ColumnType::Embedding),
             }),
         };
         let Some(kind) = kind else { return Kept::Unknown };
