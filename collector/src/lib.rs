@@ -23,6 +23,8 @@ mod metrics;
 mod numbers;
 mod pages;
 mod pipeline;
+#[cfg(test)]
+mod protocols_page;
 mod reference_build;
 mod references;
 mod runbooks;

@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) rows_late: IntCounterVec,
     pub(crate) rows_not_counted: IntCounterVec,
     pub(crate) columns_refused: IntCounter,
+    pub(crate) values_wrong_type: IntCounterVec,
     pub(crate) event_times_unusable: IntCounter,
     pub(crate) outcomes: IntCounterVec,
     pub(crate) windows_closed: IntCounterVec,
@@ -116,6 +117,11 @@ impl Metrics {
             columns_refused: counter(
                 "driftline_columns_refused_total",
                 "Cells of columns beyond the limit of columns of a model.",
+            )?,
+            values_wrong_type: counters(
+                "driftline_values_wrong_type_total",
+                "Values that are not of their column's type, and kept as missing.",
+                &["model"],
             )?,
             event_times_unusable: counter(
                 "driftline_event_times_unusable_total",
@@ -219,6 +225,7 @@ impl Metrics {
             &self.rows_counted,
             &self.rows_late,
             &self.rows_not_counted,
+            &self.values_wrong_type,
             &self.outcomes,
             &self.windows_closed,
             &self.versions_refused,

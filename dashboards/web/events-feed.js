@@ -22,6 +22,7 @@ const KINDS = {
   drift: { icon: 'drift', words: 'Drift' },
   alert_fired: { icon: 'ticket', words: 'Alert fired' },
   alert_resolved: { icon: 'quiet', words: 'Alert resolved' },
+  type_change: { icon: 'info', words: 'Type changed' },
   archived: { icon: 'archived', words: 'Archived' },
 };
 

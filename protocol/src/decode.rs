@@ -3,17 +3,15 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use crate::bodies::Bodies;
+use crate::coding::{self, MAX_DECOMPRESSED_BYTES};
 use crate::exchange::{Body, EndState, Exchange, Redaction};
+use crate::grpc::Messages;
+pub(crate) use crate::naming::Naming;
 use crate::paths::{InferencePath, ModelProtocol, inference_path};
-use crate::rows::{Column, Role, Rows};
-use crate::{v1, v2};
-
-/// Names that the bodies do not say themselves.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Naming {
-    /// Names of the features of rows that come as arrays, in their order.
-    pub features: Vec<String>,
-}
+use crate::rows::{Column, ColumnsByName, Role, Rows};
+use crate::v2::JSON_LENGTH_HEADER;
+use crate::{generic, invocations, openai, torchserve, v1, v2, v2_grpc};
 
 /// Why an exchange has no rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,14 +29,18 @@ pub enum DecodeError {
     Truncated { role: Role, kept: usize, size: u64 },
     #[error("the {} body has content-encoding '{encoding}', which cannot be decoded", side(*role))]
     ContentEncoding { role: Role, encoding: String },
-    #[error("the request has binary tensors, which cannot be decoded")]
-    BinaryTensors,
+    #[error("the {} body has content-type '{content_type}', which cannot be decoded", side(*role))]
+    ContentType { role: Role, content_type: String },
+    #[error("the {} body decompresses to more than {MAX_DECOMPRESSED_BYTES} bytes", side(*role))]
+    DecompressedSize { role: Role },
     #[error("the {} body is not what the protocol says: {what}", side(*role))]
-    Json { role: Role, what: String },
+    Malformed { role: Role, what: String },
     #[error("tensor '{column}' of the {}: {what}", side(*role))]
     Shape { role: Role, column: String, what: String },
     #[error("the request has {request} rows and the response {response}")]
     RowMismatch { request: usize, response: usize },
+    #[error("the {} body has more than {most} messages", side(*role))]
+    TooManyMessages { role: Role, most: usize },
     #[error("there are more than {} columns", crate::rows::MAX_COLUMNS)]
     TooManyColumns,
     #[error("there are more than {} cells, absent ones included", crate::rows::MAX_CELLS)]
@@ -54,7 +56,7 @@ fn side(role: Role) -> &'static str {
 
 impl DecodeError {
     pub(crate) fn json(role: Role, error: &serde_json::Error) -> Self {
-        Self::Json { role, what: error.to_string() }
+        Self::Malformed { role, what: error.to_string() }
     }
 
     /// The name by which metrics count it.
@@ -66,27 +68,31 @@ impl DecodeError {
             Self::Budget => "budget",
             Self::Truncated { .. } => "truncated",
             Self::ContentEncoding { .. } => "content_encoding",
-            Self::BinaryTensors => "binary_tensors",
-            Self::Json { .. } => "malformed",
+            Self::ContentType { .. } => "content_type",
+            Self::DecompressedSize { .. } => "decompressed_size",
+            Self::Malformed { .. } => "malformed",
             Self::Shape { .. } => "shape",
             Self::RowMismatch { .. } => "row_mismatch",
+            Self::TooManyMessages { .. } => "too_many_messages",
             Self::TooManyColumns => "too_many_columns",
             Self::TooManyCells => "too_many_cells",
         }
     }
 
     /// Every reason, so that counters exist before the first.
-    pub const REASONS: [&'static str; 12] = [
+    pub const REASONS: [&'static str; 14] = [
         "unknown_protocol",
         "unsupported_protocol",
         "withheld",
         "budget",
         "truncated",
         "content_encoding",
-        "binary_tensors",
+        "content_type",
+        "decompressed_size",
         "malformed",
         "shape",
         "row_mismatch",
+        "too_many_messages",
         "too_many_columns",
         "too_many_cells",
     ];
@@ -118,46 +124,59 @@ impl DecodeError {
 /// See [`DecodeError`]. A body that nobody can decode says nothing about the others.
 pub fn decode_rows<'a>(exchange: &'a Exchange, naming: &'a Naming) -> Result<Rows<'a>, DecodeError> {
     let path = path_of_bodies(exchange)?;
-    let unsupported = || DecodeError::UnsupportedProtocol { protocol: path.protocol.name() };
-    if !matches!(path.protocol, ModelProtocol::V1 | ModelProtocol::V2) {
-        return Err(unsupported());
+    if path.protocol == ModelProtocol::TensorFlowGrpc {
+        return Err(DecodeError::UnsupportedProtocol { protocol: path.protocol.name() });
     }
     if exchange.end() == EndState::Budget {
         return Err(DecodeError::Budget);
     }
-    if exchange.request_header("inference-header-content-length").is_some() {
-        return Err(DecodeError::BinaryTensors);
-    }
     let request = content(exchange.request.as_ref(), exchange.request_header("content-encoding"), Role::Feature)?;
     // A response that was broken off is half a document; the features are whole all the same.
     let answered = matches!(exchange.end(), EndState::Complete | EndState::Truncated | EndState::Unspecified);
-    let response = if answered && (200..300).contains(&exchange.status) {
+    let response = if answered && (200..300).contains(&exchange.outcome()) {
         Some(content(exchange.response.as_ref(), exchange.response_header("content-encoding"), Role::Prediction)?)
     } else {
         None
     };
+    match (request, response) {
+        (Cow::Borrowed(request), None) => rows_of(exchange, path, request, None, naming),
+        (Cow::Borrowed(request), Some(Cow::Borrowed(response))) => {
+            rows_of(exchange, path, request, Some(response), naming)
+        }
+        // What was decompressed goes at this function's end, and the rows must not borrow from it.
+        (request, response) => rows_of(exchange, path, &request, response.as_deref(), naming).map(Rows::into_owned),
+    }
+}
+
+/// The rows of bodies that are not compressed any more.
+fn rows_of<'a>(
+    exchange: &'a Exchange,
+    path: InferencePath<'a>,
+    request: &'a [u8],
+    response: Option<&'a [u8]>,
+    naming: &'a Naming,
+) -> Result<Rows<'a>, DecodeError> {
+    let bodies = Bodies { exchange, request, response };
     let mut rows = match path.protocol {
         ModelProtocol::V2 => {
-            let features = v2::request(request)?;
-            let predictions = response.map(v2::response).transpose()?;
-            let count = same_rows(features.rows, predictions.as_ref().map(|side| side.rows))?;
-            let mut rows = Rows { count, columns: features.columns, id: features.id, model_version: None };
-            if let Some(predictions) = predictions {
-                rows.columns.extend(predictions.columns);
-                rows.id = rows.id.or(predictions.id);
-                rows.model_version = predictions.model_version.filter(|version| !version.is_empty());
-            }
-            rows
+            let features = v2::request(request, exchange.request_header(JSON_LENGTH_HEADER), naming)?;
+            let json_length = exchange.response_header(JSON_LENGTH_HEADER);
+            features.join(response.map(|response| v2::response(response, json_length, naming)).transpose()?)?
         }
-        ModelProtocol::V1 => {
-            let features = v1::request(request, naming)?;
-            let predictions = response.map(v1::response).transpose()?;
-            let count = same_rows(features.rows(), predictions.as_ref().map(super::rows::ColumnsByName::rows))?;
-            let mut columns = features.finish(Role::Feature);
-            columns.extend(predictions.into_iter().flat_map(|side| side.finish(Role::Prediction)));
-            Rows { count, columns, id: None, model_version: None }
+        ModelProtocol::V2Grpc => {
+            let requests = Messages::new(request, exchange.request_header("grpc-encoding"), Role::Feature);
+            let encoding = exchange.response_header("grpc-encoding");
+            let responses = response.map(|response| Messages::new(response, encoding, Role::Prediction));
+            v2_grpc::rows(requests, responses, naming)?
         }
-        _ => return Err(unsupported()),
+        ModelProtocol::V1 => v1::rows(&bodies, naming)?,
+        ModelProtocol::Invocations => invocations::rows(&bodies, naming)?,
+        ModelProtocol::OpenAi => openai::rows(&bodies)?,
+        ModelProtocol::TorchServe => torchserve::rows(&bodies, naming)?,
+        ModelProtocol::Generic => generic::rows(&bodies, naming)?,
+        protocol @ ModelProtocol::TensorFlowGrpc => {
+            return Err(DecodeError::UnsupportedProtocol { protocol: protocol.name() });
+        }
     };
     if rows.model_version.is_none() {
         rows.model_version = path.version.map(Cow::Borrowed);
@@ -177,18 +196,16 @@ fn path_of_bodies(exchange: &Exchange) -> Result<InferencePath<'_>, DecodeError>
     }
 }
 
-fn content<'a>(body: Option<&'a Body>, encoding: Option<&str>, role: Role) -> Result<&'a [u8], DecodeError> {
-    let Some(body) = body else { return Ok(&[]) };
+/// A whole body without its coding.
+fn content<'a>(body: Option<&'a Body>, encoding: Option<&str>, role: Role) -> Result<Cow<'a, [u8]>, DecodeError> {
+    let Some(body) = body else { return Ok(Cow::Borrowed(&[])) };
     if body.redaction() == Redaction::Withheld {
         return Err(DecodeError::Withheld { role });
     }
     if body.is_truncated() {
         return Err(DecodeError::Truncated { role, kept: body.content.len(), size: body.size });
     }
-    match encoding {
-        None | Some("identity" | "") => Ok(&body.content),
-        Some(encoding) => Err(DecodeError::ContentEncoding { role, encoding: encoding.to_owned() }),
-    }
+    coding::undone(&body.content, encoding, role, MAX_DECOMPRESSED_BYTES)
 }
 
 fn same_rows(request: usize, response: Option<usize>) -> Result<usize, DecodeError> {
@@ -196,6 +213,17 @@ fn same_rows(request: usize, response: Option<usize>) -> Result<usize, DecodeErr
         Some(response) if response != request => Err(DecodeError::RowMismatch { request, response }),
         _ => Ok(request),
     }
+}
+
+/// The rows of both sides.
+pub(crate) fn joined<'a>(
+    features: ColumnsByName<'a>,
+    predictions: Option<ColumnsByName<'a>>,
+) -> Result<Rows<'a>, DecodeError> {
+    let count = same_rows(features.rows(), predictions.as_ref().map(ColumnsByName::rows))?;
+    let mut columns = features.finish(Role::Feature);
+    columns.extend(predictions.into_iter().flat_map(|side| side.finish(Role::Prediction)));
+    Ok(Rows { count, columns, id: None, model_version: None })
 }
 
 /// A prediction that is named like a feature gets a name of its own; a repeated name, a number.
@@ -296,8 +324,12 @@ mod tests {
         assert_eq!(tensor("[1]", "FP31", "[1]"), "shape");
         assert_eq!(tensor("[1]", "INT8", "[1.5]"), "shape");
         assert_eq!(tensor("[1]", "FP32", r#"["warm"]"#), "shape");
-        assert_eq!(tensor("[1, 224, 224, 3]", "FP32", "[]"), "too_many_columns");
-        assert_eq!(tensor("[9223372036854775807, 900]", "FP32", "[]"), "shape");
+        assert_eq!(tensor("[1, 224, 224, 3]", "FP32", "[]"), "shape");
+        assert_eq!(tensor("[1, 1001]", "BYTES", "[]"), "too_many_columns");
+        assert_eq!(tensor("[8000000]", "FP32", "[]"), "too_many_cells");
+        assert_eq!(tensor("[9223372036854775807, 900]", "BYTES", "[]"), "too_many_cells");
+        assert_eq!(tensor("[9223372036854775807, 4294967296, 4294967296]", "FP32", "[]"), "shape");
+        assert_eq!(tensor("[2, 0]", "FP32", "[]"), "shape");
         assert_eq!(reason(&v2_exchange("{\"inputs\": [", NO_OUTPUTS)), "malformed");
         assert_eq!(reason(&v2_exchange("", NO_OUTPUTS)), "malformed");
         let one_row = r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}"#;
@@ -308,7 +340,8 @@ mod tests {
     #[test]
     fn v1_rows_may_be_objects_arrays_or_single_values() {
         let decode = |request: &str, response: &str, features: &[&str]| {
-            let naming = Naming { features: features.iter().map(|name| (*name).to_owned()).collect() };
+            let naming =
+                Naming { features: features.iter().map(|name| (*name).to_owned()).collect(), ..Naming::default() };
             let exchange = exchange("/v1/models/m:predict", request, response);
             let rows = decode_rows(&exchange, &naming).unwrap();
             (names(&rows).join(","), rows.columns.iter().map(|column| column.cells.len()).collect::<Vec<_>>())
@@ -364,7 +397,7 @@ mod tests {
         let mut withheld = v2_exchange("", "");
         withheld.request = Some(Body { redaction: Redaction::Withheld.into(), size: 9, ..Body::default() });
         assert_eq!(reason(&withheld), "withheld");
-        assert_eq!(reason(&exchange("/invocations", "{}", "{}")), "unsupported_protocol");
+        assert_eq!(reason(&exchange("/tensorflow.serving.PredictionService/Predict", "", "")), "unsupported_protocol");
         let routed = Exchange {
             protocol: "v1".into(),
             ..exchange("/score", r#"{"instances": [{"x": 1}]}"#, "{\"predictions\": [2]}")
@@ -383,10 +416,9 @@ mod tests {
         let header = |name: &str, value: &str| crate::exchange::Header { name: name.into(), value: value.into() };
         let mut gzip = v2_exchange("{}", NO_OUTPUTS);
         gzip.request_headers.push(header("content-encoding", "gzip"));
+        assert_eq!(reason(&gzip), "malformed");
+        gzip.request_headers[0].value = "snappy".into();
         assert_eq!(reason(&gzip), "content_encoding");
-        let mut binary = v2_exchange("{}", NO_OUTPUTS);
-        binary.request_headers.push(header("inference-header-content-length", "2"));
-        assert_eq!(reason(&binary), "binary_tensors");
         assert_eq!(reason(&exchange("/predict", "{}", "{}")), "unknown_protocol");
         let deep = format!("{{\"instances\": [{}1{}]}}", "[".repeat(100), "]".repeat(100));
         assert_eq!(reason(&exchange("/v1/models/m:predict", &deep, "{}")), "malformed");

@@ -204,6 +204,38 @@ impl Exchange {
         value_of(&self.response_headers, name)
     }
 
+    /// What the answer came to, as an HTTP status: its own, or what the code in `grpc-status` stands for. gRPC's failures
+    /// have the HTTP status 200. 0 when no answer came.
+    ///
+    /// ```
+    /// use driftline_protocol::{Exchange, Header};
+    ///
+    /// let unavailable = Header { name: "grpc-status".into(), value: "14".into() };
+    /// let exchange = Exchange { status: 200, response_headers: vec![unavailable], ..Exchange::default() };
+    /// assert_eq!(exchange.outcome(), 503);
+    /// ```
+    pub fn outcome(&self) -> u32 {
+        let code = self.response_header("grpc-status").map(str::trim);
+        // As google/rpc/code.proto maps them.
+        match code {
+            Some(code) if (200..300).contains(&self.status) => match code {
+                "0" => self.status,
+                "1" => 499,
+                "3" | "9" | "11" => 400,
+                "4" => 504,
+                "5" => 404,
+                "6" | "10" => 409,
+                "7" => 403,
+                "8" => 429,
+                "12" => 501,
+                "14" => 503,
+                "16" => 401,
+                _ => 500,
+            },
+            _ => self.status,
+        }
+    }
+
     /// How many exchanges this one stands for, at least 1.
     pub fn weight(&self) -> u64 {
         u64::from(self.weight.max(1))

@@ -5,17 +5,38 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::rows::Cell;
+use crate::decode::DecodeError;
+use crate::not_numbers;
+use crate::rows::{Cell, Role};
 
 /// How deep bodies may nest: serde_json's own limit is 128, and a row has no use for half of it.
 const MAX_DEPTH: usize = 16;
+/// Longest name that an object's value may have: names become those of columns, and one is written for each value of a
+/// list.
+const MAX_NAME_BYTES: usize = 1000;
 
 /// A JSON value of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value<'a> {
     Scalar(Cell<'a>),
     Array(Vec<Value<'a>>),
-    Object(Vec<(Cow<'a, str>, Value<'a>)>),
+    Object(Entries<'a>),
+}
+
+/// An object's values with their names, in their order.
+pub(crate) type Entries<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
+
+/// Reads a body that is one JSON value, or would be but for numbers that JSON has not.
+pub(crate) fn read(body: &[u8], role: Role) -> Result<Value<'_>, DecodeError> {
+    serde_json::from_slice(body).or_else(|error| not_numbers::read(body).ok_or_else(|| DecodeError::json(role, &error)))
+}
+
+/// Takes a value out of an object; none when it is not there, or null. Of a repeated name it is the last one, as JSON
+/// readers have it.
+pub(crate) fn take<'a>(entries: &mut Entries<'a>, name: &str) -> Option<Value<'a>> {
+    let index = entries.iter().rposition(|(known, _)| known == name)?;
+    let (_, value) = entries.swap_remove(index);
+    (value != Value::Scalar(Cell::Missing)).then_some(value)
 }
 
 impl<'de: 'a, 'a> serde::Deserialize<'de> for Value<'a> {
@@ -91,6 +112,12 @@ impl<'de> Visitor<'de> for ValueAt {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut entries = Vec::new();
         while let Some(Text(key)) = map.next_key()? {
+            if key.len() > MAX_NAME_BYTES {
+                let bytes = key.len();
+                return Err(serde::de::Error::custom(format_args!(
+                    "a name has {bytes} bytes; {MAX_NAME_BYTES} may be"
+                )));
+            }
             entries.push((key, map.next_value_seed(self.inside()?)?));
         }
         Ok(Value::Object(entries))

@@ -23,20 +23,49 @@
 //! ```
 
 mod batch;
+mod bodies;
+mod coding;
+mod csv_body;
 mod decode;
+mod events;
 mod exchange;
+mod flatten;
+mod format;
 pub mod frame;
 mod framer;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod generic;
+mod grpc;
+mod invocations;
 mod json;
+mod mapping;
+mod naming;
+mod not_numbers;
+mod openai;
 mod paths;
+mod protobuf;
+mod raw;
+#[cfg(test)]
+mod recorded;
+#[cfg(test)]
+mod round_trips;
 mod rows;
+mod stack;
+mod tensors;
+mod torchserve;
 mod v1;
 mod v2;
+mod v2_grpc;
 
 pub use batch::{Account, Acknowledgement, Batch, Dropped, MEDIA_TYPE};
-pub use decode::{DecodeError, Naming, decode_rows};
+pub use coding::MAX_DECOMPRESSED_BYTES;
+pub use decode::{DecodeError, decode_rows};
 pub use exchange::{Body, EndState, Exchange, Framing, Header, MAX_MESSAGES, MAX_TARGET_BYTES, Messages, Redaction};
 pub use frame::FrameError;
 pub use framer::Framer;
+pub use mapping::{Mapping, NoPointer, Pointer};
+pub use naming::{Naming, TensorNaming};
 pub use paths::{InferencePath, ModelProtocol, inference_path, path_of};
 pub use rows::{Cell, Column, MAX_CELLS, MAX_COLUMNS, Role, Rows};

@@ -10,6 +10,9 @@ pub const MAX_COLUMNS: usize = 1000;
 /// How many cells an exchange's rows may have on each side. Rows that lack columns have cells all the same, so a short body
 /// can claim many; a body of 16 MiB holds about so many that are really there.
 pub const MAX_CELLS: usize = 4_000_000;
+/// Most bytes of text that a body may have repeated in every row: as short bodies can claim many rows, they could claim
+/// gigabytes.
+const MAX_SHARED_BYTES: usize = 1024;
 
 /// The rows of one exchange.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -57,6 +60,49 @@ pub enum Cell<'a> {
     Boolean(bool),
     /// Text.
     Text(Cow<'a, str>),
+    /// A field of a body without types, as CSV is: as it is spelled. What it is, its column's type says.
+    Field(Cow<'a, str>),
+    /// A vector, in single precision: all that a tensor has in the row. What was missing in it is not a number.
+    Embedding(Box<[f32]>),
+}
+
+impl Cell<'_> {
+    /// The cell without what it borrows.
+    pub(crate) fn into_owned(self) -> Cell<'static> {
+        match self {
+            Self::Missing => Cell::Missing,
+            Self::Integer(value) => Cell::Integer(value),
+            Self::Number(value) => Cell::Number(value),
+            Self::Boolean(value) => Cell::Boolean(value),
+            Self::Text(text) => Cell::Text(Cow::Owned(text.into_owned())),
+            Self::Field(field) => Cell::Field(Cow::Owned(field.into_owned())),
+            Self::Embedding(vector) => Cell::Embedding(vector),
+        }
+    }
+}
+
+impl Column<'_> {
+    /// The column without what it borrows.
+    pub(crate) fn into_owned(self) -> Column<'static> {
+        Column {
+            name: Cow::Owned(self.name.into_owned()),
+            role: self.role,
+            cells: self.cells.into_iter().map(Cell::into_owned).collect(),
+        }
+    }
+}
+
+impl Rows<'_> {
+    /// The rows without what they borrow: a body that was decompressed goes with its exchange.
+    pub(crate) fn into_owned(self) -> Rows<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Rows {
+            count: self.count,
+            columns: self.columns.into_iter().map(Column::into_owned).collect(),
+            id: self.id.map(owned),
+            model_version: self.model_version.map(owned),
+        }
+    }
 }
 
 /// Gathers rows whose columns become known as they come.
@@ -67,9 +113,16 @@ pub(crate) struct ColumnsByName<'a> {
     rows: usize,
     /// Rows repeat their keys in one order, so the next key is usually the next column.
     guess: usize,
+    /// What is the same in every row.
+    shared: Vec<(Cow<'a, str>, Cell<'a>)>,
 }
 
 impl<'a> ColumnsByName<'a> {
+    /// Columns that have a cell for each of so many rows.
+    pub(crate) fn of(columns: Vec<(Cow<'a, str>, Vec<Cell<'a>>)>, rows: usize) -> Self {
+        Self { columns, rows, ..Self::default() }
+    }
+
     /// Begins the next row.
     pub(crate) fn next_row(&mut self) -> Result<(), DecodeError> {
         self.rows += 1;
@@ -78,7 +131,7 @@ impl<'a> ColumnsByName<'a> {
     }
 
     fn check_cells(&self) -> Result<(), DecodeError> {
-        let cells = self.rows.saturating_mul(self.columns.len());
+        let cells = self.rows.saturating_mul(self.columns.len() + self.shared.len());
         if cells > MAX_CELLS { Err(DecodeError::TooManyCells) } else { Ok(()) }
     }
 
@@ -104,6 +157,26 @@ impl<'a> ColumnsByName<'a> {
         Ok(())
     }
 
+    /// Adds what all rows share: the cells of one row. A row's own columns come before them. For when all rows are there.
+    pub(crate) fn share(&mut self, one_row: Self, role: Role) -> Result<(), DecodeError> {
+        let mut bytes = 0;
+        for (name, cells) in one_row.columns {
+            let Some(cell) = cells.into_iter().next().filter(|_| !self.index.contains_key(&name)) else { continue };
+            if let Cell::Text(text) = &cell {
+                bytes += text.len();
+            }
+            if bytes > MAX_SHARED_BYTES && self.rows > 1 {
+                let what = format!("all rows share it, and what they share has more than {MAX_SHARED_BYTES} bytes");
+                return Err(DecodeError::Shape { role, column: name.into_owned(), what });
+            }
+            if self.columns.len() + self.shared.len() == MAX_COLUMNS {
+                return Err(DecodeError::TooManyColumns);
+            }
+            self.shared.push((name, cell));
+        }
+        self.check_cells()
+    }
+
     /// How many rows there are so far.
     pub(crate) fn rows(&self) -> usize {
         self.rows
@@ -116,6 +189,7 @@ impl<'a> ColumnsByName<'a> {
             cells.resize(rows, Cell::Missing);
             Column { name, role, cells }
         };
-        self.columns.into_iter().map(column).collect()
+        let shared = self.shared.into_iter().map(|(name, cell)| Column { name, role, cells: vec![cell; rows] });
+        self.columns.into_iter().map(column).chain(shared).collect()
     }
 }

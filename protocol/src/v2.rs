@@ -1,23 +1,28 @@
-//! The Open Inference Protocol, V2, in JSON: named tensors with a shape and a datatype.
+//! The Open Inference Protocol, V2, over HTTP: named tensors with a shape and a datatype, in JSON or behind it.
 //!
 //! ```json
 //! {"id": "7", "inputs": [{"name": "temp", "shape": [2], "datatype": "FP64", "data": [39.02, 41.0]},
 //!                        {"name": "carrier", "shape": [2, 1], "datatype": "BYTES", "data": ["UA", "DL"]}]}
 //! ```
 //!
-//! The first dimension counts the rows. A tensor of one value a row is a column of its name; one with k values a row is
-//! k columns, `name_0` to `name_{k-1}`. Data may be flat or nested.
+//! Data may be flat or nested; `tensors.rs` says which columns come of it. With the binary tensor extension the body goes on
+//! behind the JSON, whose length a header gives: there lie the values of the tensors that say how many bytes they have, in
+//! their order.
 //!
 //! The numbers of an FP32 tensor are what the model gets: rounded to single precision, however many digits they were sent
 //! with. So `39.02` and `39.02000045776367` are one value, and the one that a Parquet file's FLOAT column holds.
-
-use std::borrow::Cow;
 
 use serde::Deserialize;
 
 use crate::decode::DecodeError;
 use crate::json::{Text, Value};
-use crate::rows::{Cell, Column, MAX_COLUMNS, Role};
+use crate::naming::Naming;
+use crate::raw;
+use crate::rows::{Cell, Role};
+use crate::tensors::{Assembly, Datatype, Description, Side};
+
+/// The header that says how long the JSON is, in lower case; what follows it is binary.
+pub(crate) const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
 
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -45,111 +50,85 @@ struct Tensor<'a> {
     #[serde(borrow)]
     datatype: Text<'a>,
     #[serde(borrow)]
-    data: Value<'a>,
+    data: Option<Value<'a>>,
+    parameters: Option<Parameters>,
 }
 
-/// One side of an exchange.
-pub(crate) struct Side<'a> {
-    pub(crate) rows: usize,
-    pub(crate) columns: Vec<Column<'a>>,
-    pub(crate) id: Option<Cow<'a, str>>,
-    pub(crate) model_version: Option<Cow<'a, str>>,
+#[derive(Deserialize)]
+struct Parameters {
+    binary_data_size: Option<u64>,
 }
 
-pub(crate) fn request(body: &[u8]) -> Result<Side<'_>, DecodeError> {
-    let request: Request<'_> =
-        serde_json::from_slice(body).map_err(|error| DecodeError::json(Role::Feature, &error))?;
-    let (rows, columns) = columns(request.inputs, Role::Feature)?;
-    Ok(Side { rows, columns, id: request.id.map(|id| id.0), model_version: None })
+/// Reads a request's body. `json_length` is what [`JSON_LENGTH_HEADER`] says.
+pub(crate) fn request<'a>(
+    body: &'a [u8],
+    json_length: Option<&str>,
+    naming: &'a Naming,
+) -> Result<Side<'a>, DecodeError> {
+    let role = Role::Feature;
+    let (json, binary) = parts(body, json_length, role)?;
+    let request: Request<'_> = serde_json::from_slice(json).map_err(|error| DecodeError::json(role, &error))?;
+    let side = side(request.inputs, binary, naming, role)?;
+    Ok(Side { id: request.id.map(|id| id.0), ..side })
 }
 
-pub(crate) fn response(body: &[u8]) -> Result<Side<'_>, DecodeError> {
-    let response: Response<'_> =
-        serde_json::from_slice(body).map_err(|error| DecodeError::json(Role::Prediction, &error))?;
-    let (rows, columns) = columns(response.outputs, Role::Prediction)?;
-    Ok(Side { rows, columns, id: response.id.map(|id| id.0), model_version: response.model_version.map(|v| v.0) })
+/// Reads a response's body.
+pub(crate) fn response<'a>(
+    body: &'a [u8],
+    json_length: Option<&str>,
+    naming: &'a Naming,
+) -> Result<Side<'a>, DecodeError> {
+    let role = Role::Prediction;
+    let (json, binary) = parts(body, json_length, role)?;
+    let response: Response<'_> = serde_json::from_slice(json).map_err(|error| DecodeError::json(role, &error))?;
+    let side = side(response.outputs, binary, naming, role)?;
+    Ok(Side { id: response.id.map(|id| id.0), model_version: response.model_version.map(|version| version.0), ..side })
 }
 
-fn columns(tensors: Vec<Tensor<'_>>, role: Role) -> Result<(usize, Vec<Column<'_>>), DecodeError> {
-    let mut columns = Vec::with_capacity(tensors.len());
-    let mut rows = None;
+/// The JSON, and what lies behind it.
+fn parts<'a>(body: &'a [u8], json_length: Option<&str>, role: Role) -> Result<(&'a [u8], &'a [u8]), DecodeError> {
+    let Some(said) = json_length else { return Ok((body, &[])) };
+    let parts = said.trim().parse().ok().and_then(|length| body.split_at_checked(length));
+    parts.ok_or_else(|| {
+        let what = format!("{JSON_LENGTH_HEADER} is '{said}', which is no length within its {} bytes", body.len());
+        DecodeError::Malformed { role, what }
+    })
+}
+
+fn side<'a>(
+    tensors: Vec<Tensor<'a>>,
+    mut binary: &'a [u8],
+    naming: &'a Naming,
+    role: Role,
+) -> Result<Side<'a>, DecodeError> {
+    let mut assembly = Assembly::new(role, naming, tensors.len());
     for tensor in tensors {
-        let name = tensor.name.0;
-        let shape_error = |what: String| DecodeError::Shape { role, column: name.to_string(), what };
-        let datatype = Datatype::named(&tensor.datatype.0)
-            .ok_or_else(|| shape_error(format!("datatype '{}' is not one of V2's", tensor.datatype.0)))?;
-        let Some((&count, rest)) = tensor.shape.split_first() else {
-            return Err(shape_error("the shape is empty, and its first number should count the rows".to_owned()));
-        };
-        let width = rest.iter().try_fold(1u64, |product, size| product.checked_mul(*size)).unwrap_or(u64::MAX);
-        if width > MAX_COLUMNS as u64 || columns.len() + width as usize > MAX_COLUMNS {
-            return Err(DecodeError::TooManyColumns);
-        }
-        if width == 0 && count > 0 {
-            return Err(shape_error(format!("shape {:?} counts rows and holds no value", tensor.shape)));
-        }
-        let width = width as usize;
-        let mut cells = Vec::new();
-        flatten(tensor.data, datatype, &mut cells).map_err(&shape_error)?;
-        if Some(cells.len() as u64) != count.checked_mul(width as u64) {
-            return Err(shape_error(format!("shape {:?} does not hold {} values", tensor.shape, cells.len())));
-        }
-        let count = count as usize;
-        if *rows.get_or_insert(count) != count {
-            return Err(shape_error(format!("it has {count} rows, and the tensors before it {}", rows.unwrap_or(0))));
-        }
-        if width == 1 {
-            columns.push(Column { name, role, cells });
-        } else {
-            let mut split: Vec<Vec<Cell<'_>>> = (0..width).map(|_| Vec::with_capacity(count)).collect();
-            for (i, cell) in cells.into_iter().enumerate() {
-                split[i % width].push(cell);
+        let Tensor { name: Text(name), shape, datatype: Text(datatype), data, parameters } = tensor;
+        let size = parameters.and_then(|parameters| parameters.binary_data_size);
+        let bytes = size.map(|size| take(&mut binary, size).ok_or(size));
+        assembly.add(Description { name, datatype, shape }, |datatype, expected| match (bytes, data) {
+            (Some(_), Some(_)) => Err("it has data both in the JSON and behind it".to_owned()),
+            (Some(Ok(bytes)), None) => raw::cells(bytes, datatype, expected),
+            (Some(Err(size)), None) => Err(format!("its {size} bytes are not there: the body ends before")),
+            (None, Some(data)) => {
+                let mut cells = Vec::new();
+                flatten(data, datatype, &mut cells)?;
+                Ok(cells)
             }
-            let column = |(i, cells)| Column { name: format!("{name}_{i}").into(), role, cells };
-            columns.extend(split.into_iter().enumerate().map(column));
-        }
+            (None, None) => Err("it has no data: neither in the JSON, nor a binary_data_size".to_owned()),
+        })?;
     }
-    Ok((rows.unwrap_or(0), columns))
+    if !binary.is_empty() {
+        let what = format!("{} bytes behind the JSON belong to no tensor", binary.len());
+        return Err(DecodeError::Malformed { role, what });
+    }
+    Ok(assembly.finish())
 }
 
-#[derive(Clone, Copy)]
-enum Datatype {
-    Boolean,
-    Integer,
-    Float,
-    Single,
-    Bytes,
-}
-
-impl Datatype {
-    fn named(name: &str) -> Option<Self> {
-        match name {
-            "BOOL" => Some(Self::Boolean),
-            "UINT8" | "UINT16" | "UINT32" | "UINT64" | "INT8" | "INT16" | "INT32" | "INT64" => Some(Self::Integer),
-            "FP16" | "FP64" | "BF16" => Some(Self::Float),
-            "FP32" => Some(Self::Single),
-            "BYTES" => Some(Self::Bytes),
-            _ => None,
-        }
-    }
-
-    /// The cell as the datatype has it; none when it does not fit.
-    fn fit(self, cell: Cell<'_>) -> Option<Cell<'_>> {
-        match (self, cell) {
-            (_, Cell::Missing) => Some(Cell::Missing),
-            (Self::Boolean, Cell::Integer(value @ (0 | 1))) => Some(Cell::Boolean(value == 1)),
-            (Self::Float, Cell::Integer(value)) => Some(Cell::Number(value as f64)),
-            (Self::Single, Cell::Integer(value)) => Some(Cell::Number(f64::from(value as f32))),
-            (Self::Single, Cell::Number(value)) => Some(Cell::Number(f64::from(value as f32))),
-            // Some servers write whole floats for integer tensors.
-            (Self::Integer, Cell::Number(value)) if value.fract() == 0.0 => Some(Cell::Number(value)),
-            (Self::Boolean, cell @ Cell::Boolean(_))
-            | (Self::Integer, cell @ Cell::Integer(_))
-            | (Self::Float, cell @ Cell::Number(_))
-            | (Self::Bytes, cell @ Cell::Text(_)) => Some(cell),
-            _ => None,
-        }
-    }
+fn take<'a>(binary: &mut &'a [u8], size: u64) -> Option<&'a [u8]> {
+    let (taken, rest) = binary.split_at_checked(usize::try_from(size).ok()?)?;
+    *binary = rest;
+    Some(taken)
 }
 
 fn flatten<'a>(data: Value<'a>, datatype: Datatype, cells: &mut Vec<Cell<'a>>) -> Result<(), String> {
@@ -172,21 +151,136 @@ fn flatten<'a>(data: Value<'a>, datatype: Datatype, cells: &mut Vec<Cell<'a>>) -
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
-    fn cells(datatype: &str, data: &str) -> String {
-        let body =
-            format!(r#"{{"inputs": [{{"name": "x", "shape": [3], "datatype": "{datatype}", "data": {data}}}]}}"#);
-        format!("{:?}", request(body.as_bytes()).unwrap().columns[0].cells)
+    use super::*;
+    use crate::raw::writing;
+
+    /// A value that its datatype holds exactly.
+    fn value(datatype: Datatype) -> BoxedStrategy<Cell<'static>> {
+        let float = prop_oneof![Just(0.0), Just(-1.5), Just(f64::INFINITY), Just(1024.0), Just(-0.000_061_035_156_25)];
+        let integer = |range: std::ops::RangeInclusive<i64>| range.prop_map(Cell::Integer).boxed();
+        match datatype {
+            Datatype::Bool => any::<bool>().prop_map(Cell::Boolean).boxed(),
+            Datatype::Uint8 => integer(0..=255),
+            Datatype::Int8 => integer(-128..=127),
+            Datatype::Uint16 => integer(0..=65_535),
+            Datatype::Int16 => integer(-32_768..=32_767),
+            Datatype::Uint32 => integer(0..=i64::from(u32::MAX)),
+            Datatype::Int32 => integer(i64::from(i32::MIN)..=i64::from(i32::MAX)),
+            Datatype::Uint64 => integer(0..=i64::MAX),
+            Datatype::Int64 => integer(i64::MIN..=i64::MAX),
+            Datatype::Fp16 | Datatype::Bf16 => float.prop_map(Cell::Number).boxed(),
+            Datatype::Fp32 => any::<f32>().prop_map(|value| Cell::Number(value.into())).boxed(),
+            Datatype::Fp64 => any::<f64>().prop_map(Cell::Number).boxed(),
+            Datatype::Bytes => ".{0,8}".prop_map(|text| Cell::Text(text.into())).boxed(),
+        }
+    }
+
+    /// Tensors of one number of rows: datatype, width and values of each.
+    pub(crate) fn tensors() -> impl Strategy<Value = (usize, Vec<(&'static str, Datatype, usize, Vec<Cell<'static>>)>)>
+    {
+        let tensor = |rows: usize| {
+            (prop::sample::select(&Datatype::CHOICES[..]), 1usize..4).prop_flat_map(move |((name, datatype), width)| {
+                vec(value(datatype), rows * width).prop_map(move |cells| (name, datatype, width, cells))
+            })
+        };
+        (1usize..4).prop_flat_map(move |rows| (Just(rows), vec(tensor(rows), 1..5)))
+    }
+
+    /// The columns that tensors `t0`, `t1`, … give.
+    pub(crate) fn expected(
+        tensors: &[(&str, Datatype, usize, Vec<Cell<'static>>)],
+    ) -> Vec<(String, Vec<Cell<'static>>)> {
+        let columns = |(index, (_, _, width, cells)): (usize, &(&str, Datatype, usize, Vec<Cell<'static>>))| {
+            let column = |at: usize| {
+                let name = if *width == 1 { format!("t{index}") } else { format!("t{index}_{at}") };
+                (name, cells.iter().skip(at).step_by(*width).cloned().collect())
+            };
+            (0..*width).map(column).collect::<Vec<_>>()
+        };
+        tensors.iter().enumerate().flat_map(columns).collect()
+    }
+
+    pub(crate) fn columns(side: Side<'_>) -> Vec<(String, Vec<Cell<'static>>)> {
+        let columns = side.columns.into_iter().map(crate::rows::Column::into_owned);
+        columns.map(|column| (column.name.into_owned(), column.cells)).collect()
+    }
+
+    fn json(cell: &Cell<'_>) -> serde_json::Value {
+        match cell {
+            Cell::Boolean(value) => (*value).into(),
+            Cell::Integer(value) => (*value).into(),
+            Cell::Number(value) => (*value).into(),
+            Cell::Text(text) => text.as_ref().into(),
+            Cell::Missing | Cell::Field(_) | Cell::Embedding(_) => serde_json::Value::Null,
+        }
+    }
+
+    /// JSON has no infinity.
+    fn is_json(cells: &[Cell<'_>]) -> bool {
+        cells.iter().all(|cell| !matches!(cell, Cell::Number(value) if !value.is_finite()))
+    }
+
+    const BINARY: &[u8] = b"\x01\0\0\0\x02\0\0\0";
+
+    fn reason(json: &str, binary: &[u8], length: &str) -> String {
+        let body = [json.as_bytes(), binary].concat();
+        request(&body, Some(length), &Naming::default())
+            .map(|_| "none")
+            .unwrap_or_else(|error| error.reason())
+            .to_owned()
     }
 
     #[test]
-    fn single_precision_is_what_a_parquet_column_of_it_holds() {
-        let of_parquet = format!("{:?}", [39.02f32, 0.1, 16_777_216.0].map(|value| Cell::Number(f64::from(value))));
-        assert_eq!(cells("FP32", "[39.02, 0.1, 16777217]"), of_parquet);
-        assert_eq!(cells("FP32", "[39.02000045776367, 0.10000000149011612, 16777216.0]"), of_parquet);
-        let as_sent = format!("{:?}", [39.02, 0.1, 16_777_217.0].map(Cell::Number));
-        assert_eq!(cells("FP64", "[39.02, 0.1, 16777217]"), as_sent);
+    fn binary_parts_that_do_not_add_up_are_refused_with_a_reason() {
+        let tensor = |more: &str| {
+            let json = format!(r#"{{"inputs": [{{"name": "x", "shape": [2], "datatype": "INT32", {more}}}]}}"#);
+            reason(&json, BINARY, &json.len().to_string())
+        };
+        assert_eq!(tensor(r#""parameters": {"binary_data_size": 8, "other": [1]}"#), "none");
+        assert_eq!(tensor(r#""parameters": {"binary_data_size": 4}"#), "shape");
+        assert_eq!(tensor(r#""parameters": {"binary_data_size": 9}"#), "shape");
+        assert_eq!(tensor(r#""parameters": {"binary_data_size": 18446744073709551615}"#), "shape");
+        assert_eq!(tensor(r#""parameters": {"binary_data_size": -1}"#), "malformed");
+        assert_eq!(tensor(r#""parameters": {}"#), "shape");
+        assert_eq!(tensor(r#""data": [1, 2], "parameters": {"binary_data_size": 8}"#), "shape");
+        // What belongs to no tensor is a sender's mistake, and so is a length that is none.
+        assert_eq!(tensor(r#""data": [1, 2]"#), "malformed");
+        for length in ["", "-1", "1000", "99999999999999999999", "0"] {
+            assert_eq!(reason(r#"{"inputs": []}"#, BINARY, length), "malformed");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn tensors_come_back_from_json_and_from_behind_it_mixed(
+            (rows, tensors) in tensors(), in_json in vec(any::<bool>(), 5)
+        ) {
+            let (mut inputs, mut binary) = (Vec::new(), Vec::new());
+            for (index, (name, datatype, width, cells)) in tensors.iter().enumerate() {
+                let shape = if *width == 1 { vec![rows] } else { vec![rows, *width] };
+                let mut tensor = serde_json::json!({"name": format!("t{index}"), "datatype": name, "shape": shape});
+                if in_json[index] && is_json(cells) {
+                    tensor["data"] = cells.iter().map(json).collect();
+                } else {
+                    let bytes = writing::bytes(cells, *datatype);
+                    tensor["parameters"] = serde_json::json!({"binary_data_size": bytes.len()});
+                    binary.extend(bytes);
+                }
+                inputs.push(tensor);
+            }
+            let json = serde_json::json!({"inputs": inputs}).to_string();
+            let body = [json.as_bytes(), &binary].concat();
+            let (length, naming) = (json.len().to_string(), Naming::default());
+            let side = request(&body, Some(&length), &naming).unwrap();
+            prop_assert_eq!(side.rows, Some(rows));
+            prop_assert_eq!(columns(side), expected(&tensors));
+            if !binary.is_empty() {
+                prop_assert!(request(&body[..body.len() - 1], Some(&length), &naming).is_err());
+            }
+        }
     }
 }

@@ -129,7 +129,7 @@ pub(crate) struct ColumnSummary {
     name: String,
     /// `feature` or `prediction`.
     role: String,
-    /// How it is archived: `number`, `integer`, `boolean`, `text` or `timestamp`.
+    /// How it is archived: `number`, `integer`, `boolean`, `text`, `timestamp` or `embedding`.
     #[serde(rename = "type")]
     #[schema(rename = "type")]
     kind: Option<String>,

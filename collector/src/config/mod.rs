@@ -1,8 +1,10 @@
 //! The collector's configuration: one YAML file, read whole and checked whole.
 
 mod alerting;
+mod body;
 mod models;
 mod storage;
+mod tensors;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

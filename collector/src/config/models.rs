@@ -8,6 +8,8 @@ use driftline_detectors::{Detector, Thresholds};
 use driftline_document::{Node, Section, in_units};
 use driftline_protocol::Naming;
 
+use super::{body, tensors};
+
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -23,7 +25,7 @@ pub struct Model {
     /// The column that identifies a row, by which outcomes find it; without one it is the request's id and the row's
     /// place in it.
     pub row_id: Option<String>,
-    /// Names that the bodies do not say.
+    /// Names that the bodies do not say, and what becomes of tensors.
     pub naming: Naming,
     /// Types of columns that neither the reference nor the protocol tells right.
     pub columns: BTreeMap<String, ColumnType>,
@@ -94,16 +96,19 @@ pub enum ColumnType {
     Text,
     /// A time.
     Timestamp,
+    /// A vector of single-precision floats. Archived, and not scored.
+    Embedding,
 }
 
 impl ColumnType {
     /// All of them with their names.
-    pub(crate) const CHOICES: [(&'static str, Self); 5] = [
+    pub(crate) const CHOICES: [(&'static str, Self); 6] = [
         ("number", Self::Number),
         ("integer", Self::Integer),
         ("boolean", Self::Boolean),
         ("text", Self::Text),
         ("timestamp", Self::Timestamp),
+        ("embedding", Self::Embedding),
     ];
 
     /// The name by which configuration, database and API know it.
@@ -241,6 +246,8 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         .optional("features")
         .and_then(|node| node.list())
         .map(|names| names.iter().filter_map(|node| Some(node.text()?.to_owned())).collect());
+    let body = section.optional("body").and_then(|node| node.section()).map(body::mapping);
+    let tensors = section.optional("tensors").and_then(|node| node.entries()).unwrap_or_default();
     let columns = section.optional("columns").and_then(|node| node.entries()).unwrap_or_default();
     let columns =
         columns.into_iter().filter_map(|(name, node)| Some((name, node.one_of(&ColumnType::CHOICES)?))).collect();
@@ -253,7 +260,7 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         reference,
         event_time,
         row_id,
-        naming: Naming { features: features.unwrap_or_default() },
+        naming: Naming { features: features.unwrap_or_default(), tensors: tensors::tensors(tensors), body },
         columns,
         windows,
         thresholds,

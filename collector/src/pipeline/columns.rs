@@ -1,12 +1,13 @@
 //! The type of each column of a model, given once.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use driftline_detectors::{ColumnKind, ReferenceFile};
 use driftline_protocol::{Cell, Column, Role};
 use rusqlite::{Connection, params};
 
+use super::fields::type_of_field;
 use super::table::META_COLUMNS;
 use crate::archive::layout::PARTITION_KEYS;
 use crate::config::{ColumnType, EventTime, Model, TimeUnit};
@@ -23,6 +24,8 @@ pub(crate) struct Columns {
     units: BTreeMap<String, TimeUnit>,
     /// Names that were given a type since the last checkpoint.
     new: Vec<String>,
+    /// Archived names of columns that have held something of another type.
+    wrong: HashSet<String>,
 }
 
 /// What a column of an exchange is to be kept as.
@@ -70,7 +73,7 @@ impl Columns {
                 *known = *kind;
             }
         }
-        Ok(Self { types, said, units, new: Vec::new() })
+        Ok(Self { types, said, units, new: Vec::new(), wrong: HashSet::new() })
     }
 
     /// What a column is kept as. Its first value that says anything decides, for good.
@@ -87,6 +90,8 @@ impl Columns {
                 Cell::Number(_) => Some(ColumnType::Number),
                 Cell::Boolean(_) => Some(ColumnType::Boolean),
                 Cell::Text(_) => Some(ColumnType::Text),
+                Cell::Field(field) => Some(type_of_field(field)),
+                Cell::Embedding(_) => Some(ColumnType::Embedding),
             }),
         };
         let Some(kind) = kind else { return Kept::Unknown };
@@ -101,6 +106,15 @@ impl Columns {
     /// Whether a column is a feature or a prediction. One that never came is a feature that is missing.
     pub(crate) fn role(&self, name: &str) -> Role {
         self.types.get(name).map_or(Role::Feature, |(_, role)| *role)
+    }
+
+    /// What there is to say of a column, by its archived name, when it holds something of another type for the first time.
+    pub(crate) fn first_wrong_type(&mut self, name: &str) -> Option<String> {
+        if !self.wrong.insert(name.to_owned()) {
+            return None;
+        }
+        let kind = self.types.iter().find(|(own, _)| archived_name(own) == name).map(|(_, (kind, _))| kind.name());
+        Some(format!("{name} held what is no {}; such values are kept as missing", kind.unwrap_or("value of its type")))
     }
 
     /// Columns that were given a type since this was last asked: name, type, role.
@@ -149,6 +163,17 @@ pub(crate) fn archived_name(name: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_of_type_is_told_once() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let mut columns = Columns::load(&db, &Model::undescribed("m"), None).unwrap();
+        columns.keep(&Column { name: "hour".into(), role: Role::Feature, cells: vec![Cell::Number(7.0)] });
+        let told = columns.first_wrong_type("column.hour").unwrap();
+        assert_eq!(told, "column.hour held what is no number; such values are kept as missing");
+        assert_eq!(columns.first_wrong_type("column.hour"), None);
+    }
 
     #[test]
     fn no_name_of_a_caller_collides_with_ours_or_with_another() {

@@ -16,6 +16,8 @@ pub(crate) enum EventKind {
     AlertFired,
     /// An alert ended.
     AlertResolved,
+    /// A column held a value that is not of its type.
+    TypeChange,
     /// A file was archived.
     Archived,
 }
@@ -28,6 +30,7 @@ impl EventKind {
             Self::Drift => "drift",
             Self::AlertFired => "alert_fired",
             Self::AlertResolved => "alert_resolved",
+            Self::TypeChange => "type_change",
             Self::Archived => "archived",
         }
     }

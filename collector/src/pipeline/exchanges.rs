@@ -96,7 +96,7 @@ struct Taken<'a> {
 
 impl Taken<'_> {
     fn succeeded(&self) -> bool {
-        (200..300).contains(&self.exchange.status) && self.exchange.end() == EndState::Complete
+        (200..300).contains(&self.exchange.outcome()) && self.exchange.end() == EndState::Complete
     }
 
     /// Whether its rows are counted in windows: what the sample did not draw would be over-represented.
@@ -312,7 +312,7 @@ fn add_columns(
 
 /// The indicators that an exchange is valid for, and whether it was good.
 fn indicators(exchange: &Exchange, latency_limit_micros: u64) -> impl Iterator<Item = (&'static str, bool)> {
-    let status = exchange.status;
+    let status = exchange.outcome();
     // What the sidecar could keep of it says nothing about whether it passed.
     let answered = matches!(exchange.end(), EndState::Complete | EndState::Truncated | EndState::Budget);
     // What the caller did wrong, and what it broke off, says nothing about the model.
@@ -363,7 +363,7 @@ fn column<'r, 'a>(rows: &'r Rows<'a>, name: &str) -> Option<&'r Column<'a>> {
 
 fn row_id(column: Option<&Column<'_>>, row: usize, request_id: &str, rows: usize) -> String {
     match column.map(|column| &column.cells[row]) {
-        Some(cell) if *cell != Cell::Missing => category(cell),
+        Some(cell) if !matches!(cell, Cell::Missing | Cell::Embedding(_)) => category(cell),
         _ if rows == 1 => request_id.to_owned(),
         _ => format!("{request_id}/{row}"),
     }
@@ -416,5 +416,19 @@ mod tests {
         assert_eq!(indicated(404, EndState::Complete, 10), []);
         assert_eq!(indicated(0, EndState::Cancelled, 10), []);
         assert_eq!(indicated(0, EndState::UpstreamError, 10), [("availability", false)]);
+    }
+
+    #[test]
+    fn a_grpc_call_that_failed_is_no_success_for_its_http_status() {
+        let called = |code: &str| {
+            let status = driftline_protocol::Header { name: "grpc-status".into(), value: code.into() };
+            let exchange = Exchange { response_headers: vec![status], ..exchange(200, EndState::Complete, 900) };
+            indicators(&exchange, 1000).collect::<Vec<_>>()
+        };
+        assert_eq!(called("0"), [("availability", true), ("latency", true)]);
+        assert_eq!(called("14"), [("availability", false)], "unavailable");
+        assert_eq!(called("8"), [("availability", false)], "overload is the model's doing");
+        assert_eq!(called("3"), [], "the caller's argument");
+        assert_eq!(called("no code"), [("availability", false)]);
     }
 }

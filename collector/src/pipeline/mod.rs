@@ -15,6 +15,7 @@ pub(crate) mod columns;
 mod counting;
 pub(crate) mod events;
 mod exchanges;
+mod fields;
 mod judging;
 pub(crate) mod series;
 pub(crate) mod slis;
@@ -36,6 +37,7 @@ use tracing::{error, info, warn};
 use self::archiving::ArchiveBuffer;
 use self::checkpoint::{Checkpoint, last_scores, load_series};
 use self::columns::Columns;
+use self::events::{Event, EventKind};
 use self::exchanges::Gathering;
 use self::series::{References, Series};
 use self::versions::Versions;
@@ -349,6 +351,9 @@ impl Pipeline {
                 }
             };
             let rows = finished.batch.num_rows() as u64;
+            if key.count {
+                self.note_wrong_types(&key.model, &finished.wrong_type);
+            }
             if key.count
                 && let Some(model) = self.models.get_mut(&key.model)
             {
@@ -359,6 +364,18 @@ impl Pipeline {
             }
             if key.archive {
                 self.buffer.add((key.model, key.version, key.partition), finished.batch);
+            }
+        }
+    }
+
+    /// Counts values that are not of their column's type. The first of a column is an event: somebody changed what the
+    /// model is sent.
+    fn note_wrong_types(&mut self, model: &Arc<str>, wrong_type: &HashMap<String, u64>) {
+        let Some(state) = self.models.get_mut(model) else { return };
+        for (column, values) in wrong_type {
+            self.parts.metrics.values_wrong_type.with_label_values(&[model]).inc_by(*values);
+            if let Some(text) = state.columns.first_wrong_type(column) {
+                self.next.events.push(Event { kind: EventKind::TypeChange, model: model.to_string(), text });
             }
         }
     }

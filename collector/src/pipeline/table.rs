@@ -5,13 +5,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder, UInt16Builder,
-    UInt32Builder,
+    BooleanBuilder, Float32Builder, Float64Builder, Int64Builder, ListBuilder, StringBuilder,
+    TimestampMicrosecondBuilder, UInt16Builder, UInt32Builder,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit as ArrowTimeUnit};
 use driftline_protocol::{Cell, Column};
 
+use super::fields::{boolean_of_field, number_of_field};
 use crate::config::{ColumnType, TimeUnit};
 
 /// Columns that every archived row has, whatever its model.
@@ -132,6 +133,7 @@ enum Builder {
     Boolean(BooleanBuilder),
     Text(StringBuilder),
     Timestamp(TimestampMicrosecondBuilder),
+    Embedding(ListBuilder<Float32Builder>),
 }
 
 /// A finished table.
@@ -207,9 +209,11 @@ impl Table {
         self.bytes += CELL_BYTES * (self.rows - target.builder.len());
         target.builder.fill_to(before);
         for cell in &column.cells[cells] {
-            if let Cell::Text(text) = cell {
-                self.bytes += text.len();
-            }
+            self.bytes += match cell {
+                Cell::Text(text) | Cell::Field(text) => text.len(),
+                Cell::Embedding(vector) => size_of_val(&**vector),
+                _ => 0,
+            };
             if !target.builder.append(cell, target.unit) {
                 target.builder.append_null();
                 target.wrong_type += 1;
@@ -262,6 +266,7 @@ impl Table {
                 Builder::Boolean(mut builder) => Arc::new(builder.finish()),
                 Builder::Text(mut builder) => Arc::new(builder.finish()),
                 Builder::Timestamp(builder) => utc(builder),
+                Builder::Embedding(mut builder) => Arc::new(builder.finish()),
             };
             if column.wrong_type > 0 {
                 wrong_type.insert(column.name.clone(), column.wrong_type);
@@ -284,6 +289,7 @@ impl Builder {
             ColumnType::Boolean => Self::Boolean(BooleanBuilder::with_capacity(0)),
             ColumnType::Text => Self::Text(StringBuilder::with_capacity(0, 0)),
             ColumnType::Timestamp => Self::Timestamp(TimestampMicrosecondBuilder::with_capacity(0)),
+            ColumnType::Embedding => Self::Embedding(ListBuilder::with_capacity(Float32Builder::with_capacity(0), 0)),
         }
     }
 
@@ -295,6 +301,7 @@ impl Builder {
             Self::Boolean(builder) => builder.len(),
             Self::Text(builder) => builder.len(),
             Self::Timestamp(builder) => builder.len(),
+            Self::Embedding(builder) => builder.len(),
         }
     }
 
@@ -305,6 +312,7 @@ impl Builder {
             Self::Boolean(builder) => builder.append_null(),
             Self::Text(builder) => builder.append_null(),
             Self::Timestamp(builder) => builder.append_null(),
+            Self::Embedding(builder) => builder.append_null(),
         }
     }
 
@@ -319,21 +327,48 @@ impl Builder {
     fn append(&mut self, cell: &Cell<'_>, unit: TimeUnit) -> bool {
         match (self, cell) {
             (builder, Cell::Missing) => builder.append_null(),
+            (Self::Timestamp(builder), cell) => match time_micros(cell, unit) {
+                Some(micros) => builder.append_value(micros),
+                None => return false,
+            },
+            (builder, Cell::Field(field)) => return builder.append_field(field),
             (Self::Number(builder), Cell::Number(value)) => builder.append_value(*value),
             (Self::Number(builder), Cell::Integer(value)) => builder.append_value(*value as f64),
             (Self::Number(builder), Cell::Boolean(value)) => builder.append_value(f64::from(u8::from(*value))),
             (Self::Integer(builder), Cell::Integer(value)) => builder.append_value(*value),
             (Self::Integer(builder), Cell::Number(value)) if is_whole(*value) => builder.append_value(*value as i64),
             (Self::Boolean(builder), Cell::Boolean(value)) => builder.append_value(*value),
+            (Self::Embedding(builder), Cell::Embedding(vector)) => {
+                builder.values().append_slice(vector);
+                builder.append(true);
+            }
+            (_, Cell::Embedding(_)) => return false,
             (Self::Text(builder), Cell::Text(value)) => builder.append_value(value),
             (Self::Text(builder), cell) => builder.append_value(category(cell)),
-            (Self::Timestamp(builder), cell) => match time_micros(cell, unit) {
-                Some(micros) => builder.append_value(micros),
-                None => return false,
-            },
             _ => return false,
         }
         true
+    }
+
+    /// Adds a field without a type, as the column's type reads it; false, and nothing added, when that cannot.
+    fn append_field(&mut self, field: &str) -> bool {
+        let (number, boolean) = (|| number_of_field(field), || boolean_of_field(field));
+        match self {
+            Self::Number(builder) => {
+                number().or_else(|| boolean().map(f64::from)).map(|value| builder.append_value(value)).is_some()
+            }
+            Self::Integer(builder) => {
+                let whole = || number().filter(|value| is_whole(*value)).map(|value| value as i64);
+                let exact = field.trim().parse().ok();
+                exact.or_else(whole).map(|value| builder.append_value(value)).is_some()
+            }
+            Self::Boolean(builder) => boolean().map(|value| builder.append_value(value)).is_some(),
+            Self::Text(builder) => {
+                builder.append_value(category(&Cell::Field(field.into())));
+                true
+            }
+            Self::Timestamp(_) | Self::Embedding(_) => false,
+        }
     }
 }
 
@@ -349,6 +384,10 @@ pub(crate) fn category(cell: &Cell<'_>) -> String {
         Cell::Number(value) => number_category(*value),
         Cell::Boolean(value) => value.to_string(),
         Cell::Text(value) => value.to_string(),
+        // As references have them that were built from CSV.
+        Cell::Field(value) => boolean_of_field(value).map_or_else(|| value.to_string(), |value| value.to_string()),
+        // No vector is a category: no column of text takes one, and none names a row.
+        Cell::Embedding(_) => String::new(),
     }
 }
 
@@ -361,6 +400,11 @@ pub(crate) fn number_category(value: f64) -> String {
 pub(crate) fn time_micros(cell: &Cell<'_>, unit: TimeUnit) -> Option<i64> {
     match (cell, unit.micros()) {
         (Cell::Text(text), None) => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond),
+        (Cell::Field(field), None) => time_micros(&Cell::Text(field.trim().into()), unit),
+        (Cell::Field(field), Some(_)) => {
+            let exact = field.trim().parse().ok().map(Cell::Integer);
+            time_micros(&exact.or_else(|| number_of_field(field).map(Cell::Number))?, unit)
+        }
         (Cell::Integer(value), Some(factor)) => value.checked_mul(factor as i64),
         (Cell::Number(value), Some(factor)) => {
             let micros = value * factor;
@@ -373,7 +417,7 @@ pub(crate) fn time_micros(cell: &Cell<'_>, unit: TimeUnit) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use arrow_array::cast::AsArray;
-    use arrow_array::types::{Float64Type, UInt32Type};
+    use arrow_array::types::{Float32Type, Float64Type, UInt32Type};
     use driftline_protocol::Role;
 
     use super::*;
@@ -468,6 +512,53 @@ mod tests {
         assert_eq!((wrong_type["temp"], wrong_type["when"]), (1, 1));
         assert_eq!(batch.column_by_name("temp").unwrap().null_count(), 1);
         assert_eq!(batch.num_rows(), 2);
+    }
+
+    #[test]
+    fn fields_without_a_type_are_what_their_column_is() {
+        let fields = ["39.02", "007", "True", "UA", ""];
+        let kept = |kind: ColumnType, unit: TimeUnit, fields: &[&'static str]| {
+            let mut table = Table::default();
+            fields.iter().for_each(|_| table.begin_row(meta()));
+            let cell =
+                |field: &&'static str| if field.is_empty() { Cell::Missing } else { Cell::Field((*field).into()) };
+            table.push(&column("x", fields.iter().map(cell).collect()), kind, unit, 0..fields.len());
+            let Finished { batch, wrong_type } = table.finish().unwrap();
+            (Arc::clone(batch.column_by_name("x").unwrap()), wrong_type.get("x").copied().unwrap_or(0))
+        };
+        let unit = TimeUnit::Rfc3339;
+        let (numbers, wrong) = kept(ColumnType::Number, unit, &fields);
+        let numbers: Vec<_> = numbers.as_primitive::<Float64Type>().iter().collect();
+        assert_eq!((numbers, wrong), (vec![Some(39.02), Some(7.0), Some(1.0), None, None], 1));
+        let (texts, wrong) = kept(ColumnType::Text, unit, &fields);
+        let texts: Vec<_> = texts.as_string::<i32>().iter().collect();
+        assert_eq!((texts, wrong), (vec![Some("39.02"), Some("007"), Some("true"), Some("UA"), None], 0));
+        assert_eq!(kept(ColumnType::Boolean, unit, &fields).1, 3);
+        assert_eq!(kept(ColumnType::Integer, unit, &["9007199254740993", "1e3", "0.5"]).1, 1);
+        assert_eq!(kept(ColumnType::Timestamp, unit, &["2013-01-01T05:00:00Z", "2013"]).1, 1);
+        assert_eq!(kept(ColumnType::Timestamp, TimeUnit::Seconds, &["1.5", "1357016400", "soon"]).1, 1);
+    }
+
+    #[test]
+    fn embeddings_are_lists_and_nothing_else_is() {
+        let mut table = Table::default();
+        let vector = |values: &[f32]| Cell::Embedding(values.into());
+        for _ in 0..4 {
+            table.begin_row(meta());
+        }
+        let before = table.bytes();
+        let cells = vec![vector(&[1.0, 2.5]), Cell::Missing, Cell::Number(3.0), vector(&[])];
+        table.push(&column("e", cells), ColumnType::Embedding, TimeUnit::Rfc3339, 0..4);
+        assert!(table.bytes() >= before + 2 * size_of::<f32>());
+        for (name, kind) in ColumnType::CHOICES.into_iter().filter(|(_, kind)| *kind != ColumnType::Embedding) {
+            table.push(&column(name, vec![vector(&[1.0]); 4]), kind, TimeUnit::Rfc3339, 0..4);
+        }
+        let Finished { batch, wrong_type } = table.finish().unwrap();
+        let e = Arc::clone(batch.column_by_name("e").unwrap());
+        let rows =
+            e.as_list::<i32>().iter().map(|row| row.map(|row| row.as_primitive::<Float32Type>().values().to_vec()));
+        assert_eq!(rows.collect::<Vec<_>>(), [Some(vec![1.0, 2.5]), None, None, Some(vec![])]);
+        assert_eq!((wrong_type["e"], wrong_type["text"], wrong_type.len()), (1, 4, ColumnType::CHOICES.len()));
     }
 
     #[test]

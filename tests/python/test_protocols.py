@@ -1,0 +1,94 @@
+"""From a client's call to typed rows in the archive: a real server, the real sidecar and the real collector between them."""
+
+import contextlib
+import json
+
+import binary_tensors
+import httpx
+import pyarrow as pa
+import pyarrow.dataset
+import pytest
+import typed_server
+from conftest import collector, eventually, sidecar
+from typed_server import grpc_failed, grpc_raw, grpc_stream, grpc_typed, rest_gzip, rest_json
+
+# Exact in every precision.
+ROWS = [[1.0, 0.5, 0.25], [0.125, 0.0, -1.0]]
+
+
+@pytest.fixture(scope="module")
+def typed(tmp_path_factory):
+    with typed_server.typed_server(tmp_path_factory.mktemp("typed")) as servers:
+        yield servers
+
+
+@contextlib.contextmanager
+def archived(folder, tensors: dict):
+    """A collector that archives the model 'typed'; gives its address, and what waits for rows and reads them in their order."""
+    configuration = f"""
+data_dir: data
+archive: {{max_age: 300ms}}
+models: [{{name: typed, tensors: {json.dumps(tensors)}}}]
+"""
+    with collector(folder, configuration) as url:
+
+        def rows(count: int) -> pa.Table:
+            eventually(lambda: httpx.get(f"{url}/api/v1/archive").json()["rows"] >= count, f"{count} rows are archived")
+            table = pyarrow.dataset.dataset(folder / "data" / "archive", partitioning="hive").to_table()
+            assert table.num_rows == count
+            return table.sort_by([("event_time", "ascending"), ("row_id", "ascending")])
+
+        yield url, rows
+
+
+def test_every_form_of_v2_gives_the_same_typed_rows(tmp_path, typed):
+    tensors = {"x": {"columns": ["a", "b", "c"]}, "vector": {"embedding": True}}
+    rest, calls = typed
+    with archived(tmp_path, tensors) as (url, rows):
+        for folder, upstream, scheme, forms in [
+            ("rest", rest, "http://", [rest_json, rest_gzip]),
+            ("grpc", calls, "", [grpc_raw, grpc_typed, grpc_stream, grpc_failed]),
+        ]:
+            (tmp_path / folder).mkdir()
+            with sidecar(tmp_path / folder, upstream, url, "typed", "--flush-interval=50ms") as (address, _):
+                for form in forms:
+                    # Enough rows that the server finds its answer worth compressing.
+                    form(scheme + address.removeprefix("http://"), ROWS * 20 if form is rest_gzip else ROWS)
+        table = rows(2 + 40 + 2 + 2 + 2 + 2)
+        undecodable = [line for line in httpx.get(f"{url}/metrics").text.splitlines() if "undecodable_total{" in line]
+    assert all(line.endswith(" 0") for line in undecodable), undecodable
+    wanted = {
+        "a": pa.float64(),
+        "total": pa.float64(),
+        "rounded": pa.int64(),
+        "is_high": pa.bool_(),
+        "label": pa.string(),
+    }
+    assert {name: table.schema.field(name).type for name in wanted} == wanted
+    vector = table.schema.field("vector").type
+    assert pa.types.is_list(vector) and vector.value_type == pa.float32()
+    assert set(table["version"].to_pylist()) == {"v1", "unversioned"}
+    names = ["a", "b", "c", "total", "rounded", "is_high", "label", "vector"]
+    found = [tuple(row.values()) for row in table.select(names).to_pylist()]
+    answers = [
+        (1.75, 2, True, "höher", [1.75, 0.875, 0.4375, 0.21875]),
+        (-0.875, -1, False, "low", [-0.875, -0.4375, -0.21875, -0.109375]),
+    ]
+    answered = [(*row, *answer) for row, answer in zip(ROWS, answers)]
+    failed = [(*row, *[None] * 5) for row in ROWS]
+    key = repr
+    assert sorted(found, key=key) == sorted(answered * 24 + failed, key=key)
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
+def test_binary_tensors_of_tritons_client_are_rows(tmp_path, compression):
+    with binary_tensors.server() as upstream, archived(tmp_path, {}) as (url, rows):
+        with sidecar(tmp_path, upstream, url, "typed", "--flush-interval=50ms") as (address, _):
+            binary_tensors.call(address.removeprefix("http://"), compression)
+        table = rows(2)
+    names = ["int16", "fp32", "plain_0", "plain_1", "fp16", "bool", "bytes", "half", "count", "label"]
+    assert [tuple(row.values()) for row in table.select(names).to_pylist()] == [
+        (1, 1.0, 1, 2, 1.0, True, "a", 0.5, 7, "höher"),
+        (0, 0.0, 3, 4, 0.0, False, "ö", -2.0, 255, ""),
+    ]
+    assert table.schema.field("count").type == pa.int64() and table.schema.field("half").type == pa.float64()
