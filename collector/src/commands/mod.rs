@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{Collector, Config, StartError};
+use crate::{Collector, Config, StartError, failpoint};
 
 /// `EX_USAGE` of sysexits.h: the configuration is wrong, and starting again will not help.
 const EXIT_USAGE: u8 = 64;
@@ -82,6 +82,10 @@ fn serve(path: &std::path::Path) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
+    if let Err(why) = failpoint::arm() {
+        eprintln!("driftline: {why}");
+        return ExitCode::from(EXIT_USAGE);
+    }
     let collector = match Collector::start(config) {
         Ok(collector) => collector,
         Err(error) => {
