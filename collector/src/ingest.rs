@@ -17,6 +17,7 @@ use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, info, warn};
 
+use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
 use crate::pipeline::slis::{GoodOfValid, SliCounts};
 use crate::store::outcomes::{self, Outcome};
@@ -155,6 +156,7 @@ impl Ingest {
             })
             .await;
         let appended = written.map_err(|error| Refused::NotNow(format!("the batch could not be stored: {error}")))?;
+        Failpoint::JournalWritten.pass();
         self.metrics.batches(if appended.new > 0 { "stored" } else { "duplicate" }).inc();
         self.metrics.exchanges_duplicate.inc_by(appended.duplicates);
         self.metrics.exchanges_missing.inc_by(appended.missing);

@@ -18,6 +18,7 @@ mod commands;
 pub mod config;
 #[cfg(test)]
 mod documented;
+mod failpoint;
 mod ingest;
 mod metrics;
 mod numbers;

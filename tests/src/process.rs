@@ -32,12 +32,13 @@ struct Process {
 }
 
 impl Process {
-    fn start(name: &str, arguments: &[String], log: &Path) -> Self {
+    fn start(name: &str, arguments: &[String], environment: &[(&str, &str)], log: &Path) -> Self {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
         let child = Command::new(binary(name))
             .args(arguments)
             // Nothing routes to a test's sidecar that would have to learn that it leaves.
             .env("DRIFTLINE_DRAIN_DELAY", "0s")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -96,6 +97,11 @@ pub fn run(name: &str, arguments: &[&str], folder: &Path) -> Finished {
     }
 }
 
+fn configure(folder: &Path, port: u16, configuration: &str) {
+    let text = format!("listen: 127.0.0.1:{port}\ndata_dir: data\n{configuration}");
+    std::fs::write(folder.join("driftline.yaml"), text).expect("the configuration can be written");
+}
+
 /// A collector in a folder.
 #[derive(Debug)]
 pub struct Collector {
@@ -110,20 +116,38 @@ impl Collector {
     /// # Panics
     /// When it does not become ready.
     pub async fn start(folder: &Path, configuration: &str) -> Self {
-        let port = free_port();
-        let text = format!("listen: 127.0.0.1:{port}\ndata_dir: data\n{configuration}");
-        std::fs::write(folder.join("driftline.yaml"), text).expect("the configuration can be written");
-        let mut collector = Self { process: Self::spawn(folder), folder: folder.to_owned(), port };
+        let mut collector = Self::launch(folder, configuration);
         collector.wait_until_ready().await;
         collector
     }
 
-    fn spawn(folder: &Path) -> Process {
-        let config = folder.join("driftline.yaml").display().to_string();
-        Process::start("driftline", &["serve".into(), "--config".into(), config], &folder.join("collector.log"))
+    /// The same, without waiting for anything.
+    ///
+    /// # Panics
+    /// When its configuration cannot be written, or it cannot be started.
+    #[must_use]
+    pub fn launch(folder: &Path, configuration: &str) -> Self {
+        let port = free_port();
+        configure(folder, port, configuration);
+        Self { process: Self::spawn(folder, &[]), folder: folder.to_owned(), port }
     }
 
-    async fn wait_until_ready(&mut self) {
+    /// Gives it another configuration from its next start on.
+    pub fn configure(&self, configuration: &str) {
+        configure(&self.folder, self.port, configuration);
+    }
+
+    fn spawn(folder: &Path, environment: &[(&str, &str)]) -> Process {
+        let config = folder.join("driftline.yaml").display().to_string();
+        let arguments = ["serve".into(), "--config".into(), config];
+        Process::start("driftline", &arguments, environment, &folder.join("collector.log"))
+    }
+
+    /// Waits until it takes batches, and works on them.
+    ///
+    /// # Panics
+    /// When it ends, or does not become ready.
+    pub async fn wait_until_ready(&mut self) {
         let url = format!("{}/readyz", self.url());
         let log = self.folder.join("collector.log");
         let process = &mut self.process;
@@ -157,6 +181,24 @@ impl Collector {
         } else {
             Err(format!("{status}: {text}"))
         }
+    }
+
+    /// What it says of why it is not ready.
+    ///
+    /// # Errors
+    /// When it is ready, or does not answer.
+    pub async fn readiness(&self) -> Result<String, String> {
+        let url = format!("{}/readyz", self.url());
+        let response = client().get(url).send().await.map_err(|error| error.to_string())?;
+        let is_ready = response.status().is_success();
+        let says = response.text().await.map_err(|error| error.to_string())?;
+        if is_ready { Err(says) } else { Ok(says) }
+    }
+
+    /// Whether it says that it lives.
+    pub async fn is_alive(&self) -> bool {
+        let url = format!("{}/livez", self.url());
+        client().get(url).send().await.is_ok_and(|response| response.status().is_success())
     }
 
     /// Its metrics.
@@ -198,8 +240,21 @@ impl Collector {
 
     /// Starts it again, with the configuration that it had.
     pub async fn restart(&mut self) {
-        self.process = Self::spawn(&self.folder);
+        self.relaunch(&[]);
         self.wait_until_ready().await;
+    }
+
+    /// The same with these in its environment, and without waiting for anything.
+    pub fn relaunch(&mut self, environment: &[(&str, &str)]) {
+        self.process = Self::spawn(&self.folder, environment);
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// When that cannot be told.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.child.try_wait().expect("a child can be waited for").is_some()
     }
 
     /// Asks it to stop, and gives its exit code.
@@ -230,7 +285,7 @@ impl Sidecar {
         ];
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         let sidecar = Self {
-            process: Process::start("driftline-sidecar", &arguments, &folder.join(format!("sidecar-{port}.log"))),
+            process: Process::start("driftline-sidecar", &arguments, &[], &folder.join(format!("sidecar-{port}.log"))),
             port,
             admin,
         };

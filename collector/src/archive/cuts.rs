@@ -1,5 +1,6 @@
 //! Cuts as they are recorded: which there are, how their files lie, and which files those are.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use rusqlite::types::Type;
@@ -113,20 +114,23 @@ pub(crate) fn archived_through(db: &Connection) -> rusqlite::Result<i64> {
     )
 }
 
-/// The files that an earlier attempt at a cut was going to put: path and rows.
-pub(super) fn planned(db: &Connection, last: i64) -> rusqlite::Result<Vec<(String, u64)>> {
-    db.prepare_cached("SELECT path, rows FROM cut_files WHERE cut = ?1 ORDER BY path")?
-        .query_map([last], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
-        .collect()
+/// The names of the files that earlier attempts at a cut were going to put.
+pub(super) fn planned(db: &Connection, last: i64) -> rusqlite::Result<BTreeSet<String>> {
+    db.prepare_cached("SELECT path FROM cut_files WHERE cut = ?1")?.query_map([last], |row| row.get(0))?.collect()
 }
 
-/// Records the files that a cut is going to have.
+/// Records the files that a cut is going to have, besides those that earlier attempts were going to put.
 pub(super) fn plan(db: &Connection, last: i64, files: &[(String, u64)]) -> rusqlite::Result<()> {
-    db.prepare_cached("DELETE FROM cut_files WHERE cut = ?1")?.execute([last])?;
-    let mut statement = db.prepare_cached("INSERT INTO cut_files (cut, path, rows) VALUES (?1, ?2, ?3)")?;
+    let mut statement = db.prepare_cached("INSERT OR REPLACE INTO cut_files (cut, path, rows) VALUES (?1, ?2, ?3)")?;
     for (path, rows) in files {
         statement.execute(params![last, path, *rows as i64])?;
     }
+    Ok(())
+}
+
+/// Records that a file is not going to be put: what has its name is somebody else's.
+pub(super) fn give_up(db: &Connection, last: i64, path: &str) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM cut_files WHERE cut = ?1 AND path = ?2")?.execute(params![last, path])?;
     Ok(())
 }
 
@@ -181,9 +185,11 @@ mod tests {
         assert_eq!((cut_through(&db).unwrap(), archived_through(&db).unwrap()), (5, 0));
         plan(&db, 4, &[("x".into(), 3)]).unwrap();
         plan(&db, 4, &[("y".into(), 2), ("z".into(), 1)]).unwrap();
-        assert_eq!(planned(&db, 4).unwrap(), [("y".to_owned(), 2), ("z".to_owned(), 1)]);
+        assert_eq!(planned(&db, 4).unwrap(), ["x".to_owned(), "y".to_owned(), "z".to_owned()].into());
+        give_up(&db, 4, "y").unwrap();
+        assert_eq!(planned(&db, 4).unwrap(), ["x".to_owned(), "z".to_owned()].into());
         record_done(&db, 4, &[], 1).unwrap();
-        assert_eq!(planned(&db, 4).unwrap(), []);
+        assert_eq!(planned(&db, 4).unwrap(), BTreeSet::new());
         assert_eq!(archived_through(&db).unwrap(), 4);
     }
 }

@@ -15,6 +15,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnPath;
 
+use super::owner::Owner;
 use crate::pipeline::table::META_COLUMNS;
 
 /// Rows of a row group: what engines read at once, and skip at once.
@@ -23,12 +24,14 @@ const ROW_GROUP_ROWS: usize = 1 << 18;
 /// Which cut a file belongs to. It stands in the footer, so that a file that is there already can be told to be ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
-    pub(crate) collector: String,
+    /// Who made it.
+    pub(crate) owner: Owner,
     pub(crate) cut: (i64, i64),
     pub(crate) rows: u64,
 }
 
 const COLLECTOR_KEY: &str = "driftline.collector";
+const RUN_KEY: &str = "driftline.run";
 const CUT_KEY: &str = "driftline.cut";
 const ROWS_KEY: &str = "driftline.rows";
 
@@ -36,7 +39,8 @@ impl Identity {
     fn key_values(&self) -> Vec<KeyValue> {
         let key_value = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
         vec![
-            key_value(COLLECTOR_KEY, self.collector.clone()),
+            key_value(COLLECTOR_KEY, self.owner.collector.clone()),
+            key_value(RUN_KEY, self.owner.run.clone()),
             key_value(CUT_KEY, format!("{}-{}", self.cut.0, self.cut.1)),
             key_value(ROWS_KEY, self.rows.to_string()),
         ]
@@ -54,7 +58,11 @@ impl Identity {
             .collect();
         let (first, last) = metadata.get(CUT_KEY)?.split_once('-')?;
         Some(Self {
-            collector: metadata.get(COLLECTOR_KEY)?.clone(),
+            owner: Owner {
+                collector: metadata.get(COLLECTOR_KEY)?.clone(),
+                // Files did not always say it.
+                run: metadata.get(RUN_KEY).cloned().unwrap_or_default(),
+            },
             cut: (first.parse().ok()?, last.parse().ok()?),
             rows: metadata.get(ROWS_KEY)?.parse().ok()?,
         })
@@ -164,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_file_says_whose_it_is() {
-        let identity = Identity { collector: "0badcafe".into(), cut: (3, 9), rows: 2 };
+        let owner = Owner { collector: "0badcafe".into(), run: "1".into() };
+        let identity = Identity { owner, cut: (3, 9), rows: 2 };
         let file = build(&[batch("a", 1.0), batch("b", 2.0)], &identity).unwrap();
         assert_eq!(Identity::read(file), Some(identity));
         assert_eq!(Identity::read(Bytes::from_static(b"PAR1 not really")), None);
@@ -172,7 +181,8 @@ mod tests {
 
     #[test]
     fn batches_with_other_columns_become_one_table() {
-        let identity = Identity { collector: String::new(), cut: (1, 1), rows: 2 };
+        let owner = Owner { collector: String::new(), run: String::new() };
+        let identity = Identity { owner, cut: (1, 1), rows: 2 };
         let file = build(&[batch("b", 1.0), batch("a", 2.0)], &identity).unwrap();
         let reader = SerializedFileReader::new(file).unwrap();
         let schema = reader.metadata().file_metadata().schema_descr();

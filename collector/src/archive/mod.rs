@@ -2,17 +2,21 @@
 //!
 //! A *cut* is a range of journal positions. It is recorded in the database before its files are made, with how and where
 //! they lie, and then with their names and rows; they are put only where nothing is, and a file that is there already is
-//! compared by the identity in its footer. So whenever the process dies, the same cut gives the same files, and none is
-//! there twice. Should they come out otherwise all the same, because the configuration of a model changed in between,
-//! those of the first attempt are taken away before the others are put: nobody was told yet that the cut is there.
+//! compared by the identity in its footer. So whenever the process dies, the same cut gives the same rows, and none is there
+//! twice. The files of an attempt that was cut off are taken away before they are put again, since the configuration of a
+//! model may have changed in between: nobody was told yet that the cut is there.
 
 mod cuts;
 pub(crate) mod file;
+mod folder;
 pub(crate) mod layout;
+mod owner;
 pub(crate) mod place;
 pub(crate) mod read;
+#[cfg(test)]
+mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,13 +24,15 @@ use arrow_array::RecordBatch;
 use bytes::Bytes;
 use rusqlite::Savepoint;
 use tokio::sync::{mpsc, watch};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
-use self::cuts::ArchivedFile;
+use self::cuts::{Address, ArchivedFile};
 pub(crate) use self::cuts::{CutLayout, Unfinished, archived_through, cut_through, record, unfinished};
 use self::file::Identity;
+use self::owner::{NotOurs, Owner};
 use self::place::{Place, Put, Removed};
 use crate::config::{Config, Partition};
+use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 use crate::times::now_micros;
@@ -65,12 +71,16 @@ pub(crate) fn start(
 ) -> Result<(Cuts, impl Future<Output = ()>), String> {
     let place = place::open(&config.archive.place)?;
     let (sender, receiver) = mpsc::channel(WAITING_CUTS);
-    let archiver = Archiver { place, store, config, metrics, vitals };
+    let owner = Owner::of_this_run(&store.collector_id);
+    let archiver = Archiver { place, owner, claimed: Vec::new(), store, config, metrics, vitals };
     Ok((sender, archiver.run(receiver, stopping)))
 }
 
 struct Archiver {
     place: Place,
+    owner: Owner,
+    /// Places that are this run's.
+    claimed: Vec<Address>,
     store: Store,
     config: Arc<Config>,
     metrics: Arc<Metrics>,
@@ -95,43 +105,53 @@ struct Planned {
 impl Archiver {
     /// Archives cut after cut. When it is told to stop it finishes what it can at once: what is left is made again from
     /// the journal at the next start.
-    async fn run(self, mut cuts: mpsc::Receiver<Cut>, mut stopping: watch::Receiver<bool>) {
+    async fn run(mut self, mut cuts: mpsc::Receiver<Cut>, mut stopping: watch::Receiver<bool>) {
         let running = self.vitals.part("archiver");
-        while let Some(cut) = cuts.recv().await {
-            let done = tokio::select! {
+        let mut ended = tokio::select! {
+            // Before there is anything to put: whoever sets a second collector up learns it now.
+            claimed = self.own_configured() => claimed,
+            () = out_of_time(&mut stopping) => return,
+        };
+        while ended.is_ok() {
+            let Some(cut) = cuts.recv().await else { break };
+            ended = tokio::select! {
                 done = self.archive(cut) => done,
-                // A store that does not answer must not hold the stop up.
-                _ = async { stopping.wait_for(|stopping| *stopping).await.ok(); tokio::time::sleep(LONGEST_PAUSE / 6).await } => return,
+                () = out_of_time(&mut stopping) => return,
             };
-            match done {
-                Ok(()) => {}
-                Err(End::Stopped(why)) => {
-                    self.metrics.archive_failures.inc();
-                    self.vitals.archive_stopped(&why);
-                    running.ends();
-                    return;
-                }
-                Err(End::Closed) => return,
-            }
         }
-        // Nobody makes cuts any more; whoever did says why.
-        running.ends();
+        match ended {
+            // Nobody makes cuts any more; whoever did says why.
+            Ok(()) => running.ends(),
+            Err(End::Stopped(why)) => {
+                self.metrics.archive_failures.inc();
+                self.vitals.archive_stopped(&why);
+                running.ends();
+            }
+            Err(End::Closed) => {}
+        }
     }
 
     /// Makes and puts the files of a cut, and records that they are there.
-    async fn archive(&self, cut: Cut) -> Result<(), End> {
+    async fn archive(&mut self, cut: Cut) -> Result<(), End> {
         let Cut { first, last, layout, partitions } = cut;
         let place = self.place_of(&layout)?;
+        self.own(&place, &layout.place).await?;
         let files = planned(&self.store.collector_id, (first, last), layout.partition, partitions);
-        self.plan(&place, (first, last), &files).await?;
+        let before = self.plan(&place, (first, last), &files).await?;
+        Failpoint::FilesPlanned.pass();
         let mut done = Vec::with_capacity(files.len());
         for Planned { mut listed, batches } in files {
-            let identity =
-                Identity { collector: self.store.collector_id.clone(), cut: (first, last), rows: listed.rows };
+            let identity = Identity { owner: self.owner.clone(), cut: (first, last), rows: listed.rows };
             let contents = build(&listed.path, batches, identity.clone()).await?;
             listed.bytes = contents.len() as u64;
-            self.put(&place, &listed.path, contents, &identity).await?;
+            let was_planned = before.contains(&listed.path);
+            self.put(&place, &listed.path, contents, &identity, was_planned).await?;
+            Failpoint::FilePut.pass();
             done.push(listed);
+        }
+        for path in before.iter().filter(|path| done.iter().all(|file| file.path != **path)) {
+            // It may have been on its way when it was looked for.
+            self.remove(&place, path, (first, last)).await;
         }
         let (rows, count) = (done.iter().map(|file| file.rows).sum::<u64>(), done.len() as u64);
         let done = Arc::new(done);
@@ -144,6 +164,41 @@ impl Archiver {
         self.metrics.archive_rows.inc_by(rows);
         self.metrics.archive_files.inc_by(count);
         Ok(())
+    }
+
+    /// Makes the place that is configured this run's.
+    async fn own_configured(&mut self) -> Result<(), End> {
+        let address = CutLayout::of(&self.config.archive).place;
+        self.own(&self.place.clone(), &address).await
+    }
+
+    /// Makes a place this run's, or makes sure that it still is.
+    async fn own(&mut self, place: &Place, address: &Address) -> Result<(), End> {
+        let is_claimed = self.claimed.contains(address);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let owned = match is_claimed {
+                true => owner::keep(place, &self.owner).await,
+                false => owner::claim(place, &self.owner).await,
+            };
+            match owned {
+                Ok(()) if is_claimed => return Ok(()),
+                Ok(()) => {
+                    self.claimed.push(address.clone());
+                    return Ok(());
+                }
+                Err(NotOurs::Refused(why)) => return Err(End::Stopped(why)),
+                Err(NotOurs::Retry(why)) => self.wait(&why, owner::OWN_FOLDER, &mut pause).await,
+            }
+        }
+    }
+
+    /// Says that the store did not do something, and waits longer each time.
+    async fn wait(&self, why: &str, path: &str, pause: &mut Duration) {
+        warn!(why, path, "the archive's store does not do as it should; it will be tried again");
+        self.metrics.archive_failures.inc();
+        tokio::time::sleep(*pause).await;
+        *pause = (*pause * 2).min(LONGEST_PAUSE);
     }
 
     /// The place that a cut was made for.
@@ -159,10 +214,9 @@ impl Archiver {
         })
     }
 
-    /// Records the files that a cut is going to have. Those of an earlier attempt that came out otherwise are taken away
-    /// before: their rows are in the new ones.
-    async fn plan(&self, place: &Place, cut: (i64, i64), files: &[Planned]) -> Result<(), End> {
-        let plan: Vec<(String, u64)> = files.iter().map(|file| (file.listed.path.clone(), file.listed.rows)).collect();
+    /// Records the files that a cut is going to have, and gives the names that earlier attempts recorded. Their files are
+    /// taken away before. They may be the same; but where a row belongs may have changed, and not how many there are.
+    async fn plan(&self, place: &Place, cut: (i64, i64), files: &[Planned]) -> Result<BTreeSet<String>, End> {
         let before = loop {
             match self.store.read(move |db| cuts::planned(db, cut.1)).await {
                 Ok(before) => break before,
@@ -173,39 +227,55 @@ impl Archiver {
                 }
             }
         };
-        for (path, rows) in before.iter().filter(|file| !plan.contains(file)) {
-            warn!(%path, rows, "a file of an earlier attempt at this cut is not what it is now, and is taken away");
-            let mut pause = FIRST_PAUSE;
-            while let Removed::Retry(why) = place.remove(path, &self.store.collector_id, cut).await {
-                warn!(%why, %path, "a file of an earlier attempt cannot be taken away; it will be tried again");
-                self.metrics.archive_failures.inc();
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+        for path in &before {
+            self.remove(place, path, cut).await;
         }
+        let plan: Vec<(String, u64)> = files.iter().map(|file| (file.listed.path.clone(), file.listed.rows)).collect();
         let plan = Arc::new(plan);
         self.persist(move || {
             let plan = Arc::clone(&plan);
             move |db: &Savepoint<'_>| cuts::plan(db, cut.1, &plan)
         })
-        .await
+        .await?;
+        Ok(before)
     }
 
-    async fn put(&self, place: &Place, path: &str, contents: Bytes, identity: &Identity) -> Result<(), End> {
+    /// Takes away what an earlier attempt at a cut may have put.
+    async fn remove(&self, place: &Place, path: &str, cut: (i64, i64)) {
+        info!(path, "a file of an earlier attempt at this cut is taken away, if it is there");
+        let mut pause = FIRST_PAUSE;
+        while let Removed::Retry(why) = place.remove(path, &self.store.collector_id, cut).await {
+            self.wait(&why, path, &mut pause).await;
+        }
+    }
+
+    /// Puts a file. `was_planned`: an earlier run recorded that it would.
+    async fn put(
+        &self,
+        place: &Place,
+        path: &str,
+        contents: Bytes,
+        identity: &Identity,
+        was_planned: bool,
+    ) -> Result<(), End> {
         let mut pause = FIRST_PAUSE;
         loop {
             match place.put(path, contents.clone(), identity).await {
                 Put::Done => return Ok(()),
-                Put::Fenced(why) => {
+                Put::Retry(why) => self.wait(&why, path, &mut pause).await,
+                // It was on its way when that run died, and came after it was looked for.
+                Put::OtherRun(_) if was_planned => self.remove(place, path, identity.cut).await,
+                Put::OtherRun(why) | Put::Fenced(why) => {
+                    // Or the next run would take it away as its own.
+                    let (last, path) = (identity.cut.1, path.to_owned());
+                    self.persist(move || {
+                        let path = path.clone();
+                        move |db: &Savepoint<'_>| cuts::give_up(db, last, &path)
+                    })
+                    .await?;
                     return Err(End::Stopped(format!(
                         "another collector archives under the same names: {why}. Give each its own data_dir"
                     )));
-                }
-                Put::Retry(why) => {
-                    warn!(%why, %path, "the archive cannot be written; it will be tried again");
-                    self.metrics.archive_failures.inc();
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
@@ -227,6 +297,12 @@ impl Archiver {
             }
         }
     }
+}
+
+/// Told to stop, and past the time that is left then: a store that does not answer must not hold the stop up.
+async fn out_of_time(stopping: &mut watch::Receiver<bool>) {
+    stopping.wait_for(|stopping| *stopping).await.ok();
+    tokio::time::sleep(LONGEST_PAUSE / 6).await;
 }
 
 /// The files that a cut is going to have.
@@ -260,112 +336,5 @@ async fn build(path: &str, batches: Vec<RecordBatch>, identity: Identity) -> Res
             Err(End::Stopped(format!("{path} cannot be made; the log has the panic")))
         }
         Err(_) => Err(End::Closed),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use arrow_array::types::IntervalMonthDayNanoType;
-    use arrow_array::{ArrayRef, Float64Array, IntervalMonthDayNanoArray, TimestampMicrosecondArray};
-    use prometheus::IntGauge;
-
-    use super::*;
-
-    const HOUR: i64 = 3_600_000_000;
-
-    fn batch(times: &[i64]) -> RecordBatch {
-        let time: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times.to_vec()).with_timezone("UTC"));
-        let x: ArrayRef = Arc::new(Float64Array::from(vec![1.0; times.len()]));
-        RecordBatch::try_from_iter([("event_time", time), ("x", x)]).unwrap()
-    }
-
-    fn archiver(folder: &Path, configuration: &str) -> Archiver {
-        let config = Config::parse("d.yaml", configuration, folder).unwrap();
-        let store = Store::open(&config.data_dir).unwrap();
-        Archiver {
-            place: place::open(&config.archive.place).unwrap(),
-            store,
-            config: Arc::new(config),
-            metrics: Metrics::new().unwrap(),
-            vitals: Vitals::new(IntGauge::new("stopped", "Stopped.").unwrap()),
-        }
-    }
-
-    fn cut(layout: CutLayout, partitions: &[(i64, &[i64])]) -> Cut {
-        let part = |(start, times): &(i64, &[i64])| (("m".into(), "1".into(), *start), vec![batch(times)]);
-        Cut { first: 1, last: 2, layout, partitions: partitions.iter().map(part).collect() }
-    }
-
-    /// Rows of all files below a folder.
-    fn rows(folder: &Path) -> u64 {
-        let mut rows = 0;
-        for entry in std::fs::read_dir(folder).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            rows += if path.is_dir() {
-                self::rows(&path)
-            } else {
-                Identity::read(std::fs::read(path).unwrap().into()).unwrap().rows
-            };
-        }
-        rows
-    }
-
-    #[tokio::test]
-    async fn a_cut_that_comes_out_otherwise_replaces_what_was_put_of_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let archiver = archiver(folder.path(), "archive: {folder: a}");
-        let layout = CutLayout::of(&archiver.config.archive);
-        let place = archiver.place_of(&layout).unwrap();
-        // The first attempt dies after one of its two files.
-        let first = cut(layout.clone(), &[(0, &[1, 2, 3]), (HOUR, &[HOUR])]);
-        let mut files = planned(&archiver.store.collector_id, (1, 2), layout.partition, first.partitions);
-        archiver.plan(&place, (1, 2), &files).await.unwrap();
-        let Planned { listed, batches } = files.remove(0);
-        let identity = Identity { collector: archiver.store.collector_id.clone(), cut: (1, 2), rows: listed.rows };
-        let contents = build(&listed.path, batches, identity.clone()).await.unwrap();
-        archiver.put(&place, &listed.path, contents, &identity).await.unwrap();
-        assert_eq!(rows(&folder.path().join("a")), 3);
-        // By the second, the model's event time is another.
-        archiver.archive(cut(layout.clone(), &[(0, &[1]), (2 * HOUR, &[2 * HOUR; 3])])).await.unwrap();
-        assert_eq!(rows(&folder.path().join("a")), 4, "each row is there once");
-    }
-
-    #[tokio::test]
-    async fn a_cut_goes_where_it_was_recorded_to_go() {
-        let folder = tempfile::tempdir().unwrap();
-        let archiver = archiver(folder.path(), "archive: {folder: new}");
-        let old = Config::parse("d.yaml", "archive: {folder: old, partition: day}", folder.path()).unwrap();
-        archiver.archive(cut(CutLayout::of(&old.archive), &[(0, &[1])])).await.unwrap();
-        assert_eq!((rows(&folder.path().join("old")), rows(&folder.path().join("new"))), (1, 0));
-        assert!(folder.path().join("old/model=m/version=1/date=1970-01-01").read_dir().unwrap().count() == 1);
-    }
-
-    #[tokio::test]
-    async fn a_file_that_cannot_be_made_leaves_its_cut_undone() {
-        let folder = tempfile::tempdir().unwrap();
-        let archiver = archiver(folder.path(), "archive: {folder: a}");
-        let layout = CutLayout::of(&archiver.config.archive);
-        let recorded = Unfinished { first: 1, last: 2, layout: layout.clone() };
-        archiver.store.writer.write(move |db| record(db, &recorded, 0)).await.unwrap();
-        // Parquet has no intervals of nanoseconds.
-        let time: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1]).with_timezone("UTC"));
-        let interval = IntervalMonthDayNanoArray::from(vec![IntervalMonthDayNanoType::make_value(0, 0, 1)]);
-        let unknown: ArrayRef = Arc::new(interval);
-        let mut broken = cut(layout, &[(0, &[1])]);
-        let batch = RecordBatch::try_from_iter([("event_time", time), ("x", unknown)]).unwrap();
-        broken.partitions.insert(("m".into(), "2".into(), 0), vec![batch]);
-        let store = archiver.store.clone();
-        let vitals = archiver.vitals.clone();
-        let (sender, receiver) = mpsc::channel(1);
-        let (_stop, stopping) = watch::channel(false);
-        sender.send(broken).await.unwrap();
-        tokio::spawn(archiver.run(receiver, stopping)).await.unwrap();
-        let problem = vitals.problem().unwrap();
-        assert!(problem.contains("cannot be made"), "{problem}");
-        assert_eq!(vitals.failure(), None, "counting goes on");
-        assert!(sender.is_closed());
-        assert_eq!(store.read(archived_through).await.unwrap(), 0);
     }
 }

@@ -1,22 +1,42 @@
 //! The store that holds the archive: a folder, or anything that speaks S3.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig};
 
 use super::file::Identity;
+use super::folder;
 use crate::config::ArchivePlace;
+
+/// How long one request to S3 may take. A file of a hundred megabytes takes minutes on a slow line, and one that is broken
+/// off is sent again from its beginning.
+const REQUEST_TIMEOUT: &str = "5 minutes";
+/// How often the client tries again by itself. What fails after that is counted, said, and tried again by the archiver.
+const CLIENT_RETRIES: usize = 2;
 
 /// An open place.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     store: Arc<dyn ObjectStore>,
+    /// Where it is a folder.
+    folder: Option<PathBuf>,
+}
+
+/// How the creation of a file ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Created {
+    /// It is there now.
+    New,
+    /// Something of that name was there, or is being put by somebody else.
+    Exists,
 }
 
 /// How a put ended.
@@ -24,6 +44,8 @@ pub(crate) struct Place {
 pub(crate) enum Put {
     /// The file is there, and it is this one.
     Done,
+    /// The file that is there is of the same cut, and another run's.
+    OtherRun(String),
     /// Somebody else's file has this name.
     Fenced(String),
     /// Not now.
@@ -50,7 +72,12 @@ pub(crate) fn open(place: &ArchivePlace) -> Result<Place, String> {
             Arc::new(LocalFileSystem::new_with_prefix(folder).map_err(|e| error(&e))?.with_fsync(true))
         }
         ArchivePlace::S3 { bucket, prefix, endpoint, region, credentials } => {
-            let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_region(region);
+            let retries = RetryConfig { max_retries: CLIENT_RETRIES, ..RetryConfig::default() };
+            let mut builder = AmazonS3Builder::from_env()
+                .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT)
+                .with_retry(retries)
+                .with_bucket_name(bucket)
+                .with_region(region);
             if let Some(endpoint) = endpoint {
                 builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
             }
@@ -63,41 +90,78 @@ pub(crate) fn open(place: &ArchivePlace) -> Result<Place, String> {
             if prefix.is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix.as_str())) }
         }
     };
-    Ok(Place { store })
+    let folder = match place {
+        ArchivePlace::Folder(folder) => Some(folder.clone()),
+        ArchivePlace::S3 { .. } => None,
+    };
+    Ok(Place { store, folder })
 }
 
 impl Place {
-    /// Puts a file under a name that must be free, or hold the same cut already: an answer may be lost on its way, and a
+    /// Puts a file under a name that must be free, or hold what this run put there: an answer may be lost on its way, and a
     /// store may answer "exists" to its own success.
     pub(crate) async fn put(&self, path: &str, file: Bytes, identity: &Identity) -> Put {
-        let path = match parsed(path) {
-            Ok(path) => path,
-            Err(why) => return Put::Fenced(why),
-        };
+        if let Err(why) = parsed(path) {
+            return Put::Fenced(why);
+        }
+        match self.create(path, file).await {
+            Ok(Created::New) => Put::Done,
+            Ok(Created::Exists) => self.compare(path, identity).await,
+            Err(why) => Put::Retry(why),
+        }
+    }
+
+    /// Puts a file where nothing is.
+    pub(super) async fn create(&self, path: &str, contents: Bytes) -> Result<Created, String> {
+        if let Some(folder) = self.folder.clone() {
+            return create_in_folder(folder, path.to_owned(), contents).await;
+        }
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.store.put_opts(&path, PutPayload::from(file), options).await {
-            Ok(_) => Put::Done,
+        match self.store.put_opts(&parsed(path)?, PutPayload::from(contents), options).await {
+            Ok(_) => Ok(Created::New),
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                self.compare(&path, identity).await
+                Ok(Created::Exists)
             }
-            Err(error) => Put::Retry(error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Puts a file, whatever is there.
+    pub(super) async fn replace(&self, path: &str, contents: Bytes) -> Result<(), String> {
+        let put = self.store.put(&parsed(path)?, PutPayload::from(contents)).await;
+        put.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// A file's contents; none when there is no such file.
+    pub(crate) async fn read(&self, path: &str) -> Result<Option<Bytes>, String> {
+        let contents = match self.store.get(&parsed(path)?).await {
+            Ok(found) => found.bytes().await,
+            Err(error) => Err(error),
+        };
+        match contents {
+            Ok(contents) => Ok(Some(contents)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.to_string()),
         }
     }
 
     /// Takes away a file of a cut. What has its name and is of another cut, or of somebody else, is left alone.
     pub(crate) async fn remove(&self, path: &str, collector: &str, cut: (i64, i64)) -> Removed {
         // A name that cannot be was never put.
-        let Ok(path) = parsed(path) else { return Removed::Gone };
-        let found = match self.store.get(&path).await {
-            Ok(found) => found.bytes().await,
-            Err(error) => Err(error),
+        let Ok(parsed) = parsed(path) else { return Removed::Gone };
+        if let Some(folder) = &self.folder
+            && let Err(error) = folder::remove_staged(folder, path)
+        {
+            return Removed::Retry(error.to_string());
+        }
+        let is_ours = match self.read(path).await {
+            Ok(Some(file)) => {
+                Identity::read(file).is_some_and(|found| found.owner.collector == collector && found.cut == cut)
+            }
+            Ok(None) => false,
+            Err(why) => return Removed::Retry(why),
         };
-        let is_ours = match found {
-            Ok(file) => Identity::read(file).is_some_and(|found| found.collector == collector && found.cut == cut),
-            Err(object_store::Error::NotFound { .. }) => false,
-            Err(error) => return Removed::Retry(error.to_string()),
-        };
-        if is_ours && let Err(error) = self.store.delete(&path).await {
+        if is_ours && let Err(error) = self.store.delete(&parsed).await {
             return Removed::Retry(error.to_string());
         }
         Removed::Gone
@@ -117,29 +181,33 @@ impl Place {
         Ok(names)
     }
 
-    /// A file's bytes.
-    ///
-    /// # Errors
-    /// What the store said.
-    pub(crate) async fn get(&self, path: &str) -> Result<Bytes, String> {
-        let found = self.store.get(&parsed(path)?).await.map_err(|error| error.to_string())?;
-        found.bytes().await.map_err(|error| error.to_string())
-    }
-
-    async fn compare(&self, path: &Path, identity: &Identity) -> Put {
-        let file = match self.store.get(path).await {
-            Ok(found) => found.bytes().await,
-            // It was somebody's conflict, and nobody's file.
-            Err(error) => return Put::Retry(error.to_string()),
-        };
-        match file {
-            Ok(file) => match Identity::read(file) {
+    async fn compare(&self, path: &str, identity: &Identity) -> Put {
+        match self.read(path).await {
+            Ok(Some(file)) => match Identity::read(file) {
                 Some(found) if found == *identity => Put::Done,
-                found => Put::Fenced(format!("{path} exists already, and is of {found:?}")),
+                Some(found) if found.owner.collector == identity.owner.collector && found.cut == identity.cut => {
+                    Put::OtherRun(exists(path, Some(found)))
+                }
+                found => Put::Fenced(exists(path, found)),
             },
-            Err(error) => Put::Retry(error.to_string()),
+            // It was somebody's conflict, and nobody's file.
+            Ok(None) => Put::Retry(format!("the store says that {path} exists, and has no such file")),
+            Err(why) => Put::Retry(why),
         }
     }
+}
+
+async fn create_in_folder(root: PathBuf, path: String, contents: Bytes) -> Result<Created, String> {
+    let created = tokio::task::spawn_blocking(move || folder::create(&root, &path, &contents)).await;
+    match created.map_err(|error| error.to_string())? {
+        Ok(()) => Ok(Created::New),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Created::Exists),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn exists(path: &str, found: Option<Identity>) -> String {
+    format!("{path} exists already, and is of {found:?}")
 }
 
 /// Names are escaped already; to escape them once more would give them another name than is listed.
@@ -151,9 +219,10 @@ fn parsed(path: &str) -> Result<Path, String> {
 mod tests {
     use super::*;
     use crate::archive::file;
+    use crate::archive::owner::Owner;
 
     fn identity(collector: &str) -> Identity {
-        Identity { collector: collector.into(), cut: (1, 2), rows: 0 }
+        Identity { owner: Owner { collector: collector.into(), run: "1".into() }, cut: (1, 2), rows: 0 }
     }
 
     fn contents(collector: &str) -> Bytes {
@@ -171,6 +240,10 @@ mod tests {
         assert!(matches!(place.put(path, contents("one"), &identity("one")).await, Put::Done));
         assert!(matches!(place.put(path, contents("one"), &identity("one")).await, Put::Done), "again: it is ours");
         assert!(matches!(place.put(path, contents("two"), &identity("two")).await, Put::Fenced(_)));
+        // A collector on a copy of the database: its cut may have other rows, and as many.
+        let mut copy = identity("one");
+        copy.owner.run = "2".into();
+        assert!(matches!(place.put(path, contents("one"), &copy).await, Put::OtherRun(_)));
         let stored = std::fs::read(folder.path().join("archive").join(path)).unwrap();
         assert_eq!(Identity::read(stored.into()), Some(identity("one")));
     }

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
-use crate::{Collector, Config, StartError};
+use crate::{Collector, Config, StartError, failpoint};
 
 /// `EX_USAGE` of sysexits.h: the configuration is wrong, and starting again will not help.
 const EXIT_USAGE: u8 = 64;
@@ -89,6 +90,17 @@ fn serve(path: &std::path::Path) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
+    if let Err(why) = failpoint::arm() {
+        eprintln!("driftline: {why}");
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let orders = match Orders::listen() {
+        Ok(orders) => orders,
+        Err(error) => {
+            eprintln!("driftline: cannot wait for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let collector = match Collector::start(config) {
         Ok(collector) => collector,
         Err(error) => {
@@ -96,16 +108,12 @@ fn serve(path: &std::path::Path) -> ExitCode {
             return ExitCode::from(if matches!(error, StartError::References(_)) { EXIT_USAGE } else { 1 });
         }
     };
-    let ended = wait_for_end(&collector);
+    let failure = orders.wait_for_end(&collector);
     collector.stop();
-    match ended {
-        Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(failure)) => {
+    match failure {
+        None => ExitCode::SUCCESS,
+        Some(failure) => {
             eprintln!("driftline: {failure}");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("driftline: cannot wait for signals: {error}");
             ExitCode::FAILURE
         }
     }
@@ -131,15 +139,32 @@ fn check(path: &std::path::Path) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Waits for the order to stop, or for a failure, which it returns.
-fn wait_for_end(collector: &Collector) -> std::io::Result<Option<String>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(async {
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::select! {
-            _ = terminate.recv() => Ok(None),
-            _ = interrupt.recv() => Ok(None),
-            failure = collector.failed() => Ok(Some(failure)),
-        }
-    })
+/// Orders to stop. They are listened for before anything starts, so that one that comes meanwhile is followed as well.
+struct Orders {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Orders {
+    fn listen() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let (terminate, interrupt) = {
+            let _inside = runtime.enter();
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
+        Ok(Self { runtime, terminate, interrupt })
+    }
+
+    /// Waits for the order to stop, or for a failure, which it returns.
+    fn wait_for_end(self, collector: &Collector) -> Option<String> {
+        let Self { runtime, mut terminate, mut interrupt } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => None,
+                _ = interrupt.recv() => None,
+                failure = collector.failed() => Some(failure),
+            }
+        })
+    }
 }

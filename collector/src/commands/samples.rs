@@ -163,7 +163,8 @@ impl Archive {
     }
 
     pub(super) fn get(&self, path: &str) -> Result<bytes::Bytes, String> {
-        self.runtime.block_on(self.place.get(path)).map_err(|why| format!("{path}: {why}"))
+        let contents = self.runtime.block_on(self.place.read(path)).map_err(|why| format!("{path}: {why}"))?;
+        contents.ok_or_else(|| format!("{path} was taken away while it was read; try again"))
     }
 }
 

@@ -19,6 +19,7 @@ use super::{Pipeline, RETRY_PAUSE, TIDY_AGAIN, TIDY_INTERVAL, columns, judging, 
 use crate::alerting::{book, outbox};
 use crate::archive::{self, Unfinished};
 use crate::config::ColumnType;
+use crate::failpoint::Failpoint;
 use crate::store::StoreError;
 use crate::times::now_micros;
 
@@ -203,6 +204,7 @@ impl Pipeline {
             return Ok(());
         }
         let checkpoint = Arc::new(std::mem::take(&mut self.next));
+        Failpoint::CheckpointDue.pass();
         let mut tries_at_stop = 0;
         let has_more = loop {
             let writing = Arc::clone(&checkpoint);
@@ -225,6 +227,7 @@ impl Pipeline {
         if checkpoint.tidy {
             self.next_tidying = Instant::now() + if has_more { TIDY_AGAIN } else { TIDY_INTERVAL };
         }
+        Failpoint::CheckpointWritten.pass();
         self.stored_through = self.counted_through;
         self.parts.metrics.counted_position.set(self.counted_through);
         self.show_alerts();

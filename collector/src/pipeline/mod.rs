@@ -44,6 +44,7 @@ use self::versions::Versions;
 use crate::alerting::book::Book;
 use crate::archive::{self, Cuts};
 use crate::config::{Config, Model, Partition};
+use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
 use crate::references::LoadedReferences;
 use crate::store::{Store, StoreError, journal};
@@ -259,6 +260,7 @@ impl Pipeline {
             self.checkpoint()?;
         }
         if let Some((permit, cut)) = cut {
+            Failpoint::CutRecorded.pass();
             permit.send(cut);
         }
         Ok(progressed)

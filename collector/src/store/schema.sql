@@ -213,8 +213,8 @@ CREATE TABLE cuts (
 ) STRICT;
 CREATE INDEX cuts_by_done ON cuts (done_at);
 
--- The files of a cut that is not done. They are recorded before the first of them is put, so that those of an attempt
--- that came out otherwise are found and taken away.
+-- The files of all attempts at a cut that is not done. They are recorded before the first of them is put, so that those of
+-- an attempt that was cut off are found and taken away.
 CREATE TABLE cut_files (
     cut INTEGER NOT NULL,
     path TEXT NOT NULL,
