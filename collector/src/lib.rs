@@ -11,6 +11,7 @@
 //!
 //! One database holds journal and state; a transaction moves them together. See `store/schema.sql`.
 
+mod access;
 mod alerting;
 mod api;
 mod archive;
@@ -18,6 +19,7 @@ mod commands;
 pub mod config;
 #[cfg(test)]
 mod documented;
+mod door;
 mod failpoint;
 mod ingest;
 mod metrics;

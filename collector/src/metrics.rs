@@ -12,16 +12,29 @@ use prometheus::{
     Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use crate::ingest::{Refused, cloud_events};
+
 /// Series of scores that are exposed. More columns than this are scored all the same, and read by the API.
 const MAX_SCORE_SERIES: usize = 20_000;
 /// OpenTelemetry's bounds for HTTP request durations, in seconds.
 const DURATION_BOUNDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Bounds for clocks that differ, in seconds: what a network and a full second of batching explain, and what they do not.
+const OFFSET_BOUNDS: [f64; 12] = [-3600.0, -300.0, -60.0, -10.0, -1.0, -0.1, 0.0, 1.0, 10.0, 60.0, 300.0, 3600.0];
 
 /// Handles to all metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
     batches: IntCounterVec,
+    requests_refused: IntCounterVec,
+    pub(crate) clock_offset: HistogramVec,
+    cloud_events: IntCounterVec,
+    pub(crate) cloud_events_waiting: IntGauge,
+    pub(crate) tls_failures: IntCounter,
+    pub(crate) certificate_reloads: [IntCounter; 2],
+    pub(crate) database_bytes: IntGauge,
+    pub(crate) disk_free_bytes: IntGauge,
     pub(crate) exchanges_received: IntCounterVec,
     pub(crate) exchanges_duplicate: IntCounter,
     pub(crate) exchanges_missing: IntCounter,
@@ -74,17 +87,52 @@ impl Metrics {
         )?;
         register(&registry, build)?.set(1);
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let certificate_reloads = counters(
+            "driftline_certificate_reloads_total",
+            "Times that changed certificates were read again, by outcome; after a failure the old ones stay.",
+            &["outcome"],
+        )?;
         let durations = HistogramOpts::new(
             "driftline_request_duration_seconds",
             "Time from a model request's first byte to the response's last.",
         )
         .buckets(DURATION_BOUNDS.to_vec());
+        let offsets = HistogramOpts::new(
+            "driftline_sender_clock_offset_seconds",
+            "When a batch came, by the collector's clock, less when it was made, by its sidecar's: below zero the sidecar's clock is ahead; far above, it is behind, or the batch has waited.",
+        )
+        .buckets(OFFSET_BOUNDS.to_vec());
         let metrics = Self {
+            clock_offset: register(&registry, HistogramVec::new(offsets, &["model"])?)?,
             batches: counters(
                 "driftline_batches_total",
                 "Batches received from sidecars, by what became of them.",
                 &["outcome"],
             )?,
+            requests_refused: counters(
+                "driftline_requests_refused_total",
+                "Requests that were refused or put off, by reason; senders' and readers'.",
+                &["reason"],
+            )?,
+            cloud_events: counters(
+                "driftline_cloud_events_total",
+                "Events of KServe's and Seldon's loggers, by what became of them: waits for its other half and then joined, repeated, late for a request that was given up on; alone, when the other half did not come; ignored, when it is no inference's.",
+                &["outcome"],
+            )?,
+            cloud_events_waiting: gauge(
+                "driftline_cloud_events_waiting",
+                "Events of loggers that wait for their other halves.",
+            )?,
+            tls_failures: counter(
+                "driftline_tls_failures_total",
+                "Connections that ended in the TLS handshake with their client.",
+            )?,
+            certificate_reloads: ["ok", "failed"].map(|outcome| certificate_reloads.with_label_values(&[outcome])),
+            database_bytes: gauge(
+                "driftline_database_bytes",
+                "Bytes of the database that are in use, the journal among them.",
+            )?,
+            disk_free_bytes: gauge("driftline_disk_free_bytes", "Bytes that are free on the disk of data_dir.")?,
             exchanges_received: counters(
                 "driftline_exchanges_received_total",
                 "Exchanges that are durable, each once.",
@@ -212,6 +260,12 @@ impl Metrics {
         for outcome in ["stored", "duplicate", "refused", "deferred"] {
             metrics.batches(outcome).inc_by(0);
         }
+        for outcome in cloud_events::OUTCOMES {
+            metrics.cloud_events(outcome).inc_by(0);
+        }
+        for reason in Refused::REASONS {
+            metrics.requests_refused(reason).inc_by(0);
+        }
         for reason in DecodeError::REASONS.into_iter().chain(["batch"]) {
             metrics.undecodable(reason).inc_by(0);
         }
@@ -240,6 +294,14 @@ impl Metrics {
 
     pub(crate) fn batches(&self, outcome: &str) -> IntCounter {
         self.batches.with_label_values(&[outcome])
+    }
+
+    pub(crate) fn cloud_events(&self, outcome: &str) -> IntCounter {
+        self.cloud_events.with_label_values(&[outcome])
+    }
+
+    pub(crate) fn requests_refused(&self, reason: &str) -> IntCounter {
+        self.requests_refused.with_label_values(&[reason])
     }
 
     pub(crate) fn undecodable(&self, reason: &str) -> IntCounter {
@@ -289,6 +351,7 @@ mod tests {
         }
         metrics.window_rows.with_label_values(&["m", "1"]).set(0);
         metrics.request_duration.with_label_values(&["m"]).observe(0.0);
+        metrics.clock_offset.with_label_values(&["m"]).observe(0.0);
         metrics.alerts_firing.with_label_values(&["R", "page"]).set(0);
         metrics.notifications("t", "delivered").inc();
         let mut table = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();

@@ -7,18 +7,23 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use driftline_tls::{ClientCertificates, ServerFiles, ServerTls};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use crate::access::{Gate, Reading, let_readers_in};
 use crate::alerting::outbox;
 use crate::api::{self, Api};
-use crate::config::Config;
-use crate::ingest::{self, Ingest};
+use crate::config::{Config, Protected};
+use crate::door::{Door, Peer};
+use crate::ingest::cloud_events::{cloud_events, give_up};
+use crate::ingest::{self, Ingest, Space};
 use crate::metrics::Metrics;
 use crate::pipeline;
 use crate::references::LoadedReferences;
@@ -60,6 +65,9 @@ pub enum StartError {
     /// References that cannot be used.
     #[error("{}", .0.join("\n"))]
     References(Vec<String>),
+    /// Certificates and tokens that cannot be used.
+    #[error("{0}")]
+    Access(String),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -79,6 +87,7 @@ impl Collector {
         // means that it is installed already.
         rustls::crypto::ring::default_provider().install_default().ok();
         let references = Arc::new(LoadedReferences::load(&config).map_err(StartError::References)?);
+        let access = Access::load(&config).map_err(StartError::Access)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("driftline-runtime")
@@ -106,42 +115,41 @@ impl Collector {
             vitals: vitals.clone(),
         })?;
         let known = store.read_blocking(journal::known_models)?;
+        let limits = &config.ingest;
+        let space = Space::new(&store, config.data_dir.clone(), limits.max_database_bytes, limits.min_free_bytes)
+            .map(Arc::new)?;
         let described = config.models.iter().map(|model| model.name.clone());
         let ingest = Ingest::new(
             store.clone(),
             Arc::clone(&metrics),
             pipeline.waker(),
             known.into_iter().chain(described),
-            config.max_models,
+            (&config.ingest, config.max_models),
+            (Arc::clone(&access.senders), Arc::clone(&space)),
         );
         let archiver = runtime.spawn(archiver);
         let outbox =
             runtime.spawn(outbox::run(store.clone(), Arc::clone(&config), Arc::clone(&metrics), stopped.clone()));
         let api = Api { store: store.clone(), config: Arc::clone(&config), references, started_at: now_micros() };
-        let health = Health { store: store.clone(), metrics, vitals: vitals.clone() };
-        let router = Router::new()
-            .route("/v1/exchanges", post(ingest::exchanges))
-            .route("/v1/outcomes", post(ingest::outcomes))
-            .with_state(ingest)
-            .merge(
-                Router::new()
-                    .route("/livez", get(alive))
-                    .route("/readyz", get(ready))
-                    .route("/metrics", get(metrics_page))
-                    .with_state(health),
-            )
-            .merge(api::routes(api.clone()))
-            .merge(pages::routes(api));
+        let waiting = ingest.waiting.clone();
+        runtime.spawn(give_up(store.clone(), Arc::clone(&metrics), waiting, config.ingest.events.clone()));
+        runtime.spawn(space.keep_measuring(store.clone(), Arc::clone(&metrics)));
+        let health = Health { store: store.clone(), metrics: Arc::clone(&metrics), vitals: vitals.clone() };
+        let router = router(ingest, api, health, &config.reading.protect, Arc::clone(&access.readers));
+        access.keep_current(&runtime, &metrics);
+        let is_tls = access.tls.is_some();
+        let door = Door::new(listener, access.tls, metrics.tls_failures.clone());
         let server = runtime.spawn(async move {
             let mut stopped = stopped;
             let stop = async move {
                 stopped.wait_for(|stopped| *stopped).await.ok();
             };
-            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+            let service = router.into_make_service_with_connect_info::<Peer>();
+            if let Err(error) = axum::serve(door, service).with_graceful_shutdown(stop).await {
                 warn!(%error, "the server ended");
             }
         });
-        info!(%address, elapsed = ?begun.elapsed(), "collector is up");
+        info!(%address, tls = is_tls, elapsed = ?begun.elapsed(), "collector is up");
         Ok(Self { address, runtime, store, stopping, pipeline, server, archiver, outbox, vitals })
     }
 
@@ -184,6 +192,70 @@ impl Collector {
         store.writer.close();
         info!("collector has stopped");
     }
+}
+
+/// Who is let in, and under which certificate.
+pub(crate) struct Access {
+    tls: Option<ServerTls>,
+    senders: Arc<Gate>,
+    readers: Arc<Gate>,
+}
+
+impl Access {
+    /// Reads certificates and tokens.
+    ///
+    /// # Errors
+    /// What is wrong with the first of them that cannot be used.
+    pub(crate) fn load(config: &Config) -> Result<Self, String> {
+        let needs_certificate = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let tls = config.tls.clone().map(|tls| {
+            let clients = tls.client_ca.map_or(ClientCertificates::NotAsked, ClientCertificates::Welcome);
+            let files = ServerFiles { certificate: tls.certificate, key: tls.key, clients };
+            ServerTls::load(files, vec![b"h2".to_vec(), b"http/1.1".to_vec()])
+        });
+        let tls = tls.transpose().map_err(|error| format!("tls: {error}"))?;
+        let senders = Gate::load(&config.ingest.tokens, needs_certificate);
+        let senders = senders.map_err(|error| format!("ingest.tokens: {error}"))?;
+        let readers = Gate::load(&config.reading.tokens, false).map_err(|error| format!("api.tokens: {error}"))?;
+        Ok(Self { tls, senders: Arc::new(senders), readers: Arc::new(readers) })
+    }
+
+    /// Reads all of it again when it changes, for as long as the runtime runs.
+    fn keep_current(&self, runtime: &Runtime, metrics: &Metrics) {
+        for gate in [&self.senders, &self.readers] {
+            runtime.spawn(Arc::clone(gate).keep_current());
+        }
+        if let Some(tls) = self.tls.clone() {
+            let [ok, failed] = metrics.certificate_reloads.clone();
+            runtime.spawn(tls.keep_current(move |is_in_force| if is_in_force { ok.inc() } else { failed.inc() }));
+        }
+    }
+}
+
+/// Everything that is served. What readers need a token for is behind their gate.
+fn router(ingest: Ingest, api: Api, health: Health, protect: &[Protected], readers: Arc<Gate>) -> Router {
+    let sending = Router::new()
+        .route("/v1/exchanges", post(ingest::exchanges))
+        .route("/v1/outcomes", post(ingest::outcomes))
+        .route("/v1/rows", post(ingest::rows::rows))
+        .route("/v1/cloudevents", post(cloud_events))
+        // KServe's logger posts to the URL that it is given, which is often a bare host.
+        .route("/", post(cloud_events))
+        .with_state(ingest);
+    let reading = Reading { gate: readers, metrics: Arc::clone(&health.metrics) };
+    let guard = |router: Router, is_protected: bool| {
+        if is_protected && !reading.gate.is_open() {
+            router.layer(from_fn_with_state(reading.clone(), let_readers_in))
+        } else {
+            router
+        }
+    };
+    let probes = Router::new().route("/livez", get(alive)).route("/readyz", get(ready)).with_state(health.clone());
+    let metrics = Router::new().route("/metrics", get(metrics_page)).with_state(health);
+    sending
+        .merge(guard(probes, protect.contains(&Protected::Health)))
+        .merge(guard(metrics, protect.contains(&Protected::Metrics)))
+        .merge(guard(api::routes(api.clone()).merge(pages::routes(api)), true))
 }
 
 #[derive(Debug, Clone)]

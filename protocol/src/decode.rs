@@ -133,10 +133,11 @@ pub fn decode_rows<'a>(exchange: &'a Exchange, naming: &'a Naming) -> Result<Row
     let request = content(exchange.request.as_ref(), exchange.request_header("content-encoding"), Role::Feature)?;
     // A response that was broken off is half a document; the features are whole all the same.
     let answered = matches!(exchange.end(), EndState::Complete | EndState::Truncated | EndState::Unspecified);
-    let response = if answered && (200..300).contains(&exchange.outcome()) {
-        Some(content(exchange.response.as_ref(), exchange.response_header("content-encoding"), Role::Prediction)?)
-    } else {
-        None
+    let response = match &exchange.response {
+        Some(body) if answered && (200..300).contains(&exchange.outcome()) => {
+            Some(content(Some(body), exchange.response_header("content-encoding"), Role::Prediction)?)
+        }
+        _ => None,
     };
     match (request, response) {
         (Cow::Borrowed(request), None) => rows_of(exchange, path, request, None, naming),
@@ -380,6 +381,14 @@ mod tests {
         );
         failed.status = 500;
         assert_eq!(names(&decode_rows(&failed, &Naming::default()).unwrap()), ["x"]);
+    }
+
+    #[test]
+    fn a_request_that_was_told_of_without_its_response_has_features() {
+        let mut alone =
+            v2_exchange(r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]}"#, "");
+        alone.response = None;
+        assert_eq!(names(&decode_rows(&alone, &Naming::default()).unwrap()), ["x"]);
     }
 
     #[test]

@@ -68,6 +68,10 @@ pub struct Exchange {
     /// The response's messages, where it is a stream of them: tokens of a language model, answers of a gRPC stream.
     #[prost(message, optional, tag = "20")]
     pub response_messages: Option<Messages>,
+    /// Nobody saw it pass: an application or a server's logger told of it afterwards. It has rows and says nothing of
+    /// latency and availability.
+    #[prost(bool, tag = "21")]
+    pub unmeasured: bool,
 }
 
 /// Longest target that an exchange carries. Inference paths have a few dozen bytes; the rest is somebody's query.

@@ -17,7 +17,6 @@
 mod account;
 mod admin;
 mod budget;
-mod files;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -33,7 +32,6 @@ mod spares;
 mod stopping;
 mod stream;
 mod tap;
-mod tls;
 mod upstream;
 
 use std::net::{SocketAddr, TcpListener};
@@ -47,6 +45,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 pub use account::DropReason;
 pub use driftline_document::Problems;
 pub use driftline_protocol::{Account, Dropped};
+use driftline_tls::{ClientCertificates, ClientFiles, ServerFiles, ServerTls};
 pub use settings::{Bytes, CollectorUrl, HostPort, Settings};
 pub use upstream::Upstream;
 
@@ -58,12 +57,11 @@ use crate::metrics::Metrics;
 use crate::reader::CaptureLimits;
 use crate::rules::{Reloading, RulesFile, SharedRules};
 use crate::shipper::spool::{Spool, SpoolSettings};
-use crate::shipper::{Identity, Shipper};
+use crate::shipper::{Client, CredentialFiles, Credentials, Identity, Shipper};
 use crate::spans::Spans;
 use crate::spares::Spares;
 use crate::stopping::Stopping;
 use crate::tap::TapShared;
-use crate::tls::{ServerFiles, ServerTls};
 use crate::upstream::Connector;
 
 /// Exchanges that may wait for the shipper. It empties the queue every 3 ms under load, and has the time to be late;
@@ -131,6 +129,7 @@ impl Sidecar {
         let start = |error: &dyn std::fmt::Display| StartError::Start(error.to_string());
         let tls = server_tls(&settings).map_err(StartError::Settings)?;
         let connector = connector(&settings).map_err(StartError::Settings)?;
+        let credentials = credentials(&settings).map_err(StartError::Settings)?;
         let listeners = bind_all(&settings)?;
         let admin_listener = listener::bind(settings.admin, false).map_err(|source| StartError::Listen {
             flag: "--admin",
@@ -173,7 +172,6 @@ impl Sidecar {
 
         let shipper = Shipper {
             identity: Identity { boot_id, model: settings.model.clone(), instance: settings.instance.clone() },
-            collector: settings.collector.clone(),
             queue,
             metrics: Arc::clone(&metrics),
             flush_interval: settings.flush_interval,
@@ -189,6 +187,7 @@ impl Sidecar {
         };
         let admin_page =
             Admin { metrics: Arc::clone(&metrics), heartbeats: heartbeats.clone(), stopping: leaving.clone() };
+        let client = Client::new(settings.collector.clone(), credentials);
         let certificates = tls.clone();
         let stopped = Stopping::default();
         let admin_ends = stopped.clone();
@@ -205,12 +204,15 @@ impl Sidecar {
         let shipper = spawn("shipper", move || async move {
             give_way();
             if let Some(certificates) = certificates {
-                tokio::spawn(certificates.keep_current(metrics));
+                let [ok, failed] = metrics.certificate_reloads.clone();
+                tokio::spawn(
+                    certificates.keep_current(move |is_in_force| if is_in_force { ok.inc() } else { failed.inc() }),
+                );
             }
             if let Some((reloading, asked)) = reloading {
                 drop(tokio::spawn(reloading.run(asked)));
             }
-            shipper.run(draining_receiver).await;
+            shipper.run(client, draining_receiver).await;
         })?;
         let permits = Arc::new(Semaphore::new(connections_that_fit(settings.max_connections)));
         let mut pumps = Vec::new();
@@ -300,6 +302,7 @@ pub fn check(settings: &Settings) -> Result<(), StartError> {
     settings.validate().map_err(StartError::Settings)?;
     server_tls(settings).map_err(StartError::Settings)?;
     connector(settings).map_err(StartError::Settings)?;
+    credentials(settings).map_err(StartError::Settings)?;
     settings.rules.clone().map(|path| RulesFile { path }.load()).transpose()?;
     Ok(())
 }
@@ -334,7 +337,8 @@ fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, String> {
     let (Some(certificate), Some(key)) = (settings.tls_certificate.clone(), settings.tls_key.clone()) else {
         return Ok(None);
     };
-    let files = ServerFiles { certificate, key, client_ca: settings.tls_client_ca.clone() };
+    let clients = settings.tls_client_ca.clone().map_or(ClientCertificates::NotAsked, ClientCertificates::Needed);
+    let files = ServerFiles { certificate, key, clients };
     let protocols = settings.tls_protocols.iter().map(|name| name.clone().into_bytes()).collect();
     ServerTls::load(files, protocols).map(Some).map_err(|error| format!("--tls-certificate, --tls-key: {error}"))
 }
@@ -342,13 +346,24 @@ fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, String> {
 fn connector(settings: &Settings) -> Result<Connector, String> {
     let tls = match &settings.upstream {
         Upstream::Tls(address) => {
-            let authority = settings.upstream_ca.as_deref();
-            let client = tls::client(address, authority, settings.upstream_server_name.as_deref());
-            Some(client.map_err(|error| format!("--upstream: {error}"))?)
+            let files = ClientFiles { authority: settings.upstream_ca.clone(), identity: None };
+            let config = driftline_tls::client_config(&files).map_err(|error| format!("--upstream: {error}"))?;
+            let name = settings.upstream_server_name.as_deref().unwrap_or(&address.host);
+            let name = driftline_tls::server_name(name);
+            let name = name.map_err(|error| format!("--upstream: {error}; name one with --upstream-server-name"))?;
+            Some((config, name))
         }
         Upstream::Tcp(_) | Upstream::Unix(_) => None,
     };
     Ok(Connector::new(settings.upstream.clone(), tls))
+}
+
+fn credentials(settings: &Settings) -> Result<Credentials, String> {
+    let identity = settings.collector_certificate.clone().zip(settings.collector_key.clone());
+    let tls = ClientFiles { authority: settings.collector_ca.clone(), identity };
+    let files = CredentialFiles { token: settings.collector_token_file.clone(), tls };
+    let host = settings.collector.is_tls.then_some(settings.collector.host_port.host.as_str());
+    Credentials::load(files, host).map_err(|error| format!("--collector: {error}"))
 }
 
 /// Raises the limit of open files as far as it goes, and says how many connections fit into it.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use driftline_tls::ServerTls;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -16,7 +17,6 @@ use crate::pump::Pump;
 use crate::stopping::Stopping;
 use crate::stream::{Socket, Stream};
 use crate::tap::{Tap, TapShared};
-use crate::tls::ServerTls;
 use crate::upstream::Connector;
 
 /// Pause after `accept` failed for want of file descriptors or memory: trying at once would only spin.

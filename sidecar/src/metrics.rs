@@ -20,10 +20,13 @@ pub(crate) enum Outcome {
     Rejected,
     /// Not now: to be tried again.
     Retry,
+    /// Not from this sender, as long as its token and certificate are what they are: to be tried again.
+    Unauthorized,
 }
 
 impl Outcome {
-    const ALL: [(Self, &'static str); 3] = [(Self::Ok, "ok"), (Self::Rejected, "rejected"), (Self::Retry, "retry")];
+    const ALL: [(Self, &'static str); 4] =
+        [(Self::Ok, "ok"), (Self::Rejected, "rejected"), (Self::Retry, "retry"), (Self::Unauthorized, "unauthorized")];
 }
 
 /// Handles to all metrics, resolved once: the pump only ever increments an atomic.

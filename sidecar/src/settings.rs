@@ -22,9 +22,25 @@ pub struct Settings {
     #[arg(long, env = "DRIFTLINE_UPSTREAM", value_name = "ADDRESS")]
     pub upstream: Upstream,
 
-    /// Address of the collector, as in http://driftline:4600.
+    /// Address of the collector, as in http://driftline:4600, or https:// for one with TLS.
     #[arg(long, env = "DRIFTLINE_COLLECTOR", value_name = "URL")]
     pub collector: CollectorUrl,
+
+    /// Authority of the collector's certificate, PEM; without it, the public ones.
+    #[arg(long, env = "DRIFTLINE_COLLECTOR_CA", value_name = "FILE")]
+    pub collector_ca: Option<PathBuf>,
+
+    /// Certificate and chain, PEM, to show a collector that asks for one; read again when it changes.
+    #[arg(long, env = "DRIFTLINE_COLLECTOR_CERTIFICATE", value_name = "FILE", requires = "collector_key")]
+    pub collector_certificate: Option<PathBuf>,
+
+    /// Private key of that certificate, PEM.
+    #[arg(long, env = "DRIFTLINE_COLLECTOR_KEY", value_name = "FILE", requires = "collector_certificate")]
+    pub collector_key: Option<PathBuf>,
+
+    /// File with the token that the collector knows this sidecar by, and nothing else; read again when it changes.
+    #[arg(long, env = "DRIFTLINE_COLLECTOR_TOKEN_FILE", value_name = "FILE")]
+    pub collector_token_file: Option<PathBuf>,
 
     /// Name of the model, under which everything is shown.
     #[arg(long, env = "DRIFTLINE_MODEL", value_name = "NAME", value_parser = model_name)]
@@ -183,6 +199,12 @@ impl Settings {
                 self.upstream
             ));
         }
+        if !self.collector.is_tls && (self.collector_ca.is_some() || self.collector_certificate.is_some()) {
+            problems.push(format!(
+                "--collector-ca, --collector-certificate: {} has no TLS; write https://host:port",
+                self.collector
+            ));
+        }
         if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
     }
 }
@@ -222,11 +244,13 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// The collector's address: `http://host[:port]`.
+/// The collector's address: `http://host[:port]`, or `https://` for TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectorUrl {
     /// Where to connect.
     pub host_port: HostPort,
+    /// Whether it speaks TLS.
+    pub is_tls: bool,
 }
 
 /// The collector's usual port.
@@ -236,13 +260,15 @@ impl FromStr for CollectorUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        http_address(text, "driftline", COLLECTOR_PORT).map(|host_port| Self { host_port })
+        let plain = text.strip_prefix("https://").map(|rest| format!("http://{rest}"));
+        let host_port = http_address(plain.as_deref().unwrap_or(text), "driftline", COLLECTOR_PORT)?;
+        Ok(Self { host_port, is_tls: plain.is_some() })
     }
 }
 
 impl fmt::Display for CollectorUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "http://{}", self.host_port)
+        write!(formatter, "{}://{}", if self.is_tls { "https" } else { "http" }, self.host_port)
     }
 }
 
@@ -354,6 +380,7 @@ mod tests {
         assert_eq!(settings.drain_grace, Duration::from_secs(120));
         assert_eq!("[::1]:80".parse::<HostPort>().unwrap().to_string(), "[::1]:80");
         assert_eq!("http://[::1]".parse::<CollectorUrl>().unwrap().to_string(), "http://[::1]:4600");
+        assert_eq!("https://c/".parse::<CollectorUrl>().unwrap().to_string(), "https://c:4600");
     }
 
     #[test]
@@ -367,9 +394,11 @@ mod tests {
             let error = parse(arguments).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
-        assert!("https://c".parse::<CollectorUrl>().unwrap_err().contains("http://driftline:4600"));
+        assert!("ftp://c".parse::<CollectorUrl>().unwrap_err().contains("http://driftline:4600"));
         assert!("model".parse::<HostPort>().unwrap_err().contains("not host:port"));
         let settings = parse(&["--model", "m", "--capture-budget", "1MiB", "--max-body", "20MiB"]).unwrap();
         assert_eq!(settings.validate().unwrap_err().lines().count(), 2);
+        let settings = parse(&["--model", "m", "--collector-ca", "ca.pem"]).unwrap();
+        assert!(settings.validate().unwrap_err().contains("has no TLS"));
     }
 }

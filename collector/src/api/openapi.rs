@@ -4,6 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{alerts, archive, events, models, scores, status, traffic};
+use crate::ingest::rows;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,8 +25,10 @@ use super::{alerts, archive, events, models, scores, status, traffic};
         archive::list,
         events::list,
         status::status,
+        rows::rows,
         document
-    )
+    ),
+    components(schemas(rows::SentRow<'_>))
 )]
 struct Document;
 

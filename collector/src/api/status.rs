@@ -49,6 +49,9 @@ pub(crate) struct SidecarView {
     missing: u64,
     /// Exchanges that it sent more than once.
     duplicates: u64,
+    /// When its last batch came, by the collector's clock, less when it was made, by the sidecar's, in seconds: below zero
+    /// the sidecar's clock is ahead; far above, it is behind, or the batch has waited. Null when it did not say.
+    clock_offset_seconds: Option<f64>,
     heard_at: String,
 }
 
@@ -66,7 +69,7 @@ fn read(db: &Connection, started_at: String) -> rusqlite::Result<Status> {
     // The journal forgets what it does not need; the sequence remembers how far it came.
     let journal_position = number("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'journal'), 0)")?;
     let sidecars = db
-        .prepare("SELECT boot, model, instance, seen, durable_through - missing, dropped, missing, duplicates, heard_at FROM senders ORDER BY model, instance, heard_at")?
+        .prepare("SELECT boot, model, instance, seen, durable_through - missing, dropped, missing, duplicates, heard_at, clock_offset FROM senders ORDER BY model, instance, heard_at")?
         .query_map([], |row| {
             let boot: Vec<u8> = row.get(0)?;
             let dropped: String = row.get(5)?;
@@ -80,6 +83,7 @@ fn read(db: &Connection, started_at: String) -> rusqlite::Result<Status> {
                 missing: row.get::<_, i64>(6)? as u64,
                 duplicates: row.get::<_, i64>(7)? as u64,
                 heard_at: rfc3339(row.get(8)?),
+                clock_offset_seconds: row.get::<_, Option<i64>>(9)?.map(|micros| micros as f64 / 1e6),
             })
         })?
         .collect::<rusqlite::Result<_>>()?;

@@ -105,7 +105,11 @@ fn serve(path: &std::path::Path) -> ExitCode {
         Ok(collector) => collector,
         Err(error) => {
             eprintln!("driftline: {error}");
-            return ExitCode::from(if matches!(error, StartError::References(_)) { EXIT_USAGE } else { 1 });
+            return ExitCode::from(if matches!(error, StartError::References(_) | StartError::Access(_)) {
+                EXIT_USAGE
+            } else {
+                1
+            });
         }
     };
     let failure = orders.wait_for_end(&collector);
@@ -126,6 +130,10 @@ fn check(path: &std::path::Path) -> ExitCode {
     };
     if let Err(problems) = crate::references::LoadedReferences::load(&config) {
         problems.iter().for_each(|problem| eprintln!("{}: {problem}", path.display()));
+        return ExitCode::from(EXIT_USAGE);
+    }
+    if let Err(problem) = crate::server::Access::load(&config) {
+        eprintln!("{}: {problem}", path.display());
         return ExitCode::from(EXIT_USAGE);
     }
     println!(

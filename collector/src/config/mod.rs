@@ -1,5 +1,6 @@
 //! The collector's configuration: one YAML file, read whole and checked whole.
 
+mod access;
 mod alerting;
 mod body;
 mod models;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use driftline_document::Section;
 
+pub use access::{Events, Ingest, ModelPattern, Protected, Rates, Reading, RequestsAlone, Tls, Token};
 pub(crate) use alerting::SLIS;
 pub use alerting::{Alerting, TargetConfig, TargetKind};
 pub use driftline_document::{Problem, Problems};
@@ -22,6 +24,12 @@ pub use storage::{Archive, ArchivePlace, Partition};
 pub struct Config {
     /// Where everything is served, and batches are taken.
     pub listen: SocketAddr,
+    /// TLS on that address; plain text without it.
+    pub tls: Option<Tls>,
+    /// What is taken in, from whom, and how much of it.
+    pub ingest: Ingest,
+    /// Who may read.
+    pub reading: Reading,
     /// How this collector is reached from outside: the beginning of every link in an alert. Without a slash at its end.
     pub public_url: String,
     /// Where the database lies.
@@ -68,6 +76,11 @@ fn build(mut top: Section<'_>, folder: &Path) -> Config {
         .optional("listen")
         .and_then(|node| node.parsed("an address and a port, as in 0.0.0.0:4600", |text| text.parse().ok()))
         .unwrap_or(SocketAddr::from(([0, 0, 0, 0], 4600)));
+    let tls = top.optional("tls").and_then(|node| node.section()).and_then(|section| access::tls(section, folder));
+    let ingest = top.optional("ingest").and_then(|node| node.section());
+    let ingest = access::ingest(ingest, folder);
+    let reading = top.optional("api").and_then(|node| node.section());
+    let reading = access::reading(reading, folder);
     let public_url = top
         .optional("public_url")
         .and_then(|node| {
@@ -76,7 +89,7 @@ fn build(mut top: Section<'_>, folder: &Path) -> Config {
                 is_url.then(|| text.trim_end_matches('/').to_owned())
             })
         })
-        .unwrap_or_else(|| format!("http://localhost:{}", listen.port()));
+        .unwrap_or_else(|| format!("{}://localhost:{}", if tls.is_some() { "https" } else { "http" }, listen.port()));
     let data_dir = top
         .optional("data_dir")
         .and_then(|node| Some(folder.join(node.text()?)))
@@ -88,7 +101,7 @@ fn build(mut top: Section<'_>, folder: &Path) -> Config {
     let max_models = top.optional("max_models").and_then(|node| node.integer(1..=10_000)).unwrap_or(100);
     let alerting = top.optional("alerts").and_then(|node| node.section());
     let alerting = alerting::alerting(alerting, folder);
-    Config { listen, public_url, data_dir, archive, models, max_models, alerting }
+    Config { listen, tls, ingest, reading, public_url, data_dir, archive, models, max_models, alerting }
 }
 
 #[cfg(test)]

@@ -170,6 +170,9 @@ impl Pipeline {
         let (exchange, metrics) = (taken.exchange, &self.parts.metrics);
         let (at, weight) = (taken.indicated_at(), taken.weight());
         metrics.exchanges_received.with_label_values(&[&model.name]).inc();
+        if exchange.unmeasured {
+            return;
+        }
         for (sli, is_good) in indicators(exchange, model.config.slis.latency.as_micros() as u64) {
             let counts = GoodOfValid { good: if is_good { weight } else { 0 }, valid: weight };
             self.next.slis.count(&model.name, sli, "", at, counts);
@@ -262,7 +265,7 @@ impl Pipeline {
                     row_id: bounded(&row_id),
                     status: exchange.status as u16,
                     end_state: exchange.end().name(),
-                    latency_micros: exchange.duration_micros,
+                    latency_micros: (!exchange.unmeasured).then_some(exchange.duration_micros),
                     instance,
                     received_at,
                 };

@@ -302,7 +302,7 @@ mod tests {
                 row_id: "",
                 status: 200,
                 end_state: "complete",
-                latency_micros: 0,
+                latency_micros: Some(0),
                 instance: "",
                 received_at: 0,
             });

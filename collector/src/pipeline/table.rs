@@ -46,7 +46,8 @@ pub(crate) struct RowMeta<'a> {
     pub(crate) row_id: &'a str,
     pub(crate) status: u16,
     pub(crate) end_state: &'static str,
-    pub(crate) latency_micros: u64,
+    /// None where nobody measured it.
+    pub(crate) latency_micros: Option<u64>,
     pub(crate) instance: &'a str,
     pub(crate) received_at: i64,
 }
@@ -168,7 +169,7 @@ impl Table {
         self.end_state.append_value(meta.end_state);
         self.weight.append_value(capture.weight);
         self.in_sample.append_value(capture.in_sample);
-        self.latency_ms.append_value(meta.latency_micros as f64 / 1000.0);
+        self.latency_ms.append_option(meta.latency_micros.map(|micros| micros as f64 / 1000.0));
         self.first_message_ms.append_option(capture.first_message_micros.map(|micros| micros as f64 / 1000.0));
         self.messages.append_option(capture.messages);
         self.instance.append_value(meta.instance);
@@ -237,7 +238,7 @@ impl Table {
             Field::new(META_COLUMNS[4], DataType::Utf8, false),
             Field::new(META_COLUMNS[5], DataType::UInt32, false),
             Field::new(META_COLUMNS[6], DataType::Boolean, false),
-            Field::new(META_COLUMNS[7], DataType::Float64, false),
+            Field::new(META_COLUMNS[7], DataType::Float64, true),
             Field::new(META_COLUMNS[8], DataType::Float64, true),
             Field::new(META_COLUMNS[9], DataType::UInt32, true),
             Field::new(META_COLUMNS[10], DataType::Utf8, false),
@@ -429,7 +430,7 @@ mod tests {
             row_id: "r/0",
             status: 200,
             end_state: "complete",
-            latency_micros: 1500,
+            latency_micros: Some(1500),
             instance: "pod",
             received_at: 2,
         }

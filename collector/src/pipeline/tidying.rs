@@ -11,7 +11,7 @@ use crate::store::journal;
 const DAY_MICROS: i64 = 86_400_000_000;
 /// Windows and scores, alerts, outcomes, and the list of archived files are kept for so long: a year and a month.
 const KEEP_LONG_MICROS: i64 = 400 * DAY_MICROS;
-/// Slices of indicators are kept for a week.
+/// Slices of indicators, and keys of requests that brought rows, are kept for a week.
 const KEEP_SLICES_MICROS: i64 = 7 * DAY_MICROS;
 /// Boots of sidecars, and cuts whose files are there: long enough to look into what went wrong. A sidecar that was not
 /// heard of for a month will not send again what it sent then.
@@ -33,6 +33,7 @@ pub(super) fn tidy(db: &Connection, now: i64) -> rusqlite::Result<bool> {
         ("sli_counts", "model, sli, label, slice", "slice < ?1", KEEP_SLICES_MICROS),
         ("latencies", "model, slice", "slice < ?1", KEEP_SLICES_MICROS),
         ("senders", "boot", "heard_at < ?1", KEEP_MONTH_MICROS),
+        ("rows_received", "key", "received_at < ?1", KEEP_SLICES_MICROS),
         ("outcomes", "model, row_id", "received_at < ?1", KEEP_LONG_MICROS),
         ("archive_files", "path", "made_at < ?1", KEEP_LONG_MICROS),
         // The newest cut says how far the archive came.

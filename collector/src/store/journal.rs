@@ -84,8 +84,8 @@ pub(crate) fn append(db: &Connection, batch: &Batch, frame: &[u8], received_at: 
             .execute(params![received_at, before as i64, frame])?;
     }
     db.prepare_cached(
-        "INSERT INTO senders (boot, model, instance, durable_through, missing, duplicates, seen, delivered, dropped, heard_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        "INSERT INTO senders (boot, model, instance, durable_through, missing, duplicates, seen, delivered, dropped, clock_offset, heard_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
          ON CONFLICT (boot) DO UPDATE SET
             durable_through = excluded.durable_through,
             missing = missing + excluded.missing,
@@ -94,6 +94,8 @@ pub(crate) fn append(db: &Connection, batch: &Batch, frame: &[u8], received_at: 
             dropped = CASE WHEN excluded.seen >= seen THEN excluded.dropped ELSE dropped END,
             seen = max(seen, excluded.seen),
             delivered = max(delivered, excluded.delivered),
+            -- One that comes again was made long ago.
+            clock_offset = CASE WHEN excluded.durable_through > durable_through THEN excluded.clock_offset ELSE clock_offset END,
             heard_at = excluded.heard_at",
     )?
     .execute(params![
@@ -106,9 +108,33 @@ pub(crate) fn append(db: &Connection, batch: &Batch, frame: &[u8], received_at: 
         account.seen as i64,
         account.delivered as i64,
         dropped_text(&account),
+        clock_offset(batch, received_at),
         received_at,
     ])?;
     Ok(Appended { durable_through, new, duplicates, missing, growth })
+}
+
+/// Whether a boot is known, or one more may be: each leaves a row that is kept for a month.
+pub(crate) fn has_room_for(db: &Connection, boot: &[u8], max_senders: u64) -> rusqlite::Result<bool> {
+    db.prepare_cached(
+        // CASE, for it counts only where the boot is new; OR may do both.
+        "SELECT CASE WHEN EXISTS (SELECT 1 FROM senders WHERE boot = ?1) THEN 1
+             ELSE (SELECT count(*) FROM (SELECT 1 FROM senders LIMIT ?2)) < ?2 END",
+    )?
+    .query_row(params![boot, max_senders as i64], |row| row.get(0))
+}
+
+/// Stores exchanges that no sidecar numbered: what tells their repetitions apart is kept elsewhere, in the same transaction.
+pub(crate) fn append_unnumbered(db: &Connection, frame: &[u8], received_at: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT INTO journal (received_at, skip_through, frame) VALUES (?1, 0, ?2)")?
+        .execute(params![received_at, frame])?;
+    Ok(())
+}
+
+/// By how much the sender's clock was behind ours, in microseconds: when the batch came, less when it was made. What it
+/// waited in between is part of it. None from a sender that does not say.
+pub(crate) fn clock_offset(batch: &Batch, received_at: i64) -> Option<i64> {
+    (batch.sent_at_micros != 0).then(|| received_at.saturating_sub(batch.sent_at_micros))
 }
 
 /// How many of the exchanges that were dropped are lost.
@@ -224,6 +250,28 @@ mod tests {
         assert_eq!(send(3, 4), (22, 0, 2, 0), "an old one");
         let entries = read_after(&db, 0, usize::MAX).unwrap();
         assert_eq!(entries.iter().map(|entry| entry.skip_through).collect::<Vec<_>>(), [0, 10, 15]);
+    }
+
+    #[test]
+    fn a_boot_more_than_may_be_known_has_no_room_and_the_others_go_on() {
+        let db = database();
+        assert!(has_room_for(&db, &[7; 16], 1).unwrap());
+        append(&db, &batch(1, 10), b"frame", 0).unwrap();
+        assert!(!has_room_for(&db, &[8; 16], 1).unwrap());
+        assert!(has_room_for(&db, &[7; 16], 1).unwrap());
+    }
+
+    #[test]
+    fn a_clock_is_judged_by_the_newest_batch_that_was_new() {
+        let db = database();
+        let send = |first, last, sent_at_micros, received_at| {
+            append(&db, &Batch { sent_at_micros, ..batch(first, last) }, b"frame", received_at).unwrap();
+            db.query_row("SELECT clock_offset FROM senders", [], |row| row.get::<_, Option<i64>>(0)).unwrap()
+        };
+        assert_eq!(send(1, 10, 0, 500), None, "it does not say");
+        assert_eq!(send(11, 12, 700, 500), Some(-200), "its clock is ahead");
+        assert_eq!(send(11, 12, 700, 5_000), Some(-200), "a repetition says nothing");
+        assert_eq!(send(13, 13, 900, 1_000), Some(100));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! One thread writes. Callers hand it pieces of work; it runs those that wait together in one transaction, commits once
 //! (with an fsync), and only then answers them all. Readers have connections of their own and never wait for the writer.
 
+pub(crate) mod halves;
 pub(crate) mod journal;
 pub(crate) mod outcomes;
+pub(crate) mod received;
 mod writer;
 
 use std::fs::File;
@@ -18,7 +20,7 @@ pub(crate) use writer::Writer;
 
 pub(crate) const SCHEMA: &str = include_str!("schema.sql");
 /// The version of the schema. A database of another version is refused, never guessed at.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 /// Readers at once: the API's; more would only queue for the disk.
 const MAX_READERS: usize = 4;
 

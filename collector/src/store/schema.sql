@@ -26,6 +26,8 @@ CREATE TABLE senders (
     seen INTEGER NOT NULL,
     delivered INTEGER NOT NULL,
     dropped TEXT NOT NULL,
+    -- By how much its clock, when it made its last batch, was behind ours when that came; below zero, it was ahead.
+    clock_offset INTEGER,
     heard_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX senders_by_heard ON senders (heard_at);
@@ -244,3 +246,32 @@ CREATE TABLE outcomes (
     PRIMARY KEY (model, row_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX outcomes_by_received ON outcomes (received_at);
+
+-- Requests and responses of others' loggers that wait for each other. Once they have met, or a request was given up on, its
+-- exchange is in the journal, and the row only recognises what comes again.
+CREATE TABLE event_halves (
+    number INTEGER PRIMARY KEY,
+    model TEXT NOT NULL,
+    -- What a request and its response have in common.
+    joined_by TEXT NOT NULL,
+    -- What came: request, response, or both; or alone: a request that was given up on.
+    state TEXT NOT NULL,
+    received_at INTEGER NOT NULL,
+    -- Where it comes from.
+    source TEXT NOT NULL,
+    -- The half of an exchange (protobuf); empty once it is in the journal.
+    exchange BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX event_halves_by_join ON event_halves (model, joined_by);
+CREATE INDEX event_halves_by_received ON event_halves (received_at);
+
+-- Requests that brought rows under a key of their own, so that one that comes again counts once.
+CREATE TABLE rows_received (
+    -- SHA-256 of the sender's name and its key.
+    key BLOB PRIMARY KEY,
+    -- SHA-256 of what was asked for: a key is not good for two different requests.
+    content BLOB NOT NULL,
+    rows INTEGER NOT NULL,
+    received_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rows_received_by_received ON rows_received (received_at);

@@ -15,7 +15,7 @@ use super::path::PathPattern;
 use super::redact::{Action, MAX_POINTERS, Policy};
 use super::sample::{MAX_KEEP_ONE_IN, Sampling};
 use super::{Bodies, OwnRoute, Rules};
-use crate::files::WatchedFiles;
+use driftline_tls::WatchedFiles;
 
 /// Each request is compared with every route, so there is a bound.
 const MAX_ROUTES: usize = 100;

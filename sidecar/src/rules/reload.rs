@@ -13,8 +13,8 @@ use tracing::{error, info};
 
 use super::SharedRules;
 use super::file::{Loaded, RulesFile};
-use crate::files::{LOOK_INTERVAL, WatchedFiles};
 use crate::metrics::Metrics;
+use driftline_tls::{LOOK_INTERVAL, WatchedFiles};
 
 /// Keeps the rules in force in step with their file.
 pub(crate) struct Reloading {

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use driftline_protocol::{Acknowledgement, MEDIA_TYPE};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::credentials::Credentials;
 use crate::settings::CollectorUrl;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -31,17 +33,26 @@ pub(crate) enum Answer {
     Rejected(String),
     /// Not now.
     Retry { after: Option<Duration>, why: String },
+    /// Not from this sender: its token or its certificate is missing, unknown, or not for this model. Somebody will put
+    /// that right, and until then nothing is lost that fits.
+    Unauthorized { after: Option<Duration>, why: String },
 }
+
+/// TCP, or TLS over it. One type for both: the HTTP client is built once.
+trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Transport for T {}
 
 #[derive(Debug)]
 pub(crate) struct Client {
     url: CollectorUrl,
+    credentials: Credentials,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Client {
-    pub(crate) fn new(url: CollectorUrl) -> Self {
-        Self { url, connection: None }
+    pub(crate) fn new(url: CollectorUrl, credentials: Credentials) -> Self {
+        Self { url, credentials, connection: None }
     }
 
     /// Sends one batch and waits for the answer.
@@ -50,6 +61,9 @@ impl Client {
     /// A dropped send may have been received; sent again, it is recognised as a duplicate.
     pub(crate) async fn send(&mut self, frame: Bytes, last_sequence: u64) -> Answer {
         let retry = |why: String| Answer::Retry { after: None, why };
+        if self.credentials.look() {
+            self.connection = None;
+        }
         let mut connection = match self.connection.take() {
             Some(connection) if !connection.is_closed() => connection,
             _ => match tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await {
@@ -60,11 +74,14 @@ impl Client {
         };
         let exchange = async {
             connection.ready().await.map_err(|error| error.to_string())?;
-            let request = Request::post("/v1/exchanges")
+            let mut request = Request::post("/v1/exchanges")
                 .header(HOST, self.url.host_port.to_string())
                 .header(CONTENT_TYPE, MEDIA_TYPE)
                 .body(Full::new(frame))
                 .map_err(|error| error.to_string())?;
+            if let Some(authorization) = self.credentials.authorization() {
+                request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+            }
             let response = connection.send_request(request).await.map_err(|error| error.to_string())?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await.map_err(|error| error.to_string())?;
@@ -85,6 +102,12 @@ impl Client {
         let stream =
             TcpStream::connect((address.host.as_str(), address.port)).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        let stream: Box<dyn Transport> = match self.credentials.tls() {
+            None => Box::new(stream),
+            Some((connector, name)) => {
+                Box::new(connector.connect(name, stream).await.map_err(|error| format!("TLS: {error}"))?)
+            }
+        };
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -98,7 +121,7 @@ impl Client {
 fn interpret(head: &Response<()>, body: &Bytes, last_sequence: u64) -> Answer {
     let sentence = || {
         let text = String::from_utf8_lossy(body);
-        format!("{}: {}", head.status(), text.chars().take(MAX_LOGGED_CHARS).collect::<String>())
+        format!("{}: {}", head.status(), text.trim_end().chars().take(MAX_LOGGED_CHARS).collect::<String>())
     };
     match head.status() {
         StatusCode::OK => match Acknowledgement::decode(body.clone()) {
@@ -112,11 +135,16 @@ fn interpret(head: &Response<()>, body: &Bytes, last_sequence: u64) -> Answer {
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
             Answer::Rejected(sentence())
         }
-        _ => {
-            let seconds = head.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-            Answer::Retry { after: seconds.map(Duration::from_secs), why: sentence() }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Answer::Unauthorized { after: retry_after(head), why: sentence() }
         }
+        _ => Answer::Retry { after: retry_after(head), why: sentence() },
     }
+}
+
+fn retry_after(head: &Response<()>) -> Option<Duration> {
+    let seconds = head.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    seconds.map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -142,8 +170,11 @@ mod tests {
         assert!(
             matches!(answer(400, b"the checksum does not match"), Answer::Rejected(why) if why.contains("checksum"))
         );
-        for status in [401, 404, 429, 500, 503] {
+        for status in [404, 429, 500, 503] {
             assert!(matches!(answer(status, b""), Answer::Retry { after: Some(after), .. } if after.as_secs() == 7));
+        }
+        for status in [401, 403] {
+            assert!(matches!(answer(status, b"no"), Answer::Unauthorized { why, .. } if why.ends_with("no")));
         }
     }
 }

@@ -10,6 +10,7 @@
 mod backlog;
 mod batcher;
 mod client;
+mod credentials;
 mod sender;
 pub(crate) mod spool;
 
@@ -24,14 +25,14 @@ use tracing::{error, warn};
 use backlog::Backlog;
 use batcher::Batcher;
 pub(crate) use batcher::Identity;
-use client::Client;
+pub(crate) use client::Client;
+pub(crate) use credentials::{CredentialFiles, Credentials};
 use sender::{Sender, told_to_drain};
 use spool::Spool;
 
 use crate::metrics::Metrics;
 use crate::reader::Captured;
 use crate::rules::SharedRules;
-use crate::settings::CollectorUrl;
 use crate::spans::Spans;
 use crate::spares::Spares;
 
@@ -48,7 +49,6 @@ const FEW: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Shipper {
     pub(crate) identity: Identity,
-    pub(crate) collector: CollectorUrl,
     pub(crate) queue: Arc<ArrayQueue<Captured>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) flush_interval: Duration,
@@ -63,9 +63,8 @@ pub(crate) struct Shipper {
 impl Shipper {
     /// Ships until `draining` is true, then sends what is left for as long as the flush budget lasts. What is not sent by
     /// then stays in the spool, or is dropped without one.
-    pub(crate) async fn run(mut self, draining: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, client: Client, draining: watch::Receiver<bool>) {
         let backlog = Backlog::new(self.spool.take());
-        let client = Client::new(self.collector.clone());
         let sender = Sender::new(client, Arc::clone(&self.metrics), Arc::clone(&self.budget), draining.clone());
         {
             let mut send = pin!(sender.run(&backlog));

@@ -26,6 +26,8 @@ pub(super) struct Sender {
     budget: Arc<Budget>,
     draining: watch::Receiver<bool>,
     failures: u32,
+    /// How the last request went, so that the log says when it goes wrong in another way.
+    last: Outcome,
 }
 
 impl Sender {
@@ -35,7 +37,7 @@ impl Sender {
         budget: Arc<Budget>,
         draining: watch::Receiver<bool>,
     ) -> Self {
-        Self { client, metrics, budget, draining, failures: 0 }
+        Self { client, metrics, budget, draining, failures: 0, last: Outcome::Ok }
     }
 
     /// Sends, with growing pauses after failures. Ends when the backlog is closed and empty.
@@ -80,23 +82,43 @@ impl Sender {
                     Outcome::Rejected
                 }
                 Answer::Retry { after, why } => {
-                    if self.failures == 0 {
+                    if self.has_news(Outcome::Retry) {
                         warn!(%why, "the collector does not take batches; they wait");
                     }
-                    self.metrics.collector_requests(Outcome::Retry).inc();
-                    self.metrics.collector_up.set(0);
-                    backlog.not_taken();
-                    self.pause(after).await;
+                    self.not_taken(backlog, after).await;
+                    continue;
+                }
+                Answer::Unauthorized { after, why } => {
+                    if self.has_news(Outcome::Unauthorized) {
+                        warn!(%why, "the collector does not take batches from this sidecar; they wait until its token or certificate is put right");
+                    }
+                    self.not_taken(backlog, after).await;
                     continue;
                 }
             };
             self.failures = 0;
+            self.last = outcome;
             // With the account, and not at the next tick: a scrape then sees memory given back with its exchanges.
             self.metrics.capture_bytes.set(self.budget.used() as i64);
             self.metrics.backlog_batches.set(backlog.in_memory() as i64);
             self.metrics.collector_requests(outcome).inc();
             self.metrics.collector_up.set(1);
         }
+    }
+
+    /// Counts a failure. True when it is the first, or the first of its kind.
+    fn has_news(&mut self, outcome: Outcome) -> bool {
+        self.metrics.collector_requests(outcome).inc();
+        let is_other = self.last != outcome;
+        self.last = outcome;
+        self.failures == 0 || is_other
+    }
+
+    /// Leaves a batch where it was, and waits.
+    async fn not_taken(&mut self, backlog: &Backlog, after: Option<Duration>) {
+        self.metrics.collector_up.set(0);
+        backlog.not_taken();
+        self.pause(after).await;
     }
 
     /// Waits after a failure. When it is time to stop, a long pause is cut short, and the next ones are short.

@@ -1,4 +1,11 @@
-//! Taking batches and outcomes: checked, made durable, and only then acknowledged.
+//! Taking batches, outcomes, rows and events: let in, checked, made durable, and only then acknowledged.
+
+pub(crate) mod cloud_events;
+mod outcomes;
+mod rates;
+mod refused;
+pub(crate) mod rows;
+mod space;
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::SyncSender;
@@ -13,25 +20,24 @@ use driftline_protocol::frame::{self, MAX_FRAME_BYTES};
 use driftline_protocol::{Acknowledgement, Batch, MEDIA_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prost::Message;
-use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, info, warn};
 
+use self::cloud_events::Waiting;
+pub(crate) use self::outcomes::outcomes;
+use self::rates::Meters;
+pub(crate) use self::refused::Refused;
+pub(crate) use self::space::Space;
+use crate::access::{Gate, Pass, peer};
+use crate::config;
 use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
 use crate::pipeline::slis::{GoodOfValid, SliCounts};
-use crate::store::outcomes::{self, Outcome};
 use crate::store::{Store, journal};
 use crate::times::now_micros;
 
-/// Outcomes that one request may bring.
-const MAX_OUTCOMES: usize = 100_000;
-/// Largest body of outcomes.
-const MAX_OUTCOME_BYTES: usize = 16 << 20;
 /// Longest id of a row, and longest outcome, in bytes.
 const MAX_FIELD_BYTES: usize = 1024;
-/// Seconds after which a sender should come back when the database cannot be written.
-const RETRY_AFTER_SECONDS: &str = "2";
 
 /// Memory that bodies may take which are being read, checked and stored, in all. A batch is charged for its frame and for
 /// what is in it. Past this, senders come back later: they hold what they have.
@@ -47,31 +53,14 @@ pub(crate) struct Ingest {
     wake: SyncSender<()>,
     models: Arc<Mutex<BTreeSet<String>>>,
     max_models: usize,
+    max_senders: u64,
     /// Room for bodies, in KiB.
     room: Arc<Semaphore>,
-}
-
-/// Why something was not taken.
-#[derive(Debug)]
-enum Refused {
-    /// It is wrong, and will be wrong again.
-    Bad(StatusCode, String),
-    /// It is right, and cannot be taken now.
-    NotNow(String),
-    /// There is no room for it now.
-    NoRoom,
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let why = match self {
-            Self::Bad(status, why) => return (status, format!("{why}\n")).into_response(),
-            Self::NotNow(why) => why,
-            Self::NoRoom => "too much is being taken in; come back later".to_owned(),
-        };
-        let headers = [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)];
-        (StatusCode::SERVICE_UNAVAILABLE, headers, format!("{why}\n")).into_response()
-    }
+    gate: Arc<Gate>,
+    meters: Arc<Meters>,
+    space: Arc<Space>,
+    /// Events that wait for their other halves.
+    pub(crate) waiting: Waiting,
 }
 
 impl Ingest {
@@ -80,11 +69,45 @@ impl Ingest {
         metrics: Arc<Metrics>,
         wake: SyncSender<()>,
         known_models: impl IntoIterator<Item = String>,
-        max_models: u64,
+        (config, max_models): (&config::Ingest, u64),
+        (gate, space): (Arc<Gate>, Arc<Space>),
     ) -> Self {
-        let models = Arc::new(Mutex::new(known_models.into_iter().collect()));
-        let room = Arc::new(Semaphore::new(ADMITTED_KIB));
-        Self { store, metrics, wake, models, max_models: max_models as usize, room }
+        Self {
+            store,
+            metrics,
+            wake,
+            models: Arc::new(Mutex::new(known_models.into_iter().collect())),
+            max_models: max_models as usize,
+            max_senders: config.max_senders,
+            room: Arc::new(Semaphore::new(ADMITTED_KIB)),
+            gate,
+            meters: Arc::new(Meters::new(&config.tokens, config.per_model)),
+            space,
+            waiting: Waiting::default(),
+        }
+    }
+
+    /// Lets a request in, before any of its body is read: by who sends it, and by whether there is space.
+    fn let_in(&self, request: &Request) -> Result<Pass, Refused> {
+        let peer = peer(request);
+        let from = peer.map(|peer| peer.address);
+        let pass = self.gate.admit(request.headers(), peer).map_err(|denied| Refused::Denied { denied, from })?;
+        self.meters.look_at_token(pass.token.as_deref())?;
+        self.space.look()?;
+        Ok(pass)
+    }
+
+    /// Counts what was not taken, and gives the answer to it.
+    fn refuse(&self, what: &str, refused: Refused) -> Response {
+        self.metrics.requests_refused(refused.reason()).inc();
+        match &refused {
+            Refused::Denied { denied, from } => {
+                warn!(what, why = denied.reason(), from = from.map(tracing::field::display), "a sender is not let in");
+            }
+            _ if refused.passes_by_itself() => debug!(what, why = ?refused, "a request is put off; it will come again"),
+            _ => warn!(what, why = ?refused, "a request is refused"),
+        }
+        refused.into_response()
     }
 
     /// Room for so many bytes, until it is dropped.
@@ -107,8 +130,14 @@ impl Ingest {
         }
     }
 
-    /// Whether a model may be seen: it is known, or there is room for one more.
-    fn admit(&self, model: &str) -> Result<(), Refused> {
+    /// Whether a model may be seen: it is this sender's, and it is known, or there is room for one more.
+    fn admit(&self, pass: &Pass, model: &str) -> Result<(), Refused> {
+        if !pass.is_for(model) {
+            let name = pass.name().unwrap_or_default();
+            return Err(Refused::Forbidden(format!(
+                "the token '{name}' is not for model '{model}'; ingest.tokens says which it is for"
+            )));
+        }
         let mut models = self.models.lock().map_err(|_| Refused::NotNow("the collector is failing".to_owned()))?;
         if models.contains(model) {
             return Ok(());
@@ -130,32 +159,46 @@ impl Ingest {
                 ),
             ));
         }
-        info!(model, "a model is seen for the first time");
+        info!(model, sender = pass.name(), "a model is seen for the first time");
         models.insert(model.to_owned());
         Ok(())
     }
 
     async fn store_batch(&self, request: Request) -> Result<Acknowledgement, Refused> {
+        let pass = self.let_in(&request)?;
         let (bytes, _room) = self.body(request, MAX_FRAME_BYTES).await?;
         let _room_inside = self.room(frame::raw_length(&bytes))?;
         // A megabyte takes milliseconds to decompress: too long for a thread that serves others.
         let checked = tokio::task::spawn_blocking(move || frame::decode(&bytes).map(|batch| (batch, bytes))).await;
         let checked = checked.map_err(|_| Refused::NotNow("the batch could not be read".to_owned()))?;
         let (batch, bytes) = checked.map_err(|error| Refused::Bad(StatusCode::BAD_REQUEST, error.to_string()))?;
-        self.admit(&batch.model)?;
+        self.admit(&pass, &batch.model)?;
+        self.meters.take(pass.token.as_deref(), &batch.model, batch.exchanges.len() as u64, bytes.len())?;
         let received_at = now_micros();
-        let model = batch.model.clone();
+        let (model, frame_bytes, max_senders) = (batch.model.clone(), bytes.len(), self.max_senders);
+        let clock_offset = journal::clock_offset(&batch, received_at);
         let written = self
             .store
             .writer
             .write(move |db| {
+                if !journal::has_room_for(db, &batch.boot_id, max_senders)? {
+                    return Ok(None);
+                }
                 journal::remember_model(db, &batch.model, received_at)?;
                 let appended = journal::append(db, &batch, &bytes, received_at)?;
                 count_capture(db, &batch, appended.growth, received_at)?;
-                Ok(appended)
+                Ok(Some(appended))
             })
             .await;
         let appended = written.map_err(|error| Refused::NotNow(format!("the batch could not be stored: {error}")))?;
+        let appended = appended.ok_or_else(|| Refused::TooMany {
+            reason: "senders",
+            why: format!("{max_senders} boots of sidecars are known already; raise ingest.max_senders, or see in /api/v1/status who restarts so often"),
+        })?;
+        self.space.grew(frame_bytes);
+        if let Some(micros) = clock_offset.filter(|_| appended.new > 0) {
+            self.metrics.clock_offset.with_label_values(&[model.as_str()]).observe(micros as f64 / 1e6);
+        }
         Failpoint::JournalWritten.pass();
         self.metrics.batches(if appended.new > 0 { "stored" } else { "duplicate" }).inc();
         self.metrics.exchanges_duplicate.inc_by(appended.duplicates);
@@ -190,90 +233,11 @@ fn is_model_name(name: &str) -> bool {
 pub(crate) async fn exchanges(State(ingest): State<Ingest>, request: Request) -> Response {
     match ingest.store_batch(request).await {
         Ok(acknowledgement) => ([(header::CONTENT_TYPE, MEDIA_TYPE)], acknowledgement.encode_to_vec()).into_response(),
-        Err(Refused::NoRoom) => {
-            ingest.metrics.batches("deferred").inc();
-            debug!("there is no room for a batch; it will come again");
-            Refused::NoRoom.into_response()
-        }
         Err(refused) => {
-            ingest.metrics.batches("refused").inc();
-            warn!(why = ?refused, "a batch is refused");
-            refused.into_response()
+            ingest.metrics.batches(if refused.passes_by_itself() { "deferred" } else { "refused" }).inc();
+            ingest.refuse("batch", refused)
         }
     }
-}
-
-/// One outcome, as it is sent.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SentOutcome {
-    model: String,
-    row_id: String,
-    outcome: serde_json::Value,
-    observed_at: Option<String>,
-}
-
-/// `POST /v1/outcomes`: JSON lines, one outcome each. All of them are stored, or none.
-pub(crate) async fn outcomes(State(ingest): State<Ingest>, request: Request) -> Response {
-    match store_outcomes(&ingest, request).await {
-        Ok(stored) => (StatusCode::OK, axum::Json(serde_json::json!({ "stored": stored }))).into_response(),
-        Err(refused) => refused.into_response(),
-    }
-}
-
-async fn store_outcomes(ingest: &Ingest, request: Request) -> Result<usize, Refused> {
-    let (bytes, _room) = ingest.body(request, MAX_OUTCOME_BYTES).await?;
-    let sent = parse_outcomes(&bytes).map_err(|why| Refused::Bad(StatusCode::BAD_REQUEST, why))?;
-    let models: BTreeSet<String> = sent.iter().map(|outcome| outcome.model.clone()).collect();
-    for model in &models {
-        ingest.admit(model)?;
-    }
-    let counts: Vec<(String, u64)> = models
-        .into_iter()
-        .map(|model| {
-            let count = sent.iter().filter(|outcome| outcome.model == model).count() as u64;
-            (model, count)
-        })
-        .collect();
-    let (stored, received_at) = (sent.len(), now_micros());
-    let names: Vec<String> = counts.iter().map(|(model, _)| model.clone()).collect();
-    let written = ingest.store.writer.write(move |db| {
-        names.iter().try_for_each(|model| journal::remember_model(db, model, received_at))?;
-        outcomes::store(db, &sent, received_at)
-    });
-    let written = written.await;
-    written.map_err(|error| Refused::NotNow(format!("the outcomes could not be stored: {error}")))?;
-    for (model, count) in counts {
-        ingest.metrics.outcomes.with_label_values(&[&model]).inc_by(count);
-    }
-    Ok(stored)
-}
-
-fn parse_outcomes(bytes: &[u8]) -> Result<Vec<Outcome>, String> {
-    let text = std::str::from_utf8(bytes).map_err(|error| format!("the body is not UTF-8: {error}"))?;
-    let mut outcomes = Vec::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let place = format!("line {}", index + 1);
-        let expected = r#"expected {"model": "…", "row_id": "…", "outcome": …, "observed_at": "2013-01-01T05:00:00Z"}"#;
-        let sent: SentOutcome = serde_json::from_str(line).map_err(|error| format!("{place}: {error}; {expected}"))?;
-        if !(sent.outcome.is_number() || sent.outcome.is_string() || sent.outcome.is_boolean()) {
-            return Err(format!("{place}: the outcome is no number, text or boolean; {expected}"));
-        }
-        let observed_at = match sent.observed_at.map(|time| time.parse::<jiff::Timestamp>()) {
-            None => None,
-            Some(Ok(time)) => Some(time.as_microsecond()),
-            Some(Err(error)) => return Err(format!("{place}: observed_at: {error}; {expected}")),
-        };
-        let outcome = sent.outcome.to_string();
-        if sent.row_id.is_empty() || sent.row_id.len() > MAX_FIELD_BYTES || outcome.len() > MAX_FIELD_BYTES {
-            return Err(format!("{place}: row_id is empty, or a field has more than {MAX_FIELD_BYTES} bytes"));
-        }
-        outcomes.push(Outcome { model: sent.model, row_id: sent.row_id, outcome, observed_at });
-        if outcomes.len() > MAX_OUTCOMES {
-            return Err(format!("more than {MAX_OUTCOMES} outcomes; send them in several requests"));
-        }
-    }
-    Ok(outcomes)
 }
 
 async fn body(request: Request<Body>, limit: usize) -> Result<Bytes, Refused> {
@@ -298,7 +262,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let (metrics, (wake, _woken)) = (Metrics::new().unwrap(), sync_channel(1));
-        let ingest = Ingest::new(store, Arc::clone(&metrics), wake, [], 10);
+        let config = config::Config::parse("d.yaml", "", folder.path()).unwrap().ingest;
+        let gate = Arc::new(Gate::load(&[], false).unwrap());
+        let space = Arc::new(Space::new(&store, folder.path().to_owned(), 1 << 30, Some(0)).unwrap());
+        let ingest = Ingest::new(store, Arc::clone(&metrics), wake, [], (&config, 10), (gate, space));
         let exchange = driftline_protocol::Exchange { sequence: 1, ..Default::default() };
         let batch = Batch {
             boot_id: vec![7; 16],
@@ -314,26 +281,10 @@ mod tests {
         let others = ingest.room(ADMITTED_KIB * 1024).unwrap();
         let response = post().await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(response.headers()[header::RETRY_AFTER], RETRY_AFTER_SECONDS);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
         assert_eq!(metrics.batches("deferred").get(), 1);
         drop(others);
         assert_eq!(post().await.status(), StatusCode::OK);
         assert_eq!(ingest.room.available_permits(), ADMITTED_KIB, "all room is given back");
-    }
-
-    #[test]
-    fn outcomes_say_what_is_wrong_and_where() {
-        let good = r#"{"model": "m", "row_id": "1", "outcome": true, "observed_at": "2013-01-01T05:00:00Z"}"#;
-        assert_eq!(parse_outcomes(format!("{good}\n\n{good}\n").as_bytes()).unwrap().len(), 2);
-        for (line, says) in [
-            ("{", "line 2"),
-            (r#"{"model": "m", "row_id": "1", "outcome": [1]}"#, "no number, text or boolean"),
-            (r#"{"model": "m", "row_id": "", "outcome": 1}"#, "row_id is empty"),
-            (r#"{"model": "m", "row_id": "1", "outcome": 1, "when": 2}"#, "unknown field `when`"),
-            (r#"{"model": "m", "row_id": "1", "outcome": 1, "observed_at": "soon"}"#, "observed_at"),
-        ] {
-            let error = parse_outcomes(format!("{good}\n{line}").as_bytes()).unwrap_err();
-            assert!(error.contains(says) && error.contains("line 2"), "{error}");
-        }
     }
 }

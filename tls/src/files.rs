@@ -1,29 +1,36 @@
-//! Files that may change while the sidecar runs: certificates that are renewed, rules that are edited.
+//! Files that may change while somebody goes by them: certificates that are renewed, tokens that are replaced.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How often files are looked at. Kubernetes takes up to a minute to bring a changed file into a pod.
-pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What tells one state of a file from another: which file the path leads to, its size, and when it was written.
 type Stamp = (u64, u64, i64, i64);
 
 /// Some files, and how they were when last looked at.
 #[derive(Debug, Default)]
-pub(crate) struct WatchedFiles {
+pub struct WatchedFiles {
     files: Vec<(PathBuf, Option<Stamp>)>,
 }
 
 impl WatchedFiles {
+    /// Looks at these files for the first time.
+    pub fn new<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
+        let mut files = Self::default();
+        paths.into_iter().for_each(|path| files.watch(path));
+        files
+    }
+
     /// Looks at a file for the first time: before it is read, so that no change after that is missed.
-    pub(crate) fn watch(&mut self, path: &Path) {
+    pub fn watch(&mut self, path: &Path) {
         self.files.push((path.to_owned(), stamp(path)));
     }
 
     /// Whether any is another than when last looked at. One that is not there is left alone: it is being replaced.
-    pub(crate) fn changed(&mut self) -> bool {
+    pub fn changed(&mut self) -> bool {
         let mut changed = false;
         for (path, seen) in &mut self.files {
             let now = stamp(path);
