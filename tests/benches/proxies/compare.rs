@@ -9,9 +9,9 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::Options;
-use crate::bodies::Numbers;
 use crate::contenders::{Contender, NAMES, Runs, Stage, YARDSTICK};
 use crate::load::{Arguments, Report};
+use crate::numbers::Numbers;
 use crate::processes::Process;
 use crate::sidecar::{Account, Collector, binaries};
 use crate::workload::Workload;

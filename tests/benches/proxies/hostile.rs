@@ -11,9 +11,9 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use crate::Options;
-use crate::bodies::Numbers;
 use crate::compare::{median, upstream};
 use crate::load::{Arguments, Report};
+use crate::numbers::Numbers;
 use crate::processes::free_address;
 use crate::sidecar::{Account, Collector, Sidecar, binaries};
 use crate::workload::Workload;

@@ -16,6 +16,7 @@ mod hostile;
 mod idle;
 mod load;
 mod million;
+mod numbers;
 mod processes;
 mod sidecar;
 mod upstream;

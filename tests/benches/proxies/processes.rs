@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// How long anything may take before the benchmark gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The unit of processor time in `/proc`. It is the same on every Linux that this runs on.
-const TICKS_PER_SECOND: f64 = 100.0;
+pub(crate) const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A process that ends with the benchmark.
 #[derive(Debug)]

@@ -7,7 +7,8 @@ use clap::Args;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::bodies::{Numbers, bodies};
+use crate::bodies::bodies;
+use crate::numbers::Numbers;
 use crate::workload::{EVENTS, Workload};
 
 #[derive(Debug, Clone, Args)]
