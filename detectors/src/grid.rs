@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lookup::Lookup;
+
 /// Cut points `c1 < … < cm` of one numeric column, and the `2m + 1` cells between and on them.
 ///
 /// ```text
@@ -21,9 +23,23 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!([0.0, 1.0, 2.0, 2.5, 9.0].map(|x| grid.cell(x)), [0, 1, 2, 3, 4]);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "Vec<f64>", into = "Vec<f64>")]
 pub struct Grid {
     cuts: Vec<f64>,
+    lookup: Lookup,
+}
+
+/// As a file or a database holds it.
+impl From<Vec<f64>> for Grid {
+    fn from(cuts: Vec<f64>) -> Self {
+        Self { lookup: Lookup::new(&cuts), cuts }
+    }
+}
+
+impl From<Grid> for Vec<f64> {
+    fn from(grid: Grid) -> Self {
+        grid.cuts
+    }
 }
 
 /// Why a list of numbers cannot be a grid.
@@ -66,7 +82,7 @@ impl Grid {
                 return Err(GridError::NotAscending { index: index + 1, value: pair[1], previous: pair[0] });
             }
         }
-        Ok(Self { cuts })
+        Ok(cuts.into())
     }
 
     /// The cut points, ascending.
@@ -81,7 +97,7 @@ impl Grid {
 
     /// The cell of a finite value.
     pub fn cell(&self, value: f64) -> usize {
-        let below = self.cuts.partition_point(|cut| *cut < value);
+        let below = self.lookup.below(&self.cuts, value);
         let is_atom = self.cuts.get(below).is_some_and(|cut| *cut == value);
         2 * below + usize::from(is_atom)
     }

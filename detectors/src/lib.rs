@@ -60,6 +60,7 @@ mod distances;
 mod file;
 mod grid;
 mod histogram;
+mod lookup;
 mod null;
 mod numeric;
 mod off_grid;

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lookup::ordered_bits;
+
 /// How many distinct off-grid values one profile keeps. 4,096 is more than a discrete column brings anew, costs at
 /// most 64 KiB, and a continuous column passes it in its first few thousand rows.
 pub const MAX_OFF_GRID_VALUES: usize = 4096;
@@ -19,12 +21,6 @@ pub const MAX_OFF_GRID_VALUES: usize = 4096;
 pub struct OffGrid {
     /// Keyed by bits that order like the numbers. None once the bound was passed.
     counts: Option<BTreeMap<i64, u64>>,
-}
-
-/// Bits of a finite float as an integer that orders like the float.
-fn ordered_bits(value: f64) -> i64 {
-    let bits = (value + 0.0).to_bits().cast_signed();
-    bits ^ (((bits >> 63).cast_unsigned() >> 1).cast_signed())
 }
 
 fn from_ordered_bits(ordered: i64) -> f64 {
