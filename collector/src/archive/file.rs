@@ -18,8 +18,8 @@ use parquet::schema::types::ColumnPath;
 use super::owner::Owner;
 use crate::pipeline::table::META_COLUMNS;
 
-/// Rows of a row group: what engines read at once, and skip at once.
-const ROW_GROUP_ROWS: usize = 1 << 18;
+/// Rows of a row group: what engines read at once, and skip at once. Until it is full it is held in memory a second time.
+const ROW_GROUP_ROWS: usize = 1 << 17;
 
 /// Which cut a file belongs to. It stands in the footer, so that a file that is there already can be told to be ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,9 +72,9 @@ impl Identity {
 /// Makes a file of rows that came in batches, whose columns may differ: what a batch lacks is null.
 ///
 /// Floats and ids are written plain: a dictionary for them is tried by most writers, costs two thirds of the speed and
-/// helps nothing. Times are written as differences.
-pub(crate) fn build(batches: &[RecordBatch], identity: &Identity) -> Result<Bytes, ParquetError> {
-    let schema = union(batches);
+/// helps nothing. Times are written as differences. A batch is let go as soon as it is written: the file grows beside it.
+pub(crate) fn build(batches: Vec<RecordBatch>, identity: &Identity) -> Result<Bytes, ParquetError> {
+    let schema = union(&batches);
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
@@ -92,7 +92,7 @@ pub(crate) fn build(batches: &[RecordBatch], identity: &Identity) -> Result<Byte
     }
     let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties.build()))?;
     for batch in batches {
-        writer.write(&conform(batch, &schema)?)?;
+        writer.write(&conform(&batch, &schema)?)?;
     }
     Ok(writer.into_inner()?.into())
 }
@@ -174,7 +174,7 @@ mod tests {
     fn a_file_says_whose_it_is() {
         let owner = Owner { collector: "0badcafe".into(), run: "1".into() };
         let identity = Identity { owner, cut: (3, 9), rows: 2 };
-        let file = build(&[batch("a", 1.0), batch("b", 2.0)], &identity).unwrap();
+        let file = build(vec![batch("a", 1.0), batch("b", 2.0)], &identity).unwrap();
         assert_eq!(Identity::read(file), Some(identity));
         assert_eq!(Identity::read(Bytes::from_static(b"PAR1 not really")), None);
     }
@@ -183,7 +183,7 @@ mod tests {
     fn batches_with_other_columns_become_one_table() {
         let owner = Owner { collector: String::new(), run: String::new() };
         let identity = Identity { owner, cut: (1, 1), rows: 2 };
-        let file = build(&[batch("b", 1.0), batch("a", 2.0)], &identity).unwrap();
+        let file = build(vec![batch("b", 1.0), batch("a", 2.0)], &identity).unwrap();
         let reader = SerializedFileReader::new(file).unwrap();
         let schema = reader.metadata().file_metadata().schema_descr();
         let names: Vec<&str> = schema.columns().iter().map(|column| column.name()).collect();

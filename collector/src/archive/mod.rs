@@ -328,7 +328,7 @@ fn planned(
 
 /// Makes a file. One that cannot be made ends the archiving: its rows were acknowledged, and would be left out.
 async fn build(path: &str, batches: Vec<RecordBatch>, identity: Identity) -> Result<Bytes, End> {
-    match tokio::task::spawn_blocking(move || file::build(&batches, &identity)).await {
+    match tokio::task::spawn_blocking(move || file::build(batches, &identity)).await {
         Ok(Ok(contents)) => Ok(contents),
         Ok(Err(error)) => Err(End::Stopped(format!("{path} cannot be made: {error}"))),
         Err(error) if error.is_panic() => {

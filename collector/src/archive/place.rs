@@ -229,7 +229,7 @@ mod tests {
         let time: arrow_array::ArrayRef =
             Arc::new(arrow_array::TimestampMicrosecondArray::from(vec![7]).with_timezone("UTC"));
         let batch = arrow_array::RecordBatch::try_from_iter([("event_time", time)]).unwrap();
-        file::build(&[batch], &identity(collector)).unwrap()
+        file::build(vec![batch], &identity(collector)).unwrap()
     }
 
     #[tokio::test]
