@@ -41,7 +41,20 @@ impl Collector {
         std::fs::write(&config, text).unwrap();
         let mut command = Command::new(binary);
         command.args(["serve", "--config"]).arg(&config);
-        let process = Process::start(&mut command, &folder.join("collector.log"));
+        Self::run(&mut command, address, folder)
+    }
+
+    /// Starts what one would write instead, in Python, in the folder of a collector: it finds the reference's rows there.
+    pub(crate) fn start_beside(python: &Path, folder: &Path) -> Self {
+        let address = free_address();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/collector/beside.py");
+        let mut command = Command::new(python);
+        command.arg(script).arg(address.port().to_string()).arg(folder);
+        Self::run(&mut command, address, folder)
+    }
+
+    fn run(command: &mut Command, address: SocketAddr, folder: &Path) -> Self {
+        let process = Process::start(command, &folder.join("collector.log"));
         eventually("the collector is ready", || match Connection::open(address) {
             Ok(mut connection) => match connection.ask("GET", "/readyz", b"") {
                 Ok((200, _)) => Ok(()),

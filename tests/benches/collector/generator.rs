@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use driftline_protocol::{Batch, Body, Framer};
+use driftline_protocol::{Batch, Body, Exchange, Framer};
 use driftline_tests::metric;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     /// When the first exchange happened, in microseconds since the Unix epoch.
     #[arg(long)]
     pub(crate) begin: i64,
+    /// Send exchanges as JSON lines, to what is no collector of ours.
+    #[arg(long)]
+    pub(crate) lines: bool,
 }
 
 /// What the generator found.
@@ -161,7 +164,7 @@ impl Load {
             instance: format!("benchmark-{number}"),
             ..Batch::default()
         };
-        let mut sent = Sent::new();
+        let (mut sent, mut lines) = (Sent::new(), Vec::new());
         while let Some((ticket, due)) = self.next_batch() {
             let happened = self.arguments.begin + due.duration_since(self.began).as_micros() as i64 * EVENT_SPEED;
             batch.first_sequence = batch.last_sequence + 1;
@@ -173,9 +176,12 @@ impl Load {
                 exchange.request_id = format!("{:08x}-{number:012x}", std::process::id());
                 exchange.started_at_micros = happened + (sequence - batch.first_sequence) as i64;
                 (exchange.request, exchange.response) = (Some(request.clone()), Some(response.clone()));
-                framer.add(&exchange);
+                match self.arguments.lines {
+                    true => lines.extend(line(&exchange)),
+                    false => framer.add(&exchange),
+                }
             }
-            let frame = framer.finish(&batch).unwrap();
+            let frame = if self.arguments.lines { std::mem::take(&mut lines) } else { framer.finish(&batch).unwrap() };
             sent.frame_bytes += frame.len() as u64;
             sent.deferred += deliver(&mut connection, &frame);
             self.acknowledged.fetch_add(self.batch_exchanges, Ordering::Relaxed);
@@ -200,6 +206,20 @@ impl Load {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         (due < ends).then_some((ticket, due))
     }
+}
+
+/// An exchange as a line of JSON.
+fn line(exchange: &Exchange) -> Vec<u8> {
+    let text = |body: &Option<Body>| body.as_ref().map(|body| String::from_utf8_lossy(&body.content).into_owned());
+    let line = json!({
+        "request_id": exchange.request_id,
+        "started_at_micros": exchange.started_at_micros,
+        "duration_micros": exchange.duration_micros,
+        "status": exchange.status,
+        "request": text(&exchange.request),
+        "response": text(&exchange.response),
+    });
+    format!("{line}\n").into_bytes()
 }
 
 /// Sends a frame until it is taken, and gives how often it was not.
@@ -238,6 +258,7 @@ impl Arguments {
             format!("--begin={}", self.begin),
         ]);
         command.args(self.rate.map(|rate| format!("--rate={rate}")));
+        command.args(self.lines.then_some("--lines"));
         let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().unwrap();
         Report::read(&output.stdout)
     }

@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// Senders: sidecars that have a batch under way at a time.
     #[arg(long, default_value_t = 4)]
     pub(crate) senders: u64,
+    /// Also load a collector written in Python: this interpreter has what it needs.
+    #[arg(long, env = "DRIFTLINE_BENCH_PYTHON")]
+    pub(crate) beside: Option<PathBuf>,
     /// Where the collector's folder is made; the system's place for temporary files without it.
     #[arg(long)]
     pub(crate) folder: Option<PathBuf>,

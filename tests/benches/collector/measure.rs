@@ -12,6 +12,8 @@ use crate::collector::{Collector, Stages};
 use crate::generator::{Arguments, EVENT_SPEED, Report};
 use crate::workload::Workload;
 
+/// Exchanges begin a day ago: their time goes faster than the clock, and must not pass it.
+const DAY_MICROS: i64 = 86_400_000_000;
 /// A billion exchanges a day.
 const BILLION_A_DAY: f64 = 11_600.0;
 /// The open loop's rate, as a share of what the collector took at its own pace.
@@ -44,11 +46,10 @@ fn one(options: &Options, binaries: &Path, workload: Workload) -> Value {
     let folder = options.folder.as_ref().map_or_else(|| folder.tempdir(), |parent| folder.tempdir_in(parent)).unwrap();
     let collector = Collector::start(binaries, folder.path());
     println!("\n{}", workload.title());
-    let day = 86_400_000_000;
-    let mut begin = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64 - day;
+    let mut begin = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64 - DAY_MICROS;
     let mut load = |title: &str, rate: Option<f64>| {
         let (target, seconds, senders) = (collector.address, options.seconds, options.senders);
-        let arguments = Arguments { target, load: workload, seconds, rate, senders, begin };
+        let arguments = Arguments { target, load: workload, seconds, rate, senders, begin, lines: false };
         let phase = phase(title, &collector, &arguments);
         begin += phase.report.seconds.max(seconds).ceil() as i64 * 1_000_000 * EVENT_SPEED;
         print(&phase, workload, rate);
@@ -69,8 +70,36 @@ fn one(options: &Options, binaries: &Path, workload: Workload) -> Value {
     }
     let (database, archive) = collector.stored_bytes();
     println!("  database {:.0} MB, archive {:.0} MB", database as f64 / 1e6, archive as f64 / 1e6);
+    drop(collector);
+    let python = options.beside.as_ref().filter(|_| options.rate.is_empty());
+    let beside = python.map(|python| beside(options, python, folder.path(), workload, &phases[0]));
     let phases: Vec<Value> = phases.iter().map(|phase| figures(phase, workload)).collect();
-    json!({ "phases": phases, "database_bytes": database, "archive_bytes": archive })
+    json!({ "phases": phases, "database_bytes": database, "archive_bytes": archive, "beside": beside })
+}
+
+/// The same rows to a collector in Python, at its own pace, and how it compares to ours at its own.
+fn beside(options: &Options, python: &Path, folder: &Path, workload: Workload, ours: &Phase) -> Value {
+    let collector = Collector::start_beside(python, folder);
+    let begin = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64 - DAY_MICROS;
+    let (target, seconds, senders) = (collector.address, options.seconds, options.senders);
+    let arguments = Arguments { target, load: workload, seconds, rate: None, senders, begin, lines: true };
+    let theirs = phase("FastAPI, pyarrow and Evidently, at its own pace", &collector, &arguments);
+    print(&theirs, workload, None);
+    let windows = driftline_tests::metric(&collector.metrics(), "driftline_windows_closed_total", &[]);
+    let cpu = |phase: &Phase| phase.cpu / phase.report.exchanges as f64;
+    let ratios = json!({
+        "exchanges_per_second": ours.exchanges_per_second() / theirs.exchanges_per_second(),
+        "cpu": cpu(ours) / cpu(&theirs),
+        "peak_bytes": ours.peak_bytes as f64 / theirs.peak_bytes as f64,
+    });
+    println!(
+        "    it scored {windows} windows; the collector takes {:.1} times as many exchanges, with {:.3} of the CPU for each \
+         and {:.2} of the memory",
+        ratios["exchanges_per_second"].as_f64().unwrap(),
+        ratios["cpu"].as_f64().unwrap(),
+        ratios["peak_bytes"].as_f64().unwrap(),
+    );
+    json!({ "figures": figures(&theirs, workload), "windows": windows, "ratios": ratios })
 }
 
 fn phase(title: &str, collector: &Collector, arguments: &Arguments) -> Phase {
