@@ -176,6 +176,7 @@ impl Ingest {
         self.meters.take(pass.token.as_deref(), &batch.model, batch.exchanges.len() as u64, bytes.len())?;
         let received_at = now_micros();
         let (model, frame_bytes, max_senders) = (batch.model.clone(), bytes.len(), self.max_senders);
+        let raw_bytes = frame::raw_length(&bytes);
         let clock_offset = journal::clock_offset(&batch, received_at);
         let written = self
             .store
@@ -187,11 +188,11 @@ impl Ingest {
                 journal::remember_model(db, &batch.model, received_at)?;
                 let appended = journal::append(db, &batch, &bytes, received_at)?;
                 count_capture(db, &batch, appended.growth, received_at)?;
-                Ok(Some(appended))
+                Ok(Some((appended, batch)))
             })
             .await;
         let appended = written.map_err(|error| Refused::NotNow(format!("the batch could not be stored: {error}")))?;
-        let appended = appended.ok_or_else(|| Refused::TooMany {
+        let (appended, batch) = appended.ok_or_else(|| Refused::TooMany {
             reason: "senders",
             why: format!("{max_senders} boots of sidecars are known already; raise ingest.max_senders, or see in /api/v1/status who restarts so often"),
         })?;
@@ -206,6 +207,9 @@ impl Ingest {
         let capture = capture(appended.growth);
         self.metrics.sli_good.with_label_values(&[model.as_str(), "capture"]).inc_by(capture.good);
         self.metrics.sli_valid.with_label_values(&[model.as_str(), "capture"]).inc_by(capture.valid);
+        if let Some(position) = appended.position {
+            self.store.fresh.put(position, batch, raw_bytes);
+        }
         // Full means that the pipeline is awake already.
         self.wake.try_send(()).ok();
         Ok(Acknowledgement { durable_through: appended.durable_through })

@@ -283,7 +283,8 @@ impl Pipeline {
 
     /// Takes in one batch. After an error, nothing of it.
     fn entry(&mut self, entry: journal::Entry, purpose: Purpose) -> Result<(), StoreError> {
-        let batch = match frame::decode(&entry.frame) {
+        let fresh = self.parts.store.fresh.take(entry.position);
+        let batch = match fresh.map_or_else(|| frame::decode(&entry.frame), Ok) {
             Ok(batch) => batch,
             Err(error) => {
                 // It was read before it was acknowledged, so this is the disk's doing.

@@ -6,6 +6,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Appended {
+    /// Where it is in the journal; none when nothing of it was new.
+    pub(crate) position: Option<i64>,
     /// Exchanges of this boot up to here are durable.
     pub(crate) durable_through: u64,
     /// Exchanges that were new.
@@ -79,9 +81,11 @@ pub(crate) fn append(db: &Connection, batch: &Batch, frame: &[u8], received_at: 
         };
         (missing, growth)
     };
+    let mut position = None;
     if new > 0 {
-        db.prepare_cached("INSERT INTO journal (received_at, skip_through, frame) VALUES (?1, ?2, ?3)")?
-            .execute(params![received_at, before as i64, frame])?;
+        let mut insert =
+            db.prepare_cached("INSERT INTO journal (received_at, skip_through, frame) VALUES (?1, ?2, ?3)")?;
+        position = Some(insert.insert(params![received_at, before as i64, frame])?);
     }
     db.prepare_cached(
         "INSERT INTO senders (boot, model, instance, durable_through, missing, duplicates, seen, delivered, dropped, clock_offset, heard_at)
@@ -111,7 +115,7 @@ pub(crate) fn append(db: &Connection, batch: &Batch, frame: &[u8], received_at: 
         clock_offset(batch, received_at),
         received_at,
     ])?;
-    Ok(Appended { durable_through, new, duplicates, missing, growth })
+    Ok(Appended { position, durable_through, new, duplicates, missing, growth })
 }
 
 /// Whether a boot is known, or one more may be: each leaves a row that is kept for a month.

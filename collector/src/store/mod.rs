@@ -3,6 +3,7 @@
 //! One thread writes. Callers hand it pieces of work; it runs those that wait together in one transaction, commits once
 //! (with an fsync), and only then answers them all. Readers have connections of their own and never wait for the writer.
 
+mod fresh;
 pub(crate) mod halves;
 pub(crate) mod journal;
 pub(crate) mod outcomes;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
+pub(crate) use fresh::Fresh;
 pub(crate) use writer::Writer;
 
 pub(crate) const SCHEMA: &str = include_str!("schema.sql");
@@ -67,6 +69,8 @@ pub enum StoreError {
 pub(crate) struct Store {
     pub(crate) writer: Writer,
     readers: Arc<Readers>,
+    /// Batches of the journal that need not be decoded again.
+    pub(crate) fresh: Fresh,
     /// Identity of this database, for the names of archived files: 8 hexadecimal digits.
     pub(crate) collector_id: String,
 }
@@ -114,7 +118,8 @@ impl Store {
         let collector_id =
             connection.query_row("SELECT value FROM meta WHERE key = 'collector_id'", [], |row| row.get(0))?;
         let readers = Readers { path, permits: Semaphore::new(MAX_READERS), idle: Mutex::new(Vec::new()), _lock: lock };
-        Ok(Self { writer: Writer::start(connection), readers: Arc::new(readers), collector_id })
+        let (writer, readers) = (Writer::start(connection), Arc::new(readers));
+        Ok(Self { writer, readers, fresh: Fresh::default(), collector_id })
     }
 
     /// Reads, on a thread where waiting is allowed.
