@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex};
 use driftline_protocol::DecodeError;
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
 use crate::ingest::{Refused, cloud_events};
+use crate::pipeline::slis::GoodOfValid;
 
 /// Series of scores that are exposed. More columns than this are scored all the same, and read by the API.
 const MAX_SCORE_SERIES: usize = 20_000;
@@ -35,13 +37,13 @@ pub(crate) struct Metrics {
     pub(crate) certificate_reloads: [IntCounter; 2],
     pub(crate) database_bytes: IntGauge,
     pub(crate) disk_free_bytes: IntGauge,
-    pub(crate) exchanges_received: IntCounterVec,
+    exchanges_received: IntCounterVec,
     pub(crate) exchanges_duplicate: IntCounter,
     pub(crate) exchanges_missing: IntCounter,
     undecodable: IntCounterVec,
     pub(crate) rows_counted: IntCounterVec,
-    pub(crate) rows_late: IntCounterVec,
-    pub(crate) rows_not_counted: IntCounterVec,
+    rows_late: IntCounterVec,
+    rows_not_counted: IntCounterVec,
     pub(crate) columns_refused: IntCounter,
     pub(crate) values_wrong_type: IntCounterVec,
     pub(crate) event_times_unusable: IntCounter,
@@ -52,7 +54,7 @@ pub(crate) struct Metrics {
     score_series: Mutex<BTreeSet<[String; 4]>>,
     pub(crate) score_series_refused: IntCounter,
     pub(crate) window_rows: IntGaugeVec,
-    pub(crate) request_duration: HistogramVec,
+    request_duration: HistogramVec,
     pub(crate) sli_good: IntCounterVec,
     pub(crate) sli_valid: IntCounterVec,
     pub(crate) alerts_firing: IntGaugeVec,
@@ -68,6 +70,32 @@ pub(crate) struct Metrics {
     pub(crate) versions_refused: IntCounterVec,
     pub(crate) journal_position: IntGauge,
     pub(crate) counted_position: IntGauge,
+}
+
+/// A model's metrics that every exchange changes: finding them by their labels would cost more than all of its counting.
+#[derive(Debug)]
+pub(crate) struct ModelMetrics {
+    pub(crate) exchanges_received: IntCounter,
+    pub(crate) rows_late: IntCounter,
+    pub(crate) rows_not_counted: IntCounter,
+    pub(crate) request_duration: Histogram,
+    pub(crate) availability: SliMetrics,
+    pub(crate) latency: SliMetrics,
+    pub(crate) freshness: SliMetrics,
+}
+
+/// The counters of one indicator.
+#[derive(Debug)]
+pub(crate) struct SliMetrics {
+    good: IntCounter,
+    valid: IntCounter,
+}
+
+impl SliMetrics {
+    pub(crate) fn count(&self, counts: GoodOfValid) {
+        self.good.inc_by(counts.good);
+        self.valid.inc_by(counts.valid);
+    }
 }
 
 impl Metrics {
@@ -272,8 +300,8 @@ impl Metrics {
         Ok(Arc::new(metrics))
     }
 
-    /// Makes a model's counters exist.
-    pub(crate) fn introduce_model(&self, model: &str) {
+    /// Makes a model's counters exist, and gives those that every exchange changes.
+    pub(crate) fn introduce_model(&self, model: &str) -> ModelMetrics {
         for counters in [
             &self.exchanges_received,
             &self.rows_counted,
@@ -290,6 +318,21 @@ impl Metrics {
             self.sli_good.with_label_values(&[model, sli]).inc_by(0);
             self.sli_valid.with_label_values(&[model, sli]).inc_by(0);
         }
+        let of_model = |counters: &IntCounterVec| counters.with_label_values(&[model]);
+        ModelMetrics {
+            exchanges_received: of_model(&self.exchanges_received),
+            rows_late: of_model(&self.rows_late),
+            rows_not_counted: of_model(&self.rows_not_counted),
+            request_duration: self.request_duration.with_label_values(&[model]),
+            availability: self.sli(model, "availability"),
+            latency: self.sli(model, "latency"),
+            freshness: self.sli(model, "freshness"),
+        }
+    }
+
+    fn sli(&self, model: &str, sli: &str) -> SliMetrics {
+        let labels = &[model, sli];
+        SliMetrics { good: self.sli_good.with_label_values(labels), valid: self.sli_valid.with_label_values(labels) }
     }
 
     pub(crate) fn batches(&self, outcome: &str) -> IntCounter {

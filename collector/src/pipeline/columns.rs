@@ -18,21 +18,39 @@ const MAX_COLUMNS: usize = 2000;
 /// The columns of one model.
 #[derive(Debug)]
 pub(crate) struct Columns {
-    types: HashMap<String, (ColumnType, Role)>,
+    known: Vec<KnownColumn>,
+    /// Places in `known`, by name.
+    index: HashMap<String, usize>,
+    /// The one that was looked for last.
+    last: usize,
     /// Types that configuration and reference say.
     said: BTreeMap<String, ColumnType>,
     units: BTreeMap<String, TimeUnit>,
-    /// Names that were given a type since the last checkpoint.
-    new: Vec<String>,
+    /// Those that were given a type since the last checkpoint.
+    new: Vec<usize>,
     /// Archived names of columns that have held something of another type.
     wrong: HashSet<String>,
 }
 
+/// A column that has been given a type.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct KnownColumn {
+    name: String,
+    /// What it is called in files.
+    pub(crate) archived: String,
+    pub(crate) kind: ColumnType,
+    pub(crate) unit: TimeUnit,
+    role: Role,
+    /// The one that came after it last time. Exchanges of one model have their columns in one order, so that hardly one
+    /// must be looked up.
+    next: usize,
+}
+
 /// What a column of an exchange is to be kept as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kept {
-    /// As this type.
-    As(ColumnType, TimeUnit),
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Kept<'k> {
+    /// As this one.
+    As(&'k KnownColumn),
     /// Not yet: it has held nothing so far.
     Unknown,
     /// There are too many columns.
@@ -66,46 +84,68 @@ impl Columns {
             let role = if role == role_name(Role::Prediction) { Role::Prediction } else { Role::Feature };
             Ok((name, (ColumnType::named(&kind).unwrap_or(ColumnType::Text), role)))
         })?;
-        let mut types: HashMap<String, (ColumnType, Role)> = rows.collect::<rusqlite::Result<_>>()?;
-        // A file already has the type of the past; what the configuration says now holds from here on.
-        for (name, kind) in &said {
-            if let Some((known, _)) = types.get_mut(name) {
-                *known = *kind;
-            }
+        let mut columns = Self {
+            known: Vec::new(),
+            index: HashMap::new(),
+            last: 0,
+            said,
+            units,
+            new: Vec::new(),
+            wrong: HashSet::new(),
+        };
+        for row in rows {
+            let (name, (kind, role)) = row?;
+            // A file already has the type of the past; what the configuration says now holds from here on.
+            let kind = columns.said.get(&name).copied().unwrap_or(kind);
+            columns.add(name, kind, role);
         }
-        Ok(Self { types, said, units, new: Vec::new(), wrong: HashSet::new() })
+        Ok(columns)
+    }
+
+    /// Adds a column, and gives its place.
+    fn add(&mut self, name: String, kind: ColumnType, role: Role) -> usize {
+        let place = self.known.len();
+        let unit = self.units.get(&name).copied().unwrap_or(TimeUnit::Rfc3339);
+        let archived = archived_name(&name).into_owned();
+        self.index.insert(name.clone(), place);
+        self.known.push(KnownColumn { name, archived, kind, unit, role, next: place + 1 });
+        place
     }
 
     /// What a column is kept as. Its first value that says anything decides, for good.
-    pub(crate) fn keep(&mut self, column: &Column<'_>) -> Kept {
-        let unit = self.units.get(&*column.name).copied().unwrap_or(TimeUnit::Rfc3339);
-        if let Some((kind, _)) = self.types.get(&*column.name) {
-            return Kept::As(*kind, unit);
-        }
-        let kind = match self.said.get(&*column.name) {
-            Some(kind) => Some(*kind),
-            None => column.cells.iter().find_map(|cell| match cell {
-                Cell::Missing => None,
-                Cell::Integer(_) => Some(ColumnType::Integer),
-                Cell::Number(_) => Some(ColumnType::Number),
-                Cell::Boolean(_) => Some(ColumnType::Boolean),
-                Cell::Text(_) => Some(ColumnType::Text),
-                Cell::Field(field) => Some(type_of_field(field)),
-                Cell::Embedding(_) => Some(ColumnType::Embedding),
-            }),
+    pub(crate) fn keep(&mut self, column: &Column<'_>) -> Kept<'_> {
+        let place = match self.find(&column.name) {
+            Some(place) => place,
+            None => {
+                let Some(kind) = self.said.get(&*column.name).copied().or_else(|| first_kind(column)) else {
+                    return Kept::Unknown;
+                };
+                if self.known.len() >= MAX_COLUMNS {
+                    return Kept::TooMany;
+                }
+                let place = self.add(column.name.to_string(), kind, column.role);
+                self.new.push(place);
+                place
+            }
         };
-        let Some(kind) = kind else { return Kept::Unknown };
-        if self.types.len() >= MAX_COLUMNS {
-            return Kept::TooMany;
+        self.last = place;
+        Kept::As(&self.known[place])
+    }
+
+    /// The place of a column that has a type.
+    fn find(&mut self, name: &str) -> Option<usize> {
+        let guess = self.known.get(self.last).map_or(0, |last| last.next);
+        if self.known.get(guess).is_some_and(|known| known.name == name) {
+            return Some(guess);
         }
-        self.types.insert(column.name.to_string(), (kind, column.role));
-        self.new.push(column.name.to_string());
-        Kept::As(kind, unit)
+        let place = *self.index.get(name)?;
+        self.known[self.last].next = place;
+        Some(place)
     }
 
     /// Whether a column is a feature or a prediction. One that never came is a feature that is missing.
     pub(crate) fn role(&self, name: &str) -> Role {
-        self.types.get(name).map_or(Role::Feature, |(_, role)| *role)
+        self.index.get(name).map_or(Role::Feature, |place| self.known[*place].role)
     }
 
     /// What there is to say of a column, by its archived name, when it holds something of another type for the first time.
@@ -113,15 +153,29 @@ impl Columns {
         if !self.wrong.insert(name.to_owned()) {
             return None;
         }
-        let kind = self.types.iter().find(|(own, _)| archived_name(own) == name).map(|(_, (kind, _))| kind.name());
+        let kind = self.known.iter().find(|known| known.archived == name).map(|known| known.kind.name());
         Some(format!("{name} held what is no {}; such values are kept as missing", kind.unwrap_or("value of its type")))
     }
 
     /// Columns that were given a type since this was last asked: name, type, role.
     pub(crate) fn take_new(&mut self) -> Vec<(String, ColumnType, Role)> {
-        let types = &self.types;
-        self.new.drain(..).filter_map(|name| types.get(&name).map(|(kind, role)| (name, *kind, *role))).collect()
+        let known = &self.known;
+        let column = |place: usize| (known[place].name.clone(), known[place].kind, known[place].role);
+        self.new.drain(..).map(column).collect()
     }
+}
+
+/// The type of a column's first value that says anything.
+fn first_kind(column: &Column<'_>) -> Option<ColumnType> {
+    column.cells.iter().find_map(|cell| match cell {
+        Cell::Missing => None,
+        Cell::Integer(_) => Some(ColumnType::Integer),
+        Cell::Number(_) => Some(ColumnType::Number),
+        Cell::Boolean(_) => Some(ColumnType::Boolean),
+        Cell::Text(_) => Some(ColumnType::Text),
+        Cell::Field(field) => Some(type_of_field(field)),
+        Cell::Embedding(_) => Some(ColumnType::Embedding),
+    })
 }
 
 /// Stores the types of new columns.

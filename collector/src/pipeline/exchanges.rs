@@ -1,5 +1,6 @@
 //! One exchange: its indicators, its rows, and where each of them belongs.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use driftline_protocol::{Batch, Cell, Column, EndState, Exchange, Rows, decode_rows};
 use tracing::debug;
 
-use super::columns::{Kept, archived_name};
+use super::columns::Kept;
 use super::series::Series;
 use super::slis::GoodOfValid;
 use super::table::{Capture, RowMeta, Table, category, time_micros};
@@ -72,9 +73,8 @@ impl Gathering {
     }
 
     /// Adds rows to a table.
-    fn add(&mut self, key: &TableKey, rows: usize, newest: i64, fill: impl FnOnce(&mut Table)) {
-        let gathered =
-            self.tables.entry(key.clone()).or_insert_with(|| Gathered { table: Table::default(), newest: i64::MIN });
+    fn add(&mut self, key: TableKey, rows: usize, newest: i64, fill: impl FnOnce(&mut Table)) {
+        let gathered = self.tables.entry(key).or_insert_with(|| Gathered { table: Table::default(), newest: i64::MIN });
         let before = gathered.table.bytes();
         gathered.newest = gathered.newest.max(newest);
         fill(&mut gathered.table);
@@ -130,7 +130,7 @@ impl Pipeline {
             self.indicate(&taken);
         }
         let Some(model) = self.models.get(batch.model.as_str()) else { return };
-        let naming = model.config.naming.clone();
+        let naming = Arc::clone(&model.naming);
         let rows = match decode_rows(exchange, &naming) {
             Ok(rows) => rows,
             Err(error) => {
@@ -148,41 +148,39 @@ impl Pipeline {
             if taken.succeeded()
                 && let Some(model) = self.models.get(batch.model.as_str())
             {
-                freshness(model, &rows, &places.times, &taken, &mut self.next.slis, &self.parts.metrics);
+                freshness(model, &rows, &places.times, &taken, &mut self.next.slis);
             }
         }
         let (late, not_counted) = self.gather(&rows, &places.times, &version, &taken);
         if purpose.count {
             let Some(model) = self.models.get_mut(batch.model.as_str()) else { return };
             if late > 0 {
-                self.parts.metrics.rows_late.with_label_values(&[&model.name]).inc_by(late);
+                model.metrics.rows_late.inc_by(late);
                 if let Some(series) = model.series.get_mut(&version) {
                     series.count_late(late);
                 }
             }
-            self.parts.metrics.rows_not_counted.with_label_values(&[&model.name]).inc_by(not_counted);
+            model.metrics.rows_not_counted.inc_by(not_counted);
         }
     }
 
     /// Counts an exchange's indicators, for all those that it stands for.
     fn indicate(&mut self, taken: &Taken<'_>) {
         let Some(model) = self.models.get(taken.batch.model.as_str()) else { return };
-        let (exchange, metrics) = (taken.exchange, &self.parts.metrics);
+        let (exchange, metrics) = (taken.exchange, &model.metrics);
         let (at, weight) = (taken.indicated_at(), taken.weight());
-        metrics.exchanges_received.with_label_values(&[&model.name]).inc();
+        metrics.exchanges_received.inc();
         if exchange.unmeasured {
             return;
         }
         for (sli, is_good) in indicators(exchange, model.config.slis.latency.as_micros() as u64) {
             let counts = GoodOfValid { good: if is_good { weight } else { 0 }, valid: weight };
             self.next.slis.count(&model.name, sli, "", at, counts);
-            metrics.sli_valid.with_label_values(&[&model.name, sli]).inc_by(counts.valid);
-            metrics.sli_good.with_label_values(&[&model.name, sli]).inc_by(counts.good);
+            if sli == "latency" { metrics.latency.count(counts) } else { metrics.availability.count(counts) }
         }
         if exchange.status > 0 {
             self.next.slis.latency(&model.name, at, exchange.duration_micros, weight);
-            let seconds = exchange.duration_micros as f64 / 1e6;
-            metrics.request_duration.with_label_values(&[&model.name]).observe(seconds);
+            metrics.request_duration.observe(exchange.duration_micros as f64 / 1e6);
         }
     }
 
@@ -212,30 +210,32 @@ impl Pipeline {
     fn gather(&mut self, rows: &Rows<'_>, times: &[i64], version: &Arc<str>, taken: &Taken<'_>) -> (u64, u64) {
         let Some(model) = self.models.get(taken.batch.model.as_str()) else { return (0, 0) };
         let partition = taken.purpose.archive.unwrap_or(Partition::Hour);
-        let key_of = |time: i64| {
-            let is_late = model.series.get(version).is_some_and(|series| series.is_late(time));
+        let series = model.series.get(version);
+        let place = |time: &i64| {
+            let is_late = series.is_some_and(|series| series.is_late(*time));
+            (model.config.windows.pane_start(*time), partition_start(*time, partition), is_late)
+        };
+        let places: Vec<(i64, i64, bool)> = times.iter().map(place).collect();
+        let model = Arc::clone(&model.name);
+        let (mut late, mut not_counted) = (0, 0);
+        let mut start = 0;
+        for stretch in places.chunk_by(|a, b| a == b).flat_map(|stretch| stretch.chunks(LOOK_ROWS)) {
+            let range = start..start + stretch.len();
+            start = range.end;
+            let (pane, partition, is_late) = stretch[0];
+            if !taken.is_counted() {
+                not_counted += range.len() as u64;
+            } else if is_late {
+                late += range.len() as u64;
+            }
             let key = TableKey {
-                model: Arc::clone(&model.name),
+                model: Arc::clone(&model),
                 version: Arc::clone(version),
-                pane: model.config.windows.pane_start(time),
-                partition: partition_start(time, partition),
+                pane,
+                partition,
                 count: taken.is_counted() && !is_late,
                 archive: taken.purpose.archive.is_some(),
             };
-            (key, is_late)
-        };
-        let keys: Vec<(TableKey, bool)> = times.iter().map(|time| key_of(*time)).collect();
-        let (mut late, mut not_counted) = (0, 0);
-        let mut start = 0;
-        for stretch in keys.chunk_by(|(a, _), (b, _)| a == b).flat_map(|stretch| stretch.chunks(LOOK_ROWS)) {
-            let range = start..start + stretch.len();
-            start = range.end;
-            let (key, is_late) = &stretch[0];
-            if !taken.is_counted() {
-                not_counted += range.len() as u64;
-            } else if *is_late {
-                late += range.len() as u64;
-            }
             if key.count || key.archive {
                 self.fill(rows, times, range, key, taken);
             }
@@ -247,7 +247,7 @@ impl Pipeline {
     }
 
     /// Adds some of an exchange's rows to their table.
-    fn fill(&mut self, rows: &Rows<'_>, times: &[i64], range: Range<usize>, key: &TableKey, taken: &Taken<'_>) {
+    fn fill(&mut self, rows: &Rows<'_>, times: &[i64], range: Range<usize>, key: TableKey, taken: &Taken<'_>) {
         let Some(model) = self.models.get_mut(&key.model) else { return };
         let Taken { batch, exchange, received_at, .. } = *taken;
         let request_id = bounded(rows.id.as_deref().unwrap_or(&exchange.request_id));
@@ -306,7 +306,7 @@ fn add_columns(
             continue;
         }
         match model.columns.keep(column) {
-            Kept::As(kind, unit) => table.push_as(&archived_name(&column.name), column, kind, unit, range.clone()),
+            Kept::As(known) => table.push_as(&known.archived, column, known.kind, known.unit, range.clone()),
             Kept::Unknown => {}
             Kept::TooMany => metrics.columns_refused.inc_by(range.len() as u64),
         }
@@ -364,23 +364,16 @@ fn column<'r, 'a>(rows: &'r Rows<'a>, name: &str) -> Option<&'r Column<'a>> {
     rows.columns.iter().find(|column| column.name == name)
 }
 
-fn row_id(column: Option<&Column<'_>>, row: usize, request_id: &str, rows: usize) -> String {
+fn row_id<'r>(column: Option<&Column<'_>>, row: usize, request_id: &'r str, rows: usize) -> Cow<'r, str> {
     match column.map(|column| &column.cells[row]) {
-        Some(cell) if !matches!(cell, Cell::Missing | Cell::Embedding(_)) => category(cell),
-        _ if rows == 1 => request_id.to_owned(),
-        _ => format!("{request_id}/{row}"),
+        Some(cell) if !matches!(cell, Cell::Missing | Cell::Embedding(_)) => category(cell).into(),
+        _ if rows == 1 => request_id.into(),
+        _ => format!("{request_id}/{row}").into(),
     }
 }
 
 /// Counts how many rows used features that were fresh. One without a time is not.
-fn freshness(
-    model: &ModelState,
-    rows: &Rows<'_>,
-    times: &[i64],
-    taken: &Taken<'_>,
-    slis: &mut super::slis::SliCounts,
-    metrics: &crate::metrics::Metrics,
-) {
+fn freshness(model: &ModelState, rows: &Rows<'_>, times: &[i64], taken: &Taken<'_>, slis: &mut super::slis::SliCounts) {
     let weight = taken.weight();
     for freshness in &model.config.slis.freshness {
         let column = column(rows, &freshness.column);
@@ -392,8 +385,7 @@ fn freshness(
         let good = times.iter().enumerate().filter(|row| is_fresh(*row)).count() as u64;
         let counts = GoodOfValid { good: good * weight, valid: times.len() as u64 * weight };
         slis.count(&model.name, "freshness", &freshness.column, taken.indicated_at(), counts);
-        metrics.sli_valid.with_label_values(&[&model.name, "freshness"]).inc_by(counts.valid);
-        metrics.sli_good.with_label_values(&[&model.name, "freshness"]).inc_by(counts.good);
+        model.metrics.freshness.count(counts);
     }
 }
 

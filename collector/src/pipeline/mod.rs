@@ -31,7 +31,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use driftline_detectors::Detector;
-use driftline_protocol::frame;
+use driftline_protocol::{Naming, frame};
 use tracing::{error, info, warn};
 
 use self::archiving::ArchiveBuffer;
@@ -45,7 +45,7 @@ use crate::alerting::book::Book;
 use crate::archive::{self, Cuts};
 use crate::config::{Config, Model, Partition};
 use crate::failpoint::Failpoint;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ModelMetrics};
 use crate::references::LoadedReferences;
 use crate::store::{Store, StoreError, journal};
 use crate::vitals::Vitals;
@@ -130,6 +130,7 @@ pub(crate) fn start(parts: Parts) -> Result<Handle, StoreError> {
 #[derive(Debug)]
 struct ModelState {
     config: Model,
+    naming: Arc<Naming>,
     references: Arc<References>,
     columns: Columns,
     versions: Versions,
@@ -137,6 +138,7 @@ struct ModelState {
     /// Whether a version's column drifted when it was last judged.
     drifting: HashMap<(Arc<str>, String), bool>,
     name: Arc<str>,
+    metrics: ModelMetrics,
 }
 
 #[derive(Debug)]
@@ -334,10 +336,19 @@ impl Pipeline {
             }
             series.insert(Arc::from(version), one);
         }
-        self.parts.metrics.introduce_model(name);
+        let metrics = self.parts.metrics.introduce_model(name);
         let name: Arc<str> = Arc::from(name);
-        let drifting = HashMap::new();
-        let state = ModelState { config, references, columns, versions, series, drifting, name: Arc::clone(&name) };
+        let state = ModelState {
+            naming: Arc::new(config.naming.clone()),
+            config,
+            references,
+            columns,
+            versions,
+            series,
+            drifting: HashMap::new(),
+            name: Arc::clone(&name),
+            metrics,
+        };
         self.models.insert(name, state);
         Ok(())
     }

@@ -15,21 +15,27 @@ pub(crate) struct GoodOfValid {
     pub(crate) valid: u64,
 }
 
-/// What was counted since the last checkpoint.
+/// What was counted since the last checkpoint, by model.
 #[derive(Debug, Default)]
 pub(crate) struct SliCounts {
-    /// By model, indicator, label and slice.
-    counts: BTreeMap<(String, &'static str, String, i64), GoodOfValid>,
-    /// By model and slice.
-    latencies: BTreeMap<(String, i64), LatencyCounts>,
+    models: Vec<(String, ModelCounts)>,
+}
+
+/// What was counted of one model.
+#[derive(Debug, Default)]
+struct ModelCounts {
+    /// By indicator, label and slice.
+    counts: BTreeMap<(&'static str, String, i64), GoodOfValid>,
+    /// By slice.
+    latencies: BTreeMap<i64, LatencyCounts>,
 }
 
 impl SliCounts {
     /// Counts events of one indicator at a time.
     pub(crate) fn count(&mut self, model: &str, sli: &'static str, label: &str, at: i64, events: GoodOfValid) {
         if events.valid > 0 {
-            let key = (model.to_owned(), sli, label.to_owned(), at.div_euclid(SLICE_MICROS) * SLICE_MICROS);
-            let counts = self.counts.entry(key).or_default();
+            let key = (sli, label.to_owned(), at.div_euclid(SLICE_MICROS) * SLICE_MICROS);
+            let counts = self.model(model).counts.entry(key).or_default();
             counts.good += events.good;
             counts.valid += events.valid;
         }
@@ -37,12 +43,22 @@ impl SliCounts {
 
     /// Counts one request's latency, for as many requests as it stands for.
     pub(crate) fn latency(&mut self, model: &str, at: i64, micros: u64, weight: u64) {
-        let key = (model.to_owned(), at.div_euclid(SLICE_MICROS) * SLICE_MICROS);
-        self.latencies.entry(key).or_default().count(micros, weight);
+        let slice = at.div_euclid(SLICE_MICROS) * SLICE_MICROS;
+        self.model(model).latencies.entry(slice).or_default().count(micros, weight);
+    }
+
+    /// The model's counts. A batch is of one model, and few come between two checkpoints.
+    fn model(&mut self, model: &str) -> &mut ModelCounts {
+        let known = self.models.iter().rposition(|(name, _)| name == model);
+        let place = known.unwrap_or_else(|| {
+            self.models.push((model.to_owned(), ModelCounts::default()));
+            self.models.len() - 1
+        });
+        &mut self.models[place].1
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.counts.is_empty() && self.latencies.is_empty()
+        self.models.is_empty()
     }
 
     /// Adds the counts to what is stored.
@@ -51,24 +67,32 @@ impl SliCounts {
             "INSERT INTO sli_counts (model, sli, label, slice, good, valid) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (model, sli, label, slice) DO UPDATE SET good = good + excluded.good, valid = valid + excluded.valid",
         )?;
-        for ((model, sli, label, slice), counts) in &self.counts {
-            statement.execute(params![model, sli, label, slice, counts.good as i64, counts.valid as i64])?;
-        }
-        for ((model, slice), new) in &self.latencies {
-            let mut total = new.clone();
-            let stored: Option<Vec<u8>> = db
-                .prepare_cached("SELECT counts FROM latencies WHERE model = ?1 AND slice = ?2")?
-                .query_map(params![model, slice], |row| row.get(0))?
-                .next()
-                .transpose()?;
-            if let Some(stored) = stored.and_then(|bytes| postcard::from_bytes::<LatencyCounts>(&bytes).ok()) {
-                total.merge(&stored);
+        for (model, of_model) in &self.models {
+            for ((sli, label, slice), counts) in &of_model.counts {
+                statement.execute(params![model, sli, label, slice, counts.good as i64, counts.valid as i64])?;
             }
-            db.prepare_cached("INSERT OR REPLACE INTO latencies (model, slice, counts) VALUES (?1, ?2, ?3)")?
-                .execute(params![model, slice, total.to_bytes()])?;
+            for (slice, new) in &of_model.latencies {
+                store_latencies(db, model, *slice, new)?;
+            }
         }
         Ok(())
     }
+}
+
+/// Adds latencies of a slice to those that are stored.
+fn store_latencies(db: &Connection, model: &str, slice: i64, new: &LatencyCounts) -> rusqlite::Result<()> {
+    let mut total = new.clone();
+    let stored: Option<Vec<u8>> = db
+        .prepare_cached("SELECT counts FROM latencies WHERE model = ?1 AND slice = ?2")?
+        .query_map(params![model, slice], |row| row.get(0))?
+        .next()
+        .transpose()?;
+    if let Some(stored) = stored.and_then(|bytes| postcard::from_bytes::<LatencyCounts>(&bytes).ok()) {
+        total.merge(&stored);
+    }
+    db.prepare_cached("INSERT OR REPLACE INTO latencies (model, slice, counts) VALUES (?1, ?2, ?3)")?
+        .execute(params![model, slice, total.to_bytes()])?;
+    Ok(())
 }
 
 /// The sum of an indicator's counts from a time up to now, for each of its labels.

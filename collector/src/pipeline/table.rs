@@ -93,6 +93,8 @@ pub(crate) struct Table {
     received_at: TimestampMicrosecondBuilder,
     columns: Vec<TableColumn>,
     index: HashMap<String, usize>,
+    /// Exchanges have their columns in one order, so the next is usually the one after the last.
+    guess: usize,
 }
 
 impl Default for Table {
@@ -114,6 +116,7 @@ impl Default for Table {
             received_at: TimestampMicrosecondBuilder::with_capacity(0),
             columns: Vec::new(),
             index: HashMap::new(),
+            guess: 0,
         }
     }
 }
@@ -161,6 +164,7 @@ impl Table {
     /// Begins a row. Its columns are added by [`Self::push_as`].
     pub(crate) fn begin_row_of(&mut self, meta: RowMeta<'_>, capture: Capture) {
         self.rows += 1;
+        self.guess = 0;
         self.bytes += ROW_BYTES + meta.request_id.len() + meta.row_id.len() + meta.instance.len();
         self.event_time.append_value(meta.event_time);
         self.request_id.append_value(meta.request_id);
@@ -192,16 +196,18 @@ impl Table {
         unit: TimeUnit,
         cells: Range<usize>,
     ) {
-        let index = match self.index.get(name) {
-            Some(index) => *index,
-            None => {
-                self.index.insert(name.to_owned(), self.columns.len());
-                let name = name.to_owned();
-                self.columns.push(TableColumn { name, builder: Builder::new(kind), unit, wrong_type: 0 });
-                self.bytes += COLUMN_BYTES;
-                self.columns.len() - 1
-            }
+        let index = if self.columns.get(self.guess).is_some_and(|column| column.name == name) {
+            self.guess
+        } else if let Some(index) = self.index.get(name) {
+            *index
+        } else {
+            self.index.insert(name.to_owned(), self.columns.len());
+            let name = name.to_owned();
+            self.columns.push(TableColumn { name, builder: Builder::new(kind), unit, wrong_type: 0 });
+            self.bytes += COLUMN_BYTES;
+            self.columns.len() - 1
         };
+        self.guess = index + 1;
         let target = &mut self.columns[index];
         let before = self.rows.saturating_sub(cells.len());
         if target.builder.len() > before {
