@@ -179,27 +179,35 @@ pub(crate) mod tests {
         }
     }
 
-    /// Tensors of one number of rows: datatype, width and values of each.
-    pub(crate) fn tensors() -> impl Strategy<Value = (usize, Vec<(&'static str, Datatype, usize, Vec<Cell<'static>>)>)>
-    {
+    /// A tensor to be written.
+    #[derive(Debug, Clone)]
+    pub(crate) struct Written {
+        pub(crate) datatype_name: &'static str,
+        pub(crate) datatype: Datatype,
+        pub(crate) width: usize,
+        pub(crate) cells: Vec<Cell<'static>>,
+    }
+
+    /// A number of rows, and tensors that have so many.
+    pub(crate) fn tensors() -> impl Strategy<Value = (usize, Vec<Written>)> {
         let tensor = |rows: usize| {
-            (prop::sample::select(&Datatype::CHOICES[..]), 1usize..4).prop_flat_map(move |((name, datatype), width)| {
-                vec(value(datatype), rows * width).prop_map(move |cells| (name, datatype, width, cells))
+            let kind = (prop::sample::select(&Datatype::CHOICES[..]), 1usize..4);
+            kind.prop_flat_map(move |((datatype_name, datatype), width)| {
+                let cells = vec(value(datatype), rows * width);
+                cells.prop_map(move |cells| Written { datatype_name, datatype, width, cells })
             })
         };
         (1usize..4).prop_flat_map(move |rows| (Just(rows), vec(tensor(rows), 1..5)))
     }
 
     /// The columns that tensors `t0`, `t1`, … give.
-    pub(crate) fn expected(
-        tensors: &[(&str, Datatype, usize, Vec<Cell<'static>>)],
-    ) -> Vec<(String, Vec<Cell<'static>>)> {
-        let columns = |(index, (_, _, width, cells)): (usize, &(&str, Datatype, usize, Vec<Cell<'static>>))| {
+    pub(crate) fn expected(tensors: &[Written]) -> Vec<(String, Vec<Cell<'static>>)> {
+        let columns = |(index, tensor): (usize, &Written)| {
             let column = |at: usize| {
-                let name = if *width == 1 { format!("t{index}") } else { format!("t{index}_{at}") };
-                (name, cells.iter().skip(at).step_by(*width).cloned().collect())
+                let name = if tensor.width == 1 { format!("t{index}") } else { format!("t{index}_{at}") };
+                (name, tensor.cells.iter().skip(at).step_by(tensor.width).cloned().collect())
             };
-            (0..*width).map(column).collect::<Vec<_>>()
+            (0..tensor.width).map(column).collect::<Vec<_>>()
         };
         tensors.iter().enumerate().flat_map(columns).collect()
     }
@@ -260,9 +268,10 @@ pub(crate) mod tests {
             (rows, tensors) in tensors(), in_json in vec(any::<bool>(), 5)
         ) {
             let (mut inputs, mut binary) = (Vec::new(), Vec::new());
-            for (index, (name, datatype, width, cells)) in tensors.iter().enumerate() {
+            for (index, Written { datatype_name, datatype, width, cells }) in tensors.iter().enumerate() {
                 let shape = if *width == 1 { vec![rows] } else { vec![rows, *width] };
-                let mut tensor = serde_json::json!({"name": format!("t{index}"), "datatype": name, "shape": shape});
+                let mut tensor =
+                    serde_json::json!({"name": format!("t{index}"), "datatype": datatype_name, "shape": shape});
                 if in_json[index] && is_json(cells) {
                     tensor["data"] = cells.iter().map(json).collect();
                 } else {

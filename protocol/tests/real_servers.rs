@@ -7,7 +7,8 @@ use prost::Message;
 
 fn exchange(name: &str) -> Exchange {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(format!("{name}.exchange"));
-    Exchange::decode(std::fs::read(path).unwrap().as_slice()).unwrap()
+    let bytes = std::fs::read(path).expect("it was recorded");
+    Exchange::decode(bytes.as_slice()).expect("it is an exchange")
 }
 
 fn naming() -> Naming {

@@ -20,7 +20,7 @@ class Server(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["content-length"]))
         half = numpy.array([0.5, -2.0], numpy.float16).tobytes()
-        label = serialize_byte_tensor(numpy.array(["höher", ""], object)).tobytes()
+        label = serialize_byte_tensor(numpy.array(["höher", ""], object)).item()
         outputs = [
             {"name": "half", "datatype": "FP16", "shape": [2], "parameters": {"binary_data_size": len(half)}},
             {"name": "count", "datatype": "UINT8", "shape": [2], "data": [7, 255]},

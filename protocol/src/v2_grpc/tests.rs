@@ -4,7 +4,7 @@ use prost::Message;
 use super::*;
 use crate::grpc::framed;
 use crate::raw::writing;
-use crate::v2::tests::{columns, expected, tensors};
+use crate::v2::tests::{Written, columns, expected, tensors};
 
 /// `inference.ModelInferRequest`, and `ModelInferResponse` with the number of its raw contents.
 #[derive(Clone, PartialEq, Message)]
@@ -195,15 +195,15 @@ proptest! {
     #[test]
     fn tensors_come_back_from_typed_and_from_raw_contents((rows, tensors) in tensors(), prefer_raw in any::<bool>()) {
         let typed: Option<Vec<Contents>> =
-            tensors.iter().map(|(_, datatype, _, cells)| contents(cells, *datatype)).collect();
+            tensors.iter().map(|tensor| contents(&tensor.cells, tensor.datatype)).collect();
         let typed = typed.filter(|_| !prefer_raw);
-        let input = |(index, (datatype, _, width, _)): (usize, &(&str, Datatype, usize, Vec<Cell<'static>>))| Input {
+        let input = |(index, tensor): (usize, &Written)| Input {
             name: format!("t{index}"),
-            datatype: (*datatype).to_owned(),
-            shape: vec![rows as i64, *width as i64],
+            datatype: tensor.datatype_name.to_owned(),
+            shape: vec![rows as i64, tensor.width as i64],
             contents: typed.as_ref().map(|typed| typed[index].clone()),
         };
-        let raw = tensors.iter().map(|(_, datatype, _, cells)| writing::bytes(cells, *datatype));
+        let raw = tensors.iter().map(|tensor| writing::bytes(&tensor.cells, tensor.datatype));
         let raw: Vec<Vec<u8>> = if typed.is_some() { Vec::new() } else { raw.collect() };
         let inputs = tensors.iter().enumerate().map(input).collect();
         let request = Request { inputs, raw_input_contents: raw, ..Request::default() }.encode_to_vec();
