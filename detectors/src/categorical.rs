@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 use crate::numeric::add_counts;
@@ -23,7 +24,7 @@ pub const MAX_TAIL_CATEGORIES: usize = 65_536;
 pub struct Dictionary {
     categories: Vec<String>,
     tail: Option<Tail>,
-    index: HashMap<String, usize>,
+    index: HashMap<String, usize, RandomState>,
 }
 
 /// The categories that share a dictionary's last cell.

@@ -63,6 +63,8 @@ impl NumericProfile {
     pub fn count(&mut self, grid: &Grid, values: &[f64]) {
         assert_eq!(self.cells.len(), grid.cells(), "a profile counts on the grid that it was made for");
         let origin = origin(grid);
+        // Beside the cells, so that they can stay in registers from one value to the next.
+        let (mut range, mut shifted_sum, mut shifted_squares) = (self.range, self.shifted_sum, self.shifted_squares);
         for &value in values {
             if !is_countable(value) {
                 if value.is_nan() {
@@ -78,12 +80,13 @@ impl NumericProfile {
                 self.open_sums[cell / 2] += value;
                 self.off_grid.count(value);
             }
-            let (low, high) = self.range.unwrap_or((value, value));
-            self.range = Some((low.min(value), high.max(value)));
+            let (low, high) = range.unwrap_or((value, value));
+            range = Some((low.min(value), high.max(value)));
             let shifted = value - origin;
-            self.shifted_sum += shifted;
-            self.shifted_squares += shifted * shifted;
+            shifted_sum += shifted;
+            shifted_squares += shifted * shifted;
         }
+        (self.range, self.shifted_sum, self.shifted_squares) = (range, shifted_sum, shifted_squares);
     }
 
     /// Adds another profile of the same grid.
