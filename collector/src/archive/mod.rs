@@ -39,7 +39,7 @@ use crate::times::now_micros;
 use crate::vitals::Vitals;
 
 /// Cuts that may wait in memory for the store. While they do, no more are made; the rows stay in the journal.
-const WAITING_CUTS: usize = 2;
+const WAITING_CUTS: usize = 1;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 

@@ -67,10 +67,10 @@ impl Partition {
 }
 
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(300);
-/// About 100 MB of memory at 30 features.
+/// Short rows: those of a dozen features.
 const DEFAULT_MAX_ROWS: u64 = 250_000;
-/// Rows of wide models and long texts are larger than most: this bounds them.
-const DEFAULT_MAX_BYTES: u64 = 128 << 20;
+/// About 170,000 rows of 30 features. As much again is held by the file that is being made meanwhile.
+const DEFAULT_MAX_BYTES: u64 = 64 << 20;
 
 pub(super) fn archive(section: Option<Section<'_>>, data_dir: &Path, folder: &Path) -> Archive {
     let mut archive = Archive {
