@@ -60,8 +60,9 @@ const OTHER_VERSIONS: &str = "other";
 const READ_BYTES: usize = 4 << 20;
 /// How long the thread sleeps when nothing wakes it.
 const TICK: Duration = Duration::from_millis(200);
-/// Checkpoints are at least this far apart, so that small batches share one.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(250);
+/// Checkpoints are at least this far apart, so that small batches share one: each writes every pane that changed. What is not
+/// written yet when the thread sleeps is due when it wakes.
+const CHECKPOINT_INTERVAL: Duration = TICK;
 /// How often batches are forgotten that are not needed any more.
 const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 /// How often it is looked for what was kept long enough, and how soon again when there was too much for once.
@@ -257,7 +258,7 @@ impl Pipeline {
             self.next.tidy = Instant::now() >= self.next_tidying;
             self.observe_archive();
         }
-        let is_due = !progressed || cut.is_some() || self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL;
+        let is_due = is_final || cut.is_some() || self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL;
         if is_due {
             self.checkpoint()?;
         }
