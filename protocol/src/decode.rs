@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
+
 use crate::bodies::Bodies;
 use crate::coding::{self, MAX_DECOMPRESSED_BYTES};
 use crate::exchange::{Body, EndState, Exchange, Redaction};
@@ -229,6 +231,10 @@ pub(crate) fn joined<'a>(
 
 /// A prediction that is named like a feature gets a name of its own; a repeated name, a number.
 fn rename_clashes(columns: &mut [Column<'_>]) {
+    let mut names = HashSet::with_capacity_and_hasher(columns.len(), RandomState::default());
+    if columns.iter().all(|column| names.insert(&*column.name)) {
+        return;
+    }
     let mut taken: HashSet<String> = HashSet::with_capacity(columns.len());
     for column in columns {
         let mut name = column.name.to_string();

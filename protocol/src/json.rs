@@ -28,7 +28,15 @@ pub(crate) type Entries<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
 
 /// Reads a body that is one JSON value, or would be but for numbers that JSON has not.
 pub(crate) fn read(body: &[u8], role: Role) -> Result<Value<'_>, DecodeError> {
-    serde_json::from_slice(body).or_else(|error| not_numbers::read(body).ok_or_else(|| DecodeError::json(role, &error)))
+    typed(body).or_else(|error| not_numbers::read(body).ok_or_else(|| DecodeError::json(role, &error)))
+}
+
+/// Reads a body. One that is text as a whole need not be found to be text string by string.
+pub(crate) fn typed<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> serde_json::Result<T> {
+    match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(body),
+    }
 }
 
 /// Takes a value out of an object; none when it is not there, or null. Of a repeated name it is the last one, as JSON
@@ -86,7 +94,7 @@ impl<'de> Visitor<'de> for ValueAt {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Value::Scalar(i64::try_from(value).map_or(Cell::Number(value as f64), Cell::Integer)))
+        Ok(Value::Scalar(whole(value)))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
@@ -121,6 +129,94 @@ impl<'de> Visitor<'de> for ValueAt {
             entries.push((key, map.next_value_seed(self.inside()?)?));
         }
         Ok(Value::Object(entries))
+    }
+}
+
+/// A whole number; one that is too large for an integer is as near as a double gets.
+fn whole<'a>(value: u64) -> Cell<'a> {
+    i64::try_from(value).map_or(Cell::Number(value as f64), Cell::Integer)
+}
+
+/// The scalars of nested arrays, one after another: a tensor's data.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Flat<'a> {
+    pub(crate) cells: Vec<Cell<'a>>,
+    /// How many scalars came before the first object, if there is one. An object is no part of a tensor.
+    pub(crate) object_after: Option<usize>,
+}
+
+impl<'de: 'a, 'a> serde::Deserialize<'de> for Flat<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut flat = Flat::default();
+        FlatAt { flat: &mut flat, depth: 0 }.deserialize(deserializer)?;
+        Ok(flat)
+    }
+}
+
+struct FlatAt<'f, 'de> {
+    flat: &'f mut Flat<'de>,
+    depth: usize,
+}
+
+impl<'de> FlatAt<'_, 'de> {
+    fn push<E>(self, cell: Cell<'de>) -> Result<(), E> {
+        self.flat.cells.push(cell);
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for FlatAt<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for FlatAt<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.push(Cell::Missing)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.push(Cell::Boolean(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.push(Cell::Integer(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.push(whole(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.push(Cell::Number(value))
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<(), E> {
+        self.push(Cell::Text(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        self.push(Cell::Text(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let ValueAt { depth } = ValueAt { depth: self.depth }.inside()?;
+        while seq.next_element_seed(FlatAt { flat: &mut *self.flat, depth })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        self.flat.object_after.get_or_insert(self.flat.cells.len());
+        ValueAt { depth: self.depth }.visit_map(map).map(drop)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use crate::decode::DecodeError;
 
 /// How many columns an exchange may have. Wide tabular models have hundreds; a tensor of pixels is not a table.
@@ -109,7 +111,7 @@ impl Rows<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct ColumnsByName<'a> {
     columns: Vec<(Cow<'a, str>, Vec<Cell<'a>>)>,
-    index: HashMap<Cow<'a, str>, usize>,
+    index: HashMap<Cow<'a, str>, usize, RandomState>,
     rows: usize,
     /// Rows repeat their keys in one order, so the next key is usually the next column.
     guess: usize,

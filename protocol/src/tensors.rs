@@ -57,21 +57,21 @@ impl Datatype {
         Self::CHOICES.into_iter().find(|(own, _)| *own == name).map(|(_, datatype)| datatype)
     }
 
-    /// The cell as the datatype has it; none when it does not fit.
-    pub(crate) fn fit(self, cell: Cell<'_>) -> Option<Cell<'_>> {
+    /// The cell as the datatype has it; as it came when it does not fit.
+    pub(crate) fn fit(self, cell: Cell<'_>) -> Result<Cell<'_>, Cell<'_>> {
         match (self, cell) {
-            (_, Cell::Missing) => Some(Cell::Missing),
-            (Self::Bool, Cell::Integer(value @ (0 | 1))) => Some(Cell::Boolean(value == 1)),
-            (Self::Bool, cell @ Cell::Boolean(_)) | (Self::Bytes, cell @ Cell::Text(_)) => Some(cell),
-            (Self::Bool | Self::Bytes, _) => None,
-            (Self::Fp32, Cell::Integer(value)) => Some(Cell::Number(f64::from(value as f32))),
-            (Self::Fp32, Cell::Number(value)) => Some(Cell::Number(f64::from(value as f32))),
-            (Self::Fp16 | Self::Bf16 | Self::Fp64, Cell::Integer(value)) => Some(Cell::Number(value as f64)),
-            (Self::Fp16 | Self::Bf16 | Self::Fp64, cell @ Cell::Number(_)) => Some(cell),
+            (_, Cell::Missing) => Ok(Cell::Missing),
+            (Self::Bool, Cell::Integer(value @ (0 | 1))) => Ok(Cell::Boolean(value == 1)),
+            (Self::Bool, cell @ Cell::Boolean(_)) | (Self::Bytes, cell @ Cell::Text(_)) => Ok(cell),
+            (Self::Bool | Self::Bytes, cell) => Err(cell),
+            (Self::Fp32, Cell::Integer(value)) => Ok(Cell::Number(f64::from(value as f32))),
+            (Self::Fp32, Cell::Number(value)) => Ok(Cell::Number(f64::from(value as f32))),
+            (Self::Fp16 | Self::Bf16 | Self::Fp64, Cell::Integer(value)) => Ok(Cell::Number(value as f64)),
+            (Self::Fp16 | Self::Bf16 | Self::Fp64, cell @ Cell::Number(_)) => Ok(cell),
             // Some servers write whole floats for integer tensors.
-            (_, Cell::Number(value)) if value.fract() == 0.0 => Some(Cell::Number(value)),
-            (_, cell @ Cell::Integer(_)) => Some(cell),
-            _ => None,
+            (_, Cell::Number(value)) if value.fract() == 0.0 => Ok(Cell::Number(value)),
+            (_, cell @ Cell::Integer(_)) => Ok(cell),
+            (_, cell) => Err(cell),
         }
     }
 }
@@ -352,9 +352,9 @@ mod tests {
     #[test]
     fn single_precision_is_what_a_parquet_column_of_it_holds() {
         let fit = |value| Datatype::Fp32.fit(value);
-        assert_eq!(fit(Cell::Number(39.02)), Some(Cell::Number(39.020_000_457_763_67)));
-        assert_eq!(fit(Cell::Number(39.020_000_457_763_67)), Some(Cell::Number(39.020_000_457_763_67)));
-        assert_eq!(fit(Cell::Integer(16_777_217)), Some(Cell::Number(16_777_216.0)));
-        assert_eq!(Datatype::Fp64.fit(Cell::Number(39.02)), Some(Cell::Number(39.02)));
+        assert_eq!(fit(Cell::Number(39.02)), Ok(Cell::Number(39.020_000_457_763_67)));
+        assert_eq!(fit(Cell::Number(39.020_000_457_763_67)), Ok(Cell::Number(39.020_000_457_763_67)));
+        assert_eq!(fit(Cell::Integer(16_777_217)), Ok(Cell::Number(16_777_216.0)));
+        assert_eq!(Datatype::Fp64.fit(Cell::Number(39.02)), Ok(Cell::Number(39.02)));
     }
 }

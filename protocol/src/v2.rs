@@ -15,7 +15,7 @@
 use serde::Deserialize;
 
 use crate::decode::DecodeError;
-use crate::json::{Text, Value};
+use crate::json::{self, Flat, Text};
 use crate::naming::Naming;
 use crate::raw;
 use crate::rows::{Cell, Role};
@@ -50,7 +50,7 @@ struct Tensor<'a> {
     #[serde(borrow)]
     datatype: Text<'a>,
     #[serde(borrow)]
-    data: Option<Value<'a>>,
+    data: Option<Flat<'a>>,
     parameters: Option<Parameters>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn request<'a>(
 ) -> Result<Side<'a>, DecodeError> {
     let role = Role::Feature;
     let (json, binary) = parts(body, json_length, role)?;
-    let request: Request<'_> = serde_json::from_slice(json).map_err(|error| DecodeError::json(role, &error))?;
+    let request: Request<'_> = json::typed(json).map_err(|error| DecodeError::json(role, &error))?;
     let side = side(request.inputs, binary, naming, role)?;
     Ok(Side { id: request.id.map(|id| id.0), ..side })
 }
@@ -80,7 +80,7 @@ pub(crate) fn response<'a>(
 ) -> Result<Side<'a>, DecodeError> {
     let role = Role::Prediction;
     let (json, binary) = parts(body, json_length, role)?;
-    let response: Response<'_> = serde_json::from_slice(json).map_err(|error| DecodeError::json(role, &error))?;
+    let response: Response<'_> = json::typed(json).map_err(|error| DecodeError::json(role, &error))?;
     let side = side(response.outputs, binary, naming, role)?;
     Ok(Side { id: response.id.map(|id| id.0), model_version: response.model_version.map(|version| version.0), ..side })
 }
@@ -110,11 +110,7 @@ fn side<'a>(
             (Some(_), Some(_)) => Err("it has data both in the JSON and behind it".to_owned()),
             (Some(Ok(bytes)), None) => raw::cells(bytes, datatype, expected),
             (Some(Err(size)), None) => Err(format!("its {size} bytes are not there: the body ends before")),
-            (None, Some(data)) => {
-                let mut cells = Vec::new();
-                flatten(data, datatype, &mut cells)?;
-                Ok(cells)
-            }
+            (None, Some(data)) => fit(data, datatype),
             (None, None) => Err("it has no data: neither in the JSON, nor a binary_data_size".to_owned()),
         })?;
     }
@@ -131,23 +127,16 @@ fn take<'a>(binary: &mut &'a [u8], size: u64) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-fn flatten<'a>(data: Value<'a>, datatype: Datatype, cells: &mut Vec<Cell<'a>>) -> Result<(), String> {
-    match data {
-        Value::Scalar(cell) => {
-            let found = format!("{cell:?}");
-            cells.push(
-                datatype.fit(cell).ok_or_else(|| format!("its data holds {found}, which its datatype does not"))?,
-            );
+/// The cells of a tensor's data as its datatype has them.
+fn fit(data: Flat<'_>, datatype: Datatype) -> Result<Vec<Cell<'_>>, String> {
+    let Flat { mut cells, object_after } = data;
+    for cell in cells.iter_mut().take(object_after.unwrap_or(usize::MAX)) {
+        match datatype.fit(std::mem::replace(cell, Cell::Missing)) {
+            Ok(fitting) => *cell = fitting,
+            Err(found) => return Err(format!("its data holds {found:?}, which its datatype does not")),
         }
-        Value::Array(values) => {
-            cells.reserve(values.len());
-            for value in values {
-                flatten(value, datatype, cells)?;
-            }
-        }
-        Value::Object(_) => return Err("its data holds an object".to_owned()),
     }
-    Ok(())
+    if object_after.is_some() { Err("its data holds an object".to_owned()) } else { Ok(cells) }
 }
 
 #[cfg(test)]

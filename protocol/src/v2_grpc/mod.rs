@@ -195,7 +195,7 @@ fn typed<'a>(contents: &[&'a [u8]], datatype: Datatype, expected: usize) -> Resu
         if cells.len() == expected {
             return Err("it has more values than its shape holds");
         }
-        cells.push(datatype.fit(cell).ok_or("its contents are of another type than its datatype")?);
+        cells.push(datatype.fit(cell).map_err(|_| "its contents are of another type than its datatype")?);
         Ok(())
     };
     for field in contents.iter().flat_map(|contents| Fields(contents)) {
