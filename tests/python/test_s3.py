@@ -2,7 +2,9 @@
 
 import http.server
 import json
+import os
 import pathlib
+import subprocess
 import sys
 import threading
 
@@ -10,8 +12,28 @@ import boto3
 import httpx
 import pyarrow.dataset
 import pyarrow.fs
-from conftest import collector, eventually, free_port, process, sidecar
+from conftest import BINARIES, collector, eventually, free_port, process, sidecar
 from test_metrics import Model
+
+
+def doctor(config: pathlib.Path, environment: dict | None = None) -> subprocess.CompletedProcess:
+    command = [BINARIES / "driftline", "doctor", f"--config={config}"]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(environment or {})})
+
+
+def test_the_doctor_says_what_is_wrong_and_with_what(tmp_path):
+    config = tmp_path / "driftline.yaml"
+    token = "ingest:\n  tokens:\n    - {token: {env: NO_SUCH_TOKEN}, models: [m]}\n"
+    with collector(tmp_path, "data_dir: data\n"):
+        beside = doctor(config)
+        assert beside.returncode == 0, beside.stdout
+        assert "is whole; 0 batches are in the journal" in beside.stdout and "WRONG" not in beside.stdout
+    config.write_text(f"data_dir: data\n{token}")
+    found = doctor(config)
+    assert found.returncode == 1
+    assert "WRONG  secrets     sender's token 1: the environment variable NO_SUCH_TOKEN is not set" in found.stdout
+    (tmp_path / "data" / "driftline.db").write_bytes(b"no database" * 100)
+    assert "WRONG  database" in doctor(config).stdout
 
 
 def test_rows_are_archived_to_s3_and_read_back(tmp_path):
@@ -70,6 +92,12 @@ archive:
 
         eventually(bucket, "the S3 server is up", 60)
         secrets = {"S3_KEY": "AK", "S3_SECRET": "SK"}
+        (tmp_path / "driftline.yaml").write_text(configuration)
+        well = doctor(tmp_path / "driftline.yaml", secrets)
+        assert well.returncode == 0 and "conditional puts are honoured; it is nobody's yet" in well.stdout, well.stdout
+        ill = doctor(tmp_path / "driftline.yaml", {**secrets, "S3_SECRET": "wrong"})
+        assert ill.returncode == 1 and "WRONG  archive     bucket models, prefix driftline" in ill.stdout, ill.stdout
+        assert s3.list_objects_v2(Bucket="models").get("Contents", []) == [], "it leaves nothing behind"
         with (
             collector(tmp_path, configuration, secrets) as url,
             sidecar(tmp_path, f"127.0.0.1:{model.server_port}", url, "m") as (address, _),

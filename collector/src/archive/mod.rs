@@ -12,6 +12,7 @@ mod folder;
 pub(crate) mod layout;
 mod owner;
 pub(crate) mod place;
+pub(crate) mod probe;
 pub(crate) mod read;
 #[cfg(test)]
 mod tests;

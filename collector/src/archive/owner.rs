@@ -85,6 +85,14 @@ pub(super) async fn keep(place: &Place, owner: &Owner) -> Result<(), NotOurs> {
     }
 }
 
+/// Identity of the collector that a place belongs to, if it belongs to one.
+pub(super) async fn collector_of(place: &Place) -> Result<Option<String>, String> {
+    match found(place).await {
+        Ok(owner) => Ok(owner.map(|owner| owner.collector)),
+        Err(NotOurs::Refused(why) | NotOurs::Retry(why)) => Err(why),
+    }
+}
+
 async fn found(place: &Place) -> Result<Option<Owner>, NotOurs> {
     let Some(text) = place.read(MARKER).await? else { return Ok(None) };
     let owner = serde_json::from_slice(&text);

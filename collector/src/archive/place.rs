@@ -167,6 +167,20 @@ impl Place {
         Removed::Gone
     }
 
+    /// Takes a file away.
+    pub(super) async fn delete(&self, path: &str) -> Result<(), String> {
+        match self.store.delete(&parsed(path)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// When a file was written, by the store's clock, in microseconds since the Unix epoch.
+    pub(super) async fn written_at(&self, path: &str) -> Result<i64, String> {
+        let found = self.store.head(&parsed(path)?).await.map_err(|error| error.to_string())?;
+        Ok(found.last_modified.timestamp_micros())
+    }
+
     /// The names of all files in a folder and below.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
-//! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`.
+//! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `doctor`.
 
+mod doctor;
 mod filter;
 mod reference;
 mod samples;
@@ -44,6 +45,8 @@ enum Command {
         #[command(subcommand)]
         command: reference::ReferenceCommand,
     },
+    /// Checks what a collector stands on: database, disk, archive, clocks, secrets. Leaves nothing behind.
+    Doctor(doctor::Doctor),
     /// Pulls the rows of a stretch of time out of the archive, as CSV, JSON lines or Parquet.
     Samples(Box<samples::Samples>),
 }
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Serve { config } => serve(&config),
         Command::Check { config } => check(&config),
         Command::Reference { command } => reference::run(command),
+        Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Samples(samples) => samples::run(&samples),
     }
 }

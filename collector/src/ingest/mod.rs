@@ -5,7 +5,7 @@ mod outcomes;
 mod rates;
 mod refused;
 pub(crate) mod rows;
-mod space;
+pub(crate) mod space;
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::SyncSender;

@@ -1,6 +1,7 @@
 //! Space on disk: senders are told to wait before it runs out, while there is still room to work off what was taken.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -102,16 +103,25 @@ impl Space {
     }
 
     fn measure_disk(&self) {
-        match rustix::fs::statvfs(&self.folder) {
-            Ok(disk) => {
-                let total = disk.f_blocks.saturating_mul(disk.f_frsize);
-                let floor = self.min_free_bytes.unwrap_or(DEFAULT_MIN_FREE_BYTES.min(total / FREE_SHARE));
+        match free_and_floor(&self.folder, self.min_free_bytes) {
+            Ok((free, floor)) => {
                 self.floor_bytes.store(floor, Ordering::Relaxed);
-                self.free_bytes.store(disk.f_bavail.saturating_mul(disk.f_frsize), Ordering::Relaxed);
+                self.free_bytes.store(free, Ordering::Relaxed);
             }
             Err(error) => warn!(%error, folder = %self.folder.display(), "the disk cannot be measured"),
         }
     }
+}
+
+/// Bytes that are free on a folder's disk, and how many of them stay free.
+///
+/// # Errors
+/// The system's own.
+pub(crate) fn free_and_floor(folder: &Path, min_free_bytes: Option<u64>) -> io::Result<(u64, u64)> {
+    let disk = rustix::fs::statvfs(folder)?;
+    let total = disk.f_blocks.saturating_mul(disk.f_frsize);
+    let floor = min_free_bytes.unwrap_or(DEFAULT_MIN_FREE_BYTES.min(total / FREE_SHARE));
+    Ok((disk.f_bavail.saturating_mul(disk.f_frsize), floor))
 }
 
 /// Bytes of the database that are in use. Pages that were freed are used again, so they count as room.

@@ -148,6 +148,40 @@ impl Store {
     }
 }
 
+/// Looks at the database in a folder without changing it: which version it has, and whether it is whole.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn examine(folder: &Path) -> Result<String, String> {
+    let path = folder.join("driftline.db");
+    if !path.exists() {
+        return Ok(format!("{} is not there yet; the first start makes it", path.display()));
+    }
+    let examined = || -> rusqlite::Result<(i64, String, i64)> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let database = Connection::open_with_flags(&path, flags)?;
+        let version = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let whole = database.pragma_query_value(None, "quick_check", |row| row.get(0))?;
+        let waiting = if version == SCHEMA_VERSION {
+            database.query_row("SELECT count(*) FROM journal", [], |row| row.get(0))?
+        } else {
+            0
+        };
+        Ok((version, whole, waiting))
+    };
+    let (version, whole, waiting) = examined().map_err(|error| format!("{}: {error}", path.display()))?;
+    if version != SCHEMA_VERSION {
+        return Err(StoreError::Version { path, found: version }.to_string());
+    }
+    if whole != "ok" {
+        return Err(format!(
+            "{} is damaged: {whole}; restore a backup, or begin with another data_dir",
+            path.display()
+        ));
+    }
+    Ok(format!("{} is whole; {waiting} batches are in the journal", path.display()))
+}
+
 /// Makes the tables and the collector's identity, in one transaction: a database without an identity would never open
 /// again.
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -193,6 +227,19 @@ mod tests {
         first.writer.close();
         drop(first);
         Store::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_database_is_examined_without_being_made_or_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(examine(folder.path()).unwrap().contains("not there yet"));
+        assert!(!folder.path().join("driftline.db").exists());
+        let store = Store::open(folder.path()).unwrap();
+        assert!(examine(folder.path()).unwrap().contains("is whole; 0 batches"), "beside a collector that runs");
+        store.writer.close();
+        std::fs::write(folder.path().join("driftline.db"), "no database at all, and long enough to be looked at")
+            .unwrap();
+        assert!(examine(folder.path()).unwrap_err().contains("not a database"));
     }
 
     #[test]
