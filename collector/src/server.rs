@@ -133,8 +133,8 @@ impl Collector {
         let api = Api { store: store.clone(), config: Arc::clone(&config), references, started_at: now_micros() };
         let waiting = ingest.waiting.clone();
         runtime.spawn(give_up(store.clone(), Arc::clone(&metrics), waiting, config.ingest.events.clone()));
-        runtime.spawn(space.keep_measuring(store.clone(), Arc::clone(&metrics)));
-        let health = Health { store: store.clone(), metrics: Arc::clone(&metrics), vitals: vitals.clone() };
+        runtime.spawn(Arc::clone(&space).keep_measuring(store.clone(), Arc::clone(&metrics)));
+        let health = Health { store: store.clone(), metrics: Arc::clone(&metrics), vitals: vitals.clone(), space };
         let router = router(ingest, api, health, &config.reading.protect, Arc::clone(&access.readers));
         access.keep_current(&runtime, &metrics);
         let is_tls = access.tls.is_some();
@@ -263,6 +263,7 @@ struct Health {
     store: Store,
     metrics: Arc<Metrics>,
     vitals: Vitals,
+    space: Arc<Space>,
 }
 
 /// Alive for as long as everything runs that must: what only a restart can mend.
@@ -273,9 +274,10 @@ async fn alive(State(health): State<Health>) -> Response {
     }
 }
 
-/// Ready when a write can be made durable, which is what a sender needs, and when what is written is worked on.
+/// Ready when a write can be made durable, which is what a sender needs, when there is room for it, and when what is
+/// written is worked on.
 async fn ready(State(health): State<Health>) -> Response {
-    if let Some(why) = health.vitals.problem() {
+    if let Some(why) = health.vitals.problem().or_else(|| health.space.problem()) {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response();
     }
     let write = health

@@ -82,6 +82,14 @@ impl Space {
         Ok(())
     }
 
+    /// What there is no room for, in a sentence; none while there is.
+    pub(crate) fn problem(&self) -> Option<String> {
+        match self.look() {
+            Err(Refused::Full { why, .. }) => Some(why),
+            _ => None,
+        }
+    }
+
     /// Notes what was written since it was measured last.
     pub(super) fn grew(&self, bytes: usize) {
         self.database_bytes.fetch_add(bytes as u64, Ordering::Relaxed);

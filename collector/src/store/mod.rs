@@ -154,8 +154,10 @@ impl Store {
 /// What is wrong with it.
 pub(crate) fn examine(folder: &Path) -> Result<String, String> {
     let path = folder.join("driftline.db");
-    if !path.exists() {
-        return Ok(format!("{} is not there yet; the first start makes it", path.display()));
+    match path.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Ok(format!("{} is not there yet; the first start makes it", path.display())),
+        Err(source) => return Err(StoreError::Path { path, source }.to_string()),
     }
     let examined = || -> rusqlite::Result<(i64, String, i64)> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -233,7 +235,7 @@ mod tests {
     fn a_database_is_examined_without_being_made_or_changed() {
         let folder = tempfile::tempdir().unwrap();
         assert!(examine(folder.path()).unwrap().contains("not there yet"));
-        assert!(!folder.path().join("driftline.db").exists());
+        assert!(!folder.path().join("driftline.db").try_exists().unwrap());
         let store = Store::open(folder.path()).unwrap();
         assert!(examine(folder.path()).unwrap().contains("is whole; 0 batches"), "beside a collector that runs");
         store.writer.close();
