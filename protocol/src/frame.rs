@@ -71,33 +71,26 @@ pub fn encode(batch: &Batch) -> Result<Vec<u8>, FrameError> {
     let raw = batch.encode_to_vec();
     check_raw_length(raw.len())?;
     let payload = zstd::bulk::compress(&raw, ZSTD_LEVEL).map_err(|error| FrameError::Compress(error.to_string()))?;
-    put(raw.len(), &payload, |bytes| vec![0; bytes])
+    put(raw.len(), &payload)
 }
 
 pub(crate) fn check_raw_length(bytes: usize) -> Result<(), FrameError> {
     if bytes > MAX_RAW_BYTES { Err(FrameError::RawTooLarge { found: bytes }) } else { Ok(()) }
 }
 
-/// Puts header and payload into memory of the frame's length.
-pub(crate) fn put<M: AsMut<[u8]>>(
-    raw_bytes: usize,
-    payload: &[u8],
-    memory: impl FnOnce(usize) -> M,
-) -> Result<M, FrameError> {
+/// Header and payload, one after the other.
+pub(crate) fn put(raw_bytes: usize, payload: &[u8]) -> Result<Vec<u8>, FrameError> {
     let found = HEADER_BYTES + payload.len();
     if found > MAX_FRAME_BYTES {
         return Err(FrameError::FrameTooLarge { found });
     }
-    let mut header = [0; HEADER_BYTES];
-    header[..4].copy_from_slice(&MAGIC);
-    header[4..6].copy_from_slice(&[VERSION, CODEC_ZSTD]);
-    header[8..12].copy_from_slice(&(raw_bytes as u32).to_le_bytes());
-    let checksum = crc32c::crc32c_append(crc32c::crc32c(&header[..12]), payload);
-    header[12..].copy_from_slice(&checksum.to_le_bytes());
-    let mut frame = memory(found);
-    let (head, rest) = frame.as_mut().split_at_mut(HEADER_BYTES);
-    head.copy_from_slice(&header);
-    rest.copy_from_slice(payload);
+    let mut frame = Vec::with_capacity(found);
+    frame.extend_from_slice(&MAGIC);
+    frame.extend_from_slice(&[VERSION, CODEC_ZSTD, 0, 0]);
+    frame.extend_from_slice(&(raw_bytes as u32).to_le_bytes());
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&frame), payload);
+    frame.extend_from_slice(&checksum.to_le_bytes());
+    frame.extend_from_slice(payload);
     Ok(frame)
 }
 

@@ -111,18 +111,6 @@ impl Framer {
     /// # Errors
     /// When it is larger than [`frame::MAX_RAW_BYTES`] uncompressed, or [`frame::MAX_FRAME_BYTES`] as a frame.
     pub fn finish(&mut self, batch: &Batch) -> Result<Vec<u8>, FrameError> {
-        self.finish_in(batch, |bytes| vec![0; bytes])
-    }
-
-    /// The same in somebody's own memory, which is asked for once the frame's length is known, and has exactly that.
-    ///
-    /// # Errors
-    /// As [`finish`](Self::finish).
-    pub fn finish_in<M: AsMut<[u8]>>(
-        &mut self,
-        batch: &Batch,
-        memory: impl FnOnce(usize) -> M,
-    ) -> Result<M, FrameError> {
         let before = self.block.len();
         batch.encode(&mut self.block).unwrap_or_else(|_| unreachable!("a vector grows"));
         self.raw_bytes += self.block.len() - before;
@@ -130,7 +118,7 @@ impl Framer {
         let raw_bytes = std::mem::take(&mut self.raw_bytes);
         let result = match self.failed.take() {
             Some(failed) => Err(failed),
-            None => frame::check_raw_length(raw_bytes).and_then(|()| frame::put(raw_bytes, &self.compressed, memory)),
+            None => frame::check_raw_length(raw_bytes).and_then(|()| frame::put(raw_bytes, &self.compressed)),
         };
         self.compressed.clear();
         result

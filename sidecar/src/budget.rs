@@ -1,8 +1,7 @@
 //! The memory that capture may hold: one number for the process.
 //!
-//! The allocator keeps what bodies once took, for the next ones: what it keeps is as much as there ever were at once. So a
-//! part of the number is set aside for that, and what is not framed yet may take no more than that part. Frames have pages
-//! of their own, which go back to the system.
+//! The allocator keeps what a thread's memory once was at its most, for what comes next there: bodies on the pump's thread,
+//! frames on the shipper's. With one limit for both, resident memory came to twice the limit. So each has a part to itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -6,7 +6,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use driftline_protocol::{Batch, Body, Exchange, FrameError, Framer};
-use memmap2::MmapMut;
 
 use crate::account::{Accounts, DropReason, Ticket};
 use crate::budget::{Budget, Reservation};
@@ -22,41 +21,6 @@ const BATCH_EXCHANGES: u64 = 4096;
 const SHARED_BYTES: usize = 4 << 20;
 /// What an exchange takes besides its bodies, about.
 const EXCHANGE_BYTES: usize = 512;
-
-/// Smaller frames are the allocator's business.
-const MAPPED_BYTES: usize = 64 << 10;
-
-/// What a frame is kept in. A large one has pages of its own, which go back to the system with it: the allocator would keep
-/// what frames once took, beside what bodies take now, and resident memory would be twice the budget.
-enum FrameMemory {
-    Mapped(MmapMut),
-    Allocated(Vec<u8>),
-}
-
-impl FrameMemory {
-    fn new(bytes: usize) -> Self {
-        let mapped = if bytes >= MAPPED_BYTES { MmapMut::map_anon(bytes).ok() } else { None };
-        mapped.map_or_else(|| Self::Allocated(vec![0; bytes]), Self::Mapped)
-    }
-}
-
-impl AsRef<[u8]> for FrameMemory {
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Allocated(bytes) => bytes,
-        }
-    }
-}
-
-impl AsMut<[u8]> for FrameMemory {
-    fn as_mut(&mut self) -> &mut [u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Allocated(bytes) => bytes,
-        }
-    }
-}
 
 /// Identity of what is sent: this boot, this model, this pod.
 #[derive(Debug, Clone)]
@@ -174,12 +138,12 @@ impl Batcher {
         };
         // What is compressed is reserved already; this is the frame that it is copied into.
         let compressed = self.budget.overdraw(self.framer.bytes());
-        let framed = self.framer.finish_in(&batch, FrameMemory::new);
+        let framed = self.framer.finish(&batch);
         self.framer.shrink_to(2 * BATCH_BYTES);
         drop(compressed);
         match framed {
             Ok(frame) => {
-                let frame = Bytes::from_owner(frame);
+                let frame = Bytes::from(frame);
                 Some(Pending { last_sequence, ticket, _reservation: reservation.framed(frame.len()), frame })
             }
             Err(error) => {
