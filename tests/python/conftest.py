@@ -55,8 +55,8 @@ def process(arguments, log: pathlib.Path, **more):
 
 
 @contextlib.contextmanager
-def collector(folder: pathlib.Path, configuration: str, environment: dict | None = None):
-    """A collector in a folder; gives its address."""
+def collector(folder: pathlib.Path, configuration: str, environment: dict | None = None, probe: str = "/readyz"):
+    """A collector in a folder, once its probe is answered with 200; gives its address."""
     port = free_port()
     config = folder / "driftline.yaml"
     config.write_text(f"listen: 127.0.0.1:{port}\npublic_url: http://127.0.0.1:{port}\n{configuration}")
@@ -66,7 +66,7 @@ def collector(folder: pathlib.Path, configuration: str, environment: dict | None
 
         def ready():
             assert child.poll() is None, log.read_text()
-            return httpx.get(f"{url}/readyz").status_code == 200
+            return httpx.get(f"{url}{probe}").status_code == 200
 
         eventually(ready, "the collector is ready")
         yield url

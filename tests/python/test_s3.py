@@ -23,7 +23,7 @@ def doctor(config: pathlib.Path, environment: dict | None = None) -> subprocess.
 
 def test_the_doctor_says_what_is_wrong_and_with_what(tmp_path):
     config = tmp_path / "driftline.yaml"
-    token = "ingest:\n  tokens:\n    - {token: {env: NO_SUCH_TOKEN}, models: [m]}\n"
+    token = "ingest:\n  tokens:\n    - {name: team, token: {env: NO_SUCH_TOKEN}, models: [m]}\n"
     with collector(tmp_path, "data_dir: data\n"):
         beside = doctor(config)
         assert beside.returncode == 0, beside.stdout
@@ -31,7 +31,9 @@ def test_the_doctor_says_what_is_wrong_and_with_what(tmp_path):
     config.write_text(f"data_dir: data\n{token}")
     found = doctor(config)
     assert found.returncode == 1
-    assert "WRONG  secrets     sender's token 1: the environment variable NO_SUCH_TOKEN is not set" in found.stdout
+    assert "WRONG  secrets     the token of team: the environment variable NO_SUCH_TOKEN is not set" in found.stdout
+    for file in (tmp_path / "data").glob("driftline.db*"):
+        file.unlink()
     (tmp_path / "data" / "driftline.db").write_bytes(b"no database" * 100)
     assert "WRONG  database" in doctor(config).stdout
 

@@ -154,7 +154,9 @@ def test_a_sender_that_is_too_fast_is_told_when_to_come_back_and_loses_nothing(t
 
 
 def test_a_full_disk_is_said_before_anything_is_read(tmp_path):
-    with collector(tmp_path, "ingest: {min_free_bytes: 1000000000000000}\n") as url:
+    with collector(tmp_path, "ingest: {min_free_bytes: 1000000000000000}\n", probe="/livez") as url:
+        unready = httpx.get(f"{url}/readyz")
+        assert unready.status_code == 503 and "ingest.min_free_bytes" in unready.text, unready.text
         answer = httpx.post(f"{url}/v1/outcomes", content="not read")
         assert answer.status_code == 503 and "ingest.min_free_bytes" in answer.text, answer.text
         assert int(answer.headers["retry-after"]) > 0

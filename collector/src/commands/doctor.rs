@@ -160,8 +160,8 @@ fn secrets(config: &Config) -> Vec<(String, &SecretSource)> {
         secrets.push(("the archive's key id".to_owned(), key_id));
         secrets.push(("the archive's secret key".to_owned(), secret));
     }
-    for (number, token) in config.ingest.tokens.iter().enumerate() {
-        secrets.push((format!("sender's token {}", number + 1), &token.token));
+    for token in &config.ingest.tokens {
+        secrets.push((format!("the token of {}", token.name), &token.token));
     }
     for (name, target) in &config.alerting.targets {
         match &target.kind {
