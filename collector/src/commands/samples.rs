@@ -135,7 +135,10 @@ fn pull(samples: &Samples, config: &Config) -> Result<(u64, u64), String> {
                 return Ok(());
             }
             match &schema {
-                Some(schema) => sink.write(&conform(&batch, schema).map_err(|error| error.to_string())?),
+                Some(schema) => {
+                    same_types(&batch, schema)?;
+                    sink.write(&conform(&batch, schema).map_err(|error| error.to_string())?)
+                }
                 None => sink.write(&picked(&batch, &samples.columns)?),
             }
         })
@@ -189,6 +192,20 @@ fn chosen(archive: &Archive, files: &[read::StretchFile], samples: &Samples) -> 
     }
     let fields = samples.columns.iter().filter_map(|name| all.field_with_name(name).ok().cloned());
     Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+}
+
+/// A column that had another type before its configuration changed would be left empty without a word.
+fn same_types(batch: &RecordBatch, schema: &Schema) -> Result<(), String> {
+    let other = schema
+        .fields()
+        .iter()
+        .find(|field| batch.column_by_name(field.name()).is_some_and(|column| column.data_type() != field.data_type()));
+    other.map_or(Ok(()), |field| {
+        Err(format!(
+            "its column {} has another type than in other files; write --format jsonl, or take a shorter stretch of time",
+            field.name()
+        ))
+    })
 }
 
 /// The columns that were asked for, as far as a batch has them.
@@ -287,5 +304,31 @@ fn text(cell: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         value => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Float64Array, Int64Array};
+
+    use super::*;
+
+    fn batch(column: ArrayRef) -> RecordBatch {
+        RecordBatch::try_from_iter([("x", column)]).unwrap()
+    }
+
+    #[test]
+    fn a_column_of_two_types_is_refused_and_not_left_empty() {
+        let numbers = batch(Arc::new(Float64Array::from(vec![1.0])));
+        assert_eq!(same_types(&numbers, &numbers.schema()), Ok(()));
+        let integers = batch(Arc::new(Int64Array::from(vec![1])));
+        assert!(same_types(&integers, &numbers.schema()).unwrap_err().contains("column x has another type"));
+    }
+
+    #[test]
+    fn what_json_has_not_is_a_text_and_what_is_missing_is_empty() {
+        let column: ArrayRef = Arc::new(Float64Array::from(vec![Some(f64::NAN), Some(0.1), None]));
+        let texts: Vec<String> = (0..3).map(|row| text(&cell(&column, row))).collect();
+        assert_eq!(texts, ["NaN", "0.1", ""]);
     }
 }
