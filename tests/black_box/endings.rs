@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use driftline_tests::{Sidecar, client};
+use driftline_tests::{Sidecar, client, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 
@@ -88,12 +88,15 @@ async fn during_the_drain_delay_it_is_not_ready_and_still_serves() {
     let answer = answer_of(2);
     let upstream = answering(answer.clone()).await;
     let folder = tempfile::tempdir().unwrap();
-    let more = ["--flush-budget=0s", "--drain-delay=1500ms", "--threads=2"];
+    let more = ["--flush-budget=0s", "--drain-delay=3s", "--threads=2"];
     let mut sidecar = Sidecar::start(folder.path(), &upstream, NOBODY, "m", &more).await;
     let (address, ready) = (sidecar.address(), sidecar.admin("/readyz"));
     let (code, ()) = tokio::join!(sidecar.stop(), async {
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        assert_eq!(client().get(ready).send().await.unwrap().status(), 503);
+        eventually("it is not ready", async || match client().get(&ready).send().await {
+            Ok(response) if response.status() == 503 => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
         let mut late = TcpStream::connect(address).await.unwrap();
         late.write_all(REQUEST).await.unwrap();
         let mut received = vec![0; answer.len()];

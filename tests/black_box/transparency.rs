@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use driftline_tests::{Sidecar, metric};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 const NOBODY: &str = "http://127.0.0.1:9";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -145,7 +147,7 @@ async fn a_reset_is_a_reset_and_a_missing_server_too() {
     let (server, _) = listener.accept().await.unwrap();
     caller.write_all(b"never read").await.unwrap();
     // Closing with unread bytes resets.
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::timeout(PATIENCE, server.peek(&mut [0; 1])).await.unwrap().unwrap();
     drop(server);
     let error = tokio::time::timeout(PATIENCE, caller.read(&mut [0; 1])).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
@@ -187,11 +189,15 @@ async fn after_sigterm_exchanges_under_way_end_and_idle_connections_close() {
     let request = b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = listener.local_addr().unwrap().to_string();
+    let begun = Arc::new(Notify::new());
+    let begins = Arc::clone(&begun);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            let begins = Arc::clone(&begins);
             tokio::spawn(async move {
                 let mut received = vec![0; request.len()];
                 while stream.read_exact(&mut received).await.is_ok() {
+                    begins.notify_one();
                     tokio::time::sleep(Duration::from_millis(700)).await;
                     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
                 }
@@ -204,7 +210,7 @@ async fn after_sigterm_exchanges_under_way_end_and_idle_connections_close() {
     let mut idle = TcpStream::connect(sidecar.address()).await.unwrap();
     let mut busy = TcpStream::connect(sidecar.address()).await.unwrap();
     busy.write_all(request).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::timeout(PATIENCE, begun.notified()).await.unwrap();
     let started = std::time::Instant::now();
     let (code, response) = tokio::join!(sidecar.stop(), async {
         let mut response = Vec::new();

@@ -1,6 +1,7 @@
 """Fixtures: the binaries as processes, a finished demo, and free ports."""
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -17,10 +18,19 @@ os.environ.setdefault("DRIFTLINE_DRAIN_DELAY", "0s")
 BINARIES = pathlib.Path(os.environ.get("DRIFTLINE_BINARIES", ROOT / "target" / "ci"))
 
 
+# Below the ports that the kernel gives to whoever calls out: a caller could take one between two starts of its server.
+# Every process begins elsewhere, and gives no port twice.
+PORTS = itertools.cycle(range(10_000, 32_000))
+for _ in range(os.getpid() * 101 % 22_000):
+    next(PORTS)
+
+
 def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
+    for port in itertools.islice(PORTS, 22_000):
+        with contextlib.suppress(OSError), socket.socket() as server:
+            server.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def eventually(look, what: str, patience: float = 30.0):

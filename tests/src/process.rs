@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::{PATIENCE, client, eventually};
@@ -20,9 +21,19 @@ fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// Where ports for listeners begin, and how many there are: below those that the kernel gives to whoever calls out, or
+/// another test's caller could take a port between two starts of its server.
+const FIRST_PORT: u32 = 10_000;
+const PORTS: u32 = 22_000;
+
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("a bound address").port()
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    // Every process begins elsewhere, and gives no port twice.
+    let begin = std::process::id().wrapping_mul(101);
+    let port = || FIRST_PORT + begin.wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed)) % PORTS;
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let mut candidates = (0..PORTS).filter_map(|_| u16::try_from(port()).ok());
+    candidates.find(is_free).expect("a free port")
 }
 
 /// A process that is killed when the test ends, however it ends.
