@@ -97,9 +97,25 @@ impl Grid {
 
     /// The cell of a finite value.
     pub fn cell(&self, value: f64) -> usize {
-        let below = self.lookup.below(&self.cuts, value);
-        let is_atom = self.cuts.get(below).is_some_and(|cut| *cut == value);
-        2 * below + usize::from(is_atom)
+        let mut cell = [0];
+        self.find_cells(&[value], &mut cell);
+        cell[0] as usize
+    }
+
+    /// The cells of finite values, many at a time: several times faster than one by one.
+    ///
+    /// ```
+    /// use driftline_detectors::Grid;
+    /// let mut cells = [0; 3];
+    /// Grid::new(vec![1.0, 2.5]).unwrap().find_cells(&[9.0, 1.0, 2.0], &mut cells);
+    /// assert_eq!(cells, [4, 1, 2]);
+    /// ```
+    ///
+    /// # Panics
+    /// When there is not room for exactly as many cells.
+    pub fn find_cells(&self, values: &[f64], cells: &mut [u32]) {
+        assert_eq!(values.len(), cells.len(), "every value has a cell");
+        self.lookup.places(&self.cuts, values, cells);
     }
 
     /// The value of an atom (an odd cell), or none for an open cell.

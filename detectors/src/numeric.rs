@@ -14,6 +14,9 @@ pub(crate) fn is_countable(value: f64) -> bool {
     value.abs() <= MAX_MAGNITUDE
 }
 
+/// Numbers that are counted in one go: enough for their waits to overlap, few enough to stay close by.
+const BLOCK: usize = 256;
+
 /// Counts of one numeric column on one grid. Profiles of the same grid add up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NumericProfile {
@@ -62,31 +65,56 @@ impl NumericProfile {
     /// When the profile was not made for this grid.
     pub fn count(&mut self, grid: &Grid, values: &[f64]) {
         assert_eq!(self.cells.len(), grid.cells(), "a profile counts on the grid that it was made for");
-        let origin = origin(grid);
-        // Beside the cells, so that they can stay in registers from one value to the next.
-        let (mut range, mut shifted_sum, mut shifted_squares) = (self.range, self.shifted_sum, self.shifted_squares);
-        for &value in values {
-            if !is_countable(value) {
-                if value.is_nan() {
+        let mut countable = [0.0; BLOCK];
+        for block in values.chunks(BLOCK) {
+            // Nearly all blocks are countable as they are.
+            if block.iter().fold(true, |all, value| all & is_countable(*value)) {
+                self.count_countable(grid, block);
+                continue;
+            }
+            let mut kept = 0;
+            for &value in block {
+                if is_countable(value) {
+                    countable[kept] = value;
+                    kept += 1;
+                } else if value.is_nan() {
                     self.nan += 1;
                 } else {
                     self.infinite += 1;
                 }
-                continue;
             }
-            let cell = grid.cell(value);
+            self.count_countable(grid, &countable[..kept]);
+        }
+    }
+
+    /// Counts at most a block of numbers that all lie in cells.
+    fn count_countable(&mut self, grid: &Grid, values: &[f64]) {
+        self.add_moments(origin(grid), values);
+        let mut places = [0; BLOCK];
+        let places = &mut places[..values.len()];
+        grid.find_cells(values, places);
+        for (value, cell) in values.iter().zip(places) {
+            let cell = *cell as usize;
             self.cells[cell] += 1;
             if cell.is_multiple_of(2) {
                 self.open_sums[cell / 2] += value;
-                self.off_grid.count(value);
+                self.off_grid.count(*value);
             }
-            let (low, high) = range.unwrap_or((value, value));
-            range = Some((low.min(value), high.max(value)));
-            let shifted = value - origin;
-            shifted_sum += shifted;
-            shifted_squares += shifted * shifted;
         }
-        (self.range, self.shifted_sum, self.shifted_squares) = (range, shifted_sum, shifted_squares);
+    }
+
+    /// Adds to the range and the sums. One after another, so that they do not depend on how values come in batches.
+    fn add_moments(&mut self, origin: f64, values: &[f64]) {
+        let Some(first) = values.first() else { return };
+        let (mut low, mut high) = self.range.unwrap_or((*first, *first));
+        for value in values {
+            low = if *value < low { *value } else { low };
+            high = if *value > high { *value } else { high };
+            let shifted = value - origin;
+            self.shifted_sum += shifted;
+            self.shifted_squares += shifted * shifted;
+        }
+        self.range = Some((low, high));
     }
 
     /// Adds another profile of the same grid.
