@@ -15,6 +15,9 @@ const MAX_DEPTH: usize = 16;
 /// list.
 const MAX_NAME_BYTES: usize = 1000;
 
+/// Cells that a tensor's data begin with room for: a kilobyte, which allocators keep at hand.
+const FIRST_CELLS: usize = 32;
+
 /// A JSON value of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value<'a> {
@@ -210,6 +213,7 @@ impl<'de> Visitor<'de> for FlatAt<'_, 'de> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let ValueAt { depth } = ValueAt { depth: self.depth }.inside()?;
+        self.flat.cells.reserve(FIRST_CELLS);
         while seq.next_element_seed(FlatAt { flat: &mut *self.flat, depth })?.is_some() {}
         Ok(())
     }

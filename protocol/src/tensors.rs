@@ -57,6 +57,20 @@ impl Datatype {
         Self::CHOICES.into_iter().find(|(own, _)| *own == name).map(|(_, datatype)| datatype)
     }
 
+    /// Whether the cell already is as the datatype has it: most are, and need no look at what else they could be.
+    pub(crate) fn has(self, cell: &Cell<'_>) -> bool {
+        match cell {
+            Cell::Number(_) => matches!(self, Self::Fp64 | Self::Fp16 | Self::Bf16),
+            Cell::Text(_) => self == Self::Bytes,
+            Cell::Boolean(_) => self == Self::Bool,
+            Cell::Integer(_) => {
+                !matches!(self, Self::Bool | Self::Bytes | Self::Fp16 | Self::Bf16 | Self::Fp32 | Self::Fp64)
+            }
+            Cell::Missing => true,
+            Cell::Field(_) | Cell::Embedding(_) => false,
+        }
+    }
+
     /// The cell as the datatype has it; as it came when it does not fit.
     pub(crate) fn fit(self, cell: Cell<'_>) -> Result<Cell<'_>, Cell<'_>> {
         match (self, cell) {

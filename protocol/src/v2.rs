@@ -130,7 +130,8 @@ fn take<'a>(binary: &mut &'a [u8], size: u64) -> Option<&'a [u8]> {
 /// The cells of a tensor's data as its datatype has them.
 fn fit(data: Flat<'_>, datatype: Datatype) -> Result<Vec<Cell<'_>>, String> {
     let Flat { mut cells, object_after } = data;
-    for cell in cells.iter_mut().take(object_after.unwrap_or(usize::MAX)) {
+    let unfit = |cell: &&mut Cell<'_>| !datatype.has(cell);
+    for cell in cells.iter_mut().take(object_after.unwrap_or(usize::MAX)).filter(unfit) {
         match datatype.fit(std::mem::replace(cell, Cell::Missing)) {
             Ok(fitting) => *cell = fitting,
             Err(found) => return Err(format!("its data holds {found:?}, which its datatype does not")),
