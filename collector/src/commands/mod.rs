@@ -2,6 +2,7 @@
 
 mod doctor;
 mod filter;
+mod heaps;
 mod reference;
 mod samples;
 
@@ -90,6 +91,7 @@ fn load(path: &std::path::Path) -> Result<Config, ExitCode> {
 }
 
 fn serve(path: &std::path::Path) -> ExitCode {
+    heaps::limit();
     let config = match load(path) {
         Ok(config) => config,
         Err(code) => return code,

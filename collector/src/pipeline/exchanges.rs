@@ -17,7 +17,7 @@ use crate::archive::layout::partition_start;
 use crate::config::{EventTime, Partition};
 
 /// Rows that are gathered before they are counted in between: bounds the memory of one stretch of the journal.
-const MAX_GATHERED_ROWS: usize = 65_536;
+const MAX_GATHERED_ROWS: usize = 16_384;
 /// The same in bytes. Columns of text count their bytes in 32 bits, so it must also stay far below two gigabytes.
 const MAX_GATHERED_BYTES: usize = 64 << 20;
 /// Rows of one exchange that are gathered between two looks at how much there is.
