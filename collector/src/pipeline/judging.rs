@@ -202,7 +202,7 @@ pub(super) fn is_finite(score: &Score) -> bool {
 
 /// For how long a column or a version may be missing while others of its model are scored, in microseconds.
 fn forget_after(windows: &Windows) -> i64 {
-    let every = windows.pane_micros().saturating_mul(i64::from(windows.every));
+    let every = windows.every_micros();
     let idle = windows.lateness.saturating_add(windows.close_when_idle).as_micros() as i64;
     every.saturating_mul(FORGET_WINDOWS).saturating_add(idle).max(SHORTEST_FORGET_MICROS)
 }

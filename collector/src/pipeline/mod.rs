@@ -10,13 +10,15 @@
 //! checkpoint; after a crash it reads that part of the journal again.
 
 mod archiving;
-mod checkpoint;
+pub(crate) mod checkpoint;
 pub(crate) mod columns;
 mod counting;
 pub(crate) mod events;
 mod exchanges;
 mod fields;
 mod judging;
+pub(crate) mod rebuild;
+pub(crate) mod rewriting;
 pub(crate) mod series;
 pub(crate) mod slis;
 pub(crate) mod table;
