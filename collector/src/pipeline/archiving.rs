@@ -18,6 +18,9 @@ const MAX_MERGED_ROWS: usize = 65_536;
 const MAX_MERGED_BYTES: usize = 16 << 20;
 
 /// Whether rows are archived as they are counted.
+/// While the archive is behind, one stretch in so many is counted. What is counted meanwhile is read a second time for the
+/// archive, so that it must be the smaller part, or the archive would never catch up.
+const COUNTING_TURN: u8 = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Archiving {
     Running,
@@ -75,6 +78,8 @@ pub(super) struct ArchiveBuffer {
     archiving: Archiving,
 }
 
+    /// Stretches since the archive is behind, up to [`COUNTING_TURN`].
+    turn: u8,
 impl ArchiveBuffer {
     pub(super) fn new(cut_through: i64, unfinished: Vec<Unfinished>) -> Self {
         Self {
@@ -86,6 +91,7 @@ impl ArchiveBuffer {
             archiving: Archiving::Running,
         }
     }
+            turn: 0,
 
     /// Adds rows.
     pub(super) fn add(&mut self, key: PartitionKey, batch: RecordBatch) {
@@ -112,7 +118,15 @@ impl ArchiveBuffer {
 
 impl Pipeline {
     /// Which part of the journal comes next, and what for. The archive may be behind the counting: after a start, and
-    /// after its store was slow.
+    /// after its store was slow. Counting takes its turns meanwhile: windows do not wait for hours of backlog.
+    /// Whether rows that were counted are still to be read again for the archive.
+    pub(super) fn archives_behind(&self) -> bool {
+        let buffer = &self.buffer;
+        buffer.archiving == Archiving::Running
+            && buffer.unfinished.is_empty()
+            && buffer.buffered_through < self.counted_through
+    }
+
     pub(super) fn next_stretch(&mut self) -> (i64, i64, Purpose) {
         let (buffer, cuts) = (&mut self.buffer, &self.parts.cuts);
         if cuts.is_closed() && buffer.archiving != Archiving::Stopped {
@@ -126,10 +140,15 @@ impl Pipeline {
         }
         let archives = buffer.archiving == Archiving::Running && buffer.unfinished.is_empty();
         let archive = archives.then_some(self.parts.config.archive.partition);
-        if archives && buffer.buffered_through < self.counted_through {
-            (buffer.buffered_through, self.counted_through, Purpose { count: false, archive })
+        if !self.archives_behind() {
+            return (self.counted_through, i64::MAX, Purpose { count: true, archive });
+        }
+        let buffer = &mut self.buffer;
+        buffer.turn = (buffer.turn + 1) % COUNTING_TURN;
+        if buffer.turn == 0 {
+            (self.counted_through, i64::MAX, Purpose { count: true, archive: None })
         } else {
-            (self.counted_through, i64::MAX, Purpose { count: true, archive })
+            (buffer.buffered_through, self.counted_through, Purpose { count: false, archive })
         }
     }
 

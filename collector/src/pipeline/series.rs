@@ -101,6 +101,11 @@ impl Series {
         self.panes.insert(start, Pane { rows, profiles, dirty: false });
     }
 
+    /// How many panes are open.
+    pub(crate) fn panes(&self) -> usize {
+        self.panes.len()
+    }
+
     /// Whether a row of this time comes too late to be counted.
     pub(crate) fn is_late(&self, event_time: i64) -> bool {
         self.closed_through.is_some_and(|closed| event_time < closed)
