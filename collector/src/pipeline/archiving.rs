@@ -7,20 +7,22 @@ use arrow_select::concat::concat_batches;
 use tokio::sync::mpsc::OwnedPermit;
 use tracing::{info, warn};
 
+use super::slis::{COLLECTOR, GoodOfValid};
 use super::{Pipeline, Purpose, READ_BYTES};
 use crate::alerting::outbox;
 use crate::archive::{self, Cut, CutLayout, PartitionKey, Unfinished};
+use crate::config::ARCHIVE_SLI;
 use crate::store::{StoreError, journal};
 use crate::times::now_micros;
 
 /// Batches are put together up to so many rows and bytes: more would be copied for little.
 const MAX_MERGED_ROWS: usize = 65_536;
 const MAX_MERGED_BYTES: usize = 16 << 20;
-
-/// Whether rows are archived as they are counted.
 /// While the archive is behind, one stretch in so many is counted. What is counted meanwhile is read a second time for the
 /// archive, so that it must be the smaller part, or the archive would never catch up.
 const COUNTING_TURN: u8 = 4;
+
+/// Whether rows are archived as they are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Archiving {
     Running,
@@ -76,10 +78,10 @@ pub(super) struct ArchiveBuffer {
     /// Cuts of an earlier run whose files are to be made again.
     unfinished: VecDeque<Unfinished>,
     archiving: Archiving,
-}
-
     /// Stretches since the archive is behind, up to [`COUNTING_TURN`].
     turn: u8,
+}
+
 impl ArchiveBuffer {
     pub(super) fn new(cut_through: i64, unfinished: Vec<Unfinished>) -> Self {
         Self {
@@ -89,9 +91,9 @@ impl ArchiveBuffer {
             buffered_through: cut_through,
             unfinished: unfinished.into(),
             archiving: Archiving::Running,
+            turn: 0,
         }
     }
-            turn: 0,
 
     /// Adds rows.
     pub(super) fn add(&mut self, key: PartitionKey, batch: RecordBatch) {
@@ -117,8 +119,6 @@ impl ArchiveBuffer {
 }
 
 impl Pipeline {
-    /// Which part of the journal comes next, and what for. The archive may be behind the counting: after a start, and
-    /// after its store was slow. Counting takes its turns meanwhile: windows do not wait for hours of backlog.
     /// Whether rows that were counted are still to be read again for the archive.
     pub(super) fn archives_behind(&self) -> bool {
         let buffer = &self.buffer;
@@ -127,6 +127,8 @@ impl Pipeline {
             && buffer.buffered_through < self.counted_through
     }
 
+    /// Which part of the journal comes next, and what for. The archive may be behind the counting: after a start, and
+    /// after its store was slow. Counting takes its turns meanwhile: windows do not wait for hours of backlog.
     pub(super) fn next_stretch(&mut self) -> (i64, i64, Purpose) {
         let (buffer, cuts) = (&mut self.buffer, &self.parts.cuts);
         if cuts.is_closed() && buffer.archiving != Archiving::Stopped {
@@ -220,7 +222,8 @@ impl Pipeline {
         Ok(())
     }
 
-    pub(super) fn observe_archive(&self) {
+    /// Shows how far the archive is behind, and counts whether that is within what is allowed.
+    pub(super) fn observe_archive(&mut self) {
         let oldest = self.parts.store.read_blocking(|db| {
             let through = archive::archived_through(db)?;
             let newest: i64 = db.query_row("SELECT coalesce(max(position), 0) FROM journal", [], |row| row.get(0))?;
@@ -228,8 +231,13 @@ impl Pipeline {
             Ok((newest, oldest, outbox::pending(db)?))
         });
         if let Ok((newest, oldest, pending)) = oldest {
-            let lag = oldest.map_or(0.0, |received| (now_micros() - received) as f64 / 1e6);
-            self.parts.metrics.archive_lag.set(lag.max(0.0));
+            let now = now_micros();
+            let lag = oldest.map_or(0, |received| (now - received).max(0));
+            let max_lag = self.parts.config.archive.max_lag.as_micros() as i64;
+            let keeps_up = lag <= max_lag && !self.parts.vitals.archive_has_stopped();
+            let looked = GoodOfValid { good: u64::from(keeps_up), valid: 1 };
+            self.next.slis.count(COLLECTOR, ARCHIVE_SLI, "", now, looked);
+            self.parts.metrics.archive_lag.set(lag as f64 / 1e6);
             self.parts.metrics.journal_position.set(newest);
             self.parts.metrics.notifications_pending.set(pending as i64);
         }
