@@ -253,6 +253,11 @@ mod tests {
     use arrow_array::{ArrayRef, Float64Array};
 
     use super::*;
+    use crate::metrics::Metrics;
+    use crate::pipeline::Parts;
+    use crate::references::LoadedReferences;
+    use crate::store::Store;
+    use crate::vitals::Vitals;
 
     fn key() -> PartitionKey {
         ("m".into(), "1".into(), 0)
@@ -261,6 +266,36 @@ mod tests {
     fn batch(name: &str, values: std::ops::Range<i32>) -> RecordBatch {
         let column: ArrayRef = Arc::new(Float64Array::from_iter_values(values.map(f64::from)));
         RecordBatch::try_from_iter([(name, column)]).unwrap()
+    }
+
+    #[test]
+    fn counting_takes_its_turns_while_the_archive_is_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = crate::Config::parse("d.yaml", "", folder.path()).unwrap();
+        let metrics = Metrics::new().unwrap();
+        let (cuts, _archiver) = tokio::sync::mpsc::channel(1);
+        let parts = Parts {
+            store: Store::open(folder.path()).unwrap(),
+            references: Arc::new(LoadedReferences::load(&config).unwrap()),
+            config: Arc::new(config),
+            vitals: Vitals::new(metrics.archive_stopped.clone()),
+            metrics,
+            cuts,
+        };
+        let mut pipeline = Pipeline::load(parts, Arc::default()).unwrap();
+        let together = |purpose: Purpose| purpose.count && purpose.archive.is_some();
+        assert!(together(pipeline.next_stretch().2) && !pipeline.archives_behind());
+        // As after a start: everything was counted, and nothing archived.
+        pipeline.counted_through = 100;
+        let stretches: Vec<_> = (0..8).map(|_| pipeline.next_stretch()).collect();
+        let counted = stretches.iter().filter(|(after, _, purpose)| *after == 100 && purpose.count);
+        assert!(counted.clone().all(|(_, _, purpose)| purpose.archive.is_none()), "it would be archived out of turn");
+        assert_eq!(counted.count(), 2);
+        let archived =
+            stretches.iter().filter(|(after, through, purpose)| (*after, *through, purpose.count) == (0, 100, false));
+        assert_eq!(archived.count(), 6);
+        pipeline.buffer.through(100);
+        assert!(together(pipeline.next_stretch().2) && !pipeline.archives_behind());
     }
 
     #[test]
