@@ -65,6 +65,9 @@ pub(crate) struct Metrics {
     pub(crate) archive_failures: IntCounter,
     pub(crate) archive_lag: Gauge,
     pub(crate) archive_stopped: IntGauge,
+    pub(crate) start_seconds: Gauge,
+    start_replay_batches: IntGaugeVec,
+    pub(crate) start_replay_seconds: Gauge,
     pub(crate) scores_not_finite: IntCounter,
     pub(crate) observations_refused: IntCounter,
     pub(crate) versions_refused: IntCounterVec,
@@ -267,6 +270,22 @@ impl Metrics {
                 "driftline_archive_stopped",
                 "1 when archiving has ended until a restart: counting goes on, and rows stay in the journal.",
             )?,
+            start_seconds: register(
+                &registry,
+                Gauge::new("driftline_start_seconds", "How long the last start took, until batches were taken.")?,
+            )?,
+            start_replay_batches: gauges(
+                "driftline_start_replay_batches",
+                "Batches of the journal that the last start had to read again, by what for: they were not counted, or not archived.",
+                &["purpose"],
+            )?,
+            start_replay_seconds: register(
+                &registry,
+                Gauge::new(
+                    "driftline_start_replay_seconds",
+                    "How long it took after the last start until these had been read; 0 until then.",
+                )?,
+            )?,
             scores_not_finite: counter(
                 "driftline_scores_not_finite_total",
                 "Scores that came out as no finite number, and are left out.",
@@ -297,7 +316,14 @@ impl Metrics {
         for reason in DecodeError::REASONS.into_iter().chain(["batch"]) {
             metrics.undecodable(reason).inc_by(0);
         }
+        metrics.show_replay(0, 0);
         Ok(Arc::new(metrics))
+    }
+
+    /// Shows what a start has to read again.
+    pub(crate) fn show_replay(&self, to_count: i64, to_archive: i64) {
+        self.start_replay_batches.with_label_values(&["count"]).set(to_count);
+        self.start_replay_batches.with_label_values(&["archive"]).set(to_archive);
     }
 
     /// Makes a model's counters exist, and gives those that every exchange changes.

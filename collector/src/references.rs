@@ -29,19 +29,10 @@ impl LoadedReferences {
     pub(crate) fn load(config: &Config) -> Result<Self, Vec<String>> {
         let (mut models, mut problems) = (BTreeMap::new(), Vec::new());
         for model in &config.models {
-            let Some(path) = &model.reference else { continue };
-            match read(path) {
-                Ok((mut file, identity)) => {
-                    check_window(&mut file, model);
-                    if file.model != model.name {
-                        warn!(model = %model.name, reference = %file.model, "the reference was built for another model");
-                    }
-                    let references = References { columns: file.columns.clone(), identity };
-                    models.insert(model.name.clone(), (Arc::new(references), file));
-                }
-                Err(why) => {
-                    problems.push(format!("the reference of model '{}', {}: {why}", model.name, path.display()))
-                }
+            match of_model(model) {
+                Ok(Some(loaded)) => drop(models.insert(model.name.clone(), loaded)),
+                Ok(None) => {}
+                Err(why) => problems.push(why),
             }
         }
         if problems.is_empty() { Ok(Self { models, none: Arc::default() }) } else { Err(problems) }
@@ -56,6 +47,22 @@ impl LoadedReferences {
     pub(crate) fn file(&self, model: &str) -> Option<&ReferenceFile> {
         self.models.get(model).map(|(_, file)| file)
     }
+}
+
+/// Reads the reference of a model, if it names one.
+///
+/// # Errors
+/// Why it cannot be used: what, where, and what to do.
+pub(crate) fn of_model(model: &Model) -> Result<Option<(Arc<References>, ReferenceFile)>, String> {
+    let Some(path) = &model.reference else { return Ok(None) };
+    let (mut file, identity) =
+        read(path).map_err(|why| format!("the reference of model '{}', {}: {why}", model.name, path.display()))?;
+    check_window(&mut file, model);
+    if file.model != model.name {
+        warn!(model = %model.name, reference = %file.model, "the reference was built for another model");
+    }
+    let references = References { columns: file.columns.clone(), identity };
+    Ok(Some((Arc::new(references), file)))
 }
 
 /// Reads one file, with its identity: the beginning of its hash.

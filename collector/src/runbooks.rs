@@ -18,6 +18,7 @@ macro_rules! runbooks {
 }
 
 runbooks![
+    "archive-lag",
     "availability-slo",
     "capture-loss",
     "feature-drift",

@@ -149,7 +149,9 @@ impl Collector {
                 warn!(%error, "the server ended");
             }
         });
-        info!(%address, tls = is_tls, elapsed = ?begun.elapsed(), "collector is up");
+        let elapsed = begun.elapsed();
+        metrics.start_seconds.set(elapsed.as_secs_f64());
+        info!(%address, tls = is_tls, ?elapsed, "collector is up");
         Ok(Self { address, runtime, store, stopping, pipeline, server, archiver, outbox, vitals })
     }
 

@@ -55,6 +55,11 @@ impl Vitals {
         self.archive_stopped.set(1);
     }
 
+    /// Whether archiving has ended.
+    pub(crate) fn archive_has_stopped(&self) -> bool {
+        self.archive.lock().is_ok_and(|archive| archive.is_some())
+    }
+
     /// The part that ended by itself, if one did.
     pub(crate) fn failure(&self) -> Option<String> {
         self.failure.borrow().clone()

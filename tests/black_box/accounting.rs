@@ -93,6 +93,36 @@ async fn every_request_is_counted_and_archived_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_too_many_waits_in_the_spool_until_the_limit_is_raised() {
+    let folder = tempfile::tempdir().unwrap();
+    let limited =
+        |models: u64| format!("max_models: {models}\nmodels: [{{name: first}}]\narchive: {{max_age: 200ms}}\n");
+    let mut collector = Collector::start(folder.path(), &limited(1)).await;
+    let model = ModelServer::start().await;
+    let spool = format!("--spool-dir={}", folder.path().join("spool").display());
+    let more = [spool.as_str(), "--flush-budget=1s"];
+    let mut sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "second", &more).await;
+    send(&sidecar, 100, 0).await;
+    eventually("the collector says that it knows too many models", async || {
+        let refused = metric(&collector.metrics().await, "driftline_requests_refused_total", &[("reason", "models")]);
+        if refused > 0.0 { Ok(()) } else { Err("nothing is refused".to_owned()) }
+    })
+    .await;
+    assert_eq!(account(&sidecar.metrics().await), (100.0, 0.0, 0.0), "it keeps what it has");
+    assert_eq!(sidecar.stop().await, Some(0));
+    collector.configure(&limited(2));
+    assert_eq!(collector.stop().await, Some(0));
+    collector.restart().await;
+    let mut sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "second", &more).await;
+    eventually("what was held back is archived", async || match collector.settled().await {
+        100 => Ok(()),
+        rows => Err(format!("{rows} rows")),
+    })
+    .await;
+    assert_eq!(sidecar.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_collector_memory_keeps_to_its_budget_and_the_rest_is_dropped_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let model = ModelServer::start().await;

@@ -68,13 +68,15 @@ async fn batches_that_are_wrong_are_refused_and_the_others_counted() {
     assert!(status == 422 && says.contains("not a model name"), "{says}");
     assert_eq!(post(&collector, "/v1/exchanges", named("second")).await.0, 200);
     let (status, says) = post(&collector, "/v1/exchanges", named("third")).await;
-    assert!(status == 422 && says.contains("raise max_models"), "{says}");
+    assert!(status == 429 && says.contains("raise max_models"), "{says}");
+    let (status, says) = post(&collector, "/v1/exchanges", named("../../etc")).await;
+    assert!(status == 422 && says.contains("not a model name"), "{says}: it would be wrong with any limit");
 
     assert_eq!(post(&collector, "/v1/exchanges", good).await.0, 200, "a repetition is acknowledged");
     assert_eq!(post(&collector, "/v1/exchanges", frame::encode(&batch(4, 5)).unwrap()).await.0, 200);
     assert_eq!(collector.settled().await, 6);
     let metrics = collector.metrics().await;
-    assert_eq!(metric(&metrics, "driftline_batches_total", &[("outcome", "refused")]), 8.0);
+    assert_eq!(metric(&metrics, "driftline_batches_total", &[("outcome", "refused")]), 9.0);
     assert_eq!(metric(&metrics, "driftline_exchanges_duplicate_total", &[]), 3.0);
     assert_eq!(collector.api("models/m").await.unwrap()["rows"], 5);
 }
@@ -127,7 +129,7 @@ fn a_wrong_configuration_is_explained_line_by_line() {
             ":3:5: models[0].name: 'a b' is not allowed",
             ":4:25: models[0].windows.window: 90m is not a multiple of the pane, 1h",
             "alerts.rules[0].severity: 'loud' is not allowed; allowed is one of info, ticket, page",
-            "alerts.rules[0].runbook: 'x' is not allowed; allowed is the id of a runbook: availability-slo",
+            "alerts.rules[0].runbook: 'x' is not allowed; allowed is the id of a runbook: archive-lag, availability-slo",
         ] {
             assert!(finished.stderr.contains(part), "{part} is missing in\n{}", finished.stderr);
         }

@@ -202,3 +202,37 @@ async fn an_archive_that_has_to_stop_is_said_and_counting_goes_on() {
     .await;
     assert_eq!(collector.stop().await, Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_says_what_it_read_again_and_counts_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    // No cut is made before the kill: the archive has everything to read again, and the windows nothing.
+    let mut collector = Collector::start(folder.path(), "archive: {folder: archive, max_age: 1h}\n").await;
+    for boot in 1..=5 {
+        send_rows(&collector, boot, 20).await;
+    }
+    eventually("everything is counted in the database", async || {
+        let status = collector.api("status").await?;
+        if status["counted_position"] == 5 { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    collector.kill_and_restart().await;
+    let metrics = eventually("what was in the journal is worked off", async || {
+        let metrics = collector.metrics().await;
+        let seconds = metric(&metrics, "driftline_start_replay_seconds", &[]);
+        if seconds > 0.0 { Ok(metrics) } else { Err("not yet".to_owned()) }
+    })
+    .await;
+    let replayed = |purpose| metric(&metrics, "driftline_start_replay_batches", &[("purpose", purpose)]);
+    assert_eq!((replayed("count"), replayed("archive")), (0.0, 5.0));
+    assert!(metric(&metrics, "driftline_start_seconds", &[]) > 0.0);
+    send_rows(&collector, 6, 20).await;
+    eventually("each row is counted once", async || {
+        let rows = collector.api("models/m").await?["rows"].clone();
+        if rows == 120 { Ok(()) } else { Err(rows.to_string()) }
+    })
+    .await;
+    assert_eq!(collector.stop().await, Some(0));
+    collector.restart().await;
+    assert_eq!(collector.settled().await, 120, "and archived once");
+}

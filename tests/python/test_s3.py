@@ -113,4 +113,7 @@ archive:
         table = pyarrow.dataset.dataset("models/driftline", filesystem=filesystem, partitioning="hive").to_table()
         assert sorted(table["x"].to_pylist()) == [float(number) for number in range(30)]
         assert set(table["model"].to_pylist()) == {"m"}
+        arguments = ["backfill", f"--config={tmp_path / 'driftline.yaml'}", "--model=m", "--from=2020-01-01", "--to=2100-01-01"]
+        again = subprocess.run([BINARIES / "driftline", *arguments], capture_output=True, text=True, env={**os.environ, **secrets})
+        assert "24 windows of 30 rows of" in again.stderr and "no reference" in again.stdout, again.stderr
     model.shutdown()

@@ -172,6 +172,12 @@ impl Collector {
         .await;
     }
 
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where it is.
     #[must_use]
     pub fn url(&self) -> String {

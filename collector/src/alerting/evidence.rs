@@ -40,7 +40,8 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
     let mut members = members;
     members.sort_by(|a, b| severity_of(b.last).total_cmp(&severity_of(a.last)));
     let about = alert.labels.values().cloned().collect::<Vec<_>>().join(", ");
-    let summary = format!("{about}: {}", headline(rule, action, &members));
+    let headline = headline(rule, action, &members);
+    let summary = if about.is_empty() { headline } else { format!("{about}: {headline}") };
     Notification {
         action,
         episode: episode.clone(),
@@ -106,6 +107,7 @@ fn label<'a>(member: &'a Member, name: &str) -> &'a str {
 /// What a member is, in the fewest words.
 fn what(member: &Member) -> &str {
     match label(member, "column") {
+        "" if label(member, "model").is_empty() => "collector",
         "" => label(member, "model"),
         column => column,
     }
@@ -150,6 +152,7 @@ fn sli_in_words(sli: &str) -> &str {
         "availability" => "requests answered",
         "freshness" => "fresh features",
         "capture" => "exchanges captured",
+        "archive" => "archiving in time",
         other => other,
     }
 }

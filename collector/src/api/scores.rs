@@ -67,11 +67,11 @@ pub(crate) struct ScoreView {
     /// The interval's upper end; equal to the value when that is exact.
     upper: f64,
     /// On the scale of the limit.
-    effect: f64,
+    pub(crate) effect: f64,
     /// What the effect is, when that is not the value.
     effect_unit: Option<String>,
     /// Above this the verdict is drift: what matters, or what chance reaches, whichever is larger.
-    limit: f64,
+    pub(crate) limit: f64,
     /// From which effect on it matters.
     threshold: f64,
     /// What independent rows reach by chance, once in a thousand.
@@ -83,7 +83,7 @@ pub(crate) struct ScoreView {
     n_reference: u64,
     n_window: u64,
     /// `ok`, `drift` or `not_enough_data`.
-    verdict: String,
+    pub(crate) verdict: String,
 }
 
 /// One column in one window.
@@ -226,7 +226,7 @@ fn read_matrix(
             let ends: i64 = row.get("ends")?;
             let Ok(index) = windows.binary_search_by_key(&ends, |(ends, _)| *ends) else { continue };
             let cells = columns.entry(row.get("column_name")?).or_insert_with(|| vec![None; windows.len()]);
-            cells[index] = Some(view(&score(row, detector)?));
+            cells[index] = Some(ScoreView::from(&score(row, detector)?));
         }
     }
     Ok(ScoreMatrix {
@@ -280,7 +280,7 @@ fn read_column(
         column: column.to_owned(),
         version,
         window,
-        scores: scores.iter().map(view).collect(),
+        scores: scores.iter().map(ScoreView::from).collect(),
         bars: serde_json::from_str(&bars).unwrap_or_default(),
     }))
 }
@@ -305,25 +305,27 @@ fn score(row: &Row<'_>, detector: Detector) -> rusqlite::Result<Score> {
     })
 }
 
-fn view(score: &Score) -> ScoreView {
-    ScoreView {
-        detector: score.detector.name().to_owned(),
-        value: score.value,
-        upper: score.upper,
-        effect: score.effect,
-        effect_unit: score.detector.effect_unit().map(str::to_owned),
-        limit: score.threshold_in_force(),
-        threshold: score.threshold,
-        noise_independent: score.noise.independent,
-        noise_blocks: score.noise.blocks,
-        p_value: score.p_value,
-        n_reference: score.n_reference,
-        n_window: score.n_window,
-        verdict: match score.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Drift => "drift",
-            Verdict::NotEnoughData => "not_enough_data",
+impl From<&Score> for ScoreView {
+    fn from(score: &Score) -> Self {
+        Self {
+            detector: score.detector.name().to_owned(),
+            value: score.value,
+            upper: score.upper,
+            effect: score.effect,
+            effect_unit: score.detector.effect_unit().map(str::to_owned),
+            limit: score.threshold_in_force(),
+            threshold: score.threshold,
+            noise_independent: score.noise.independent,
+            noise_blocks: score.noise.blocks,
+            p_value: score.p_value,
+            n_reference: score.n_reference,
+            n_window: score.n_window,
+            verdict: match score.verdict {
+                Verdict::Ok => "ok",
+                Verdict::Drift => "drift",
+                Verdict::NotEnoughData => "not_enough_data",
+            }
+            .to_owned(),
         }
-        .to_owned(),
     }
 }

@@ -6,6 +6,8 @@ use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::file::statistics::Statistics;
 
 use super::layout::{self, Located};
 use super::place::Place;
@@ -28,6 +30,9 @@ pub(crate) struct Stretch {
 pub(crate) struct StretchFile {
     pub(crate) path: String,
     pub(crate) version: String,
+    /// Its partition. The end is not part of it.
+    pub(crate) starts: i64,
+    pub(crate) ends: i64,
 }
 
 /// The files whose partition touches a stretch, in the order of their partitions, versions and cuts.
@@ -36,17 +41,31 @@ pub(crate) struct StretchFile {
 /// What the store said.
 pub(crate) async fn files(place: &Place, stretch: &Stretch) -> Result<Vec<StretchFile>, String> {
     let listed = place.list(&layout::folder_of(&stretch.model)).await?;
-    let mut found: Vec<(i64, StretchFile)> = Vec::new();
+    let mut found: Vec<StretchFile> = Vec::new();
     for path in listed {
         // What else lies in the bucket is nobody's business.
         let Some(Located { model, version, starts, ends }) = layout::parse(&path) else { continue };
         let is_version = stretch.version.as_ref().is_none_or(|wanted| *wanted == version);
         if model == stretch.model && is_version && starts < stretch.to && ends > stretch.from {
-            found.push((starts, StretchFile { path, version }));
+            found.push(StretchFile { path, version, starts, ends });
         }
     }
-    found.sort_by(|(a, one), (b, other)| (a, &one.version, &one.path).cmp(&(b, &other.version, &other.path)));
-    Ok(found.into_iter().map(|(_, file)| file).collect())
+    let key = |file: &StretchFile| (file.starts, file.version.clone(), file.path.clone());
+    found.sort_by_cached_key(key);
+    Ok(found)
+}
+
+/// The times of a file's rows, as its footer says them: the end is not part of it. None where it does not.
+pub(crate) fn times(file: &Bytes) -> Option<(i64, i64)> {
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(file).ok()?;
+    let mut times: Option<(i64, i64)> = None;
+    for group in metadata.row_groups() {
+        let column = group.columns().iter().find(|column| column.column_path().string() == "event_time")?;
+        let Statistics::Int64(of_group) = column.statistics()? else { return None };
+        let (first, last) = (*of_group.min_opt()?, of_group.max_opt()?.saturating_add(1));
+        times = Some(times.map_or((first, last), |(from, to)| (from.min(first), to.max(last))));
+    }
+    times
 }
 
 /// Reads the rows of a file that lie in a stretch, batch by batch.

@@ -1,10 +1,13 @@
-//! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `doctor`.
+//! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
+//! `doctor`.
 
+mod backfill;
 mod doctor;
 mod filter;
 mod heaps;
 mod reference;
 mod samples;
+mod windows;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,6 +53,9 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Pulls the rows of a stretch of time out of the archive, as CSV, JSON lines or Parquet.
     Samples(Box<samples::Samples>),
+    /// Makes the scores of past windows again from the archive, as they were, or under another reference or configuration:
+    /// of all windows that end after --from, and by --to at the latest.
+    Backfill(Box<backfill::Backfill>),
 }
 
 /// Whether words after `driftline` are a command line that it takes.
@@ -80,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Reference { command } => reference::run(command),
         Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Samples(samples) => samples::run(&samples),
+        Command::Backfill(backfill) => backfill::run(&backfill),
     }
 }
 

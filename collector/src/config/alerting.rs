@@ -13,8 +13,10 @@ use crate::runbooks;
 /// The rules that ship, in the format of the user's own.
 const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
 
-/// Indicators that the collector counts.
+/// Indicators that the collector counts of each model.
 pub(crate) const SLIS: [&str; 4] = ["latency", "availability", "freshness", "capture"];
+/// An indicator of the collector itself: of the times at which somebody looked, those at which the archive kept up.
+pub(crate) const ARCHIVE_SLI: &str = "archive";
 
 /// Rules and targets.
 #[derive(Debug, Clone)]
@@ -181,7 +183,8 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
             Some(Condition::Score { score, matching, above, windows })
         }
         (None, Some(sli)) => {
-            let sli = sli.one_of(&SLIS.map(|name| (name, name)))?.to_owned();
+            let names: Vec<(&str, &str)> = SLIS.into_iter().chain([ARCHIVE_SLI]).map(|name| (name, name)).collect();
+            let sli = sli.one_of(&names)?.to_owned();
             let below = section.required("below").and_then(|node| node.number(0.0..=1.0));
             let hour = Duration::from_secs(3600);
             let over = section.optional("over").and_then(|node| node.duration(Duration::from_secs(10)..=24 * hour));

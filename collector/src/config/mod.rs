@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use driftline_document::Section;
 
 pub use access::{Events, Ingest, ModelPattern, Protected, Rates, Reading, RequestsAlone, Tls, Token};
-pub(crate) use alerting::SLIS;
+pub(crate) use alerting::{ARCHIVE_SLI, SLIS};
 pub use alerting::{Alerting, TargetConfig, TargetKind};
 pub use driftline_document::{Problem, Problems};
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};

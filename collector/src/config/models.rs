@@ -147,6 +147,23 @@ impl Windows {
         self.pane.as_micros() as i64
     }
 
+    /// A window's length in microseconds.
+    pub fn window_micros(&self) -> i64 {
+        self.pane_micros() * i64::from(self.panes)
+    }
+
+    /// From one window's end to the next, in microseconds.
+    pub fn every_micros(&self) -> i64 {
+        self.pane_micros() * i64::from(self.every)
+    }
+
+    /// The first end of a window at a time or after it. Ends lie at the origin plus a multiple of `every`.
+    pub fn first_end_from(&self, micros: i64) -> i64 {
+        let every = self.every_micros();
+        let since = micros - self.origin;
+        self.origin + since.div_euclid(every) * every + if since.rem_euclid(every) == 0 { 0 } else { every }
+    }
+
     /// Where the pane of a time begins.
     pub fn pane_start(&self, micros: i64) -> i64 {
         let pane = self.pane_micros();

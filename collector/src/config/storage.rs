@@ -17,6 +17,8 @@ pub struct Archive {
     pub partition: Partition,
     /// A row is in a file after this long at the latest.
     pub max_age: Duration,
+    /// An archive that is further behind does not keep up.
+    pub max_lag: Duration,
     /// Rows that make a cut before its time.
     pub max_rows: u64,
     /// Bytes in memory that make a cut before its time.
@@ -67,6 +69,10 @@ impl Partition {
 }
 
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(300);
+/// Ages that an archive may be behind: one is the rule, a second is a slow file, a third is none of both.
+const DEFAULT_MAX_LAG_AGES: u32 = 3;
+/// A store may be away for so long without anybody hearing of it, however young files are.
+const SHORTEST_DEFAULT_MAX_LAG: Duration = Duration::from_secs(60);
 /// Short rows: those of a dozen features.
 const DEFAULT_MAX_ROWS: u64 = 250_000;
 /// About 170,000 rows of 30 features. As much again is held by the file that is being made meanwhile.
@@ -77,6 +83,7 @@ pub(super) fn archive(section: Option<Section<'_>>, data_dir: &Path, folder: &Pa
         place: ArchivePlace::Folder(data_dir.join("archive")),
         partition: Partition::Hour,
         max_age: DEFAULT_MAX_AGE,
+        max_lag: DEFAULT_MAX_AGE * DEFAULT_MAX_LAG_AGES,
         max_rows: DEFAULT_MAX_ROWS,
         max_bytes: DEFAULT_MAX_BYTES,
     };
@@ -97,6 +104,13 @@ pub(super) fn archive(section: Option<Section<'_>>, data_dir: &Path, folder: &Pa
     let ages = Duration::from_millis(100)..=Duration::from_secs(86_400);
     let max_age = section.optional("max_age").and_then(|node| node.duration(ages));
     archive.max_age = max_age.unwrap_or(archive.max_age);
+    let lags = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+    let max_lag = section.optional("max_lag").and_then(|node| node.duration(lags));
+    let usual = (archive.max_age * DEFAULT_MAX_LAG_AGES).max(SHORTEST_DEFAULT_MAX_LAG);
+    archive.max_lag = max_lag.unwrap_or(usual);
+    if archive.max_lag < archive.max_age {
+        section.problem("'max_lag' is shorter than 'max_age': an archive that does as it is told would be behind");
+    }
     let max_rows = section.optional("max_rows").and_then(|node| node.integer(1..=10_000_000));
     archive.max_rows = max_rows.unwrap_or(archive.max_rows);
     let max_bytes = section.optional("max_bytes").and_then(|node| node.integer(1 << 20..=1 << 32));

@@ -142,15 +142,6 @@ impl Ingest {
         if models.contains(model) {
             return Ok(());
         }
-        if models.len() >= self.max_models {
-            return Err(Refused::Bad(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                format!(
-                    "model '{model}' is new, and {} are known already; raise max_models, or correct the sidecar's --model",
-                    models.len()
-                ),
-            ));
-        }
         if !is_model_name(model) {
             return Err(Refused::Bad(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -158,6 +149,15 @@ impl Ingest {
                     "'{model}' is not a model name; allowed are up to 100 letters, digits, '-', '_' and '.', not beginning with '.'"
                 ),
             ));
+        }
+        if models.len() >= self.max_models {
+            return Err(Refused::TooMany {
+                reason: "models",
+                why: format!(
+                    "model '{model}' is new, and {} are known already; raise max_models, or correct the sidecar's --model",
+                    models.len()
+                ),
+            });
         }
         info!(model, sender = pass.name(), "a model is seen for the first time");
         models.insert(model.to_owned());

@@ -39,7 +39,7 @@ pub(crate) enum Refused {
 
 impl Refused {
     /// Every reason, so that counters exist before the first.
-    pub(crate) const REASONS: [&'static str; 16] = [
+    pub(crate) const REASONS: [&'static str; 17] = [
         "malformed",
         "timeout",
         "too_large",
@@ -50,6 +50,7 @@ impl Refused {
         "disk_full",
         "rate",
         "senders",
+        "models",
         "events_waiting",
         "no_certificate",
         "no_token",

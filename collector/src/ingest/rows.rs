@@ -83,8 +83,8 @@ pub(crate) struct StoredRows {
         (status = 401, content_type = "text/plain", body = String, description = "A token or certificate is needed"),
         (status = 403, content_type = "text/plain", body = String, description = "The token is not for this model"),
         (status = 413, content_type = "text/plain", body = String, description = "Too much for one request"),
-        (status = 422, content_type = "text/plain", body = String, description = "A model too many, or a key that was used for other rows"),
-        (status = 429, content_type = "text/plain", body = String, description = "Too fast; Retry-After says when to come back"),
+        (status = 422, content_type = "text/plain", body = String, description = "No model's name, or a key that was used for other rows"),
+        (status = 429, content_type = "text/plain", body = String, description = "Too fast, or a model too many; Retry-After says when to come back"),
         (status = 503, content_type = "text/plain", body = String, description = "No room; Retry-After says when to come back")))]
 pub(crate) async fn rows(
     State(ingest): State<Ingest>,

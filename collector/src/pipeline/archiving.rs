@@ -7,15 +7,20 @@ use arrow_select::concat::concat_batches;
 use tokio::sync::mpsc::OwnedPermit;
 use tracing::{info, warn};
 
+use super::slis::{COLLECTOR, GoodOfValid};
 use super::{Pipeline, Purpose, READ_BYTES};
 use crate::alerting::outbox;
 use crate::archive::{self, Cut, CutLayout, PartitionKey, Unfinished};
+use crate::config::ARCHIVE_SLI;
 use crate::store::{StoreError, journal};
 use crate::times::now_micros;
 
 /// Batches are put together up to so many rows and bytes: more would be copied for little.
 const MAX_MERGED_ROWS: usize = 65_536;
 const MAX_MERGED_BYTES: usize = 16 << 20;
+/// While the archive is behind, one stretch in so many is counted. What is counted meanwhile is read a second time for the
+/// archive, so that it must be the smaller part, or the archive would never catch up.
+const COUNTING_TURN: u8 = 4;
 
 /// Whether rows are archived as they are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +78,8 @@ pub(super) struct ArchiveBuffer {
     /// Cuts of an earlier run whose files are to be made again.
     unfinished: VecDeque<Unfinished>,
     archiving: Archiving,
+    /// Stretches since the archive is behind, up to [`COUNTING_TURN`].
+    turn: u8,
 }
 
 impl ArchiveBuffer {
@@ -84,6 +91,7 @@ impl ArchiveBuffer {
             buffered_through: cut_through,
             unfinished: unfinished.into(),
             archiving: Archiving::Running,
+            turn: 0,
         }
     }
 
@@ -111,8 +119,16 @@ impl ArchiveBuffer {
 }
 
 impl Pipeline {
+    /// Whether rows that were counted are still to be read again for the archive.
+    pub(super) fn archives_behind(&self) -> bool {
+        let buffer = &self.buffer;
+        buffer.archiving == Archiving::Running
+            && buffer.unfinished.is_empty()
+            && buffer.buffered_through < self.counted_through
+    }
+
     /// Which part of the journal comes next, and what for. The archive may be behind the counting: after a start, and
-    /// after its store was slow.
+    /// after its store was slow. Counting takes its turns meanwhile: windows do not wait for hours of backlog.
     pub(super) fn next_stretch(&mut self) -> (i64, i64, Purpose) {
         let (buffer, cuts) = (&mut self.buffer, &self.parts.cuts);
         if cuts.is_closed() && buffer.archiving != Archiving::Stopped {
@@ -126,10 +142,15 @@ impl Pipeline {
         }
         let archives = buffer.archiving == Archiving::Running && buffer.unfinished.is_empty();
         let archive = archives.then_some(self.parts.config.archive.partition);
-        if archives && buffer.buffered_through < self.counted_through {
-            (buffer.buffered_through, self.counted_through, Purpose { count: false, archive })
+        if !self.archives_behind() {
+            return (self.counted_through, i64::MAX, Purpose { count: true, archive });
+        }
+        let buffer = &mut self.buffer;
+        buffer.turn = (buffer.turn + 1) % COUNTING_TURN;
+        if buffer.turn == 0 {
+            (self.counted_through, i64::MAX, Purpose { count: true, archive: None })
         } else {
-            (self.counted_through, i64::MAX, Purpose { count: true, archive })
+            (buffer.buffered_through, self.counted_through, Purpose { count: false, archive })
         }
     }
 
@@ -201,7 +222,8 @@ impl Pipeline {
         Ok(())
     }
 
-    pub(super) fn observe_archive(&self) {
+    /// Shows how far the archive is behind, and counts whether that is within what is allowed.
+    pub(super) fn observe_archive(&mut self) {
         let oldest = self.parts.store.read_blocking(|db| {
             let through = archive::archived_through(db)?;
             let newest: i64 = db.query_row("SELECT coalesce(max(position), 0) FROM journal", [], |row| row.get(0))?;
@@ -209,8 +231,13 @@ impl Pipeline {
             Ok((newest, oldest, outbox::pending(db)?))
         });
         if let Ok((newest, oldest, pending)) = oldest {
-            let lag = oldest.map_or(0.0, |received| (now_micros() - received) as f64 / 1e6);
-            self.parts.metrics.archive_lag.set(lag.max(0.0));
+            let now = now_micros();
+            let lag = oldest.map_or(0, |received| (now - received).max(0));
+            let max_lag = self.parts.config.archive.max_lag.as_micros() as i64;
+            let keeps_up = lag <= max_lag && !self.parts.vitals.archive_has_stopped();
+            let looked = GoodOfValid { good: u64::from(keeps_up), valid: 1 };
+            self.next.slis.count(COLLECTOR, ARCHIVE_SLI, "", now, looked);
+            self.parts.metrics.archive_lag.set(lag as f64 / 1e6);
             self.parts.metrics.journal_position.set(newest);
             self.parts.metrics.notifications_pending.set(pending as i64);
         }
@@ -226,6 +253,11 @@ mod tests {
     use arrow_array::{ArrayRef, Float64Array};
 
     use super::*;
+    use crate::metrics::Metrics;
+    use crate::pipeline::Parts;
+    use crate::references::LoadedReferences;
+    use crate::store::Store;
+    use crate::vitals::Vitals;
 
     fn key() -> PartitionKey {
         ("m".into(), "1".into(), 0)
@@ -234,6 +266,36 @@ mod tests {
     fn batch(name: &str, values: std::ops::Range<i32>) -> RecordBatch {
         let column: ArrayRef = Arc::new(Float64Array::from_iter_values(values.map(f64::from)));
         RecordBatch::try_from_iter([(name, column)]).unwrap()
+    }
+
+    #[test]
+    fn counting_takes_its_turns_while_the_archive_is_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = crate::Config::parse("d.yaml", "", folder.path()).unwrap();
+        let metrics = Metrics::new().unwrap();
+        let (cuts, _archiver) = tokio::sync::mpsc::channel(1);
+        let parts = Parts {
+            store: Store::open(folder.path()).unwrap(),
+            references: Arc::new(LoadedReferences::load(&config).unwrap()),
+            config: Arc::new(config),
+            vitals: Vitals::new(metrics.archive_stopped.clone()),
+            metrics,
+            cuts,
+        };
+        let mut pipeline = Pipeline::load(parts, Arc::default()).unwrap();
+        let together = |purpose: Purpose| purpose.count && purpose.archive.is_some();
+        assert!(together(pipeline.next_stretch().2) && !pipeline.archives_behind());
+        // As after a start: everything was counted, and nothing archived.
+        pipeline.counted_through = 100;
+        let stretches: Vec<_> = (0..8).map(|_| pipeline.next_stretch()).collect();
+        let counted = stretches.iter().filter(|(after, _, purpose)| *after == 100 && purpose.count);
+        assert!(counted.clone().all(|(_, _, purpose)| purpose.archive.is_none()), "it would be archived out of turn");
+        assert_eq!(counted.count(), 2);
+        let archived =
+            stretches.iter().filter(|(after, through, purpose)| (*after, *through, purpose.count) == (0, 100, false));
+        assert_eq!(archived.count(), 6);
+        pipeline.buffer.through(100);
+        assert!(together(pipeline.next_stretch().2) && !pipeline.archives_behind());
     }
 
     #[test]

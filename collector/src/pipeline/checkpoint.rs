@@ -235,7 +235,8 @@ impl Pipeline {
     }
 }
 
-fn store_window(db: &Connection, stored: &StoredWindow, now: i64) -> rusqlite::Result<()> {
+/// Stores a window with its scores.
+pub(super) fn store_window(db: &Connection, stored: &StoredWindow, now: i64) -> rusqlite::Result<()> {
     let StoredWindow { model, version, reference, window } = stored;
     db.prepare_cached(
         "INSERT OR REPLACE INTO windows (model, version, ends, starts, rows, filled, panes, reference, closed_at)

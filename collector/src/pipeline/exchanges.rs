@@ -263,7 +263,8 @@ impl Pipeline {
                     event_time: times[row],
                     request_id,
                     row_id: bounded(&row_id),
-                    status: exchange.status as u16,
+                    // A call that failed inside an answer of 200 is no success in the archive either.
+                    status: exchange.outcome() as u16,
                     end_state: exchange.end().name(),
                     latency_micros: (!exchange.unmeasured).then_some(exchange.duration_micros),
                     instance,

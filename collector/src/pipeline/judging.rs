@@ -14,7 +14,7 @@ use super::series::{ClosedColumn, ClosedWindow, Wall};
 use super::{HEADLINE, ModelState, Pipeline, slis};
 use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence;
-use crate::config::{EventTime, Windows};
+use crate::config::{ARCHIVE_SLI, EventTime, Windows};
 use crate::numbers::{significant, thousands};
 use crate::store::StoreError;
 use crate::times::{self, now_micros};
@@ -157,15 +157,20 @@ impl Pipeline {
             .collect();
         for (index, sli, over) in rules {
             let from = now - over.as_micros() as i64;
-            let models: Vec<Arc<str>> = self.models.keys().cloned().collect();
+            let models: Vec<Arc<str>> = if sli == ARCHIVE_SLI {
+                vec![Arc::from(slis::COLLECTOR)]
+            } else {
+                self.models.keys().cloned().collect()
+            };
             let observations = self.parts.store.read_blocking(|db| {
                 let mut observations = Vec::new();
                 for model in &models {
                     for (label, sum) in slis::sums(db, model, &sli, from, now)? {
-                        let mut labels = Labels::from([("model".to_owned(), model.to_string())]);
-                        if !label.is_empty() {
-                            labels.insert("column".to_owned(), label);
-                        }
+                        let labels = [("model", model.to_string()), ("column", label)].into_iter();
+                        let labels: Labels = labels
+                            .filter(|(_, value)| !value.is_empty())
+                            .map(|(name, value)| (name.to_owned(), value))
+                            .collect();
                         let reading = Reading::Ratio { good: sum.good, valid: sum.valid };
                         observations.push(Observation { name: sli.clone(), labels, reading });
                     }
@@ -202,7 +207,7 @@ pub(super) fn is_finite(score: &Score) -> bool {
 
 /// For how long a column or a version may be missing while others of its model are scored, in microseconds.
 fn forget_after(windows: &Windows) -> i64 {
-    let every = windows.pane_micros().saturating_mul(i64::from(windows.every));
+    let every = windows.every_micros();
     let idle = windows.lateness.saturating_add(windows.close_when_idle).as_micros() as i64;
     every.saturating_mul(FORGET_WINDOWS).saturating_add(idle).max(SHORTEST_FORGET_MICROS)
 }

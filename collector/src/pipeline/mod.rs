@@ -10,15 +10,18 @@
 //! checkpoint; after a crash it reads that part of the journal again.
 
 mod archiving;
-mod checkpoint;
+pub(crate) mod checkpoint;
 pub(crate) mod columns;
 mod counting;
 pub(crate) mod events;
 mod exchanges;
 mod fields;
 mod judging;
+pub(crate) mod rebuild;
+pub(crate) mod rewriting;
 pub(crate) mod series;
 pub(crate) mod slis;
+mod starting;
 pub(crate) mod table;
 mod tidying;
 mod versions;
@@ -40,6 +43,7 @@ use self::columns::Columns;
 use self::events::{Event, EventKind};
 use self::exchanges::Gathering;
 use self::series::{References, Series};
+use self::starting::Replay;
 use self::versions::Versions;
 use crate::alerting::book::Book;
 use crate::archive::{self, Cuts};
@@ -158,6 +162,8 @@ struct Pipeline {
     last_evaluation: Instant,
     last_forgetting: Instant,
     next_tidying: Instant,
+    /// What is read again after the start, until it is.
+    replay: Option<Replay>,
 }
 
 /// What a stretch of the journal is read for.
@@ -172,15 +178,20 @@ impl Pipeline {
     fn load(parts: Parts, stopping: Arc<AtomicBool>) -> Result<Self, StoreError> {
         let started = Instant::now();
         let rules = parts.config.alerting.rules.clone();
-        let (counted_through, cut_through, unfinished, (book, orphans), known) = parts.store.read_blocking(|db| {
-            let counted: i64 = db.query_row(
-                "SELECT coalesce((SELECT position FROM progress WHERE consumer = 'count'), 0)",
-                [],
-                |row| row.get(0),
-            )?;
-            let unfinished = archive::unfinished(db)?;
-            Ok((counted, archive::cut_through(db)?, unfinished, Book::load(db, rules)?, journal::known_models(db)?))
-        })?;
+        let (counted_through, cut_through, unfinished, (book, orphans), known, replay) =
+            parts.store.read_blocking(|db| {
+                let counted: i64 = db.query_row(
+                    "SELECT coalesce((SELECT position FROM progress WHERE consumer = 'count'), 0)",
+                    [],
+                    |row| row.get(0),
+                )?;
+                let unfinished = archive::unfinished(db)?;
+                let book = Book::load(db, rules)?;
+                let replay = Replay::load(db, started)?;
+                Ok((counted, archive::cut_through(db)?, unfinished, book, journal::known_models(db)?, replay))
+            })?;
+        let (to_count, to_archive) = (replay.after(counted_through), replay.after(cut_through));
+        parts.metrics.show_replay(to_count, to_archive);
         let mut pipeline = Self {
             parts,
             models: BTreeMap::new(),
@@ -195,13 +206,24 @@ impl Pipeline {
             last_evaluation: started,
             last_forgetting: started,
             next_tidying: started + TIDY_AGAIN,
+            replay: Some(replay),
         };
         let described: Vec<String> = pipeline.parts.config.models.iter().map(|model| model.name.clone()).collect();
         for model in described.into_iter().chain(known) {
             pipeline.model(&model)?;
         }
         pipeline.resolve_orphans(orphans);
-        info!(counted_through, models = pipeline.models.len(), elapsed = ?started.elapsed(), "the pipeline's state is loaded");
+        let series = || pipeline.models.values().flat_map(|model| model.series.values());
+        info!(
+            counted_through,
+            models = pipeline.models.len(),
+            versions = series().count(),
+            panes = series().map(Series::panes).sum::<usize>(),
+            to_count,
+            to_archive,
+            elapsed = ?started.elapsed(),
+            "the pipeline's state is loaded"
+        );
         Ok(pipeline)
     }
 
@@ -240,7 +262,7 @@ impl Pipeline {
         let (after, through, purpose) = self.next_stretch();
         let entries = self.parts.store.read_blocking(|db| journal::read_after(db, after, READ_BYTES))?;
         let entries: Vec<_> = entries.into_iter().filter(|entry| entry.position <= through).collect();
-        let progressed = !entries.is_empty();
+        let progressed = !entries.is_empty() || self.archives_behind();
         let taken = self.take(entries, purpose);
         // Also after an error: what was taken in before it is not taken in again.
         self.flush();
@@ -250,6 +272,7 @@ impl Pipeline {
             self.last_evaluation = Instant::now();
             self.evaluate_slis()?;
         }
+        self.watch_replay();
         let is_final = last_round && !progressed;
         let cut = self.cut(is_final);
         if self.last_forgetting.elapsed() >= FORGET_INTERVAL || is_final {

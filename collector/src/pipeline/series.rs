@@ -101,6 +101,11 @@ impl Series {
         self.panes.insert(start, Pane { rows, profiles, dirty: false });
     }
 
+    /// How many panes are open.
+    pub(crate) fn panes(&self) -> usize {
+        self.panes.len()
+    }
+
     /// Whether a row of this time comes too late to be counted.
     pub(crate) fn is_late(&self, event_time: i64) -> bool {
         self.closed_through.is_some_and(|closed| event_time < closed)
@@ -158,6 +163,16 @@ impl Series {
                 }
             });
         }
+        self.close_through(watermark, references, thresholds)
+    }
+
+    /// Closes every window that ends by this time, in their order.
+    pub(crate) fn close_through(
+        &mut self,
+        watermark: i64,
+        references: &References,
+        thresholds: &Thresholds,
+    ) -> Vec<ClosedWindow> {
         let mut closed = Vec::new();
         while let Some(ends) = self.next_end() {
             if ends > watermark {
@@ -166,44 +181,31 @@ impl Series {
             closed.extend(self.close(ends, references, thresholds));
             self.closed_through = Some(ends);
             self.dirty = true;
-            let keep_from = ends + self.every() - self.length();
+            let keep_from = ends + self.windows.every_micros() - self.windows.window_micros();
             self.panes = self.panes.split_off(&keep_from);
         }
         closed
     }
 
-    fn every(&self) -> i64 {
-        self.windows.pane_micros() * i64::from(self.windows.every)
-    }
-
-    fn length(&self) -> i64 {
-        self.windows.pane_micros() * i64::from(self.windows.panes)
-    }
-
     /// The end of the next window that holds a row; stretches without any are passed over.
     fn next_end(&self) -> Option<i64> {
-        let (every, length) = (self.every(), self.length());
-        let first_pane = *self.panes.first_key_value()?.0;
-        // Window ends lie at the origin plus a multiple of `every`.
-        let align = |time: i64| {
-            let since = time - self.windows.origin;
-            self.windows.origin + since.div_euclid(every) * every + if since.rem_euclid(every) == 0 { 0 } else { every }
-        };
-        let first_end = align(first_pane + self.windows.pane_micros());
+        let windows = &self.windows;
+        let end_after = |pane: i64| windows.first_end_from(pane + windows.pane_micros());
+        let first_end = end_after(*self.panes.first_key_value()?.0);
         let next = match self.closed_through {
             None => first_end,
-            Some(closed) => (closed + every).max(first_end),
+            Some(closed) => (closed + windows.every_micros()).max(first_end),
         };
         // The first pane may lie before what the next window covers, if it is only kept for rows that were late.
-        let start = next - length;
+        let start = next - windows.window_micros();
         match self.panes.range(start..next).next() {
             Some(_) => Some(next),
-            None => self.panes.range(next..).next().map(|(pane, _)| align(pane + self.windows.pane_micros())),
+            None => self.panes.range(next..).next().map(|(pane, _)| end_after(*pane)),
         }
     }
 
     fn close(&self, ends: i64, references: &References, thresholds: &Thresholds) -> Option<ClosedWindow> {
-        let starts = ends - self.length();
+        let starts = ends - self.windows.window_micros();
         let panes: Vec<&Pane> =
             self.panes.range(starts..ends).map(|(_, pane)| pane).filter(|pane| pane.rows > 0).collect();
         if panes.is_empty() {
@@ -254,7 +256,7 @@ impl Series {
 
     /// Panes that start before this will never be looked at again.
     pub(crate) fn keep_from(&self) -> Option<i64> {
-        Some(self.closed_through? + self.every() - self.length())
+        Some(self.closed_through? + self.windows.every_micros() - self.windows.window_micros())
     }
 }
 

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The length of a slice, in microseconds.
 pub(crate) const SLICE_MICROS: i64 = 10_000_000;
 
+/// What indicators of the collector itself are counted under. No model has this name.
+pub(crate) const COLLECTOR: &str = "";
+
 /// Good and valid events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct GoodOfValid {

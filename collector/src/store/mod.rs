@@ -90,31 +90,7 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub(crate) fn open(folder: &Path) -> Result<Self, StoreError> {
-        let path_error = |path: &Path| {
-            let path = path.to_owned();
-            move |source| StoreError::Path { path, source }
-        };
-        std::fs::create_dir_all(folder).map_err(path_error(folder))?;
-        let lock_path = folder.join("driftline.lock");
-        let lock = File::create(&lock_path).map_err(path_error(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::Locked { path: folder.to_owned() }),
-            Err(std::fs::TryLockError::Error(source)) => return Err(StoreError::Path { path: lock_path, source }),
-        }
-        let path = folder.join("driftline.db");
-        let mut connection = Connection::open(&path)?;
-        // FULL: a commit is on disk when it returns. WAL: readers and the writer do not wait for each other.
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "temp_store", "MEMORY")?;
-        connection.pragma_update(None, "cache_size", -16_000)?;
-        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version == 0 {
-            create(&mut connection)?;
-        } else if version != SCHEMA_VERSION {
-            return Err(StoreError::Version { path, found: version });
-        }
+        let Claimed { connection, lock, path } = claim(folder)?;
         let collector_id =
             connection.query_row("SELECT value FROM meta WHERE key = 'collector_id'", [], |row| row.get(0))?;
         let readers = Readers { path, permits: Semaphore::new(MAX_READERS), idle: Mutex::new(Vec::new()), _lock: lock };
@@ -146,6 +122,47 @@ impl Store {
     ) -> Result<T, StoreError> {
         self.readers.read(read)
     }
+}
+
+/// A database that nobody else writes to for as long as this is held.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) connection: Connection,
+    path: PathBuf,
+    lock: File,
+}
+
+/// Opens the database in a folder for nobody else to write to, or makes it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub(crate) fn claim(folder: &Path) -> Result<Claimed, StoreError> {
+    let path_error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StoreError::Path { path, source }
+    };
+    std::fs::create_dir_all(folder).map_err(path_error(folder))?;
+    let lock_path = folder.join("driftline.lock");
+    let lock = File::create(&lock_path).map_err(path_error(&lock_path))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::Locked { path: folder.to_owned() }),
+        Err(std::fs::TryLockError::Error(source)) => return Err(StoreError::Path { path: lock_path, source }),
+    }
+    let path = folder.join("driftline.db");
+    let mut connection = Connection::open(&path)?;
+    // FULL: a commit is on disk when it returns. WAL: readers and the writer do not wait for each other.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", -16_000)?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        create(&mut connection)?;
+    } else if version != SCHEMA_VERSION {
+        return Err(StoreError::Version { path, found: version });
+    }
+    Ok(Claimed { connection, path, lock })
 }
 
 /// Looks at the database in a folder without changing it: which version it has, and whether it is whole.

@@ -68,7 +68,7 @@ pub(crate) async fn run(options: &Options, dice: &mut Dice) -> Outcome {
     let configuration = format!("archive: {{folder: archive, partition: day, max_age: 150ms}}\n{MODEL}");
     let mut collector = Collector::start(path, &configuration).await;
     let ledger: Arc<Ledger> = Arc::default();
-    let senders = Senders::start(&collector.url(), 2, dice, &ledger);
+    let senders = Senders::start(&collector.url(), &["m"], 2, dice, &ledger);
     until_acknowledged(&ledger, 20).await;
 
     data.fill();

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use driftline_tests::Collector;
 
 use crate::dice::Dice;
+use crate::exact::{self, EXACT};
 use crate::oracle::{Archive, Found, check, in_archive};
 use crate::senders::{Boot, Ledger, Senders};
 use crate::{Folder, Options, Outcome};
@@ -20,6 +21,8 @@ pub(crate) const MODEL: &str = "models:
   - name: m
     windows: {pane: 2s, window: 2s, every: 2s, lateness: 1s, min_filled: 1, close_when_idle: 2s}
 ";
+/// The models that are sent to where there is time for the second's windows to close.
+pub(crate) const MODELS: &[&str] = &["m", EXACT];
 /// What takes another time for a row's.
 const OWN_TIME: &str = "    event_time: {column: at, unit: microseconds}\n";
 
@@ -120,8 +123,12 @@ pub(crate) fn counted(kills: &[Kill]) -> String {
 /// What a run found, in words.
 pub(crate) fn in_words(ledger: &Ledger, found: &Found) -> String {
     let of = |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::Relaxed);
+    let exact = match found.exact_windows {
+        0 => String::new(),
+        windows => format!("; {windows} windows exact, and the same when made again from the archive"),
+    };
     format!(
-        "{} exchanges acknowledged in {} batches of {} boots ({} batches sent again, {} answered with 503); {} rows in {} files, each once; {} of them in windows and {} late, each once",
+        "{} exchanges acknowledged in {} batches of {} boots ({} batches sent again, {} answered with 503); {} rows in {} files, each once; {} of them in windows and {} late, each once{exact}",
         ledger.exchanges(),
         of(&ledger.batches),
         ledger.boots().len(),
@@ -136,10 +143,11 @@ pub(crate) fn in_words(ledger: &Ledger, found: &Found) -> String {
 
 pub(crate) async fn run(options: &Options, dice: &mut Dice) -> Outcome {
     let folder = Folder::new(options);
+    exact::write_reference(folder.path());
     let mut collector = Collector::start(folder.path(), &configuration(dice)).await;
     let archive = Archive::Folder(folder.path().join("archive"));
     let ledger = std::sync::Arc::default();
-    let mut senders = Senders::start(&collector.url(), 3, dice, &ledger);
+    let mut senders = Senders::start(&collector.url(), MODELS, 3, dice, &ledger);
     collector.kill().await;
     let kills = Kill::draw(options.kills, dice);
     for (number, kill) in (1..).zip(&kills) {
@@ -150,7 +158,7 @@ pub(crate) async fn run(options: &Options, dice: &mut Dice) -> Outcome {
             senders.stop().await;
             collector.settled().await;
             check(&ledger.boots(), &archive, &collector).await;
-            senders = Senders::start(&collector.url(), 3, dice, &ledger);
+            senders = Senders::start(&collector.url(), MODELS, 3, dice, &ledger);
             collector.kill().await;
         }
     }
@@ -158,6 +166,7 @@ pub(crate) async fn run(options: &Options, dice: &mut Dice) -> Outcome {
     senders.stop().await;
     collector.settled().await;
     let found = check(&ledger.boots(), &archive, &collector).await;
+    assert!(found.exact_windows > 0, "the exact model had no windows");
     the_oracle_sees(&ledger.boots(), archive.files().await);
     assert_eq!(collector.stop().await, Some(0), "it stops cleanly after all that");
     Outcome::Passed(format!("{} kills ({}); {}", kills.len(), counted(&kills), in_words(&ledger, &found)))
@@ -168,7 +177,7 @@ pub(crate) async fn run(options: &Options, dice: &mut Dice) -> Outcome {
 pub(crate) fn limits_and_model(dice: &mut Dice) -> String {
     let partition = if dice.one_in(2) { "hour" } else { "day" };
     let event_time = if dice.one_in(3) { OWN_TIME } else { "" };
-    format!("  partition: {partition}\n  max_age: 150ms\n  max_rows: 300\n{MODEL}{event_time}")
+    format!("  partition: {partition}\n  max_age: 150ms\n  max_rows: 300\n{MODEL}{event_time}{}", exact::MODEL)
 }
 
 fn configuration(dice: &mut Dice) -> String {

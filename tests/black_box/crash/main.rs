@@ -8,6 +8,7 @@
 
 mod dice;
 mod disk;
+mod exact;
 mod faults;
 mod kills;
 mod oracle;

@@ -1,7 +1,7 @@
 //! Conservation: what was acknowledged is in the archive once and counted once, what is there was sent, and it is what was
 //! sent.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use object_store::aws::AmazonS3;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::exact::{EXACT, check_windows};
 use crate::rows::{OWN_TIME_BEFORE, RowId, Values, rows};
 use crate::senders::Boot;
 
@@ -70,36 +71,58 @@ pub(crate) struct Found {
     pub(crate) in_windows: u64,
     /// Rows that came after their windows had closed, and are counted as that.
     pub(crate) late: u64,
+    /// Windows of the exact model, each of which counted what was sent.
+    pub(crate) exact_windows: u64,
+}
+
+/// What the files of an archive hold.
+#[derive(Debug)]
+pub(crate) struct Archived {
+    files: u64,
+    rows: HashSet<RowId>,
 }
 
 /// Holds a collector that has worked everything off, and its archive, against what was sent.
 pub(crate) async fn check(boots: &BTreeMap<u64, Boot>, archive: &Archive, collector: &Collector) -> Found {
-    let mut found = in_archive(boots, &archive.files().await).unwrap_or_else(|why| panic!("{why}"));
+    let archived = in_archive(boots, &archive.files().await).unwrap_or_else(|why| panic!("{why}"));
+    let mut found = Found { files: archived.files, rows: archived.rows.len() as u64, ..Found::default() };
+    for model in boots.values().map(|boot| boot.model).collect::<BTreeSet<_>>() {
+        let rows = archived.rows.iter().filter(|id| boots[&id.boot].model == model).count() as u64;
+        let (in_windows, late) = counted(model, rows, collector).await;
+        assert!(model != EXACT || late == 0, "{late} rows of the exact model came late");
+        found.in_windows += in_windows;
+        found.late += late;
+    }
+    found.exact_windows = check_windows(boots, &archived.rows, collector).await;
+    found
+}
+
+/// Waits until a model's rows are counted, each once: in a window, or as late.
+async fn counted(model: &str, archived: u64, collector: &Collector) -> (u64, u64) {
     let counted = eventually("every row is counted once", async || {
-        let model = collector.api("models/m").await?;
+        let model = collector.api(&format!("models/{model}")).await?;
         let of = |name: &str| model[name].as_u64().unwrap_or(0);
         let (rows, late) = (of("rows"), of("late_rows"));
-        if rows + late == found.rows {
+        if rows + late == archived {
             Ok((rows, late))
         } else {
-            Err(format!("{rows} rows and {late} late ones counted, and {} archived", found.rows))
+            Err(format!("{rows} rows and {late} late ones counted, and {archived} archived"))
         }
     })
     .await;
     // Windows do not overlap here, so that each row that was in time is in one.
-    found.in_windows = eventually("every row in time is in one window", async || {
-        let scores = collector.api("models/m/scores?version=1&limit=1000").await?;
+    eventually("every row in time is in one window", async || {
+        let scores = collector.api(&format!("models/{model}/scores?version=1&limit=1000")).await?;
         let windows = scores["windows"].as_array().ok_or("no windows")?;
         let rows: u64 = windows.iter().filter_map(|window| window["rows"].as_u64()).sum();
-        if rows == counted.0 { Ok(rows) } else { Err(format!("{rows} in windows of {} counted", counted.0)) }
+        if rows == counted.0 { Ok(()) } else { Err(format!("{rows} in windows of {} counted", counted.0)) }
     })
     .await;
-    found.late = counted.1;
-    found
+    counted
 }
 
 /// Holds the files of an archive against what was sent.
-pub(crate) fn in_archive(boots: &BTreeMap<u64, Boot>, files: &[(String, Bytes)]) -> Result<Found, String> {
+pub(crate) fn in_archive(boots: &BTreeMap<u64, Boot>, files: &[(String, Bytes)]) -> Result<Archived, String> {
     let mut seen: HashSet<RowId> = HashSet::new();
     for (name, file) in files {
         if !name.ends_with(".parquet") {
@@ -125,7 +148,7 @@ pub(crate) fn in_archive(boots: &BTreeMap<u64, Boot>, files: &[(String, Bytes)])
             }
         }
     }
-    Ok(Found { files: files.len() as u64, rows: seen.len() as u64, ..Found::default() })
+    Ok(Archived { files: files.len() as u64, rows: seen })
 }
 
 fn check_rows(boots: &BTreeMap<u64, Boot>, batch: &RecordBatch, seen: &mut HashSet<RowId>) -> Result<(), String> {

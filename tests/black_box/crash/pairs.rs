@@ -66,7 +66,7 @@ pub(crate) async fn run(options: &Options, dice: &mut Dice) -> Outcome {
 
 /// Sends for a moment, until everything is acknowledged.
 async fn send(collector: &Collector, dice: &mut Dice, ledger: &Arc<Ledger>) {
-    let senders = Senders::start(&collector.url(), 2, dice, ledger);
+    let senders = Senders::start(&collector.url(), &["m"], 2, dice, ledger);
     for _ in 0..20 {
         ledger.next_acknowledgement().await;
     }

@@ -24,9 +24,10 @@ const OLDEST_MICROS: u64 = 3_000_000;
 /// A collector that does not answer for so long is taken for dead.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is known of a boot: when each of its exchanges began, and how many of them were acknowledged.
+/// What is known of a boot: what it sends to, when each of its exchanges began, and how many of them were acknowledged.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Boot {
+    pub(crate) model: &'static str,
     pub(crate) started_at: Vec<i64>,
     pub(crate) acknowledged: u64,
 }
@@ -79,12 +80,19 @@ pub(crate) struct Senders {
 }
 
 impl Senders {
-    /// Starts so many, which send to a collector until they are stopped.
-    pub(crate) fn start(url: &str, count: u64, dice: &mut Dice, ledger: &Arc<Ledger>) -> Self {
+    /// Starts so many, which send to a collector until they are stopped. Boots take turns with the models.
+    pub(crate) fn start(
+        url: &str,
+        models: &'static [&'static str],
+        count: u64,
+        dice: &mut Dice,
+        ledger: &Arc<Ledger>,
+    ) -> Self {
         let stopping = Arc::<AtomicBool>::default();
         let task = |_| {
             let sender = Sender {
                 url: format!("{url}/v1/exchanges"),
+                models,
                 client: client(),
                 dice: Dice::new(dice.next()),
                 ledger: Arc::clone(ledger),
@@ -107,6 +115,7 @@ impl Senders {
 
 struct Sender {
     url: String,
+    models: &'static [&'static str],
     client: reqwest::Client,
     dice: Dice,
     ledger: Arc<Ledger>,
@@ -152,7 +161,8 @@ impl Sender {
     fn batch(&mut self, boot: u64, first: u64, last: u64) -> Batch {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_micros() as i64;
         let mut boots = self.ledger.boots.lock().unwrap();
-        let known = boots.entry(boot).or_default();
+        let model = self.models[boot as usize % self.models.len()];
+        let known = boots.entry(boot).or_insert_with(|| Boot { model, ..Boot::default() });
         while (known.started_at.len() as u64) < last {
             known.started_at.push(now - self.dice.below(OLDEST_MICROS) as i64);
         }
@@ -160,7 +170,7 @@ impl Sender {
         boot_id[..8].copy_from_slice(&boot.to_be_bytes());
         Batch {
             boot_id,
-            model: "m".into(),
+            model: model.into(),
             instance: format!("pod-{boot}"),
             sent_at_micros: now,
             first_sequence: first,

@@ -7,8 +7,9 @@ use std::time::Duration;
 use driftline_tests::{Collector, eventually};
 
 use crate::dice::Dice;
+use crate::exact;
 use crate::faults::{Fault, Faults};
-use crate::kills::{Kill, counted, in_words, limits_and_model};
+use crate::kills::{Kill, MODELS, counted, in_words, limits_and_model};
 use crate::oracle::{Archive, check};
 use crate::s3::{BUCKET, S3};
 use crate::senders::{Ledger, Senders};
@@ -31,12 +32,13 @@ pub(crate) async fn run(options: &Options, dice: &mut Dice) -> Outcome {
         return Outcome::Skipped("there is no S3 server; give SeaweedFS's binary with --weed".to_owned());
     };
     let folder = Folder::new(options);
+    exact::write_reference(folder.path());
     let mut server = S3::start(weed, folder.path()).await;
     let faults = Faults::start(&server.address()).await;
     a_store_that_overwrites_is_told(folder.path(), &faults, dice).await;
     let mut collector = Collector::start(folder.path(), &configuration(&faults.url(), "archive", dice)).await;
     let ledger: Arc<Ledger> = Arc::default();
-    let senders = Senders::start(&collector.url(), 2, dice, &ledger);
+    let senders = Senders::start(&collector.url(), MODELS, 2, dice, &ledger);
     collector.kill().await;
     let kills = Kill::draw(options.kills, dice);
     let mut server_kills = 0;
@@ -84,6 +86,7 @@ pub(crate) async fn run(options: &Options, dice: &mut Dice) -> Outcome {
     senders.stop().await;
     collector.settled().await;
     let found = check(&ledger.boots(), &Archive::S3(server.store()), &collector).await;
+    assert!(found.exact_windows > 0, "the exact model had no windows");
     assert_eq!(collector.stop().await, Some(0), "it stops cleanly after all that");
     Outcome::Passed(format!(
         "{} kills of the collector ({}), {server_kills} of the S3 server, faults by request: {}; {}",
@@ -111,8 +114,8 @@ async fn a_second_collector_is_fenced(folder: &Path, faults: &Faults, dice: &mut
 async fn archiving_stops(folder: &Path, name: &str, configuration: &str, why: &str) {
     let own = folder.join(name);
     std::fs::create_dir(&own).expect("a folder");
-    for secret in ["key", "secret"] {
-        std::fs::copy(folder.join(secret), own.join(secret)).expect("a file");
+    for file in ["key", "secret", "reference.json"] {
+        std::fs::copy(folder.join(file), own.join(file)).expect("a file");
     }
     let collector = Collector::launch(&own, configuration);
     eventually("the collector says that it does not archive", async || {
