@@ -61,7 +61,10 @@ pub(crate) fn rows_or_columns<'a>(value: Value<'a>, unnamed: Unnamed<'a>) -> Res
 }
 
 /// A row of each value.
-pub(crate) fn rows<'a>(values: Vec<Value<'a>>, unnamed: Unnamed<'a>) -> Result<ColumnsByName<'a>, DecodeError> {
+pub(crate) fn rows<'a>(
+    values: impl IntoIterator<Item = Value<'a>>,
+    unnamed: Unnamed<'a>,
+) -> Result<ColumnsByName<'a>, DecodeError> {
     let mut columns = ColumnsByName::default();
     for value in values {
         columns.next_row()?;

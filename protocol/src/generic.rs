@@ -85,7 +85,7 @@ fn features<'a>(request: Value<'a>, naming: &'a Naming, dialect: &Dialect) -> Re
             None => flatten::rows(vec![(dialect.unwrapped)(Value::Object(entries))], unnamed),
         },
         Value::Array(values) if values.iter().any(|value| !matches!(value, Value::Scalar(_))) => {
-            flatten::rows(values.into_iter().map(dialect.unwrapped).collect(), unnamed)
+            flatten::rows(values.into_iter().map(dialect.unwrapped), unnamed)
         }
         value => flatten::rows(vec![value], unnamed),
     }

@@ -7,7 +7,7 @@
 //!
 //! Keys tell MLflow's forms (`dataframe_split`, `dataframe_records`, `inputs`, `instances`; `params` is of no row), and the
 //! content type SageMaker's: CSV, with a header line or without, and JSON lines. Its own algorithms wrap a row's values in
-//! `{"features": […]}` or `{"data": {"features": {"values": […]}}}`.
+//! `{"features": […]}` or `{"data": {"features": {"values": […]}}}`, sparse ones with their `keys` and `shape`.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use crate::flatten::{self, Unnamed};
 use crate::format::Format;
 use crate::generic::{self, Dialect};
 use crate::json::{Entries, Value, take};
-use crate::rows::{Cell, ColumnsByName, Role, Rows};
+use crate::rows::{Cell, ColumnsByName, MAX_COLUMNS, Role, Rows};
 use crate::{openai, v1};
 
 const INVOCATIONS: Dialect = Dialect { features, predictions: v1::predictions, unwrapped, text_is_csv: true };
@@ -40,7 +40,7 @@ fn features<'a>(request: &mut Entries<'a>, naming: &'a Naming) -> Result<Option<
     }
     match take(request, "instances") {
         Some(Value::Array(instances)) => {
-            return flatten::rows(instances.into_iter().map(unwrapped).collect(), unnamed).map(Some);
+            return flatten::rows(instances.into_iter().map(unwrapped), unnamed).map(Some);
         }
         Some(instances) => return flatten::rows_or_columns(instances, unnamed).map(Some),
         None => {}
@@ -94,19 +94,45 @@ fn name(value: Value<'_>) -> Cow<'_, str> {
 /// A row's values without what SageMaker's algorithms wrap them in.
 fn unwrapped(row: Value<'_>) -> Value<'_> {
     let Value::Object(entries) = &row else { return row };
-    let path: &[&str] = match entries.as_slice() {
-        [(key, Value::Array(_))] if key == "features" => &["features"],
-        [(key, Value::Object(_))] if key == "data" => &["data", "features", "values"],
-        _ => return row,
-    };
-    let inner = path.iter().try_fold(&row, |value, name| match value {
-        Value::Object(entries) => entries.iter().find(|(key, _)| key == name).map(|(_, value)| value),
+    let values = match entries.as_slice() {
+        [(key, values @ Value::Array(_))] if key == "features" => Some(values.clone()),
+        [(key, Value::Object(data))] if key == "data" => match data.iter().find(|(key, _)| key == "features") {
+            Some((_, Value::Object(tensor))) => values_of(tensor),
+            _ => None,
+        },
         _ => None,
-    });
-    match inner {
-        Some(values @ Value::Array(_)) => values.clone(),
-        _ => row,
+    };
+    values.unwrap_or(row)
+}
+
+/// The values of one row's tensor, which may be sparse; none where it is neither.
+fn values_of<'a>(tensor: &Entries<'a>) -> Option<Value<'a>> {
+    let list = |name: &str| match tensor.iter().find(|(key, _)| key == name) {
+        Some((_, Value::Array(values))) => Some(values),
+        _ => None,
+    };
+    match list("keys") {
+        Some(keys) => dense(keys, list("values")?, list("shape")?).map(Value::Array),
+        None => list("values").map(|values| Value::Array(values.clone())),
     }
+}
+
+/// A sparse row as its model has it: zeros, and values at the places that its keys name.
+fn dense<'a>(keys: &[Value<'a>], values: &[Value<'a>], shape: &[Value<'a>]) -> Option<Vec<Value<'a>>> {
+    let place = |value: &Value<'_>| match value {
+        Value::Scalar(Cell::Integer(place)) => usize::try_from(*place).ok(),
+        _ => None,
+    };
+    let [width] = shape else { return None };
+    let width = place(width)?;
+    // A few bytes may claim any width: what is too wide for a table is one column too wide here.
+    let mut row = vec![Value::Scalar(Cell::Integer(0)); width.min(MAX_COLUMNS + 1)];
+    if width <= MAX_COLUMNS {
+        for (key, value) in keys.iter().zip(values) {
+            *row.get_mut(place(key)?)? = value.clone();
+        }
+    }
+    (keys.len() == values.len()).then_some(row)
 }
 
 #[cfg(test)]
@@ -201,6 +227,32 @@ mod tests {
             assert_eq!(decoded((LINES, &format!("{row}\n")), one).unwrap(), expected, "{row}");
             assert_eq!(decoded((JSON, &format!(r#"{{"instances": [{row}]}}"#)), one).unwrap(), expected, "{row}");
         }
+    }
+
+    #[test]
+    fn sparse_rows_have_zeros_where_they_name_no_value() {
+        let sparse = |tensor: &str| {
+            decoded((LINES, &format!(r#"{{"data": {{"features": {tensor}}}}}"#)), (JSON, r#"{"predictions": [1]}"#))
+        };
+        let row = sparse(r#"{"keys": [0, 3], "shape": [4], "values": [1, 2.5]}"#).unwrap();
+        assert_eq!(row, ["feature_0=1.0 feature_1=0.0 feature_2=0.0 feature_3=2.5 prediction=1.0"]);
+        assert_eq!(sparse(r#"{"keys": [], "shape": [1], "values": []}"#).unwrap(), ["feature_0=0.0 prediction=1.0"]);
+        for shape in ["1001", "9223372036854775807"] {
+            let wide = format!(r#"{{"keys": [26, 431], "shape": [{shape}], "values": [1, 1]}}"#);
+            assert_eq!(sparse(&wide), Err("too_many_columns"), "{shape}");
+        }
+        for odd in [
+            r#"{"keys": [4], "shape": [4], "values": [1]}"#,
+            r#"{"keys": [-1], "shape": [4], "values": [1]}"#,
+            r#"{"keys": [0, 1], "shape": [4], "values": [1]}"#,
+            r#"{"keys": [0], "shape": [2, 2], "values": [1]}"#,
+            r#"{"keys": [0], "values": [1]}"#,
+        ] {
+            let row = sparse(odd).unwrap().join("");
+            assert!(row.contains("data.features.keys_0=") && !row.contains("feature_0"), "as it came: {row}");
+        }
+        let many = "{\"data\": {\"features\": {\"keys\": [], \"shape\": [1000], \"values\": []}}}\n".repeat(5000);
+        assert_eq!(decoded((LINES, &many), TWO), Err("too_many_cells"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub enum ModelProtocol {
     V2Grpc,
     /// TensorFlow Serving over gRPC: `Predict`, `Classify`, `Regress`, `MultiInference`.
     TensorFlowGrpc,
-    /// `POST /invocations`, as MLflow and SageMaker have it: JSON, JSON lines or CSV.
+    /// `POST /invocations`, as MLflow and SageMaker have it, or `/models/{model}/invoke`: JSON, JSON lines or CSV.
     Invocations,
     /// OpenAI's: chat, completions, responses and embeddings; whole answers or server-sent events.
     OpenAi,
@@ -75,10 +75,11 @@ pub struct InferencePath<'a> {
 /// assert!(inference_path("GET", "/v2/models/flights").is_none());
 /// ```
 pub fn inference_path<'a>(method: &str, target: &'a str) -> Option<InferencePath<'a>> {
-    if method != "POST" {
+    let path = path_of(target);
+    // `curl -T`, by which TorchServe's documentation sends what it sends, puts.
+    if method != "POST" && !(method == "PUT" && path.starts_with("/predictions/")) {
         return None;
     }
-    let path = path_of(target);
     let without_model = |protocol| Some(InferencePath { protocol, model: "", version: None });
     match path {
         "/invocations" => return without_model(ModelProtocol::Invocations),
@@ -88,18 +89,23 @@ pub fn inference_path<'a>(method: &str, target: &'a str) -> Option<InferencePath
         _ => {}
     }
     if let Some(rest) = path.strip_prefix("/v2/models/") {
-        let (model, version) = model_and_version(rest.strip_suffix("/infer")?)?;
+        let (model, version) = model_and_version(rest.strip_suffix("/infer")?, &["versions/"])?;
         return Some(InferencePath { protocol: ModelProtocol::V2, model, version });
     }
     if let Some(rest) = path.strip_prefix("/v1/models/") {
         // TensorFlow Serving has classify and regress beside predict.
         let rest = [":predict", ":classify", ":regress"].into_iter().find_map(|verb| rest.strip_suffix(verb))?;
-        let (model, version) = model_and_version(rest)?;
+        // A label stands for a version, and is what its callers call it.
+        let (model, version) = model_and_version(rest, &["versions/", "labels/"])?;
         return Some(InferencePath { protocol: ModelProtocol::V1, model, version });
     }
     if let Some(call) = path.strip_prefix("/tensorflow.serving.PredictionService/") {
         let is_inference = matches!(call, "Predict" | "Classify" | "Regress" | "MultiInference");
         return is_inference.then_some(()).and_then(|()| without_model(ModelProtocol::TensorFlowGrpc));
+    }
+    if let Some(rest) = path.strip_prefix("/models/") {
+        // SageMaker's containers of several models.
+        return named(ModelProtocol::Invocations, rest.strip_suffix("/invoke")?, None);
     }
     if let Some(rest) = path.strip_prefix("/predictions/") {
         let (model, version) = match rest.split_once('/') {
@@ -128,10 +134,10 @@ pub fn path_of(target: &str) -> &str {
     }
 }
 
-fn model_and_version(rest: &str) -> Option<(&str, Option<&str>)> {
+fn model_and_version<'a>(rest: &'a str, kinds: &[&str]) -> Option<(&'a str, Option<&'a str>)> {
     let (model, version) = match rest.split_once('/') {
         None => (rest, None),
-        Some((model, version)) => (model, Some(version.strip_prefix("versions/")?)),
+        Some((model, version)) => (model, Some(kinds.iter().find_map(|kind| version.strip_prefix(kind))?)),
     };
     (is_name(model) && version.is_none_or(is_name)).then_some((model, version))
 }
@@ -154,11 +160,16 @@ mod tests {
         assert_eq!(version("/v2/models/m/infer"), Some(("m", None)));
         assert_eq!(version("http://model.svc:8080/v2/models/m/infer"), Some(("m", None)));
         assert_eq!(version("/v1/models/m/versions/2:predict"), Some(("m", Some("2"))));
+        assert_eq!(version("/v1/models/m/labels/stable:predict"), Some(("m", Some("stable"))));
+        assert_eq!(version("/models/m/invoke"), Some(("m", None)));
         for other in [
             "/v2/models/m",
             "/v2/models//infer",
             "/v2/models/m/versions//infer",
             "/v2/models/m/ready",
+            "/v2/models/m/labels/stable/infer",
+            "/models/m",
+            "/models//invoke",
             "/metrics",
             "/v1/models/m",
             "/v1/models",
@@ -190,10 +201,14 @@ mod tests {
             ("/v1/chat/completions", ModelProtocol::OpenAi),
             ("/openai/v1/embeddings", ModelProtocol::OpenAi),
             ("/predictions/resnet/1.0", ModelProtocol::TorchServe),
+            ("/models/m/invoke", ModelProtocol::Invocations),
         ] {
             assert_eq!(protocol(target), Some(expected), "{target}");
             assert_eq!(inference_path("GET", target), None);
         }
+        assert!(
+            inference_path("PUT", "/predictions/resnet").is_some() && inference_path("PUT", "/invocations").is_none()
+        );
         assert!(ModelProtocol::ALL.into_iter().all(|protocol| ModelProtocol::named(protocol.name()) == Some(protocol)));
     }
 }

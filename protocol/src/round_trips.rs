@@ -1,5 +1,6 @@
 //! Laws of all decoders of bodies without tensors: a table that was written in a protocol's form is read as it was.
 
+use base64::Engine;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -117,6 +118,82 @@ proptest! {
     }
 
     #[test]
+    fn an_answer_is_read_as_it_was_given_in_every_form(table in tables()) {
+        let height = table.rows.len();
+        let instances = json!({ "instances": vec![0; height] }).to_string();
+        let inputs = json!({ "inputs": vec![0; height] }).to_string();
+        let records = json!({ "dataframe_records": vec![json!({ "x": 0 }); height] }).to_string();
+        let predictions = json!({ "predictions": table.records() }).to_string();
+        let outputs = json!({ "outputs": table.by_column() }).to_string();
+        let list = json!(table.records()).to_string();
+        for (target, request, content_type, answer) in [
+            ("/v1/models/m:predict", &instances, JSON, &predictions),
+            ("/v1/models/m:predict", &inputs, JSON, &outputs),
+            ("/invocations", &records, JSON, &predictions),
+            ("/invocations", &records, JSON, &list),
+            ("/invocations", &records, LINES, &table.lines()),
+            ("/predictions/m", &instances, JSON, &list),
+        ] {
+            let exchange = exchange(target, (JSON, request), (content_type, answer));
+            prop_assert_eq!(read(&exchange, &Naming::default(), &table.names), table.cells(true), "{}", answer);
+        }
+    }
+
+    #[test]
+    fn examples_and_the_scores_of_their_classes_come_back(
+        table in tables(), scores in proptest::collection::vec((-1e9..1e9, -1e9..1e9), 6..7), context in "[a-z]{1,8}"
+    ) {
+        let scores = &scores[..table.rows.len()];
+        let request = json!({ "context": { "context": context }, "examples": table.records() }).to_string();
+        let classes: Vec<_> = scores.iter().map(|(cat, dog)| json!([["cat", cat], ["dog", dog]])).collect();
+        let values: Vec<f64> = scores.iter().map(|(value, _)| *value).collect();
+        let classified = exchange("/v1/models/m:classify", (JSON, &request), (JSON, &json!({ "results": classes }).to_string()));
+        let regressed = exchange("/v1/models/m:regress", (JSON, &request), (JSON, &json!({ "result": values }).to_string()));
+        for (exchange, names) in [(classified, vec!["cat", "dog"]), (regressed, vec!["prediction"])] {
+            prop_assert_eq!(read(&exchange, &Naming::default(), &table.names), table.cells(true));
+            let names: Vec<String> = names.into_iter().chain(["context"]).map(str::to_owned).collect();
+            let number = |value: f64| format!("{:?}", Cell::Number(value));
+            let context = format!("{:?}", Cell::Text(context.as_str().into()));
+            let expected = scores.iter().map(|(cat, dog)| {
+                let scores = if names.len() == 3 { vec![number(*cat), number(*dog)] } else { vec![number(*cat)] };
+                scores.into_iter().chain([context.clone()]).collect()
+            });
+            prop_assert_eq!(read(&exchange, &Naming::default(), &names), expected.collect::<Vec<Vec<_>>>());
+        }
+    }
+
+    #[test]
+    fn rows_come_out_of_whatever_sagemaker_wraps_them_in(
+        rows in (1..6usize).prop_flat_map(|width| {
+            let value = prop_oneof![Just(0.0), proptest::num::f64::NORMAL];
+            proptest::collection::vec(proptest::collection::vec(value, width), 1..6)
+        })
+    ) {
+        let sparse = |row: &Vec<f64>| {
+            let (keys, values): (Vec<usize>, Vec<f64>) = row.iter().copied().enumerate().filter(|(_, value)| *value != 0.0).unzip();
+            json!({ "data": { "features": { "keys": keys, "shape": [row.len()], "values": values } } })
+        };
+        let wrappings: [fn(&Vec<f64>) -> Value; 3] = [
+            |row| json!(row),
+            |row| json!({ "features": row }),
+            |row| json!({ "data": { "features": { "values": row } } }),
+        ];
+        let wrapped = wrappings.iter().map(|wrapped| rows.iter().map(wrapped).collect());
+        let names: Vec<String> = (0..rows[0].len()).map(|index| format!("feature_{index}")).collect();
+        let cells = |row: &Vec<f64>| row.iter().map(|value| format!("{:?}", Cell::Number(*value))).collect();
+        let expected: Vec<Vec<String>> = rows.iter().map(cells).collect();
+        let answer = json!({ "predictions": vec![0.5; rows.len()] }).to_string();
+        for rows in wrapped.chain([rows.iter().map(sparse).collect::<Vec<Value>>()]) {
+            let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+            let instances = json!({ "instances": rows }).to_string();
+            for (content_type, body) in [(LINES, &lines), (JSON, &instances)] {
+                let exchange = exchange("/invocations", (content_type, body), (JSON, &answer));
+                prop_assert_eq!(read(&exchange, &Naming::default(), &names), expected.clone(), "{}", body);
+            }
+        }
+    }
+
+    #[test]
     fn csv_is_read_as_it_was_spelled(table in tables(), has_header in any::<bool>()) {
         let answer = json!(vec![0.5; table.rows.len()]).to_string();
         let exchange = exchange("/invocations", (CSV, &table.csv(has_header)), (JSON, &answer));
@@ -142,6 +219,65 @@ proptest! {
         let expected = format!(" message_count={} prompt_chars={chars} ", words.len());
         prop_assert!(row.contains(&expected) && row.contains(&format!(" completion_tokens={tokens} ")), "{}", row);
         prop_assert!(row.contains(&format!(" completion_chars={chars} ")), "{}", row);
+    }
+
+    #[test]
+    fn a_streamed_completion_and_response_come_to_the_whole_ones(words in proptest::collection::vec("\\PC{0,8}", 1..12), tokens in 0..1000u32) {
+        let text = words.concat();
+        let counted = json!({ "input_tokens": 7, "output_tokens": tokens, "total_tokens": 7 + tokens });
+        let usage = json!({ "prompt_tokens": 7, "completion_tokens": tokens });
+        let choice = |text: &str, reason: Option<&str>| json!({ "id": "c", "model": "m", "choices": [{ "index": 0, "text": text, "finish_reason": reason }] });
+        let mut completion = choice(&text, Some("length"));
+        completion["usage"] = usage.clone();
+        let mut chunks: Vec<Value> = words.iter().map(|word| choice(word, None)).collect();
+        chunks.push(choice("", Some("length")));
+        chunks.push(json!({ "id": "c", "model": "m", "choices": [], "usage": usage }));
+
+        let content = json!([{ "type": "output_text", "text": text }]);
+        let response = json!({ "id": "r", "model": "m", "status": "completed", "usage": counted,
+            "output": [{ "type": "message", "content": content }, { "type": "function_call", "call_id": "f", "arguments": "{}" }] });
+        let mut events = vec![json!({ "type": "response.created", "response": { "id": "r", "model": "m", "status": "in_progress", "output": [] } })];
+        events.extend(words.iter().map(|word| json!({ "type": "response.output_text.delta", "delta": word })));
+        events.push(json!({ "type": "response.completed", "response": response }));
+
+        let prompt = json!({ "prompt": words }).to_string();
+        let input = json!({ "input": text }).to_string();
+        for (target, request, whole, chunks) in [
+            ("/v1/completions", prompt, completion, chunks),
+            ("/v1/responses", input, response, events),
+        ] {
+            let read = |content_type: &str, body: &str| {
+                let rows = crate::recorded::rows(&exchange(target, (JSON, &request), (content_type, body)), &Naming::default());
+                rows.unwrap().join("").replace(&format!(" chunk_count={}", chunks.len()), "")
+            };
+            let row = read(JSON, &whole.to_string());
+            let stream: String = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
+            prop_assert_eq!(read(EVENTS, &stream), row.clone());
+            let chars = text.chars().count();
+            prop_assert!(row.contains(&format!(" prompt_chars={chars} ")), "{}", row);
+            prop_assert!(row.contains(&format!(" completion_chars={chars} ")), "{}", row);
+            prop_assert!(row.contains(&format!(" completion_tokens={tokens} ")), "{}", row);
+        }
+    }
+
+    #[test]
+    fn embeddings_have_the_size_that_they_were_made_with(vectors in (1..40usize).prop_flat_map(|width| {
+        proptest::collection::vec(proptest::collection::vec(proptest::num::f32::NORMAL, width), 1..5)
+    })) {
+        let texts: Vec<String> = (0..vectors.len()).map(|index| format!("text {index}")).collect();
+        let encoded = |vector: &Vec<f32>| {
+            let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+            json!(base64::engine::general_purpose::STANDARD.encode(bytes))
+        };
+        let forms: [Vec<Value>; 2] = [vectors.iter().map(|vector| json!(vector)).collect(), vectors.iter().map(encoded).collect()];
+        for form in forms {
+            let data: Vec<_> = form.iter().enumerate().map(|(index, value)| json!({ "index": index, "embedding": value })).collect();
+            let (request, answer) = (json!({ "input": texts }).to_string(), json!({ "model": "e", "data": data }).to_string());
+            let row = crate::recorded::rows(&exchange("/v1/embeddings", (JSON, &request), (JSON, &answer)), &Naming::default());
+            let expected = format!("input_count={0} prompt_chars={1} attachment_count=0 embedding_count={0} embedding_dimensions={2}", texts.len(), 6 * texts.len(), vectors[0].len());
+            let row = row.unwrap().join("");
+            prop_assert!(row.ends_with(&expected), "{} does not end with {}", row, expected);
+        }
     }
 
     #[test]

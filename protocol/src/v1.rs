@@ -62,9 +62,7 @@ pub(crate) fn predictions<'a>(response: &mut Entries<'a>) -> Result<Option<Colum
     }
     // The documentation says `result`; the server, `results`.
     match take(response, "results").or_else(|| take(response, "result")) {
-        Some(Value::Array(results)) => {
-            flatten::rows(results.into_iter().map(classes).collect(), Unnamed::Predictions).map(Some)
-        }
+        Some(Value::Array(results)) => flatten::rows(results.into_iter().map(classes), Unnamed::Predictions).map(Some),
         _ => Ok(None),
     }
 }
