@@ -21,6 +21,9 @@ pub mod config;
 mod documented;
 mod door;
 mod failpoint;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ingest;
 mod metrics;
 mod numbers;
