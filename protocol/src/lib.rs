@@ -53,6 +53,7 @@ mod recorded;
 mod round_trips;
 mod rows;
 mod stack;
+mod tensorflow_grpc;
 mod tensors;
 mod torchserve;
 mod v1;

@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 
 import binary_tensors  # noqa: E402
+import tensorflow_predict  # noqa: E402
 import typed_server  # noqa: E402
 from conftest import sidecar  # noqa: E402
 from wire import Keeper  # noqa: E402
@@ -49,6 +50,9 @@ def main():
         for compression in [None, "deflate"]:
             name = f"tritonclient_binary_{compression or 'plain'}"
             record(folder, upstream, name, lambda address: binary_tensors.call(address, compression))
+    with tensorflow_predict.server() as upstream:
+        record(folder, upstream, "tensorflow_predict", tensorflow_predict.call)
+        record(folder, upstream, "tensorflow_predict_failed", tensorflow_predict.call_failed)
 
 
 main()
