@@ -13,7 +13,7 @@ pub(crate) use crate::naming::Naming;
 use crate::paths::{InferencePath, ModelProtocol, inference_path};
 use crate::rows::{Column, ColumnsByName, Role, Rows};
 use crate::v2::JSON_LENGTH_HEADER;
-use crate::{generic, invocations, openai, tensorflow_grpc, torchserve, v1, v2, v2_grpc};
+use crate::{generic, invocations, openai, seldon, tensorflow_grpc, torchserve, v1, v2, v2_grpc};
 
 /// Why an exchange has no rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -180,6 +180,7 @@ fn rows_of<'a>(
         ModelProtocol::Invocations => invocations::rows(&bodies, naming)?,
         ModelProtocol::OpenAi => openai::rows(&bodies)?,
         ModelProtocol::TorchServe => torchserve::rows(&bodies, naming)?,
+        ModelProtocol::Seldon => seldon::rows(&bodies, naming)?,
         ModelProtocol::Generic => generic::rows(&bodies, naming)?,
     };
     if rows.model_version.is_none() {

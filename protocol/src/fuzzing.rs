@@ -95,6 +95,10 @@ pub fn decode_torchserve(data: &[u8]) {
     decode_typed("/predictions/m", "", data);
 }
 
+pub fn decode_seldon(data: &[u8]) {
+    decode_typed("/api/v1.0/predictions", "", data);
+}
+
 pub fn decode_generic(data: &[u8]) {
     decode_typed("/score", "generic", data);
 }

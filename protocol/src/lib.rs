@@ -52,6 +52,7 @@ mod recorded;
 #[cfg(test)]
 mod round_trips;
 mod rows;
+mod seldon;
 mod stack;
 mod tensorflow_grpc;
 mod tensors;
