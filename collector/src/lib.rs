@@ -36,8 +36,10 @@ mod references;
 mod runbooks;
 mod server;
 mod store;
+mod telemetry;
 mod times;
 mod vitals;
+mod watchdog;
 
 pub use commands::main;
 pub use config::Config;

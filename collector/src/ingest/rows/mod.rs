@@ -95,6 +95,7 @@ async fn take(ingest: &Ingest, parameters: RowParameters, request: Request) -> R
     let pass = ingest.let_in(&request)?;
     let key = key(&request)?;
     let form = Form::of(request.headers());
+    let context = request.extensions().get().copied();
     let (bytes, _room) = ingest.body(request, MAX_BODY_BYTES).await?;
     let size = bytes.len();
     let content: [u8; 32] = {
@@ -119,6 +120,7 @@ async fn take(ingest: &Ingest, parameters: RowParameters, request: Request) -> R
         received::Request { key, content }
     });
     let frame_bytes = batches.iter().map(|batch| batch.frame.len()).sum();
+    let span = ingest.span_of_write(context);
     let written = ingest.store.writer.write(move |db| {
         let known = request.map(|request| received::remember(db, &request, stored as u64, now)).transpose()?;
         let known = known.unwrap_or(Known::New);
@@ -131,6 +133,7 @@ async fn take(ingest: &Ingest, parameters: RowParameters, request: Request) -> R
         Ok(known)
     });
     let written = written.await;
+    drop(span);
     match written.map_err(|error| Refused::NotNow(format!("the rows could not be stored: {error}")))? {
         Known::Other => Err(Refused::Bad(
             StatusCode::UNPROCESSABLE_ENTITY,
