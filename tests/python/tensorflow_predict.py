@@ -61,7 +61,7 @@ def call(address: str, compression: grpc.Compression = grpc.Compression.NoCompre
             "carrier": tensor(types.DT_STRING, [3], string_val=[b"UA", "ö".encode(), b""]),
             # 1, -0.5 and 65504 as half has them.
             "pressure": tensor(types.DT_HALF, [3, 1], half_val=[0x3C00, 0xB800, 0x7BFF]),
-            "hour": tensor(types.DT_INT64, [3], int64_val=[5, -1, 2**53 + 1]),
+            "minute": tensor(types.DT_INT64, [3], int64_val=[5, -1, 2**53 + 1]),
             "is_weekend": tensor(types.DT_BOOL, [3], bool_val=[True, False]),
             "gate": tensor(types.DT_UINT8, [3], int_val=[7, 255, 0]),
             "rate": tensor(types.DT_FLOAT, [], float_val=[0.5]),

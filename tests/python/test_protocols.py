@@ -109,12 +109,12 @@ def test_calls_of_tensorflows_predict_are_rows(tmp_path, compression):
             tensorflow_predict.call(address.removeprefix("http://"), compression)
             tensorflow_predict.call_failed(address.removeprefix("http://"))
         table = rows(3 + 1)
-    names = ["carrier", "gate", "hour", "is_weekend", "pressure", "speed", "gust", "rate", "half", "label", "late", "threshold"]
+    names = ["carrier", "gate", "minute", "is_weekend", "pressure", "speed", "gust", "rate", "half", "label", "late", "threshold"]
     found = [tuple(row.values()) for row in table.select(names).to_pylist() if row["rate"] is not None]
     assert found == [
         ("UA", 7, 5, True, 1.0, 1.0, 2.0, 0.5, 0.25, "höher", 0.5, 0.75),
         ("ö", 255, -1, False, -0.5, 3.0, -0.25, 0.5, -2.0, "", 0.5, 0.75),
         ("", 0, 2**53 + 1, False, 65504.0, -0.25, -0.25, 0.5, 1.5, "low", 0.5, 0.75),
     ]
-    assert table.schema.field("hour").type == pa.int64() and table.schema.field("half").type == pa.float64()
+    assert table.schema.field("minute").type == pa.int64() and table.schema.field("half").type == pa.float64()
     assert set(table["version"].to_pylist()) == {"3", "unversioned"}

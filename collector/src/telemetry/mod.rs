@@ -62,7 +62,7 @@ impl Telemetry {
                 return None;
             }
         };
-        let to = |url: &Option<Url>| url.as_ref().map_or_else(|| "nowhere".to_owned(), |url| at(url));
+        let to = |url: &Option<Url>| url.as_ref().map_or_else(|| "nowhere".to_owned(), at);
         info!(traces = to(&environment.traces), metrics = to(&environment.metrics), "own traces and metrics are sent");
         let tracer = match environment.traces {
             Some(_) => Tracer::new(environment.sampler, metrics.spans("dropped")),

@@ -12,7 +12,7 @@ use crate::ingest::refused::Refused;
 use crate::ingest::{Ingest, MAX_FIELD_BYTES};
 
 /// Rows that one request may bring.
-pub(super) const MAX_ROWS: usize = 50_000;
+pub(crate) const MAX_ROWS: usize = 50_000;
 /// What a row takes in its batch besides its features and its prediction.
 const ROW_BYTES: usize = 512;
 /// Rows are charged for in such steps as they are made: what a body comes to, nobody knows before.

@@ -91,8 +91,11 @@ fn cut() -> Refused {
     wrong(&"it ends before its messages do, or says so")
 }
 
-/// The next message's metadata, and what is behind it; none at the stream's end.
-fn message(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, Refused> {
+/// A message's metadata, and what is behind it.
+type Begun<'a> = (&'a [u8], &'a [u8]);
+
+/// The next message; none at the stream's end.
+fn message(bytes: &[u8]) -> Result<Option<Begun<'_>>, Refused> {
     if bytes.is_empty() {
         return Ok(None);
     }
