@@ -21,6 +21,9 @@ pub mod config;
 mod documented;
 mod door;
 mod failpoint;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ingest;
 mod metrics;
 mod numbers;
@@ -33,8 +36,10 @@ mod references;
 mod runbooks;
 mod server;
 mod store;
+mod telemetry;
 mod times;
 mod vitals;
+mod watchdog;
 
 pub use commands::main;
 pub use config::Config;

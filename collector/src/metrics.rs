@@ -15,6 +15,7 @@ use prometheus::{
 
 use crate::ingest::{Refused, cloud_events};
 use crate::pipeline::slis::GoodOfValid;
+use crate::{telemetry, watchdog};
 
 /// Series of scores that are exposed. More columns than this are scored all the same, and read by the API.
 const MAX_SCORE_SERIES: usize = 20_000;
@@ -73,6 +74,10 @@ pub(crate) struct Metrics {
     pub(crate) versions_refused: IntCounterVec,
     pub(crate) journal_position: IntGauge,
     pub(crate) counted_position: IntGauge,
+    spans: IntCounterVec,
+    otlp_requests: IntCounterVec,
+    part_working: GaugeVec,
+    part_stalls: IntCounterVec,
 }
 
 /// A model's metrics that every exchange changes: finding them by their labels would cost more than all of its counting.
@@ -301,6 +306,31 @@ impl Metrics {
             )?,
             journal_position: gauge("driftline_journal_position", "Number of the last batch in the journal.")?,
             counted_position: gauge("driftline_counted_position", "Number of the last batch that was counted.")?,
+            spans: counters(
+                "driftline_spans_total",
+                "The collector's own spans: sent to a receiver, or dropped, because too many waited or it did not take them.",
+                &["outcome"],
+            )?,
+            otlp_requests: counters(
+                "driftline_otlp_requests_total",
+                "Requests with the collector's own traces and metrics to OTLP receivers, by how they went.",
+                &["signal", "outcome"],
+            )?,
+            part_working: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "driftline_part_working_seconds",
+                        "For how long a part works at one piece; 0 when it rests. The runtime begins a new one every second.",
+                    ),
+                    &["part"],
+                )?,
+            )?,
+            part_stalls: counters(
+                "driftline_part_stalls_total",
+                "Times that a part worked at one piece for longer than 30 seconds.",
+                &["part"],
+            )?,
             registry,
         };
         // Counters exist before their first increment, or its rate would never show it.
@@ -317,6 +347,17 @@ impl Metrics {
             metrics.undecodable(reason).inc_by(0);
         }
         metrics.show_replay(0, 0);
+        for outcome in ["sent", "dropped"] {
+            metrics.spans(outcome).inc_by(0);
+        }
+        for (signal, outcome) in telemetry::SIGNALS.into_iter().flat_map(|signal| [(signal, "ok"), (signal, "failed")])
+        {
+            metrics.otlp_requests(signal, outcome).inc_by(0);
+        }
+        for part in watchdog::PARTS {
+            metrics.part_working(part).set(0.0);
+            metrics.part_stalls(part).inc_by(0);
+        }
         Ok(Arc::new(metrics))
     }
 
@@ -381,6 +422,22 @@ impl Metrics {
         self.notifications.with_label_values(&[target, outcome])
     }
 
+    pub(crate) fn spans(&self, outcome: &str) -> IntCounter {
+        self.spans.with_label_values(&[outcome])
+    }
+
+    pub(crate) fn otlp_requests(&self, signal: &str, outcome: &str) -> IntCounter {
+        self.otlp_requests.with_label_values(&[signal, outcome])
+    }
+
+    pub(crate) fn part_working(&self, part: &str) -> Gauge {
+        self.part_working.with_label_values(&[part])
+    }
+
+    pub(crate) fn part_stalls(&self, part: &str) -> IntCounter {
+        self.part_stalls.with_label_values(&[part])
+    }
+
     /// Shows a score and its limit, as long as there is room for its series.
     pub(crate) fn show_score(&self, series: [&str; 4], effect: f64, limit: f64) {
         let owned = series.map(str::to_owned);
@@ -396,9 +453,14 @@ impl Metrics {
         }
     }
 
+    /// All of them, as they are now.
+    pub(crate) fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.registry.gather()
+    }
+
     /// The exposition, in Prometheus' text format.
     pub(crate) fn text(&self) -> Result<String, prometheus::Error> {
-        prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())
+        prometheus::TextEncoder::new().encode_to_string(&self.gather())
     }
 }
 

@@ -28,8 +28,10 @@ use crate::metrics::Metrics;
 use crate::pipeline;
 use crate::references::LoadedReferences;
 use crate::store::{Store, StoreError, journal};
+use crate::telemetry::{LAST_FLUSH, Telemetry, Tracer, span_of_request};
 use crate::times::now_micros;
 use crate::vitals::Vitals;
+use crate::watchdog::{Pulse, Watchdog, beat_for_runtime};
 use crate::{archive, pages};
 
 /// How long connections and tasks may take to end.
@@ -49,6 +51,7 @@ pub struct Collector {
     archiver: JoinHandle<()>,
     outbox: JoinHandle<()>,
     vitals: Vitals,
+    telemetry: Option<Telemetry>,
 }
 
 /// Why a collector could not start.
@@ -102,10 +105,14 @@ impl Collector {
         let store = Store::open(&config.data_dir)?;
         let metrics = Metrics::new().map_err(|error| StartError::Start(format!("no metrics: {error}")))?;
         let vitals = Vitals::new(metrics.archive_stopped.clone());
+        let telemetry = Telemetry::from_environment(&metrics);
+        let tracer = telemetry.as_ref().map(Telemetry::tracer).unwrap_or_default();
         let (stopping, stopped) = watch::channel(false);
+        let archived = (vitals.clone(), tracer.clone());
         let (cuts, archiver) =
-            archive::start(store.clone(), Arc::clone(&config), Arc::clone(&metrics), vitals.clone(), stopped.clone())
+            archive::start(store.clone(), Arc::clone(&config), Arc::clone(&metrics), archived, stopped.clone())
                 .map_err(StartError::Start)?;
+        let pulse = Pulse::default();
         let pipeline = pipeline::start(pipeline::Parts {
             store: store.clone(),
             config: Arc::clone(&config),
@@ -113,6 +120,8 @@ impl Collector {
             references: Arc::clone(&references),
             cuts,
             vitals: vitals.clone(),
+            tracer: tracer.clone(),
+            pulse: pulse.clone(),
         })?;
         let known = store.read_blocking(journal::known_models)?;
         let limits = &config.ingest;
@@ -126,16 +135,31 @@ impl Collector {
             known.into_iter().chain(described),
             (&config.ingest, config.max_models),
             (Arc::clone(&access.senders), Arc::clone(&space)),
-        );
+        )
+        .with_tracer(tracer.clone());
         let archiver = runtime.spawn(archiver);
-        let outbox =
-            runtime.spawn(outbox::run(store.clone(), Arc::clone(&config), Arc::clone(&metrics), stopped.clone()));
+        let outbox = runtime.spawn(outbox::run(
+            store.clone(),
+            Arc::clone(&config),
+            Arc::clone(&metrics),
+            tracer.clone(),
+            stopped.clone(),
+        ));
         let api = Api { store: store.clone(), config: Arc::clone(&config), references, started_at: now_micros() };
         let waiting = ingest.waiting.clone();
         runtime.spawn(give_up(store.clone(), Arc::clone(&metrics), waiting, config.ingest.events.clone()));
         runtime.spawn(Arc::clone(&space).keep_measuring(store.clone(), Arc::clone(&metrics)));
         let health = Health { store: store.clone(), metrics: Arc::clone(&metrics), vitals: vitals.clone(), space };
-        let router = router(ingest, api, health, &config.reading.protect, Arc::clone(&access.readers));
+        let router = router((ingest, tracer), api, health, &config.reading.protect, Arc::clone(&access.readers));
+        if let Some(telemetry) = telemetry.clone() {
+            runtime.spawn(telemetry.run());
+        }
+        let beats = Pulse::default();
+        runtime.spawn(beat_for_runtime(beats.clone()));
+        let parts = [("runtime", beats), ("writer", store.writer.pulse()), ("pipeline", pulse)];
+        Watchdog::new(parts, vitals.clone(), &metrics)
+            .start()
+            .map_err(|error| StartError::Start(format!("no thread for the watchdog: {error}")))?;
         access.keep_current(&runtime, &metrics);
         let is_tls = access.tls.is_some();
         let door = Door::new(listener, access.tls, metrics.tls_failures.clone());
@@ -152,7 +176,7 @@ impl Collector {
         let elapsed = begun.elapsed();
         metrics.start_seconds.set(elapsed.as_secs_f64());
         info!(%address, tls = is_tls, ?elapsed, "collector is up");
-        Ok(Self { address, runtime, store, stopping, pipeline, server, archiver, outbox, vitals })
+        Ok(Self { address, runtime, store, stopping, pipeline, server, archiver, outbox, vitals, telemetry })
     }
 
     /// Waits until a part that must run has ended by itself, and says which. The collector is then to be stopped, and
@@ -171,7 +195,7 @@ impl Collector {
 
     /// Stops cleanly: takes no more, counts and archives what the journal holds, and closes the database.
     pub fn stop(self) {
-        let Self { runtime, store, stopping, pipeline, server, archiver, outbox, vitals, .. } = self;
+        let Self { runtime, store, stopping, pipeline, server, archiver, outbox, vitals, telemetry, .. } = self;
         vitals.stopping();
         stopping.send_replace(true);
         runtime.block_on(async {
@@ -188,6 +212,10 @@ impl Collector {
             // What is not delivered now is delivered after the next start.
             if tokio::time::timeout(STOP_GRACE, outbox).await.is_err() {
                 warn!("a delivery did not end in time; it is made again after the next start");
+            }
+            // A receiver that is away holds nobody up.
+            if let Some(telemetry) = telemetry {
+                tokio::time::timeout(LAST_FLUSH, telemetry.flush()).await.ok();
             }
         });
         runtime.shutdown_timeout(STOP_GRACE);
@@ -235,7 +263,13 @@ impl Access {
 }
 
 /// Everything that is served. What readers need a token for is behind their gate.
-fn router(ingest: Ingest, api: Api, health: Health, protect: &[Protected], readers: Arc<Gate>) -> Router {
+fn router(
+    (ingest, tracer): (Ingest, Tracer),
+    api: Api,
+    health: Health,
+    protect: &[Protected],
+    readers: Arc<Gate>,
+) -> Router {
     let sending = Router::new()
         .route("/v1/exchanges", post(ingest::exchanges))
         .route("/v1/outcomes", post(ingest::outcomes))
@@ -243,7 +277,8 @@ fn router(ingest: Ingest, api: Api, health: Health, protect: &[Protected], reade
         .route("/v1/cloudevents", post(cloud_events))
         // KServe's logger posts to the URL that it is given, which is often a bare host.
         .route("/", post(cloud_events))
-        .with_state(ingest);
+        .with_state(ingest)
+        .route_layer(from_fn_with_state(tracer, span_of_request));
     let reading = Reading { gate: readers, metrics: Arc::clone(&health.metrics) };
     let guard = |router: Router, is_protected: bool| {
         if is_protected && !reading.gate.is_open() {
@@ -268,7 +303,7 @@ struct Health {
     space: Arc<Space>,
 }
 
-/// Alive for as long as everything runs that must: what only a restart can mend.
+/// Alive for as long as everything runs that must, and moves: what only a restart can mend.
 async fn alive(State(health): State<Health>) -> Response {
     match health.vitals.failure() {
         None => (StatusCode::OK, "alive\n").into_response(),

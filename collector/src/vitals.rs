@@ -2,6 +2,7 @@
 //!
 //! A part that ends by itself leaves a collector that acknowledges and does nothing with it. Nobody may take that for
 //! health: `/livez` fails from then on, and the process ends with an error, so that whatever runs it starts it again.
+//! One that hangs has not ended; [`crate::watchdog`] looks for those.
 //! An archive that stopped is less: counting goes on, the rows stay in the journal, and only `/readyz` says so.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ pub(crate) struct Vitals {
     archive: Arc<Mutex<Option<String>>>,
     archive_stopped: IntGauge,
     stopping: Arc<AtomicBool>,
+    stalled: Arc<Mutex<Option<String>>>,
 }
 
 impl Vitals {
@@ -28,12 +30,34 @@ impl Vitals {
             archive: Arc::default(),
             archive_stopped,
             stopping: Arc::default(),
+            stalled: Arc::default(),
         }
     }
 
     /// From here on parts end because they were told to.
     pub(crate) fn stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether parts end because they were told to.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// A part cannot go on. The first is what is told.
+    pub(crate) fn fail(&self, why: String) {
+        self.failure.send_if_modified(|failure| {
+            let is_first = failure.is_none();
+            failure.get_or_insert(why);
+            is_first
+        });
+    }
+
+    /// The part that does not move, if there is one.
+    pub(crate) fn stalled(&self, why: Option<String>) {
+        if let Ok(mut stalled) = self.stalled.lock() {
+            *stalled = why;
+        }
     }
 
     /// What a part holds for as long as it runs.
@@ -71,7 +95,7 @@ impl Vitals {
             let why = self.archive.lock().ok()?.clone()?;
             Some(format!("archiving has stopped: {why}"))
         };
-        self.failure().or_else(archive)
+        self.failure().or_else(|| self.stalled.lock().ok()?.clone()).or_else(archive)
     }
 
     /// Waits until a part has ended by itself.
@@ -111,11 +135,7 @@ impl Drop for Running {
         let name = self.name;
         error!(part = name, "a part of the collector has ended by itself; the collector ends too, to be started again");
         // The others end for lack of the first.
-        self.vitals.failure.send_if_modified(|failure| {
-            let is_first = failure.is_none();
-            failure.get_or_insert_with(|| format!("the {name} has ended; the log says why"));
-            is_first
-        });
+        self.vitals.fail(format!("the {name} has ended; the log says why"));
     }
 }
 

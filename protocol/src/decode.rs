@@ -13,7 +13,7 @@ pub(crate) use crate::naming::Naming;
 use crate::paths::{InferencePath, ModelProtocol, inference_path};
 use crate::rows::{Column, ColumnsByName, Role, Rows};
 use crate::v2::JSON_LENGTH_HEADER;
-use crate::{generic, invocations, openai, torchserve, v1, v2, v2_grpc};
+use crate::{generic, invocations, openai, seldon, tensorflow_grpc, torchserve, v1, v2, v2_grpc};
 
 /// Why an exchange has no rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,9 @@ use crate::{generic, invocations, openai, torchserve, v1, v2, v2_grpc};
 pub enum DecodeError {
     #[error("'{target}' is not a path of a model protocol that can be decoded")]
     UnknownProtocol { target: String },
-    #[error("bodies of the protocol '{protocol}' cannot be decoded; the exchange counts for latency and availability")]
+    #[error(
+        "bodies of this call of the protocol '{protocol}' cannot be decoded; the exchange counts for latency and availability"
+    )]
     UnsupportedProtocol { protocol: &'static str },
     #[error("the {} body stayed in the pod, by the sidecar's rules", side(*role))]
     Withheld { role: Role },
@@ -126,7 +128,7 @@ impl DecodeError {
 /// See [`DecodeError`]. A body that nobody can decode says nothing about the others.
 pub fn decode_rows<'a>(exchange: &'a Exchange, naming: &'a Naming) -> Result<Rows<'a>, DecodeError> {
     let path = path_of_bodies(exchange)?;
-    if path.protocol == ModelProtocol::TensorFlowGrpc {
+    if path.protocol == ModelProtocol::TensorFlowGrpc && !tensorflow_grpc::is_read(&exchange.target) {
         return Err(DecodeError::UnsupportedProtocol { protocol: path.protocol.name() });
     }
     if exchange.end() == EndState::Budget {
@@ -166,20 +168,20 @@ fn rows_of<'a>(
             let json_length = exchange.response_header(JSON_LENGTH_HEADER);
             features.join(response.map(|response| v2::response(response, json_length, naming)).transpose()?)?
         }
-        ModelProtocol::V2Grpc => {
+        ModelProtocol::V2Grpc | ModelProtocol::TensorFlowGrpc => {
             let requests = Messages::new(request, exchange.request_header("grpc-encoding"), Role::Feature);
             let encoding = exchange.response_header("grpc-encoding");
             let responses = response.map(|response| Messages::new(response, encoding, Role::Prediction));
-            v2_grpc::rows(requests, responses, naming)?
+            let is_v2 = path.protocol == ModelProtocol::V2Grpc;
+            let rows = if is_v2 { v2_grpc::rows } else { tensorflow_grpc::rows };
+            rows(requests, responses, naming)?
         }
         ModelProtocol::V1 => v1::rows(&bodies, naming)?,
         ModelProtocol::Invocations => invocations::rows(&bodies, naming)?,
         ModelProtocol::OpenAi => openai::rows(&bodies)?,
         ModelProtocol::TorchServe => torchserve::rows(&bodies, naming)?,
+        ModelProtocol::Seldon => seldon::rows(&bodies, naming)?,
         ModelProtocol::Generic => generic::rows(&bodies, naming)?,
-        protocol @ ModelProtocol::TensorFlowGrpc => {
-            return Err(DecodeError::UnsupportedProtocol { protocol: protocol.name() });
-        }
     };
     if rows.model_version.is_none() {
         rows.model_version = path.version.map(Cow::Borrowed);
@@ -412,7 +414,7 @@ mod tests {
         let mut withheld = v2_exchange("", "");
         withheld.request = Some(Body { redaction: Redaction::Withheld.into(), size: 9, ..Body::default() });
         assert_eq!(reason(&withheld), "withheld");
-        assert_eq!(reason(&exchange("/tensorflow.serving.PredictionService/Predict", "", "")), "unsupported_protocol");
+        assert_eq!(reason(&exchange("/tensorflow.serving.PredictionService/Classify", "", "")), "unsupported_protocol");
         let routed = Exchange {
             protocol: "v1".into(),
             ..exchange("/score", r#"{"instances": [{"x": 1}]}"#, "{\"predictions\": [2]}")

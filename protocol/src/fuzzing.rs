@@ -62,6 +62,12 @@ pub fn decode_v2_grpc(data: &[u8]) {
     decode("/inference.GRPCInferenceService/ModelStreamInfer", data, &[encoding]);
 }
 
+/// The same of TensorFlow Serving's messages.
+pub fn decode_tensorflow_grpc(data: &[u8]) {
+    let encoding = Header { name: "grpc-encoding".to_owned(), value: "gzip".to_owned() };
+    decode("/tensorflow.serving.PredictionService/Predict", data, &[encoding]);
+}
+
 /// The first byte says which codings the rest has.
 pub fn undo_codings(data: &[u8]) {
     let Some((first, bytes)) = data.split_first() else { return };
@@ -87,6 +93,10 @@ pub fn decode_openai(data: &[u8]) {
 
 pub fn decode_torchserve(data: &[u8]) {
     decode_typed("/predictions/m", "", data);
+}
+
+pub fn decode_seldon(data: &[u8]) {
+    decode_typed("/api/v1.0/predictions", "", data);
 }
 
 pub fn decode_generic(data: &[u8]) {

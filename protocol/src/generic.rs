@@ -17,6 +17,8 @@ use crate::rows::{Cell, ColumnsByName, Role, Rows};
 
 /// What a protocol knows of such bodies by itself.
 pub(crate) struct Dialect {
+    /// A body without what the protocol has around all of it. Mappings are of whole bodies.
+    pub(crate) opened: for<'a> fn(Value<'a>, Role) -> Result<Value<'a>, DecodeError>,
     /// Rows of an object with the protocol's own keys; none where it has none of them.
     pub(crate) features: for<'a> fn(&mut Entries<'a>, &'a Naming) -> Result<Option<ColumnsByName<'a>>, DecodeError>,
     /// The same of the answer.
@@ -28,8 +30,13 @@ pub(crate) struct Dialect {
 }
 
 /// JSON with a mapping, or as it comes.
-const GENERIC: Dialect =
-    Dialect { features: |_, _| Ok(None), predictions: |_| Ok(None), unwrapped: |value| value, text_is_csv: false };
+const GENERIC: Dialect = Dialect {
+    opened: |body, _| Ok(body),
+    features: |_, _| Ok(None),
+    predictions: |_| Ok(None),
+    unwrapped: |value| value,
+    text_is_csv: false,
+};
 
 pub(crate) fn rows<'a>(bodies: &Bodies<'a>, naming: &'a Naming) -> Result<Rows<'a>, DecodeError> {
     rows_of(bodies, naming, &GENERIC)
@@ -79,7 +86,7 @@ fn features<'a>(request: Value<'a>, naming: &'a Naming, dialect: &Dialect) -> Re
         columns.share(shared, Role::Feature)?;
         return Ok(columns);
     }
-    match request {
+    match (dialect.opened)(request, Role::Feature)? {
         Value::Object(mut entries) => match (dialect.features)(&mut entries, naming)? {
             Some(columns) => Ok(columns),
             None => flatten::rows(vec![(dialect.unwrapped)(Value::Object(entries))], unnamed),
@@ -116,13 +123,15 @@ fn predictions<'a>(
     let (id, model_version) = mapping.map_or((None, None), |mapping| {
         (text_at(mapping.id.as_ref(), &response), text_at(mapping.model_version.as_ref(), &response))
     });
-    let columns = match (mapping, response) {
-        (Some(mapping), response) => results(at(&response, &mapping.results, Role::Prediction)?, rows, mapping)?,
-        (None, Value::Object(mut entries)) => match (dialect.predictions)(&mut entries)? {
-            Some(columns) => columns,
-            None => unmapped_results(Value::Object(entries), rows)?,
+    let columns = match mapping {
+        Some(mapping) => results(at(&response, &mapping.results, Role::Prediction)?, rows, mapping)?,
+        None => match (dialect.opened)(response, Role::Prediction)? {
+            Value::Object(mut entries) => match (dialect.predictions)(&mut entries)? {
+                Some(columns) => columns,
+                None => unmapped_results(Value::Object(entries), rows)?,
+            },
+            response => unmapped_results(response, rows)?,
         },
-        (None, response) => unmapped_results(response, rows)?,
     };
     Ok(Predictions { columns: Some(columns), id, model_version })
 }

@@ -20,7 +20,8 @@ use crate::json::{Entries, Value, take};
 use crate::rows::{Cell, ColumnsByName, MAX_COLUMNS, Role, Rows};
 use crate::{openai, v1};
 
-const INVOCATIONS: Dialect = Dialect { features, predictions: v1::predictions, unwrapped, text_is_csv: true };
+const INVOCATIONS: Dialect =
+    Dialect { opened: |body, _| Ok(body), features, predictions: v1::predictions, unwrapped, text_is_csv: true };
 
 pub(crate) fn rows<'a>(bodies: &Bodies<'a>, naming: &'a Naming) -> Result<Rows<'a>, DecodeError> {
     // MLflow serves chat models, too, by OpenAI's bodies.

@@ -52,9 +52,12 @@ mod recorded;
 #[cfg(test)]
 mod round_trips;
 mod rows;
+mod seldon;
 mod stack;
+mod tensorflow_grpc;
 mod tensors;
 mod torchserve;
+mod traceparent;
 mod v1;
 mod v2;
 mod v2_grpc;
@@ -69,3 +72,4 @@ pub use mapping::{Mapping, NoPointer, Pointer};
 pub use naming::{Naming, TensorNaming};
 pub use paths::{InferencePath, ModelProtocol, inference_path, path_of};
 pub use rows::{Cell, Column, MAX_CELLS, MAX_COLUMNS, Role, Rows};
+pub use traceparent::Traceparent;

@@ -17,13 +17,15 @@ pub enum ModelProtocol {
     OpenAi,
     /// TorchServe's `/predictions/{model}`: whatever its handler takes.
     TorchServe,
+    /// Seldon Core's `/api/v1.0/predictions`: arrays with names, JSON or text.
+    Seldon,
     /// Anything else that the owner's routes name: JSON whose fields a mapping names.
     Generic,
 }
 
 impl ModelProtocol {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::V1,
         Self::V2,
         Self::V2Grpc,
@@ -31,6 +33,7 @@ impl ModelProtocol {
         Self::Invocations,
         Self::OpenAi,
         Self::TorchServe,
+        Self::Seldon,
         Self::Generic,
     ];
 
@@ -44,6 +47,7 @@ impl ModelProtocol {
             Self::Invocations => "invocations",
             Self::OpenAi => "openai",
             Self::TorchServe => "torchserve",
+            Self::Seldon => "seldon",
             Self::Generic => "generic",
         }
     }
@@ -114,6 +118,14 @@ pub fn inference_path<'a>(method: &str, target: &'a str) -> Option<InferencePath
         };
         return named(ModelProtocol::TorchServe, model, version);
     }
+    if let Some(before) =
+        ["/api/v1.0/predictions", "/api/v0.1/predictions"].iter().find_map(|end| path.strip_suffix(end))
+    {
+        // Gateways put the namespace and the deployment before it.
+        let deployment = before.strip_prefix("/seldon/").and_then(|rest| rest.split_once('/')).map(|(_, name)| name);
+        let model = deployment.filter(|name| is_name(name)).unwrap_or_default();
+        return Some(InferencePath { protocol: ModelProtocol::Seldon, model, version: None });
+    }
     // Gateways put OpenAI's paths behind prefixes of their own: /openai/v1/chat/completions.
     let is_open_ai = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"]
         .into_iter()
@@ -178,6 +190,7 @@ mod tests {
             "/predictions/",
             "/predictions/a/b/c",
             "/ping",
+            "/api/v1.0/feedback",
             "/inference.GRPCInferenceService/ServerLive",
             "/inference.GRPCInferenceService/ModelMetadata",
             "/tensorflow.serving.PredictionService/GetModelMetadata",
@@ -202,6 +215,8 @@ mod tests {
             ("/openai/v1/embeddings", ModelProtocol::OpenAi),
             ("/predictions/resnet/1.0", ModelProtocol::TorchServe),
             ("/models/m/invoke", ModelProtocol::Invocations),
+            ("/api/v1.0/predictions", ModelProtocol::Seldon),
+            ("/seldon/models/flights/api/v0.1/predictions", ModelProtocol::Seldon),
         ] {
             assert_eq!(protocol(target), Some(expected), "{target}");
             assert_eq!(inference_path("GET", target), None);

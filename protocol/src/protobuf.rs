@@ -106,7 +106,8 @@ impl<'a> Value<'a> {
 
 const NOT_NUMBERS: &str = "a field does not hold the numbers that it should";
 
-fn varint(bytes: &mut &[u8]) -> Result<u64, &'static str> {
+/// A number of as many bytes as it needs, taken from the front.
+pub(crate) fn varint(bytes: &mut &[u8]) -> Result<u64, &'static str> {
     let mut value = 0;
     for (index, byte) in bytes.iter().enumerate().take(10) {
         // The tenth byte has room for one bit; what is above it is dropped, as everybody does.

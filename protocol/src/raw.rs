@@ -65,7 +65,7 @@ fn texts(mut bytes: &[u8], expected: usize) -> Result<Vec<Cell<'_>>, String> {
 }
 
 /// A half-precision float (IEEE 754 binary16).
-fn half(bits: u16) -> f64 {
+pub(crate) fn half(bits: u16) -> f64 {
     let fraction = f64::from(bits & 0x3ff);
     let magnitude = match bits >> 10 & 0x1f {
         0 => fraction * 2f64.powi(-24),
@@ -77,7 +77,7 @@ fn half(bits: u16) -> f64 {
 }
 
 /// A brain float: the upper half of a single-precision one.
-fn brain(bits: u16) -> f64 {
+pub(crate) fn brain(bits: u16) -> f64 {
     f32::from_bits(u32::from(bits) << 16).into()
 }
 

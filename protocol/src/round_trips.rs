@@ -108,6 +108,15 @@ proptest! {
             let exchange = answered(target, content_type, body);
             prop_assert_eq!(read(&exchange, &Naming::default(), &table.names), table.cells(true), "{}", body);
         }
+        let ndarray = json!({ "data": { "names": table.names, "ndarray": table.rows } }).to_string();
+        let values: Vec<&Value> = table.rows.iter().flatten().collect();
+        let tensor = json!({ "shape": [table.rows.len(), table.names.len()], "values": values });
+        let tensor = json!({ "data": { "names": table.names, "tensor": tensor } }).to_string();
+        let answer = json!({ "data": { "ndarray": vec![0.5; table.rows.len()] } }).to_string();
+        for body in [&ndarray, &tensor, &json!({ "jsonData": table.records() }).to_string()] {
+            let exchange = exchange("/api/v1.0/predictions", (JSON, body), (JSON, &answer));
+            prop_assert_eq!(read(&exchange, &Naming::default(), &table.names), table.cells(true), "{}", body);
+        }
         let mapped = json!({ "a/b": [{ "items": table.records() }] }).to_string();
         let results = json!(vec![0.5; table.rows.len()]).to_string();
         let fields = table.names.iter().map(|name| (name.clone(), format!("/{name}").parse().unwrap())).collect();
@@ -284,10 +293,10 @@ proptest! {
     fn any_bodies_are_refused_or_decoded_without_a_panic(
         target in prop_oneof![
             Just("/v1/models/m:predict"), Just("/invocations"), Just("/predictions/m"), Just("/v1/chat/completions"),
-            Just("/v1/embeddings"), Just("/v1/responses"), Just("/score"),
+            Just("/v1/embeddings"), Just("/v1/responses"), Just("/api/v1.0/predictions"), Just("/score"),
         ],
         content_type in prop_oneof![Just(JSON), Just(CSV), Just(LINES), Just(EVENTS), Just("")],
-        request in "([\\[\\]{},:\"\n]|[a-c0-9]|instances|inputs|features|null){0,60}",
+        request in "([\\[\\]{},:\"\n]|[a-c0-9]|instances|inputs|features|ndarray|null){0,60}",
         response in "([\\[\\]{},:\"\n]|[a-c0-9]|predictions|results|data:|choices){0,60}",
     ) {
         let exchange = Exchange { protocol: if target == "/score" { "generic".into() } else { String::new() }, ..exchange(target, (content_type, &request), (content_type, &response)) };

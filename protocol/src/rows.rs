@@ -14,7 +14,7 @@ pub const MAX_COLUMNS: usize = 1000;
 pub const MAX_CELLS: usize = 4_000_000;
 /// Most bytes of text that a body may have repeated in every row: as short bodies can claim many rows, they could claim
 /// gigabytes.
-const MAX_SHARED_BYTES: usize = 1024;
+pub(crate) const MAX_SHARED_BYTES: usize = 1024;
 
 /// The rows of one exchange.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -176,8 +176,8 @@ impl<'a> Assembly<'a> {
         let Description { name, datatype, shape } = tensor;
         let role = self.role;
         let wrong = |what: String| DecodeError::Shape { role, column: name.to_string(), what };
-        let datatype =
-            Datatype::named(&datatype).ok_or_else(|| wrong(format!("datatype '{datatype}' is not one of V2's")))?;
+        let datatype = Datatype::named(&datatype)
+            .ok_or_else(|| wrong(format!("datatype '{datatype}' is none that a column can have")))?;
         let (count, width) = layout(&shape).map_err(&wrong)?;
         let kept = self.kept(&name, datatype, width)?;
         let expected = count.checked_mul(width).filter(|cells| *cells <= MAX_CELLS - self.cells);

@@ -9,8 +9,13 @@ use crate::generic::{self, Dialect};
 use crate::rows::Rows;
 use crate::v1;
 
-const TORCHSERVE: Dialect =
-    Dialect { features: v1::features, predictions: v1::predictions, unwrapped: |value| value, text_is_csv: false };
+const TORCHSERVE: Dialect = Dialect {
+    opened: |body, _| Ok(body),
+    features: v1::features,
+    predictions: v1::predictions,
+    unwrapped: |value| value,
+    text_is_csv: false,
+};
 
 pub(crate) fn rows<'a>(bodies: &Bodies<'a>, naming: &'a Naming) -> Result<Rows<'a>, DecodeError> {
     generic::rows_of(bodies, naming, &TORCHSERVE)

@@ -76,3 +76,21 @@ fn tritons_client_sends_binary_tensors_that_are_rows() {
         assert_eq!(row(&rows, 1), [&features[..], &[number(-2.0), integer(255), text("")]].concat(), "{name}");
     }
 }
+
+#[test]
+fn tensorflows_messages_are_rows() {
+    let (exchange, naming) = (exchange("tensorflow_predict"), Naming::default());
+    let rows = decode_rows(&exchange, &naming).unwrap_or_else(|error| panic!("{error}"));
+    let names: Vec<&str> = rows.columns.iter().map(|column| &*column.name).collect();
+    let expected = ["carrier", "gate", "is_weekend", "minute", "pressure", "wind_0", "wind_1", "rate"];
+    assert_eq!(names, [&expected[..], &["half", "label", "late", "threshold"]].concat());
+    assert_eq!((rows.count, rows.model_version.as_deref()), (3, Some("3")));
+    let (integer, number, text) = (Cell::Integer, Cell::Number, |text: &'static str| Cell::Text(text.into()));
+    let features = [text("\u{f6}"), integer(255), Cell::Boolean(false), integer(-1), number(-0.5), number(3.0)];
+    let rest = [number(-0.25), number(0.5), number(-2.0), text(""), number(0.5), number(0.75)];
+    assert_eq!(row(&rows, 1), [features, rest].concat());
+    assert_eq!(row(&rows, 2)[2..4], [Cell::Boolean(false), integer((1 << 53) + 1)], "the last value is repeated");
+    let failed = self::exchange("tensorflow_predict_failed");
+    let rows = decode_rows(&failed, &naming).unwrap();
+    assert_eq!((failed.outcome(), rows.count, rows.columns.len()), (404, 1, 1));
+}

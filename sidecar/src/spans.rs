@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use bytes::Bytes;
-use driftline_protocol::{EndState, Exchange};
+use driftline_protocol::{EndState, Exchange, Traceparent};
 use http_body_util::Full;
 use hyper::client::conn::http1::handshake;
 use hyper::header::{CONTENT_TYPE, HOST};
@@ -53,7 +53,7 @@ impl Spans {
 
     /// Makes a span of an exchange whose trace its caller records, or that belongs to no trace yet.
     pub(crate) fn record(&self, exchange: &Exchange, metrics: &Metrics) {
-        let parent = Parent::read(&exchange.traceparent);
+        let parent = Traceparent::read(&exchange.traceparent);
         if parent.as_ref().is_some_and(|parent| !parent.is_sampled) {
             return;
         }
@@ -63,7 +63,7 @@ impl Spans {
             return;
         }
         let (trace_id, parent_span_id) = match parent {
-            Some(parent) => (parent.trace_id, parent.span_id),
+            Some(parent) => (parent.trace_id.to_vec(), parent.span_id.to_vec()),
             None => ([self.random_id(), self.random_id()].concat(), Vec::new()),
         };
         waiting.push(span(exchange, trace_id, self.random_id(), parent_span_id));
@@ -140,36 +140,6 @@ impl Spans {
         };
         if status.is_success() { Ok(()) } else { Err(format!("the receiver answered {status}")) }
     }
-}
-
-/// What a W3C `traceparent` says (version 00: `00-trace-span-flags`).
-struct Parent {
-    trace_id: Vec<u8>,
-    span_id: Vec<u8>,
-    is_sampled: bool,
-}
-
-impl Parent {
-    fn read(traceparent: &str) -> Option<Self> {
-        let mut parts = traceparent.split('-');
-        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let version = hex(version, 1)?[0];
-        if version == 0xff || version == 0 && parts.next().is_some() {
-            return None;
-        }
-        let (trace_id, span_id) = (hex(trace, 16)?, hex(span, 8)?);
-        let is_id = |id: &[u8]| id.iter().any(|byte| *byte != 0);
-        (is_id(&trace_id) && is_id(&span_id)).then_some(())?;
-        Some(Self { trace_id, span_id, is_sampled: hex(flags, 1)?[0] & 1 == 1 })
-    }
-}
-
-/// So many bytes, written in hexadecimal digits.
-fn hex(digits: &str, bytes: usize) -> Option<Vec<u8>> {
-    if digits.len() != 2 * bytes || !digits.is_ascii() {
-        return None;
-    }
-    (0..bytes).map(|at| u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()).collect()
 }
 
 /// Names and attributes are those of OpenTelemetry's semantic conventions for HTTP servers.

@@ -11,6 +11,7 @@ import tempfile
 from recording import record
 
 import binary_tensors
+import tensorflow_predict
 import typed_server
 
 ROWS = [[1.0, 0.5, 0.25], [0.125, 0.0, -1.0]]
@@ -31,6 +32,9 @@ def main():
         for compression in [None, "deflate"]:
             name = f"tritonclient_binary_{compression or 'plain'}"
             record(upstream, name, lambda address: binary_tensors.call(address, compression))
+    with tensorflow_predict.server() as upstream:
+        record(upstream, "tensorflow_predict", tensorflow_predict.call)
+        record(upstream, "tensorflow_predict_failed", tensorflow_predict.call_failed)
 
 
 main()

@@ -1,10 +1,14 @@
 """Senders that are not our sidecar: loggers with CloudEvents, and applications that send rows."""
 
+import datetime
+import io
 import json
 import pathlib
 
 import httpx
 import polars
+import pyarrow
+import pyarrow.ipc
 import pytest
 from cloudevents.conversion import to_binary, to_structured
 from cloudevents.http import CloudEvent
@@ -140,3 +144,85 @@ def test_applications_send_rows_and_each_request_counts_once(tmp_path):
         assert count(url, "driftline_exchanges_received_total", model="flights") == 3
         counted = count(url, "driftline_rows_counted_total") + count(url, "driftline_rows_late_total")
         assert counted == 3
+
+
+ARROW = "application/vnd.apache.arrow.stream"
+UTC = datetime.timezone.utc
+
+
+def pyarrow_stream(table: pyarrow.Table, **options) -> bytes:
+    sink = io.BytesIO()
+    with pyarrow.ipc.new_stream(sink, table.schema, options=pyarrow.ipc.IpcWriteOptions(**options)) as writer:
+        writer.write_table(table, max_chunksize=2)
+    return sink.getvalue()
+
+
+def polars_stream(frame: polars.DataFrame) -> bytes:
+    sink = io.BytesIO()
+    frame.write_ipc_stream(sink)
+    return sink.getvalue()
+
+
+def test_data_frames_are_sent_as_arrow_streams(tmp_path):
+    at = datetime.datetime(2013, 1, 1, 5, tzinfo=UTC)
+    categories = polars.Series("carrier", ["UA", None, "DL"], dtype=polars.Categorical)
+    frame = polars.DataFrame(
+        {
+            "flight": [1, 2, 3],
+            "temp": polars.Series([39.02, None, 7.5], dtype=polars.Float32),
+            "delay": [2, None, -3],
+            "carrier": categories,
+            "origin": ["a text that is longer than a view", "JFK", None],
+            "is_weekend": [True, False, None],
+            "scheduled": [at, at + datetime.timedelta(minutes=1), None],
+            "late": [0.25, 0.5, None],
+        }
+    )
+    half = pyarrow.array([1.5, None, float("nan")], pyarrow.float16())
+    table = pyarrow.table(
+        {
+            "features": pyarrow.StructArray.from_arrays(
+                [half, pyarrow.array(["UA", None, "DL"]).dictionary_encode(), pyarrow.array([b"x".decode()] * 3, pyarrow.large_string())],
+                ["temp", "carrier", "origin"],
+            ),
+            "prediction": pyarrow.StructArray.from_arrays([pyarrow.array([0.1, 0.2, 0.3])], ["late"]),
+            "id": ["p1", "p2", "p3"],
+            "timestamp": pyarrow.array([at] * 3, pyarrow.timestamp("ms", "Europe/Oslo")),
+            "version": pyarrow.array(["7"] * 3, pyarrow.string_view()),
+        }
+    )
+    with collector(tmp_path, CONFIGURATION) as url:
+        target = f"{url}/v1/rows?model=flights&instance=job"
+
+        def send(body: bytes, query: str = "", key: str = "k"):
+            return httpx.post(f"{target}{query}", content=body, headers={"content-type": ARROW, "idempotency-key": key})
+
+        roles = "&id=flight&timestamp=scheduled&prediction=late"
+        assert send(polars_stream(frame), roles).json() == {"stored": 3, "repeated": False}
+        assert send(polars_stream(frame), roles).json() == {"stored": 3, "repeated": True}
+        assert send(pyarrow_stream(table), key="p").json() == {"stored": 3, "repeated": False}
+        rows = archived(tmp_path, 6)
+        assert rows["row_id"].to_list() == ["1", "2", "3", "p1", "p2", "p3"]
+        flat, nested = rows[:3], rows[3:]
+        assert flat["temp"].to_list() == frame["temp"].cast(polars.Float64).to_list()
+        assert flat["delay"].to_list() == [2, None, -3]
+        for column in ["origin", "is_weekend", "late"]:
+            assert flat[column].to_list() == frame[column].to_list(), column
+        assert rows["carrier"].to_list() == ["UA", None, "DL"] * 2
+        assert flat["event_time"].to_list()[:2] == [at, at + datetime.timedelta(minutes=1)]
+        assert abs(flat["event_time"][2] - datetime.datetime.now(UTC)) < datetime.timedelta(minutes=1), "it happened when it came"
+        assert nested["temp"].to_list()[:2] == [1.5, None]
+        assert nested["late"].to_list() == [0.1, 0.2, 0.3] and nested["event_time"].to_list() == [at] * 3
+        assert (tmp_path / "archive/model=flights/version=7").is_dir()
+        # What cannot be taken says why, and nothing of it is stored.
+        whole = pyarrow_stream(table)
+        refusals = [
+            (whole[: len(whole) // 2], "no Arrow stream that can be read"),
+            (pyarrow_stream(table, compression="zstd"), "its buffers are compressed"),
+            (pyarrow_stream(pyarrow.table({"x": [b"\xff"]})), "column 'x' is of type Binary"),
+            (pyarrow_stream(pyarrow.table({"x": [1], "version": ["a/b"]})), "row 1: version"),
+        ]
+        for number, (body, why) in enumerate(refusals):
+            answer = send(body, key=f"bad-{number}")
+            assert answer.status_code == 400 and why in answer.text, answer.text
+        assert count(url, "driftline_exchanges_received_total", model="flights") == 6

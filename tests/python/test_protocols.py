@@ -5,10 +5,12 @@ import json
 
 import binary_tensors
 import duckdb
+import grpc
 import httpx
 import pyarrow as pa
 import pyarrow.dataset
 import pytest
+import tensorflow_predict
 import typed_server
 from conftest import collector, eventually, sidecar
 from typed_server import grpc_failed, grpc_raw, grpc_stream, grpc_typed, rest_gzip, rest_json
@@ -98,3 +100,21 @@ def test_binary_tensors_of_tritons_client_are_rows(tmp_path, compression):
         (0, 0.0, 3, 4, 0.0, False, "ö", -2.0, 255, ""),
     ]
     assert table.schema.field("count").type == pa.int64() and table.schema.field("half").type == pa.float64()
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_calls_of_tensorflows_predict_are_rows(tmp_path, compression):
+    with tensorflow_predict.server() as upstream, archived(tmp_path, {"wind": {"columns": ["speed", "gust"]}}) as (url, rows):
+        with sidecar(tmp_path, upstream, url, "typed", "--flush-interval=50ms") as (address, _):
+            tensorflow_predict.call(address.removeprefix("http://"), compression)
+            tensorflow_predict.call_failed(address.removeprefix("http://"))
+        table = rows(3 + 1)
+    names = ["carrier", "gate", "minute", "is_weekend", "pressure", "speed", "gust", "rate", "half", "label", "late", "threshold"]
+    found = [tuple(row.values()) for row in table.select(names).to_pylist() if row["rate"] is not None]
+    assert found == [
+        ("UA", 7, 5, True, 1.0, 1.0, 2.0, 0.5, 0.25, "höher", 0.5, 0.75),
+        ("ö", 255, -1, False, -0.5, 3.0, -0.25, 0.5, -2.0, "", 0.5, 0.75),
+        ("", 0, 2**53 + 1, False, 65504.0, -0.25, -0.25, 0.5, 1.5, "low", 0.5, 0.75),
+    ]
+    assert table.schema.field("minute").type == pa.int64() and table.schema.field("half").type == pa.float64()
+    assert set(table["version"].to_pylist()) == {"3", "unversioned"}

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use crate::config::{Config, TargetKind};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
+use crate::telemetry::{Spanning, Tracer};
 use crate::times::now_micros;
 
 /// How often the outbox is looked at. A page may wait this long.
@@ -85,7 +86,13 @@ fn due(db: &Connection, target: Option<&str>, configured: &[String], now: i64) -
 
 /// Delivers what is due, until told to stop. Each target has a task of its own: one that does not answer holds up
 /// nobody else's page.
-pub(crate) async fn run(store: Store, config: Arc<Config>, metrics: Arc<Metrics>, stopping: watch::Receiver<bool>) {
+pub(crate) async fn run(
+    store: Store,
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    tracer: Tracer,
+    stopping: watch::Receiver<bool>,
+) {
     let configured: Arc<[String]> = config.alerting.targets.keys().cloned().collect();
     let mut tasks = JoinSet::new();
     for (name, target) in &config.alerting.targets {
@@ -96,10 +103,11 @@ pub(crate) async fn run(store: Store, config: Arc<Config>, metrics: Arc<Metrics>
                 None
             }
         };
-        let queue = Queue { name: Some(name.clone()), target, configured: Arc::clone(&configured) };
+        let queue =
+            Queue { name: Some(name.clone()), target, configured: Arc::clone(&configured), tracer: tracer.clone() };
         tasks.spawn(queue.run(store.clone(), Arc::clone(&metrics), stopping.clone()));
     }
-    let orphaned = Queue { name: None, target: None, configured };
+    let orphaned = Queue { name: None, target: None, configured, tracer };
     tasks.spawn(orphaned.run(store, metrics, stopping));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
@@ -115,6 +123,7 @@ struct Queue {
     /// None when there is none that can be used.
     target: Option<Target>,
     configured: Arc<[String]>,
+    tracer: Tracer,
 }
 
 impl Queue {
@@ -127,7 +136,8 @@ impl Queue {
                         if *stopping.borrow() {
                             return;
                         }
-                        if let Err(error) = deliver(&store, self.target.as_ref(), &metrics, entry).await {
+                        let span = self.tracer.begin("deliver notification");
+                        if let Err(error) = deliver(&store, self.target.as_ref(), &metrics, entry, span).await {
                             warn!(%error, "the outbox cannot be written; a notification may be delivered again");
                         }
                     }
@@ -149,7 +159,14 @@ fn open(kind: &TargetKind) -> Result<Target, String> {
     })
 }
 
-async fn deliver(store: &Store, target: Option<&Target>, metrics: &Metrics, entry: Due) -> Result<(), StoreError> {
+async fn deliver(
+    store: &Store,
+    target: Option<&Target>,
+    metrics: &Metrics,
+    entry: Due,
+    mut span: Spanning,
+) -> Result<(), StoreError> {
+    span.text("driftline.target", &entry.target);
     let Due { id, target: name, notification, attempts } = entry;
     let attempts = attempts + 1;
     let outcome = match (target, serde_json::from_str::<Notification>(&notification)) {
@@ -157,6 +174,9 @@ async fn deliver(store: &Store, target: Option<&Target>, metrics: &Metrics, entr
         (None, _) => Delivery::Retry { after: None, why: format!("there is no usable target '{name}'") },
         (_, Err(error)) => Delivery::Refused { why: format!("the stored notification cannot be read: {error}") },
     };
+    if let Delivery::Retry { why, .. } | Delivery::Refused { why } = &outcome {
+        span.fail(why);
+    }
     let now = now_micros();
     match outcome {
         Delivery::Accepted => {

@@ -36,6 +36,7 @@ use crate::config::{Config, Partition};
 use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
+use crate::telemetry::Tracer;
 use crate::times::now_micros;
 use crate::vitals::Vitals;
 
@@ -67,13 +68,13 @@ pub(crate) fn start(
     store: Store,
     config: Arc<Config>,
     metrics: Arc<Metrics>,
-    vitals: Vitals,
+    (vitals, tracer): (Vitals, Tracer),
     stopping: watch::Receiver<bool>,
 ) -> Result<(Cuts, impl Future<Output = ()>), String> {
     let place = place::open(&config.archive.place)?;
     let (sender, receiver) = mpsc::channel(WAITING_CUTS);
     let owner = Owner::of_this_run(&store.collector_id);
-    let archiver = Archiver { place, owner, claimed: Vec::new(), store, config, metrics, vitals };
+    let archiver = Archiver { place, owner, claimed: Vec::new(), store, config, metrics, vitals, tracer };
     Ok((sender, archiver.run(receiver, stopping)))
 }
 
@@ -86,6 +87,7 @@ struct Archiver {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     vitals: Vitals,
+    tracer: Tracer,
 }
 
 /// Why archiving ends.
@@ -135,6 +137,7 @@ impl Archiver {
     /// Makes and puts the files of a cut, and records that they are there.
     async fn archive(&mut self, cut: Cut) -> Result<(), End> {
         let Cut { first, last, layout, partitions } = cut;
+        let span = self.tracer.begin("archive cut");
         let place = self.place_of(&layout)?;
         self.own(&place, &layout.place).await?;
         let files = planned(&self.store.collector_id, (first, last), layout.partition, partitions);
@@ -146,6 +149,9 @@ impl Archiver {
             let contents = build(&listed.path, batches, identity.clone()).await?;
             listed.bytes = contents.len() as u64;
             let was_planned = before.contains(&listed.path);
+            let mut put = self.tracer.inside(span.context(), "archive put");
+            put.text("driftline.path", &listed.path);
+            put.number("driftline.bytes", listed.bytes);
             self.put(&place, &listed.path, contents, &identity, was_planned).await?;
             Failpoint::FilePut.pass();
             done.push(listed);

@@ -28,6 +28,7 @@ fn archiver(folder: &Path, configuration: &str) -> Archiver {
         config: Arc::new(config),
         metrics: Metrics::new().unwrap(),
         vitals: Vitals::new(IntGauge::new("stopped", "Stopped.").unwrap()),
+        tracer: Tracer::default(),
     }
 }
 

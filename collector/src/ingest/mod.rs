@@ -34,6 +34,7 @@ use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
 use crate::pipeline::slis::{GoodOfValid, SliCounts};
 use crate::store::{Store, journal};
+use crate::telemetry::{SpanContext, Spanning, Tracer};
 use crate::times::now_micros;
 
 /// Longest id of a row, and longest outcome, in bytes.
@@ -61,6 +62,7 @@ pub(crate) struct Ingest {
     space: Arc<Space>,
     /// Events that wait for their other halves.
     pub(crate) waiting: Waiting,
+    tracer: Tracer,
 }
 
 impl Ingest {
@@ -84,7 +86,18 @@ impl Ingest {
             meters: Arc::new(Meters::new(&config.tokens, config.per_model)),
             space,
             waiting: Waiting::default(),
+            tracer: Tracer::default(),
         }
+    }
+
+    /// The same, with spans of what is made durable.
+    pub(crate) fn with_tracer(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
+    }
+
+    /// A span of what a request waits for until it is durable.
+    fn span_of_write(&self, context: Option<SpanContext>) -> Spanning {
+        self.tracer.inside(context, "journal write")
     }
 
     /// Lets a request in, before any of its body is read: by who sends it, and by whether there is space.
@@ -166,6 +179,7 @@ impl Ingest {
 
     async fn store_batch(&self, request: Request) -> Result<Acknowledgement, Refused> {
         let pass = self.let_in(&request)?;
+        let context = request.extensions().get().copied();
         let (bytes, _room) = self.body(request, MAX_FRAME_BYTES).await?;
         let _room_inside = self.room(frame::raw_length(&bytes))?;
         // A megabyte takes milliseconds to decompress: too long for a thread that serves others.
@@ -178,6 +192,7 @@ impl Ingest {
         let (model, frame_bytes, max_senders) = (batch.model.clone(), bytes.len(), self.max_senders);
         let raw_bytes = frame::raw_length(&bytes);
         let clock_offset = journal::clock_offset(&batch, received_at);
+        let span = self.span_of_write(context);
         let written = self
             .store
             .writer
@@ -191,6 +206,7 @@ impl Ingest {
                 Ok(Some((appended, batch)))
             })
             .await;
+        drop(span);
         let appended = written.map_err(|error| Refused::NotNow(format!("the batch could not be stored: {error}")))?;
         let (appended, batch) = appended.ok_or_else(|| Refused::TooMany {
             reason: "senders",

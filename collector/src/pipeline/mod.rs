@@ -52,7 +52,9 @@ use crate::failpoint::Failpoint;
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::references::LoadedReferences;
 use crate::store::{Store, StoreError, journal};
+use crate::telemetry::{Spanning, Tracer};
 use crate::vitals::Vitals;
+use crate::watchdog::Pulse;
 
 /// The version of exchanges whose model names none.
 pub(crate) const UNVERSIONED: &str = "unversioned";
@@ -83,6 +85,9 @@ pub(crate) struct Parts {
     pub(crate) references: Arc<LoadedReferences>,
     pub(crate) cuts: Cuts,
     pub(crate) vitals: Vitals,
+    pub(crate) tracer: Tracer,
+    /// By which it is seen whether the thread moves.
+    pub(crate) pulse: Pulse,
 }
 
 /// A running pipeline.
@@ -231,6 +236,7 @@ impl Pipeline {
         loop {
             // Read before the journal is: what came before the order to stop is still worked on.
             let last_round = self.stopping.load(Ordering::Relaxed);
+            self.parts.pulse.beat();
             match self.step(last_round) {
                 Ok(true) => continue,
                 Ok(false) if last_round => break,
@@ -249,6 +255,7 @@ impl Pipeline {
                     continue;
                 }
             }
+            self.parts.pulse.rest();
             match woken.recv_timeout(TICK) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -263,6 +270,8 @@ impl Pipeline {
         let entries = self.parts.store.read_blocking(|db| journal::read_after(db, after, READ_BYTES))?;
         let entries: Vec<_> = entries.into_iter().filter(|entry| entry.position <= through).collect();
         let progressed = !entries.is_empty() || self.archives_behind();
+        let mut span = if progressed { self.parts.tracer.begin("pipeline round") } else { Spanning::none() };
+        span.number("driftline.batches", entries.len() as u64);
         let taken = self.take(entries, purpose);
         // Also after an error: what was taken in before it is not taken in again.
         self.flush();
@@ -283,6 +292,7 @@ impl Pipeline {
         }
         let is_due = is_final || cut.is_some() || self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL;
         if is_due {
+            let _checkpoint = self.parts.tracer.inside(span.context(), "checkpoint");
             self.checkpoint()?;
         }
         if let Some((permit, cut)) = cut {

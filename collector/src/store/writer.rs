@@ -8,6 +8,7 @@ use rusqlite::{Connection, Savepoint, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::StoreError;
+use crate::watchdog::Pulse;
 
 /// Pieces of work that may wait. Callers past that wait to hand theirs in.
 const QUEUE: usize = 256;
@@ -24,6 +25,7 @@ type Answer = Box<dyn FnOnce(Result<(), Arc<rusqlite::Error>>) + Send>;
 pub(crate) struct Writer {
     sender: Arc<Mutex<Option<mpsc::Sender<Work>>>>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    pulse: Pulse,
 }
 
 impl fmt::Debug for Writer {
@@ -35,9 +37,17 @@ impl fmt::Debug for Writer {
 impl Writer {
     pub(super) fn start(connection: Connection) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let thread =
-            std::thread::Builder::new().name("driftline-writer".to_owned()).spawn(move || run(connection, receiver));
-        Self { sender: Arc::new(Mutex::new(Some(sender))), thread: Arc::new(Mutex::new(thread.ok())) }
+        let pulse = Pulse::default();
+        let own = pulse.clone();
+        let thread = std::thread::Builder::new()
+            .name("driftline-writer".to_owned())
+            .spawn(move || run(connection, receiver, &own));
+        Self { sender: Arc::new(Mutex::new(Some(sender))), thread: Arc::new(Mutex::new(thread.ok())), pulse }
+    }
+
+    /// By which it is seen whether its thread moves.
+    pub(crate) fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Writes, and returns once it is durable.
@@ -110,9 +120,10 @@ fn prepare<T: Send + 'static>(
     (work, receiver)
 }
 
-fn run(mut connection: Connection, mut receiver: mpsc::Receiver<Work>) {
+fn run(mut connection: Connection, mut receiver: mpsc::Receiver<Work>, pulse: &Pulse) {
     let mut group = Vec::with_capacity(MAX_GROUP);
     while receiver.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
+        pulse.beat();
         let mut answers = Vec::with_capacity(group.len());
         let mut works = group.drain(..);
         let committed = commit(&mut connection, &mut works, &mut answers).map_err(Arc::new);
@@ -124,6 +135,7 @@ fn run(mut connection: Connection, mut receiver: mpsc::Receiver<Work>) {
         for answer in answers {
             answer(committed.clone());
         }
+        pulse.rest();
     }
     // Leaves one file behind instead of two, when nobody reads.
     if let Err((_, error)) = connection.close() {

@@ -169,15 +169,20 @@ fn half(event: Event, model: Option<&str>, now: i64) -> Result<Half, Refused> {
 struct Fields {
     instances: Option<IgnoredAny>,
     inputs: Option<IgnoredAny>,
+    data: Option<IgnoredAny>,
+    #[serde(rename = "jsonData")]
+    json_data: Option<IgnoredAny>,
 }
 
 /// The path that a request would have had, and its protocol.
 fn target(model: &str, data: &[u8]) -> (String, String) {
     let v2 = (format!("/v2/models/{model}/infer"), ModelProtocol::V2.name().to_owned());
     let v1 = (format!("/v1/models/{model}:predict"), ModelProtocol::V1.name().to_owned());
+    let seldon = ("/api/v1.0/predictions".to_owned(), ModelProtocol::Seldon.name().to_owned());
     match serde_json::from_slice::<Fields>(data) {
         Ok(Fields { inputs: Some(_), .. }) => v2,
         Ok(Fields { instances: Some(_), .. }) => v1,
+        Ok(Fields { data: Some(_), .. } | Fields { json_data: Some(_), .. }) => seldon,
         // What it is, nobody said. It is journalled all the same, and counted as undecodable.
         _ => ("/v1/cloudevents".to_owned(), String::new()),
     }

@@ -1,33 +1,34 @@
-//! `POST /v1/rows`: rows from applications that have no proxy, one JSON object a line.
+//! `POST /v1/rows`: rows from applications that have no proxy: JSON objects, one a line, or a table as an Arrow stream.
 //!
-//! A line becomes an exchange whose bodies are written in the V1 protocol, and goes through the same journal, decoder,
-//! windows and archive as all others. All lines are stored, or none; under an `Idempotency-Key`, once.
+//! A row becomes an exchange whose bodies are written in the V1 protocol, and goes through the same journal, decoder,
+//! windows and archive as all others. All rows are stored, or none; under an `Idempotency-Key`, once.
 
-use std::collections::BTreeMap;
+mod arrow;
+mod lines;
+mod row;
 
 use axum::body::Bytes;
 use axum::extract::{Query, Request, State};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use driftline_protocol::{Batch, Body, EndState, Exchange, FrameError, ModelProtocol, frame};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 
+pub(crate) use self::lines::SentRow;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::row::MAX_ROWS;
+use self::row::{Gathered, ModelRows, MoreRoom, bad};
+use super::Ingest;
 use super::refused::Refused;
-use super::{Ingest, MAX_FIELD_BYTES};
 use crate::store::journal;
 use crate::store::received::{self, Known};
 use crate::times::now_micros;
 
-/// Rows that one request may bring.
-const MAX_ROWS: usize = 50_000;
 /// Largest body.
 const MAX_BODY_BYTES: usize = 16 << 20;
-/// What a row takes in its batch besides its line.
-const ROW_BYTES: usize = 512;
-/// What a line should have been.
+/// What a row should have been.
 const EXPECTED: &str = r#"expected {"features": {"x": 1.5, …}, "prediction": …, "id": "…", "timestamp": "2013-01-01T05:00:00Z", "model": "…", "version": "…"}"#;
 
 /// What is true of all rows that do not say otherwise.
@@ -41,26 +42,18 @@ pub(crate) struct RowParameters {
     version: Option<String>,
     /// Where the rows come from: the application's instance.
     instance: Option<String>,
+    /// Of an Arrow table, the column that is the rows' id, if it is not called so.
+    id: Option<String>,
+    /// Of an Arrow table, the column that says when a row happened, if it is not called so.
+    timestamp: Option<String>,
+    /// Of an Arrow table, the columns that are what the model answered, with commas between them.
+    prediction: Option<String>,
 }
 
-/// One row, as it is sent.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SentRow<'a> {
-    /// What the model was asked: columns by name. Numbers, texts, booleans and nulls; objects and arrays in it become
-    /// columns of their own.
-    #[serde(borrow)]
-    #[schema(value_type = Object)]
-    features: &'a RawValue,
-    /// What it answered: a value, or several by name. Without it, the features alone count.
-    #[schema(value_type = Option<Object>)]
-    prediction: Option<&'a RawValue>,
-    /// By which an outcome finds the row.
-    id: Option<String>,
-    /// When it happened; when it came, without it.
-    timestamp: Option<String>,
-    model: Option<String>,
-    version: Option<String>,
+impl RowParameters {
+    fn names_columns(&self) -> bool {
+        self.id.is_some() || self.timestamp.is_some() || self.prediction.is_some()
+    }
 }
 
 /// What was stored.
@@ -72,14 +65,15 @@ pub(crate) struct StoredRows {
     repeated: bool,
 }
 
-/// Rows from applications that have no proxy: one JSON object a line. The answer comes once all are on disk. With an
+/// Rows from applications that have no proxy: one JSON object a line, or a table as an Arrow stream. The answer comes once all are on disk. With an
 /// `Idempotency-Key`, a request that is sent again within a week counts once.
 #[utoipa::path(post, path = "/v1/rows", tag = "ingest",
     params(RowParameters, ("Idempotency-Key" = Option<String>, Header, description = "A name of this request, up to 255 bytes")),
-    request_body(content = String, content_type = "application/x-ndjson", description = "A row a line, each as SentRow"),
+    request_body(content((String = "application/x-ndjson"), (Vec<u8> = "application/vnd.apache.arrow.stream")),
+        description = "A row a line, each as SentRow; or a table whose columns are features, but for those that are called as SentRow's fields"),
     responses(
         (status = 200, body = StoredRows),
-        (status = 400, content_type = "text/plain", body = String, description = "A line is wrong; none is stored"),
+        (status = 400, content_type = "text/plain", body = String, description = "A row is wrong; none is stored"),
         (status = 401, content_type = "text/plain", body = String, description = "A token or certificate is needed"),
         (status = 403, content_type = "text/plain", body = String, description = "The token is not for this model"),
         (status = 413, content_type = "text/plain", body = String, description = "Too much for one request"),
@@ -100,16 +94,17 @@ pub(crate) async fn rows(
 async fn take(ingest: &Ingest, parameters: RowParameters, request: Request) -> Result<StoredRows, Refused> {
     let pass = ingest.let_in(&request)?;
     let key = key(&request)?;
+    let form = Form::of(request.headers());
+    let context = request.extensions().get().copied();
     let (bytes, _room) = ingest.body(request, MAX_BODY_BYTES).await?;
-    // Lines are parsed and written again, beside what they were.
-    let _room_inside = ingest.room(bytes.len())?;
     let size = bytes.len();
     let content: [u8; 32] = {
         let parameters = format!("{parameters:?}");
         Sha256::new().chain_update(parameters.as_bytes()).chain_update(&bytes).finalize().into()
     };
     let now = now_micros();
-    let batches = tokio::task::spawn_blocking(move || batches(&bytes, &parameters, now)).await;
+    let more_room = ingest.more_room();
+    let batches = tokio::task::spawn_blocking(move || batches(&bytes, form, &parameters, now, &more_room)).await;
     let batches = batches.map_err(|_| Refused::NotNow("the rows could not be read".to_owned()))??;
     let stored = batches.iter().map(|batch| batch.rows).sum();
     for batch in &batches {
@@ -125,6 +120,7 @@ async fn take(ingest: &Ingest, parameters: RowParameters, request: Request) -> R
         received::Request { key, content }
     });
     let frame_bytes = batches.iter().map(|batch| batch.frame.len()).sum();
+    let span = ingest.span_of_write(context);
     let written = ingest.store.writer.write(move |db| {
         let known = request.map(|request| received::remember(db, &request, stored as u64, now)).transpose()?;
         let known = known.unwrap_or(Known::New);
@@ -137,6 +133,7 @@ async fn take(ingest: &Ingest, parameters: RowParameters, request: Request) -> R
         Ok(known)
     });
     let written = written.await;
+    drop(span);
     match written.map_err(|error| Refused::NotNow(format!("the rows could not be stored: {error}")))? {
         Known::Other => Err(Refused::Bad(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -162,111 +159,73 @@ fn key(request: &Request) -> Result<Option<Vec<u8>>, Refused> {
     Ok(Some(key.as_bytes().to_vec()))
 }
 
-/// The rows of one model, framed.
-struct ModelRows {
-    model: String,
-    rows: usize,
-    frame: Vec<u8>,
+/// What a body is written in, and what its content type is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Lines,
+    Arrow,
 }
 
-fn batches(bytes: &Bytes, parameters: &RowParameters, now: i64) -> Result<Vec<ModelRows>, Refused> {
-    let bad = |why: String| Refused::Bad(StatusCode::BAD_REQUEST, why);
-    let too_large = |why: String| Refused::Bad(StatusCode::PAYLOAD_TOO_LARGE, why);
-    let text = std::str::from_utf8(bytes).map_err(|error| bad(format!("the body is not UTF-8: {error}")))?;
-    let mut by_model: BTreeMap<String, Vec<Exchange>> = BTreeMap::new();
-    let (mut rows, mut row_bytes) = (0, 0);
-    let ids = uuid::Uuid::now_v7().simple().to_string();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        rows += 1;
-        row_bytes += line.len() + ROW_BYTES;
-        if rows > MAX_ROWS || row_bytes > frame::MAX_RAW_BYTES {
-            return Err(too_large(format!(
-                "more than {MAX_ROWS} rows, or too many bytes; send them in several requests"
-            )));
-        }
-        let (model, mut exchange) =
-            exchange(line, parameters, now).map_err(|why| bad(format!("line {}: {why}", index + 1)))?;
-        if exchange.request_id.is_empty() {
-            exchange.request_id = format!("{ids}-{rows}");
-        }
-        by_model.entry(model).or_default().push(exchange);
+impl Form {
+    /// Any type but Arrow's is taken for JSON lines: curl sends forms, and many clients nothing.
+    fn of(headers: &HeaderMap) -> Self {
+        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        // A file has the stream in it, and says so at its beginning: what is wrong with it is said there.
+        let is_arrow = [arrow::MEDIA_TYPE, arrow::FILE_MEDIA_TYPE].iter().any(|own| essence.eq_ignore_ascii_case(own));
+        if is_arrow { Self::Arrow } else { Self::Lines }
     }
-    if rows == 0 {
-        return Err(bad(format!("there is no row; {EXPECTED}")));
-    }
-    let instance = parameters.instance.clone().unwrap_or_default();
-    let frame_of = |(model, mut exchanges): (String, Vec<Exchange>)| {
-        (1..).zip(&mut exchanges).for_each(|(number, exchange)| exchange.sequence = number);
-        let rows = exchanges.len();
-        let batch = Batch {
-            boot_id: vec![0; 16],
-            model: model.clone(),
-            instance: instance.clone(),
-            first_sequence: 1,
-            last_sequence: rows as u64,
-            exchanges,
-            ..Batch::default()
-        };
-        Ok(ModelRows { frame: frame::encode(&batch)?, model, rows })
-    };
-    let framed: Result<_, FrameError> = by_model.into_iter().map(frame_of).collect();
-    framed.map_err(|error| too_large(format!("{error}; send the rows in several requests")))
 }
 
-/// One line as an exchange, and its model.
-fn exchange(line: &str, parameters: &RowParameters, now: i64) -> Result<(String, Exchange), String> {
-    let SentRow { features, prediction, id, timestamp, model, version } =
-        serde_json::from_str(line).map_err(|error| format!("{error}; {EXPECTED}"))?;
-    if !features.get().starts_with('{') {
-        return Err(format!("the features are no object; {EXPECTED}"));
-    }
-    let model = model.or_else(|| parameters.model.clone());
-    let model = model.ok_or_else(|| format!("it names no model, and neither does ?model=; {EXPECTED}"))?;
-    let version = version.or_else(|| parameters.version.clone());
-    let id = id.unwrap_or_default();
-    for (name, text) in [("id", &id), ("version", version.as_ref().unwrap_or(&id))] {
-        if text.len() > MAX_FIELD_BYTES {
-            return Err(format!("{name} has more than {MAX_FIELD_BYTES} bytes"));
+fn batches(
+    bytes: &Bytes,
+    form: Form,
+    parameters: &RowParameters,
+    now: i64,
+    more_room: MoreRoom<'_>,
+) -> Result<Vec<ModelRows>, Refused> {
+    let mut gathered = Gathered::new(parameters, now, more_room);
+    match form {
+        Form::Lines if parameters.names_columns() => {
+            return Err(bad("?id=, ?timestamp= and ?prediction= are for Arrow; lines name their fields".to_owned()));
         }
+        Form::Lines => lines::read(bytes, &mut gathered)?,
+        Form::Arrow => arrow::read(bytes, parameters, &mut gathered)?,
     }
-    if version.as_ref().is_some_and(|version| version.is_empty() || version.contains(['/', '?', '#', ':'])) {
-        return Err("version is empty, or has one of / ? # :".to_owned());
-    }
-    let started_at_micros = match timestamp.map(|time| time.parse::<jiff::Timestamp>()) {
-        None => now,
-        Some(Ok(time)) => time.as_microsecond(),
-        Some(Err(error)) => return Err(format!("timestamp: {error}; {EXPECTED}")),
-    };
-    let version = version.map(|version| format!("/versions/{version}")).unwrap_or_default();
-    let exchange = Exchange {
-        request_id: id,
-        started_at_micros,
-        method: "POST".to_owned(),
-        target: format!("/v1/models/{model}{version}:predict"),
-        protocol: ModelProtocol::V1.name().to_owned(),
-        status: 200,
-        end: EndState::Complete.into(),
-        request: Some(body(format!(r#"{{"instances": [{}]}}"#, features.get()))),
-        response: prediction.map(|prediction| body(format!(r#"{{"predictions": [{}]}}"#, prediction.get()))),
-        unmeasured: true,
-        ..Exchange::default()
-    };
-    Ok((model, exchange))
+    gathered.framed()
 }
 
-fn body(text: String) -> Body {
-    Body { size: text.len() as u64, content: text.into(), ..Body::default() }
+/// How many rows an Arrow stream has.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_arrow(bytes: &[u8]) -> Result<usize, Refused> {
+    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(128));
+    let more = |_| std::sync::Arc::clone(&room).try_acquire_owned().map_err(|_| Refused::NoRoom);
+    let parameters = RowParameters { model: Some("m".to_owned()), ..RowParameters::default() };
+    let batches = batches(&Bytes::copy_from_slice(bytes), Form::Arrow, &parameters, 0, &more)?;
+    Ok(batches.iter().map(|batch| batch.rows).sum())
 }
 
 #[cfg(test)]
 mod tests {
-    use driftline_protocol::{Cell, Naming, decode_rows};
+    use std::sync::Arc;
 
+    use driftline_protocol::{Cell, Naming, decode_rows, frame};
+    use tokio::sync::Semaphore;
+
+    use super::row::MAX_ROWS;
     use super::*;
 
     fn read(lines: &str, model: Option<&str>) -> Result<Vec<ModelRows>, String> {
         let parameters = RowParameters { model: model.map(str::to_owned), ..RowParameters::default() };
-        batches(&Bytes::from(lines.to_owned()), &parameters, 7).map_err(|refused| format!("{refused:?}"))
+        read_within(lines, &parameters, 1 << 30)
+    }
+
+    fn read_within(lines: &str, parameters: &RowParameters, room: usize) -> Result<Vec<ModelRows>, String> {
+        let room = Arc::new(Semaphore::new(room >> 10));
+        let more =
+            |bytes: usize| Arc::clone(&room).try_acquire_many_owned((bytes >> 10) as u32).map_err(|_| Refused::NoRoom);
+        let bytes = Bytes::from(lines.to_owned());
+        batches(&bytes, Form::Lines, parameters, 7, &more).map_err(|refused| format!("{refused:?}"))
     }
 
     #[test]
@@ -310,5 +269,15 @@ mod tests {
         assert!(read(" \n", Some("m")).err().unwrap().contains("no row"));
         let many = format!("{good}\n").repeat(MAX_ROWS + 1);
         assert!(read(&many, Some("m")).err().unwrap().contains("several requests"));
+        let named = RowParameters { id: Some("key".to_owned()), ..RowParameters::default() };
+        assert!(read_within(good, &named, 1 << 20).err().unwrap().contains("are for Arrow"));
+    }
+
+    #[test]
+    fn rows_take_the_room_that_they_come_to() {
+        let parameters = RowParameters { model: Some("m".to_owned()), ..RowParameters::default() };
+        let lines = "{\"features\": {}}\n".repeat(10_000);
+        assert!(read_within(&lines, &parameters, 5 << 20).is_ok());
+        assert_eq!(read_within(&lines, &parameters, 4 << 20).err().unwrap(), "NoRoom");
     }
 }
