@@ -25,16 +25,25 @@ pub(crate) enum Failpoint {
     FilesPlanned,
     /// A file is in the archive, and the database does not know it yet.
     FilePut,
+    /// A commit to a Delta table is decided, and not there.
+    CommitPlanned,
+    /// A commit to a Delta table is there, and the database does not know it yet.
+    CommitPut,
+    /// A file that was too old is deleted, and the database does not know it yet.
+    FileDeleted,
 }
 
 impl Failpoint {
-    const NAMES: [(&'static str, Self); 6] = [
+    const NAMES: [(&'static str, Self); 9] = [
         ("journal_written", Self::JournalWritten),
         ("checkpoint_due", Self::CheckpointDue),
         ("checkpoint_written", Self::CheckpointWritten),
         ("cut_recorded", Self::CutRecorded),
         ("files_planned", Self::FilesPlanned),
         ("file_put", Self::FilePut),
+        ("commit_planned", Self::CommitPlanned),
+        ("commit_put", Self::CommitPut),
+        ("file_deleted", Self::FileDeleted),
     ];
 
     /// The process comes to this point, and goes no further if it was told so.

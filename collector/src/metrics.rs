@@ -64,6 +64,11 @@ pub(crate) struct Metrics {
     pub(crate) archive_rows: IntCounter,
     pub(crate) archive_files: IntCounter,
     pub(crate) archive_failures: IntCounter,
+    pub(crate) archive_files_deleted: IntCounter,
+    pub(crate) archive_bytes_deleted: IntCounter,
+    pub(crate) catalogue_failures: IntCounter,
+    pub(crate) delta_commits: IntCounter,
+    pub(crate) delta_tables_left: IntGauge,
     pub(crate) archive_lag: Gauge,
     pub(crate) archive_stopped: IntGauge,
     pub(crate) start_seconds: Gauge,
@@ -267,6 +272,20 @@ impl Metrics {
             archive_rows: counter("driftline_archive_rows_total", "Rows archived.")?,
             archive_files: counter("driftline_archive_files_total", "Files archived.")?,
             archive_failures: counter("driftline_archive_failures_total", "Attempts to archive a file that failed.")?,
+            archive_files_deleted: counter(
+                "driftline_archive_files_deleted_total",
+                "Files deleted because they were older than archive.retention.",
+            )?,
+            archive_bytes_deleted: counter("driftline_archive_bytes_deleted_total", "Bytes of these files.")?,
+            catalogue_failures: counter(
+                "driftline_archive_catalogue_failures_total",
+                "Attempts to write manifests and Delta commits, or to delete files that are too old, that failed.",
+            )?,
+            delta_commits: counter("driftline_archive_delta_commits_total", "Commits to Delta tables.")?,
+            delta_tables_left: gauge(
+                "driftline_archive_delta_tables_left",
+                "Delta tables that are not written to any more, because somebody else has: their files are archived as before.",
+            )?,
             archive_lag: register(
                 &registry,
                 Gauge::new("driftline_archive_lag_seconds", "Age of the oldest batch that is not archived.")?,

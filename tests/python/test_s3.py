@@ -13,7 +13,9 @@ import httpx
 import pyarrow.dataset
 import pyarrow.fs
 from conftest import BINARIES, collector, eventually, free_port, process, sidecar
+from deltalake import DeltaTable
 from test_metrics import Model
+from test_senders import count
 
 
 def doctor(config: pathlib.Path, environment: dict | None = None) -> subprocess.CompletedProcess:
@@ -72,6 +74,7 @@ def test_rows_are_archived_to_s3_and_read_back(tmp_path):
 data_dir: data
 archive:
   max_age: 300ms
+  delta: true
   s3:
     bucket: models
     prefix: driftline
@@ -107,6 +110,18 @@ archive:
             for number in range(30):
                 httpx.post(f"{address}/v1/models/m:predict", json={"instances": [{"x": number}]}).raise_for_status()
             eventually(lambda: httpx.get(f"{url}/api/v1/archive").json()["rows"] == 30, "all rows are archived")
+
+            def contents(name):
+                key = f"driftline/_driftline/{name}"
+                return s3.get_object(Bucket="models", Key=key)["Body"].read().decode()
+
+            def manifests_are_written():
+                listed = s3.list_objects_v2(Bucket="models", Prefix="driftline/_driftline/manifest.json")
+                return "Contents" in listed and f'"archived_through": {position},' in contents("manifest.json")
+
+            position = httpx.get(f"{url}/api/v1/status").json()["archived_position"]
+            eventually(manifests_are_written, "the manifests are written")
+            assert count(url, "driftline_archive_catalogue_failures_total") == 0
         filesystem = pyarrow.fs.S3FileSystem(
             endpoint_override=f"127.0.0.1:{port}", scheme="http", access_key="AK", secret_key="SK", region="us-east-1"
         )
@@ -116,4 +131,16 @@ archive:
         arguments = ["backfill", f"--config={tmp_path / 'driftline.yaml'}", "--model=m", "--from=2020-01-01", "--to=2100-01-01"]
         again = subprocess.run([BINARIES / "driftline", *arguments], capture_output=True, text=True, env={**os.environ, **secrets})
         assert "24 windows of 30 rows of" in again.stderr and "no reference" in again.stdout, again.stderr
+        [model_of_index] = json.loads(contents("manifest.json"))["models"]
+        lines = contents(f"manifest/model=m/date={model_of_index['last_date']}.jsonl").splitlines()
+        assert sum(json.loads(line)["rows"] for line in lines) == model_of_index["rows"] == 30
+        options = {
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "AK",
+            "AWS_SECRET_ACCESS_KEY": "SK",
+            "AWS_REGION": "us-east-1",
+        }
+        delta = DeltaTable("s3://models/driftline/model=m/version=unversioned", storage_options=options)
+        assert sorted(delta.to_pyarrow_table()["x"].to_pylist()) == [float(number) for number in range(30)]
     model.shutdown()

@@ -75,13 +75,13 @@ pub(crate) async fn list(
             let (files, rows, bytes) = db
                 .prepare_cached(
                     "SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(bytes), 0) FROM archive_files
-                     WHERE ?1 IS NULL OR model = ?1",
+                     WHERE is_expired = 0 AND (?1 IS NULL OR model = ?1)",
                 )?
                 .query_row([&query.model], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             let newest = db
                 .prepare_cached(
                     "SELECT path, model, version, rows, bytes, first_event, last_event, made_at FROM archive_files
-                     WHERE ?1 IS NULL OR model = ?1 ORDER BY made_at DESC, path DESC LIMIT ?2",
+                     WHERE is_expired = 0 AND (?1 IS NULL OR model = ?1) ORDER BY made_at DESC, path DESC LIMIT ?2",
                 )?
                 .query_map(params![query.model, limit], |row| {
                     Ok(FileView {

@@ -8,8 +8,6 @@ use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Archive, ArchivePlace, Partition};
-use crate::numbers::thousands;
-use crate::pipeline::events::{self, Event, EventKind};
 
 /// How and where the files of a cut lie. It is recorded with the cut: the configuration may say something else by the
 /// time that the cut is made again.
@@ -44,6 +42,11 @@ impl CutLayout {
 }
 
 impl Address {
+    /// As the database has it.
+    pub(super) fn stored(&self) -> rusqlite::Result<String> {
+        serde_json::to_string(self).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    }
+
     /// The place itself. Where both are buckets, it is opened with the credentials of the one that is configured now.
     pub(crate) fn with_credentials_of(self, configured: &ArchivePlace) -> ArchivePlace {
         match self {
@@ -67,21 +70,9 @@ pub(crate) struct Unfinished {
     pub(crate) layout: CutLayout,
 }
 
-/// A file of the archive, as it is listed.
-#[derive(Debug, Clone)]
-pub(crate) struct ArchivedFile {
-    pub(crate) path: String,
-    pub(crate) model: String,
-    pub(crate) version: String,
-    pub(crate) rows: u64,
-    pub(crate) bytes: u64,
-    pub(crate) events: (i64, i64),
-}
-
 /// Records that a cut was made.
 pub(crate) fn record(db: &Connection, cut: &Unfinished, now: i64) -> rusqlite::Result<()> {
-    let place = serde_json::to_string(&cut.layout.place)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let place = cut.layout.place.stored()?;
     db.prepare_cached("INSERT INTO cuts (first, last, partition, place, made_at) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![cut.first, cut.last, cut.layout.partition.name(), place, now])?;
     Ok(())
@@ -135,27 +126,7 @@ pub(super) fn give_up(db: &Connection, last: i64, path: &str) -> rusqlite::Resul
 }
 
 /// Records that every file of a cut is there.
-pub(super) fn record_done(db: &Connection, last: i64, files: &[ArchivedFile], now: i64) -> rusqlite::Result<()> {
-    for file in files {
-        db.prepare_cached(
-            "INSERT OR REPLACE INTO archive_files
-                (path, cut, model, version, rows, bytes, first_event, last_event, made_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        )?
-        .execute(params![
-            file.path,
-            last,
-            file.model,
-            file.version,
-            file.rows as i64,
-            file.bytes as i64,
-            file.events.0,
-            file.events.1,
-            now
-        ])?;
-        let text = format!("{} rows in {}", thousands(file.rows), file.path);
-        events::store(db, &[Event { kind: EventKind::Archived, model: file.model.clone(), text }], now)?;
-    }
+pub(super) fn record_done(db: &Connection, last: i64, now: i64) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM cut_files WHERE cut = ?1")?.execute([last])?;
     db.prepare_cached("UPDATE cuts SET done_at = ?2 WHERE last = ?1")?.execute(params![last, now])?;
     Ok(())
@@ -188,7 +159,7 @@ mod tests {
         assert_eq!(planned(&db, 4).unwrap(), ["x".to_owned(), "y".to_owned(), "z".to_owned()].into());
         give_up(&db, 4, "y").unwrap();
         assert_eq!(planned(&db, 4).unwrap(), ["x".to_owned(), "z".to_owned()].into());
-        record_done(&db, 4, &[], 1).unwrap();
+        record_done(&db, 4, 1).unwrap();
         assert_eq!(planned(&db, 4).unwrap(), BTreeSet::new());
         assert_eq!(archived_through(&db).unwrap(), 4);
     }

@@ -10,9 +10,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
-use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnPath;
 
 use super::owner::Owner;
@@ -48,9 +47,22 @@ impl Identity {
 
     /// Reads the identity of a file; none when it is no file of ours.
     pub(crate) fn read(file: Bytes) -> Option<Self> {
-        let reader = SerializedFileReader::new(file).ok()?;
-        let metadata: HashMap<String, String> = reader
-            .metadata()
+        Self::read_end(&file, file.len() as u64).ok()?
+    }
+
+    /// The same from the end of a file of so many bytes. An error is how many bytes of its end are needed.
+    pub(super) fn read_end(end: &Bytes, size: u64) -> Result<Option<Self>, u64> {
+        let mut reader = ParquetMetaDataReader::new();
+        match reader.try_parse_sized(end, size) {
+            Ok(()) => {}
+            Err(ParquetError::NeedMoreData(bytes)) => return Err(bytes as u64),
+            Err(_) => return Ok(None),
+        }
+        Ok(reader.finish().ok().as_ref().and_then(Self::of))
+    }
+
+    fn of(metadata: &ParquetMetaData) -> Option<Self> {
+        let metadata: HashMap<String, String> = metadata
             .file_metadata()
             .key_value_metadata()?
             .iter()
@@ -104,7 +116,7 @@ pub(crate) fn schema_of(file: Bytes) -> Result<SchemaRef, ParquetError> {
 }
 
 /// All columns of all batches: those that every row has first, then the model's by name.
-fn union(batches: &[RecordBatch]) -> SchemaRef {
+pub(super) fn union(batches: &[RecordBatch]) -> SchemaRef {
     union_of(&batches.iter().map(RecordBatch::schema).collect::<Vec<_>>())
 }
 
@@ -160,6 +172,7 @@ pub(crate) fn event_range(batches: &[RecordBatch]) -> (i64, i64) {
 #[cfg(test)]
 mod tests {
     use arrow_array::{Float64Array, StringArray, TimestampMicrosecondArray};
+    use parquet::file::reader::{FileReader, SerializedFileReader};
 
     use super::*;
 

@@ -31,6 +31,29 @@ pub(super) fn create(root: &Path, name: &str, contents: &[u8]) -> io::Result<()>
     linked
 }
 
+/// Puts a file over what is there: readers find the one or the other.
+pub(super) fn replace(root: &Path, name: &str, contents: &[u8]) -> io::Result<()> {
+    let (staged, named) = (staged(root, name), root.join(name));
+    let folder = named.parent().unwrap_or(root);
+    fs::create_dir_all(root.join(OWN_FOLDER))?;
+    fs::create_dir_all(folder)?;
+    remove_staged(root, name)?;
+    write(&staged, contents)?;
+    fs::rename(&staged, &named)?;
+    File::open(folder)?.sync_all()
+}
+
+/// Takes away the folders that a file's removal has left empty. They are in nobody's way: what cannot be taken away stays.
+pub(super) fn remove_empty(root: &Path, name: &str) {
+    let named = root.join(name);
+    let folders = named.ancestors().skip(1).take_while(|folder| *folder != root);
+    for folder in folders {
+        if fs::remove_dir(folder).is_err() {
+            return;
+        }
+    }
+}
+
 /// Takes away what an attempt left that was cut off.
 pub(super) fn remove_staged(root: &Path, name: &str) -> io::Result<()> {
     match fs::remove_file(staged(root, name)) {
@@ -53,6 +76,22 @@ fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_empty_folders_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let name = "model=m/date=2013-01-01/a.jsonl";
+        for contents in ["one", "another"] {
+            replace(root, name, contents.as_bytes()).unwrap();
+            assert_eq!(fs::read(root.join(name)).unwrap(), contents.as_bytes());
+        }
+        create(root, "model=m/b", b"stays").unwrap();
+        fs::remove_file(root.join(name)).unwrap();
+        remove_empty(root, name);
+        assert!(!root.join("model=m/date=2013-01-01").is_dir() && root.join("model=m/b").is_file());
+        assert_eq!(root.join(OWN_FOLDER).read_dir().unwrap().count(), 0);
+    }
 
     #[test]
     fn a_file_is_whole_or_not_there_and_leaves_nothing_beside_its_name() {

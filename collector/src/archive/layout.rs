@@ -13,7 +13,7 @@ pub(crate) fn partition_start(event_time: i64, partition: Partition) -> i64 {
 }
 
 /// How long a partition is, in microseconds.
-fn length(partition: Partition) -> i64 {
+pub(super) fn length(partition: Partition) -> i64 {
     match partition {
         Partition::Hour => 3_600_000_000,
         Partition::Day => 86_400_000_000,
@@ -42,6 +42,11 @@ pub(crate) fn path(
 /// The folder that all files of a model lie in.
 pub(crate) fn folder_of(model: &str) -> String {
     format!("model={}", escape(model))
+}
+
+/// The folder that all files of a version lie in: they have one schema, and are a table of Delta Lake.
+pub(super) fn table_of(model: &str, version: &str) -> String {
+    format!("{}/version={}", folder_of(model), escape(version))
 }
 
 /// What a file's name says.

@@ -6,8 +6,11 @@
 //! twice. The files of an attempt that was cut off are taken away before they are put again, since the configuration of a
 //! model may have changed in between: nobody was told yet that the cut is there.
 
+mod catalogue;
+mod columns;
 mod cuts;
 pub(crate) mod file;
+mod files;
 mod folder;
 pub(crate) mod layout;
 mod owner;
@@ -27,9 +30,11 @@ use rusqlite::Savepoint;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
-use self::cuts::{Address, ArchivedFile};
+use self::columns::Columns;
+use self::cuts::Address;
 pub(crate) use self::cuts::{CutLayout, Unfinished, archived_through, cut_through, record, unfinished};
 use self::file::Identity;
+use self::files::ArchivedFile;
 use self::owner::{NotOurs, Owner};
 use self::place::{Place, Put, Removed};
 use crate::config::{Config, Partition};
@@ -73,8 +78,7 @@ pub(crate) fn start(
 ) -> Result<(Cuts, impl Future<Output = ()>), String> {
     let place = place::open(&config.archive.place)?;
     let (sender, receiver) = mpsc::channel(WAITING_CUTS);
-    let owner = Owner::of_this_run(&store.collector_id);
-    let archiver = Archiver { place, owner, claimed: Vec::new(), store, config, metrics, vitals, tracer };
+    let archiver = Archiver::new(place, store, config, metrics, (vitals, tracer));
     Ok((sender, archiver.run(receiver, stopping)))
 }
 
@@ -88,6 +92,10 @@ struct Archiver {
     metrics: Arc<Metrics>,
     vitals: Vitals,
     tracer: Tracer,
+    /// How long to wait when the catalogue could not be written.
+    catalogue_pause: Duration,
+    /// The manifest above all others, as this run last wrote it, and to which place.
+    written_index: (i64, String),
 }
 
 /// Why archiving ends.
@@ -106,6 +114,27 @@ struct Planned {
 }
 
 impl Archiver {
+    fn new(
+        place: Place,
+        store: Store,
+        config: Arc<Config>,
+        metrics: Arc<Metrics>,
+        (vitals, tracer): (Vitals, Tracer),
+    ) -> Self {
+        Self {
+            place,
+            owner: Owner::of_this_run(&store.collector_id),
+            claimed: Vec::new(),
+            store,
+            config,
+            metrics,
+            vitals,
+            tracer,
+            catalogue_pause: FIRST_PAUSE,
+            written_index: (0, String::new()),
+        }
+    }
+
     /// Archives cut after cut. When it is told to stop it finishes what it can at once: what is left is made again from
     /// the journal at the next start.
     async fn run(mut self, mut cuts: mpsc::Receiver<Cut>, mut stopping: watch::Receiver<bool>) {
@@ -115,10 +144,16 @@ impl Archiver {
             claimed = self.own_configured() => claimed,
             () = out_of_time(&mut stopping) => return,
         };
+        let mut rest = Duration::ZERO;
         while ended.is_ok() {
-            let Some(cut) = cuts.recv().await else { break };
+            let cut = match tokio::time::timeout(rest, cuts.recv()).await {
+                Ok(None) => break,
+                Ok(cut) => cut,
+                // It is time to look for files that have become too old, and for what was left undone.
+                Err(_) => None,
+            };
             ended = tokio::select! {
-                done = self.archive(cut) => done,
+                done = self.turn(cut) => done.map(|until_next| rest = until_next),
                 () = out_of_time(&mut stopping) => return,
             };
         }
@@ -132,6 +167,16 @@ impl Archiver {
             }
             Err(End::Closed) => {}
         }
+    }
+
+    /// Archives a cut, if there is one, and brings the catalogue up to date. Gives how long it may rest without another.
+    async fn turn(&mut self, cut: Option<Cut>) -> Result<Duration, End> {
+        let mut layout = CutLayout::of(&self.config.archive);
+        if let Some(cut) = cut {
+            layout = cut.layout.clone();
+            self.archive(cut).await?;
+        }
+        self.keep_catalogue(&layout).await
     }
 
     /// Makes and puts the files of a cut, and records that they are there.
@@ -161,11 +206,16 @@ impl Archiver {
             self.remove(&place, path, (first, last)).await;
         }
         let (rows, count) = (done.iter().map(|file| file.rows).sum::<u64>(), done.len() as u64);
-        let done = Arc::new(done);
+        let identity = Identity { owner: self.owner.clone(), cut: (first, last), rows };
+        let done = Arc::new((done, layout.place, identity));
         let now = now_micros();
         self.persist(move || {
             let done = Arc::clone(&done);
-            move |db: &Savepoint<'_>| cuts::record_done(db, last, &done, now)
+            move |db: &Savepoint<'_>| {
+                let (files, place, identity) = &*done;
+                files::list(db, place, identity, files, now)?;
+                cuts::record_done(db, last, now)
+            }
         })
         .await?;
         self.metrics.archive_rows.inc_by(rows);
@@ -324,9 +374,11 @@ fn planned(
             path: layout::path(partition, &model, &version, start, collector_id, cut),
             model: model.to_string(),
             version: version.to_string(),
+            partition: (start, start + layout::length(partition)),
             rows: batches.iter().map(|batch| batch.num_rows() as u64).sum(),
             bytes: 0,
             events: file::event_range(&batches),
+            columns: Columns::of(&file::union(&batches)),
         },
         batches,
     };

@@ -10,7 +10,10 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig};
+use object_store::{
+    ClientConfigKey, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig,
+    UpdateVersion,
+};
 
 use super::file::Identity;
 use super::folder;
@@ -21,6 +24,9 @@ use crate::config::ArchivePlace;
 const REQUEST_TIMEOUT: &str = "5 minutes";
 /// How often the client tries again by itself. What fails after that is counted, said, and tried again by the archiver.
 const CLIENT_RETRIES: usize = 2;
+
+/// What is read of a file's end at first: the footers of most files are shorter.
+const FOOTER_BYTES: u64 = 64 << 10;
 
 /// An open place.
 #[derive(Debug, Clone)]
@@ -132,6 +138,36 @@ impl Place {
         put.map(|_| ()).map_err(|error| error.to_string())
     }
 
+    /// Puts a file over what is there, unless somebody else does meanwhile: a put of a run that has died may still be on its
+    /// way, and must not go over what a later run wrote.
+    pub(super) async fn renew(&self, path: &str, contents: Bytes) -> Result<(), String> {
+        if let Some(folder) = self.folder.clone() {
+            let (path, replaced) = (path.to_owned(), move |path: String| folder::replace(&folder, &path, &contents));
+            let replaced =
+                tokio::task::spawn_blocking(move || replaced(path)).await.map_err(|error| error.to_string())?;
+            return replaced.map_err(|error| error.to_string());
+        }
+        let parsed = parsed(path)?;
+        let mode = match self.store.get(&parsed).await {
+            Ok(found) => {
+                let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+                if found.bytes().await.map_err(|error| error.to_string())? == contents {
+                    return Ok(());
+                }
+                PutMode::Update(version)
+            }
+            Err(object_store::Error::NotFound { .. }) => PutMode::Create,
+            Err(error) => return Err(error.to_string()),
+        };
+        let options = PutOptions { mode, ..PutOptions::default() };
+        match self.store.put_opts(&parsed, PutPayload::from(contents.clone()), options).await {
+            Ok(_) => Ok(()),
+            // A store that knows no 'If-Match' is left to its luck: what is put here is put again when it changes.
+            Err(object_store::Error::NotImplemented { .. }) => self.replace(path, contents).await,
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
     /// A file's contents; none when there is no such file.
     pub(crate) async fn read(&self, path: &str) -> Result<Option<Bytes>, String> {
         let contents = match self.store.get(&parsed(path)?).await {
@@ -154,17 +190,37 @@ impl Place {
         {
             return Removed::Retry(error.to_string());
         }
-        let is_ours = match self.read(path).await {
-            Ok(Some(file)) => {
-                Identity::read(file).is_some_and(|found| found.owner.collector == collector && found.cut == cut)
-            }
-            Ok(None) => false,
+        let is_ours = match self.identity(&parsed).await {
+            Ok(found) => found.is_some_and(|found| found.owner.collector == collector && found.cut == cut),
             Err(why) => return Removed::Retry(why),
         };
         if is_ours && let Err(error) = self.store.delete(&parsed).await {
             return Removed::Retry(error.to_string());
         }
+        if let Some(folder) = &self.folder {
+            folder::remove_empty(folder, path);
+        }
         Removed::Gone
+    }
+
+    /// Whose a file is, by its end; none when it is not there, or no file of an archive.
+    async fn identity(&self, path: &Path) -> Result<Option<Identity>, String> {
+        let mut wanted = FOOTER_BYTES;
+        loop {
+            let range = Some(GetRange::Suffix(wanted));
+            let found = match self.store.get_opts(path, GetOptions { range, ..GetOptions::default() }).await {
+                Ok(found) => found,
+                Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                Err(error) => return Err(error.to_string()),
+            };
+            let size = found.meta.size;
+            let end = found.bytes().await.map_err(|error| error.to_string())?;
+            match Identity::read_end(&end, size) {
+                Ok(identity) => return Ok(identity),
+                Err(needed) if needed > end.len() as u64 && needed <= size => wanted = needed,
+                Err(_) => return Ok(None),
+            }
+        }
     }
 
     /// Takes a file away.

@@ -9,7 +9,7 @@ use prometheus::IntGauge;
 
 use super::*;
 
-const HOUR: i64 = 3_600_000_000;
+pub(super) const HOUR: i64 = 3_600_000_000;
 
 fn batch(times: &[i64]) -> RecordBatch {
     let time: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times.to_vec()).with_timezone("UTC"));
@@ -17,24 +17,17 @@ fn batch(times: &[i64]) -> RecordBatch {
     RecordBatch::try_from_iter([("event_time", time), ("x", x)]).unwrap()
 }
 
-fn archiver(folder: &Path, configuration: &str) -> Archiver {
+pub(super) fn archiver(folder: &Path, configuration: &str) -> Archiver {
     let config = Config::parse("d.yaml", configuration, folder).unwrap();
     let store = Store::open(&config.data_dir).unwrap();
-    Archiver {
-        place: place::open(&config.archive.place).unwrap(),
-        owner: Owner::of_this_run(&store.collector_id),
-        claimed: Vec::new(),
-        store,
-        config: Arc::new(config),
-        metrics: Metrics::new().unwrap(),
-        vitals: Vitals::new(IntGauge::new("stopped", "Stopped.").unwrap()),
-        tracer: Tracer::default(),
-    }
+    let place = place::open(&config.archive.place).unwrap();
+    let vitals = Vitals::new(IntGauge::new("stopped", "Stopped.").unwrap());
+    Archiver::new(place, store, Arc::new(config), Metrics::new().unwrap(), (vitals, Tracer::default()))
 }
 
-fn cut(layout: CutLayout, partitions: &[(i64, &[i64])]) -> Cut {
+pub(super) fn cut(layout: CutLayout, (first, last): (i64, i64), partitions: &[(i64, &[i64])]) -> Cut {
     let part = |(start, times): &(i64, &[i64])| (("m".into(), "1".into(), *start), vec![batch(times)]);
-    Cut { first: 1, last: 2, layout, partitions: partitions.iter().map(part).collect() }
+    Cut { first, last, layout, partitions: partitions.iter().map(part).collect() }
 }
 
 /// Rows of all files below a folder.
@@ -60,7 +53,7 @@ async fn a_cut_that_comes_out_otherwise_replaces_what_was_put_of_it() {
     let layout = CutLayout::of(&archiver.config.archive);
     let place = archiver.place_of(&layout).unwrap();
     // The first attempt dies after one of its two files.
-    let first = cut(layout.clone(), &[(0, &[1, 2, 3]), (HOUR, &[HOUR])]);
+    let first = cut(layout.clone(), (1, 2), &[(0, &[1, 2, 3]), (HOUR, &[HOUR])]);
     let mut files = planned(&archiver.store.collector_id, (1, 2), layout.partition, first.partitions);
     archiver.plan(&place, (1, 2), &files).await.unwrap();
     let Planned { listed, batches } = files.remove(0);
@@ -69,7 +62,7 @@ async fn a_cut_that_comes_out_otherwise_replaces_what_was_put_of_it() {
     archiver.put(&place, &listed.path, contents, &identity, false).await.unwrap();
     assert_eq!(rows(&folder.path().join("a")), 3);
     // By the second, the model's event time is another.
-    archiver.archive(cut(layout.clone(), &[(0, &[1]), (2 * HOUR, &[2 * HOUR; 3])])).await.unwrap();
+    archiver.archive(cut(layout.clone(), (1, 2), &[(0, &[1]), (2 * HOUR, &[2 * HOUR; 3])])).await.unwrap();
     assert_eq!(rows(&folder.path().join("a")), 4, "each row is there once");
 }
 
@@ -80,7 +73,7 @@ async fn rows_that_change_places_between_attempts_are_there_once() {
     let layout = CutLayout::of(&archiver.config.archive);
     let place = archiver.place_of(&layout).unwrap();
     // One row in each hour. The first attempt dies after the first file.
-    let first = cut(layout.clone(), &[(0, &[1]), (HOUR, &[HOUR + 2])]);
+    let first = cut(layout.clone(), (1, 2), &[(0, &[1]), (HOUR, &[HOUR + 2])]);
     let mut files = planned(&archiver.store.collector_id, (1, 2), layout.partition, first.partitions);
     archiver.plan(&place, (1, 2), &files).await.unwrap();
     let Planned { listed, batches } = files.remove(0);
@@ -89,7 +82,7 @@ async fn rows_that_change_places_between_attempts_are_there_once() {
     let contents = build(&listed.path, batches, identity.clone()).await.unwrap();
     archiver.put(&place, &listed.path, contents, &identity, false).await.unwrap();
     // By the second, the model's event time is another: as many rows in each file, and not the same ones.
-    archiver.archive(cut(layout.clone(), &[(0, &[2]), (HOUR, &[HOUR + 1])])).await.unwrap();
+    archiver.archive(cut(layout.clone(), (1, 2), &[(0, &[2]), (HOUR, &[HOUR + 1])])).await.unwrap();
     let stored = std::fs::read(folder.path().join("a").join(&listed.path)).unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(stored)).unwrap().build().unwrap();
     let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
@@ -118,7 +111,7 @@ async fn a_cut_goes_where_it_was_recorded_to_go() {
     let folder = tempfile::tempdir().unwrap();
     let mut archiver = archiver(folder.path(), "archive: {folder: new}");
     let old = Config::parse("d.yaml", "archive: {folder: old, partition: day}", folder.path()).unwrap();
-    archiver.archive(cut(CutLayout::of(&old.archive), &[(0, &[1])])).await.unwrap();
+    archiver.archive(cut(CutLayout::of(&old.archive), (1, 2), &[(0, &[1])])).await.unwrap();
     assert_eq!((rows(&folder.path().join("old")), rows(&folder.path().join("new"))), (1, 0));
     assert!(folder.path().join("old/model=m/version=1/date=1970-01-01").read_dir().unwrap().count() == 1);
 }
@@ -134,7 +127,7 @@ async fn a_file_that_cannot_be_made_leaves_its_cut_undone() {
     let time: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1]).with_timezone("UTC"));
     let interval = IntervalMonthDayNanoArray::from(vec![IntervalMonthDayNanoType::make_value(0, 0, 1)]);
     let unknown: ArrayRef = Arc::new(interval);
-    let mut broken = cut(layout, &[(0, &[1])]);
+    let mut broken = cut(layout, (1, 2), &[(0, &[1])]);
     let batch = RecordBatch::try_from_iter([("event_time", time), ("x", unknown)]).unwrap();
     broken.partitions.insert(("m".into(), "2".into(), 0), vec![batch]);
     let store = archiver.store.clone();

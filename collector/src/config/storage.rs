@@ -1,5 +1,6 @@
 //! What the configuration says of the archive.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ pub struct Archive {
     pub max_rows: u64,
     /// Bytes in memory that make a cut before its time.
     pub max_bytes: u64,
+    /// Files whose age is past this are deleted; none is, unless given.
+    pub retention: Option<Duration>,
+    /// Whether each version of a model is a table of Delta Lake, too.
+    pub delta: bool,
 }
 
 /// Where the archive lies.
@@ -77,6 +82,7 @@ const SHORTEST_DEFAULT_MAX_LAG: Duration = Duration::from_secs(60);
 const DEFAULT_MAX_ROWS: u64 = 250_000;
 /// About 170,000 rows of 30 features. As much again is held by the file that is being made meanwhile.
 const DEFAULT_MAX_BYTES: u64 = 64 << 20;
+const RETENTIONS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(36_500 * 86_400);
 
 pub(super) fn archive(section: Option<Section<'_>>, data_dir: &Path, folder: &Path) -> Archive {
     let mut archive = Archive {
@@ -86,6 +92,8 @@ pub(super) fn archive(section: Option<Section<'_>>, data_dir: &Path, folder: &Pa
         max_lag: DEFAULT_MAX_AGE * DEFAULT_MAX_LAG_AGES,
         max_rows: DEFAULT_MAX_ROWS,
         max_bytes: DEFAULT_MAX_BYTES,
+        retention: None,
+        delta: false,
     };
     let Some(mut section) = section else { return archive };
     if section.has("folder") && section.has("s3") {
@@ -115,6 +123,8 @@ pub(super) fn archive(section: Option<Section<'_>>, data_dir: &Path, folder: &Pa
     archive.max_rows = max_rows.unwrap_or(archive.max_rows);
     let max_bytes = section.optional("max_bytes").and_then(|node| node.integer(1 << 20..=1 << 32));
     archive.max_bytes = max_bytes.unwrap_or(archive.max_bytes);
+    archive.retention = section.optional("retention").and_then(|node| node.duration(RETENTIONS));
+    archive.delta = section.optional("delta").and_then(|node| node.boolean()).unwrap_or(archive.delta);
     archive
 }
 

@@ -280,6 +280,8 @@ mod tests {
             config: Arc::new(config),
             vitals: Vitals::new(metrics.archive_stopped.clone()),
             metrics,
+            pulse: crate::watchdog::Pulse::default(),
+            tracer: crate::telemetry::Tracer::default(),
             cuts,
         };
         let mut pipeline = Pipeline::load(parts, Arc::default()).unwrap();

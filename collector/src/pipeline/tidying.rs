@@ -9,7 +9,7 @@ use crate::archive;
 use crate::store::journal;
 
 const DAY_MICROS: i64 = 86_400_000_000;
-/// Windows and scores, alerts, outcomes, and the list of archived files are kept for so long: a year and a month.
+/// Windows and scores, alerts and outcomes are kept for so long: a year and a month.
 const KEEP_LONG_MICROS: i64 = 400 * DAY_MICROS;
 /// Slices of indicators, and keys of requests that brought rows, are kept for a week.
 const KEEP_SLICES_MICROS: i64 = 7 * DAY_MICROS;
@@ -35,7 +35,6 @@ pub(super) fn tidy(db: &Connection, now: i64) -> rusqlite::Result<bool> {
         ("senders", "boot", "heard_at < ?1", KEEP_MONTH_MICROS),
         ("rows_received", "key", "received_at < ?1", KEEP_SLICES_MICROS),
         ("outcomes", "model, row_id", "received_at < ?1", KEEP_LONG_MICROS),
-        ("archive_files", "path", "made_at < ?1", KEEP_LONG_MICROS),
         // The newest cut says how far the archive came.
         ("cuts", "last", "done_at < ?1 AND last < (SELECT max(last) FROM cuts)", KEEP_MONTH_MICROS),
         // What was said of an episode is kept for as long as the episode: its resolve goes by it.
@@ -107,7 +106,6 @@ mod tests {
                  INSERT INTO sli_counts VALUES ('m', 'latency', '', {at}, 1, 1);
                  INSERT INTO latencies VALUES ('m', {at}, x'');
                  INSERT INTO outcomes VALUES ('m', '{id}', '1', NULL, {at});
-                 INSERT INTO archive_files VALUES ('{id}', 1, 'm', '1', 1, 1, 0, 0, {at});
                  INSERT INTO cuts (first, last, partition, place, made_at, done_at) VALUES ({at}, {at}, 'hour', '', {at}, {at});
                  INSERT INTO episodes VALUES ('{id}', 'f', 'R', 'page', 'r', {at}, {at}, '{{}}');
                  INSERT INTO outbox (episode, target, action, notification, created_at, next_attempt_at, state, settled_at)
@@ -126,8 +124,7 @@ mod tests {
         ))
         .unwrap();
         assert!(!tidy(&db, now).unwrap());
-        for table in ["windows", "scores", "histograms", "sli_counts", "latencies", "outcomes", "archive_files", "cuts"]
-        {
+        for table in ["windows", "scores", "histograms", "sli_counts", "latencies", "outcomes", "cuts"] {
             assert_eq!(count(&db, table), 1, "{table}");
         }
         assert_eq!((count(&db, "episodes"), count(&db, "outbox")), (3, 3));

@@ -224,18 +224,95 @@ CREATE TABLE cut_files (
     PRIMARY KEY (cut, path)
 ) STRICT, WITHOUT ROWID;
 
+-- Where archived files lie (JSON); the archive may have moved.
+CREATE TABLE archive_places (
+    id INTEGER PRIMARY KEY,
+    address TEXT NOT NULL UNIQUE
+) STRICT;
+
+-- The columns of archived files, as a schema of Delta Lake (JSON), by its fingerprint.
+CREATE TABLE archive_schemas (
+    fingerprint TEXT PRIMARY KEY,
+    columns TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The files that are in the archive, for as long as they are.
 CREATE TABLE archive_files (
     path TEXT PRIMARY KEY,
+    place INTEGER NOT NULL,
+    -- Its cut's positions, and the run that put it, as in its footer.
+    first INTEGER NOT NULL,
     cut INTEGER NOT NULL,
+    run TEXT NOT NULL,
     model TEXT NOT NULL,
     version TEXT NOT NULL,
+    -- When its date begins.
+    day INTEGER NOT NULL,
     rows INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     first_event INTEGER NOT NULL,
     last_event INTEGER NOT NULL,
-    made_at INTEGER NOT NULL
+    schema TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    -- From when its age counts: when it was made or when its partition ended, whichever is later.
+    ages_from INTEGER NOT NULL,
+    -- 1 when it is too old, and told of nowhere any more once what tells of it has been written again.
+    is_expired INTEGER NOT NULL DEFAULT 0,
+    -- The commit of its Delta table that added it; null when none did.
+    added_by INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX archive_files_by_made ON archive_files (made_at);
+CREATE INDEX archive_files_by_day ON archive_files (place, model, day);
+CREATE INDEX archive_files_by_age ON archive_files (place, ages_from) WHERE is_expired = 0;
+CREATE INDEX archive_files_expired ON archive_files (place, model, version) WHERE is_expired = 1;
+CREATE INDEX archive_files_to_add ON archive_files (place, model, version) WHERE added_by IS NULL AND is_expired = 0;
+CREATE INDEX archive_files_added ON archive_files (place, model, version) WHERE added_by IS NOT NULL;
+
+-- What the manifest of a model's day says, once it is written; and whether it is to be written again.
+CREATE TABLE archive_days (
+    place INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    files INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    is_due INTEGER NOT NULL,
+    PRIMARY KEY (place, model, day)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX archive_days_due ON archive_days (place, model, day) WHERE is_due = 1;
+
+-- A Delta table for each version of a model.
+CREATE TABLE delta_tables (
+    place INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    version TEXT NOT NULL,
+    id TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    -- The last position of the newest cut in it.
+    cut INTEGER NOT NULL,
+    -- The number of its next commit.
+    next_commit INTEGER NOT NULL,
+    -- The columns of all its files, as its last metaData action says.
+    columns TEXT NOT NULL,
+    -- The commit that its last checkpoint is of; -1 before the first.
+    checkpoint INTEGER NOT NULL DEFAULT -1,
+    -- 1 when somebody else has written to its log: it is left alone from then on.
+    is_left INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (place, model, version)
+) STRICT, WITHOUT ROWID;
+
+-- Commits in the order in which they are put. What one says is decided once, before it is put; it is forgotten after.
+CREATE TABLE delta_commits (
+    place INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    version TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    made_at INTEGER NOT NULL,
+    -- Null once it is there.
+    actions TEXT,
+    PRIMARY KEY (place, model, version, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX delta_commits_to_put ON delta_commits (place, model, version, number) WHERE actions IS NOT NULL;
 
 CREATE TABLE outcomes (
     model TEXT NOT NULL,

@@ -65,7 +65,7 @@ pub(crate) async fn run(options: &Options, dice: &mut Dice) -> Outcome {
     let Some((data, archive)) = disks else {
         return Outcome::Skipped("file systems cannot be mounted here; that needs root".to_owned());
     };
-    let configuration = format!("archive: {{folder: archive, partition: day, max_age: 150ms}}\n{MODEL}");
+    let configuration = format!("archive: {{folder: archive, partition: day, max_age: 150ms, delta: true}}\n{MODEL}");
     let mut collector = Collector::start(path, &configuration).await;
     let ledger: Arc<Ledger> = Arc::default();
     let senders = Senders::start(&collector.url(), &["m"], 2, dice, &ledger);

@@ -40,7 +40,7 @@ pub(crate) enum Kill {
 }
 
 /// Every way there is, with names of the collector's `failpoint.rs`.
-const KILLS: [Kill; 10] = [
+const KILLS: [Kill; 12] = [
     Kill::Random,
     Kill::Acknowledged,
     Kill::Stopped,
@@ -51,6 +51,8 @@ const KILLS: [Kill; 10] = [
     Kill::At("cut_recorded", 3),
     Kill::At("files_planned", 3),
     Kill::At("file_put", 3),
+    Kill::At("commit_planned", 3),
+    Kill::At("commit_put", 3),
 ];
 
 impl Kill {
@@ -177,7 +179,10 @@ pub(crate) async fn run(options: &Options, dice: &mut Dice) -> Outcome {
 pub(crate) fn limits_and_model(dice: &mut Dice) -> String {
     let partition = if dice.one_in(2) { "hour" } else { "day" };
     let event_time = if dice.one_in(3) { OWN_TIME } else { "" };
-    format!("  partition: {partition}\n  max_age: 150ms\n  max_rows: 300\n{MODEL}{event_time}{}", exact::MODEL)
+    format!(
+        "  partition: {partition}\n  max_age: 150ms\n  max_rows: 300\n  delta: true\n{MODEL}{event_time}{}",
+        exact::MODEL
+    )
 }
 
 fn configuration(dice: &mut Dice) -> String {

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the harness")]
 
+mod catalogue;
 mod dice;
 mod disk;
 mod exact;
@@ -29,7 +30,7 @@ use dice::Dice;
 #[command(name = "crash", max_term_width = 110)]
 pub(crate) struct Options {
     /// How often the collector is killed in each of the scenarios `kills` and `stores`.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 12)]
     pub(crate) kills: u64,
     /// What chance begins with; another each time without it.
     #[arg(long)]

@@ -15,12 +15,15 @@ use object_store::aws::AmazonS3;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::catalogue;
 use crate::exact::{EXACT, check_windows};
 use crate::rows::{OWN_TIME_BEFORE, RowId, Values, rows};
 use crate::senders::Boot;
 
 /// What the collector keeps for itself beside the rows.
-const OWN_FOLDER: &str = "_driftline";
+pub(crate) const OWN_FOLDER: &str = "_driftline";
+/// Where a Delta table has its log.
+pub(crate) const LOG_FOLDER: &str = "_delta_log";
 
 /// An archive, as its reader sees it.
 #[derive(Debug, Clone)]
@@ -32,7 +35,13 @@ pub(crate) enum Archive {
 impl Archive {
     /// All files that engines would read.
     pub(crate) async fn files(&self) -> Vec<(String, Bytes)> {
-        let mut files = match self {
+        let all = self.all().await;
+        files_of_rows(&all).cloned().collect()
+    }
+
+    /// Everything that is there.
+    pub(crate) async fn all(&self) -> Vec<(String, Bytes)> {
+        match self {
             Self::Folder(folder) => files_below(folder),
             Self::S3(store) => {
                 let listed: Vec<_> = store.list(None).try_collect().await.expect("the store lists its objects");
@@ -43,10 +52,13 @@ impl Archive {
                 }
                 files
             }
-        };
-        files.retain(|(name, _)| !name.split('/').any(|part| part == OWN_FOLDER));
-        files
+        }
     }
+}
+
+/// Without what lies beside the rows.
+pub(crate) fn files_of_rows(all: &[(String, Bytes)]) -> impl Iterator<Item = &(String, Bytes)> {
+    all.iter().filter(|(name, _)| !name.split('/').any(|part| [OWN_FOLDER, LOG_FOLDER].contains(&part)))
 }
 
 fn files_below(folder: &Path) -> Vec<(String, Bytes)> {
@@ -94,6 +106,7 @@ pub(crate) async fn check(boots: &BTreeMap<u64, Boot>, archive: &Archive, collec
         found.late += late;
     }
     found.exact_windows = check_windows(boots, &archived.rows, collector).await;
+    catalogue::check(archive).await;
     found
 }
 

@@ -20,8 +20,9 @@ pub(crate) async fn run(options: &Options, dice: &mut Dice) -> Outcome {
     }
     let shared = folder.path().join("archive");
     let archive = Archive::Folder(shared.clone());
-    let at =
-        |place: &Path| format!("archive: {{folder: '{}', partition: day, max_age: 150ms}}\n{MODEL}", place.display());
+    let at = |place: &Path| {
+        format!("archive: {{folder: '{}', partition: day, max_age: 150ms, delta: true}}\n{MODEL}", place.display())
+    };
     let mut collector = Collector::start(&first, &at(&shared)).await;
     let ledger: Arc<Ledger> = Arc::default();
     send(&collector, dice, &ledger).await;
