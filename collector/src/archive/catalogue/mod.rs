@@ -13,7 +13,7 @@ mod tests;
 use std::time::Duration;
 
 use rusqlite::{Connection, Savepoint};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use self::delta::Commit;
 use super::cuts::{Address, CutLayout};
@@ -149,7 +149,7 @@ impl Archiver {
     /// Leaves a Delta table alone that somebody else writes to.
     async fn leave(&self, number: i64, commit: Commit) -> Result<(), Undone> {
         let log = commit.path();
-        tracing::error!(
+        error!(
             log,
             "somebody else has written this commit: the collector does not write to this Delta table any more. Its files are archived as before; docs/archive.md says how to begin anew"
         );
@@ -161,8 +161,10 @@ impl Archiver {
     /// Sums up logs that have grown long, and takes away what nobody needs of them any more.
     async fn write_checkpoints(&self, place: &Place, number: i64) -> Result<(), Undone> {
         while let Some(table) = self.store.read(move |db| checkpoint::due(db, number)).await? {
-            let contents = checkpoint::build(&table, &self.store.collector_id)
-                .map_err(|error| format!("a checkpoint cannot be made: {error}"))?;
+            let collector = self.store.collector_id.clone();
+            let built = tokio::task::spawn_blocking(move || (checkpoint::build(&table, &collector), table)).await;
+            let (contents, table) = built.map_err(|error| error.to_string())?;
+            let contents = contents.map_err(|error| format!("a checkpoint cannot be made: {error}"))?;
             checkpoint::put(place, &table, contents).await?;
             self.write(move |db| checkpoint::done(db, number, &table)).await?;
         }
@@ -180,12 +182,14 @@ impl Archiver {
         let collector = self.store.collector_id.clone();
         let due = self.store.read(move |db| manifest::due(db, number, &collector, ROUND)).await?;
         let has_more = due.len() as i64 >= ROUND;
-        for manifest in due {
+        for manifest in &due {
             match manifest.text.is_empty() {
                 true => place.delete(&manifest.path).await?,
                 false => place.renew(&manifest.path, manifest.text.clone().into()).await?,
             }
-            self.write(move |db| manifest::written(db, number, &manifest)).await?;
+        }
+        if !due.is_empty() {
+            self.write(move |db| due.iter().try_for_each(|manifest| manifest::written(db, number, manifest))).await?;
         }
         if has_more {
             return Ok(true);
