@@ -292,7 +292,11 @@ impl Pipeline {
         }
         let is_due = is_final || cut.is_some() || self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL;
         if is_due {
-            let _checkpoint = self.parts.tracer.inside(span.context(), "checkpoint");
+            // A cut may be due in a round that read nothing; what else such a round writes is no news.
+            let _checkpoint = match span.context() {
+                None if cut.is_some() => self.parts.tracer.begin("checkpoint"),
+                context => self.parts.tracer.inside(context, "checkpoint"),
+            };
             self.checkpoint()?;
         }
         if let Some((permit, cut)) = cut {
