@@ -12,7 +12,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::post;
 use driftline_protocol::{Acknowledgement, Batch, frame};
-use driftline_tests::{ModelServer, Sidecar, client, eventually, metric, run};
+use driftline_tests::{ModelServer, Sidecar, client, eventually, free_port, metric, run};
 use serde_json::json;
 
 const SEEN: &str = "driftline_sidecar_exchanges_seen_total";
@@ -30,8 +30,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let address = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-        Self { address, received: Arc::default() }
+        Self { address: (Ipv4Addr::LOCALHOST, free_port()).into(), received: Arc::default() }
     }
 
     fn url(&self) -> String {
@@ -246,7 +245,10 @@ impl Pod {
 async fn a_full_spool_drops_the_newest_by_name_and_keeps_to_its_size() {
     let pod = Pod::new(&["--spool-max=1MiB"]).await;
     let sidecar = pod.start().await;
-    send(&sidecar, 0..300, 12_000).await;
+    // Once it knows that the collector is away: a batch that is on its way meanwhile stays in memory when the spool is full.
+    send(&sidecar, 0..10, 12_000).await;
+    settled(&sidecar, 10).await;
+    send(&sidecar, 10..300, 12_000).await;
     let (metrics, counts) = settled(&sidecar, 300).await;
     assert!(counts[2] > 50 && counts[3] > 50, "{counts:?}");
     assert_eq!(metric(&metrics, DROPPED, &[("reason", "spool_full")]), counts[2] as f64);

@@ -26,7 +26,12 @@ fn binary(name: &str) -> PathBuf {
 const FIRST_PORT: u32 = 10_000;
 const PORTS: u32 = 22_000;
 
-fn free_port() -> u16 {
+/// A port for a listener that is not there yet, or not all the time.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
     static ASKED: AtomicU32 = AtomicU32::new(0);
     // Every process begins elsewhere, and gives no port twice.
     let begin = std::process::id().wrapping_mul(101);
