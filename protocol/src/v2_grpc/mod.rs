@@ -18,6 +18,8 @@ use crate::tensors::{Assembly, Datatype, Description, Side};
 
 /// More dimensions than any tensor has.
 const MAX_DIMENSIONS: usize = 32;
+/// Pieces that a tensor's contents may come in. Writers make one.
+const MAX_PIECES: usize = 16;
 
 /// The rows of a call. A response without any message has no predictions.
 pub(crate) fn rows<'a>(
@@ -180,6 +182,9 @@ impl<'a> Tensor<'a> {
                     description.shape.push(u64::try_from(size).map_err(|_| "a tensor has a negative dimension")?);
                     Ok(())
                 })?,
+                (5, _) if contents.len() == MAX_PIECES => {
+                    return Err("a tensor's contents come in more than 16 pieces");
+                }
                 (5, value) => contents.push(value.bytes()?),
                 _ => {}
             }

@@ -189,6 +189,9 @@ fn messages_that_do_not_add_up_are_refused_with_a_reason() {
     assert_eq!(reason(&|request| request.inputs = vec![number("", &[1]); 1001]), Err("too_many_columns"));
     assert_eq!(call_rows(&framed(0, b"\xff"), b"").unwrap_err(), "malformed");
     assert_eq!(call_rows(&body(&[call("", &[1])])[..9], b"").unwrap_err(), "malformed");
+    let pieces = [&b"\x2a\x22"[..], &b"\x2a\x00".repeat(17)].concat();
+    let error = side(&pieces, &Naming::default(), Role::Feature).unwrap_err().to_string();
+    assert!(error.contains("pieces"), "{error}");
 }
 
 proptest! {
