@@ -364,6 +364,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_datatype_has_fits_it_as_it_is() {
+        let numbers = [0.0, 0.1, 1e300, -7.0].map(Cell::Number);
+        let others = [Cell::Missing, Cell::Integer(0), Cell::Integer(-9), Cell::Boolean(true), Cell::Text("1".into())];
+        let strange = [Cell::Field("1".into()), Cell::Embedding([1.0].into())];
+        let cells: Vec<Cell<'_>> = numbers.into_iter().chain(others).chain(strange).collect();
+        for (name, datatype) in Datatype::CHOICES {
+            for cell in cells.iter().filter(|cell| datatype.has(cell)) {
+                assert_eq!(datatype.fit(cell.clone()), Ok(cell.clone()), "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn single_precision_is_what_a_parquet_column_of_it_holds() {
         let fit = |value| Datatype::Fp32.fit(value);
         assert_eq!(fit(Cell::Number(39.02)), Ok(Cell::Number(39.020_000_457_763_67)));
