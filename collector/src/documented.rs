@@ -24,10 +24,10 @@ mod tests {
     /// The names of the scores that a kind of column has.
     fn scores_of(kind: ColumnKind) -> Vec<Detector> {
         let mut builder = ReferenceBuilder::new("c", kind);
-        for i in 0..10 {
+        for i in 0..200 {
             match kind {
                 ColumnKind::Numeric => builder.number(None, f64::from(i)),
-                ColumnKind::Categorical => builder.category(None, &i.to_string()),
+                ColumnKind::Categorical => builder.category(None, if i % 2 == 0 { "even" } else { "odd" }),
             }
         }
         let reference = builder.build(None).unwrap();
@@ -38,17 +38,23 @@ mod tests {
     #[test]
     fn every_score_is_on_its_page_with_its_threshold() {
         let (numeric, categorical) = (scores_of(ColumnKind::Numeric), scores_of(ColumnKind::Categorical));
-        let mut table = "| score | columns | default threshold | its effect is |\n|---|---|---|---|\n".to_owned();
+        let mut table =
+            "| score | columns | by default | default threshold | its effect is |\n|---|---|---|---|---|\n".to_owned();
         for detector in Detector::ALL {
-            let columns = match (numeric.contains(&detector), categorical.contains(&detector)) {
+            let kinds = |numeric: bool, categorical: bool| match (numeric, categorical) {
                 (true, true) => "all",
                 (true, false) => "numeric",
                 (false, true) => "categorical",
                 (false, false) => "none",
             };
+            let of = (numeric.contains(&detector), categorical.contains(&detector));
+            let is_standard = |kind| detector.is_standard(kind);
+            let columns = kinds(of.0, of.1);
+            let standard =
+                kinds(of.0 && is_standard(ColumnKind::Numeric), of.1 && is_standard(ColumnKind::Categorical));
             let effect = detector.effect_unit().unwrap_or("its value");
             table.push_str(&format!(
-                "| `{}` | {columns} | {} | {effect} |\n",
+                "| `{}` | {columns} | {standard} | {} | {effect} |\n",
                 detector.name(),
                 detector.default_threshold()
             ));

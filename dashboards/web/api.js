@@ -37,6 +37,9 @@ import { learnTime } from './clock.js';
  * @property {string | null} effect_unit
  * @property {number} limit
  * @property {number} threshold
+ * @property {number} interval_low
+ * @property {number} interval_high
+ * @property {number} null_mean
  * @property {number} noise_independent
  * @property {number | null} noise_blocks
  * @property {number} p_value

@@ -22,14 +22,48 @@ const DETECTORS = [
     says: 'A distance between the categories’ shares, from 0 to 1, that gives weight to rare ones.' },
   { name: 'l_infinity', label: 'Largest change of a category', short: 'Largest change',
     says: 'By how much the share of one category has changed at most.' },
+  { name: 'anderson_darling', label: 'Anderson-Darling', short: 'Anderson-Darling',
+    says: 'The squared difference between the distribution functions, where the tails weigh as much as the middle.' },
+  { name: 'kuiper', label: 'Kuiper', short: 'Kuiper',
+    says: 'How far the distribution function strays upwards and downwards together, from 0 to 1. For hours and directions too.' },
+  { name: 'energy', label: 'Energy distance', short: 'Energy',
+    says: 'The squared area between the distribution functions. Judged by the reference’s standard deviation.' },
+  { name: 'auc', label: 'AUC', short: 'AUC',
+    says: 'How often a row of the window is larger than one of the reference. Judged by its difference from one half.' },
+  { name: 'mean_shift', label: 'Shift of the mean', short: 'Mean shift',
+    says: 'By how much the mean has moved. Judged in standard deviations of the reference.' },
+  { name: 'median_shift', label: 'Shift of the median', short: 'Median shift',
+    says: 'By how much the median has moved. Judged in standard deviations of the reference.' },
+  { name: 'spread', label: 'Spread', short: 'Spread',
+    says: 'How many times as wide the values are spread. Judged by the logarithm.' },
+  { name: 'kullback_leibler', label: 'Kullback-Leibler divergence', short: 'Kullback-Leibler',
+    says: 'What it costs to take the window for the reference, in nats.' },
+  { name: 'g_test', label: 'G test', short: 'G test',
+    says: 'The likelihood ratio on the counts, rare ones pooled. Judged as a Jensen-Shannon distance.' },
   { name: 'missing_share', label: 'Missing values', short: 'Missing values', isShare: true,
     says: 'By how much more rows lack a usable value than in the reference.' },
+  { name: 'null_share', label: 'Nulls', short: 'Nulls', isShare: true,
+    says: 'By how much more rows are absent or null than in the reference.' },
+  { name: 'nan_share', label: 'NaN', short: 'NaN', isShare: true,
+    says: 'By how much more rows are no number than in the reference.' },
+  { name: 'infinite_share', label: 'Infinite values', short: 'Infinite', isShare: true,
+    says: 'By how much more rows are infinite than in the reference.' },
+  { name: 'wrong_type_share', label: 'Values of another type', short: 'Wrong type', isShare: true,
+    says: 'By how much more rows hold something of another type than in the reference.' },
+  { name: 'out_of_range_share', label: 'Out of range', short: 'Out of range', isShare: true,
+    says: 'The share of values that are smaller or larger than any of the reference.' },
+  { name: 'stuck_share', label: 'Stuck values', short: 'Stuck', isShare: true,
+    says: 'By how much more rows hold one and the same value.' },
   { name: 'new_category_share', label: 'New categories', short: 'New categories', isShare: true,
     says: 'The share of rows whose category the reference never saw.' },
 ];
 
+/** Left out of the list of choices: many models have none of them, or they say what others do. */
+const ON_DEMAND = ['hellinger', 'l_infinity', 'anderson_darling', 'kuiper', 'energy', 'auc', 'mean_shift', 'median_shift',
+  'spread', 'kullback_leibler', 'g_test'];
+
 /** Those that the matrix can be drawn for. */
-export const CHOICES = DETECTORS.filter(({ name }) => name !== 'hellinger' && name !== 'l_infinity');
+export const CHOICES = DETECTORS.filter(({ name }) => !ON_DEMAND.includes(name));
 
 /**
  * One by its name; one that is newer than this page goes by its name alone.

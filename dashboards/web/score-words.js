@@ -52,6 +52,7 @@ export function scoreTip(column, window, score) {
   if (!score) return [h('div', { class: 'tooltip-heading' }, heading), h('p', { class: 'tooltip-note' }, 'This score was not taken.'), panes];
   return figures([heading, verdictBadge(score.verdict)], [
     [detector(score.detector).short, h('strong', null, onScale(score, score.effect))],
+    ['Interval', `${onScale(score, score.interval_low)} to ${onScale(score, score.interval_high)}`],
     ['Limit', onScale(score, score.limit)],
     ['Of its limit', ofLimit(score)],
     ['Matters from', onScale(score, score.threshold)],

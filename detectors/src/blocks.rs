@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::build::WindowShape;
+use crate::detector::Detector;
 use crate::reference::{Profile, Reference};
-use crate::score::Detector;
 
 /// Fewer stretches than this, side by side, say too little of a spread. Those that overlap say the same thing twice.
 pub const MIN_STRETCHES: usize = 3;
@@ -59,6 +59,11 @@ impl BlockNoise {
     }
 
     /// The effect that a window may reach unremarked: three standard deviations above the mean, or the largest seen.
+    ///
+    /// ```
+    /// let noise = driftline_detectors::BlockNoise { windows: 9, mean: 0.1, standard_deviation: 0.02, max: 0.12 };
+    /// assert!((noise.level() - 0.16).abs() < 1e-12);
+    /// ```
     pub fn level(&self) -> f64 {
         (self.mean + DEVIATIONS * self.standard_deviation).max(self.max)
     }

@@ -86,6 +86,12 @@ pub enum BuildError {
 
 impl ReferenceBuilder {
     /// A builder for a column.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// assert_eq!(builder.rows(), 0);
+    /// ```
     pub fn new(column: impl Into<String>, kind: ColumnKind) -> Self {
         let values = match kind {
             ColumnKind::Numeric => Values::Numeric(Vec::new()),
@@ -95,6 +101,12 @@ impl ReferenceBuilder {
     }
 
     /// The column's kind.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// assert_eq!(builder.kind(), ColumnKind::Numeric);
+    /// ```
     pub fn kind(&self) -> ColumnKind {
         match self.values {
             Values::Numeric(_) => ColumnKind::Numeric,
@@ -104,6 +116,13 @@ impl ReferenceBuilder {
 
     /// Adds a number, with the pane of time that its row lies in if that is known. In a categorical column it is of the
     /// wrong type.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// builder.number(Some(7), 13.0);
+    /// assert_eq!(builder.build(None).unwrap().profile().usable(), 1);
+    /// ```
     pub fn number(&mut self, pane: Option<i64>, value: f64) {
         match &mut self.values {
             Values::Numeric(values) => values.push((pane, value)),
@@ -112,6 +131,13 @@ impl ReferenceBuilder {
     }
 
     /// Adds a category. In a numeric column it is of the wrong type.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Categorical);
+    /// builder.category(None, "noon");
+    /// assert_eq!(builder.build(None).unwrap().profile().usable(), 1);
+    /// ```
     pub fn category(&mut self, pane: Option<i64>, name: &str) {
         match &mut self.values {
             Values::Numeric(_) => self.unusable.push((pane, Unusable::WrongType)),
@@ -127,11 +153,28 @@ impl ReferenceBuilder {
     }
 
     /// Adds a row in which the column is absent or null.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// builder.number(None, 13.0);
+    /// builder.missing(None);
+    /// let profile = builder.build(None).unwrap().profile();
+    /// assert_eq!((profile.rows(), profile.usable()), (2, 1));
+    /// ```
     pub fn missing(&mut self, pane: Option<i64>) {
         self.unusable.push((pane, Unusable::Missing));
     }
 
     /// Rows so far.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// builder.number(None, 13.0);
+    /// builder.missing(None);
+    /// assert_eq!(builder.rows(), 2);
+    /// ```
     pub fn rows(&self) -> usize {
         self.unusable.len()
             + match &self.values {
@@ -145,6 +188,12 @@ impl ReferenceBuilder {
     ///
     /// # Errors
     /// When no row has a usable value.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// assert!(builder.build(None).is_err(), "a reference needs a value");
+    /// ```
     pub fn build(self, window: Option<WindowShape>) -> Result<Reference, BuildError> {
         let rows = self.rows();
         let normal = match &self.values {

@@ -38,6 +38,12 @@ pub struct Tail {
 
 impl Tail {
     /// The tail of these categories, each with the rows that it has in the reference.
+    ///
+    /// ```
+    /// use driftline_detectors::{Dictionary, Tail};
+    /// let dictionary = Dictionary::new(vec!["EWR".into()], Some(Tail::new([("HPN", 1), ("LGA", 2)])));
+    /// assert!(dictionary.has_tail());
+    /// ```
     pub fn new<'a>(categories: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
         let (mut hashes, mut seen_once) = (Vec::new(), 0);
         for (name, rows) in categories {
@@ -56,6 +62,10 @@ impl Tail {
 
 /// The 64-bit FNV-1a hash of a category's name in UTF-8 (Fowler, Noll & Vo), by which reference files remember a tail. That
 /// any one new name is taken for one of 65,536 has a chance of 4·10⁻¹⁵.
+///
+/// ```
+/// assert_eq!(driftline_detectors::category_hash("foobar"), 0x8594_4171_f739_67e8);
+/// ```
 pub fn category_hash(name: &str) -> u64 {
     const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
@@ -98,27 +108,57 @@ impl From<Dictionary> for DictionaryFile {
 
 impl Dictionary {
     /// A dictionary of these categories; those of the tail share one more cell.
+    ///
+    /// ```
+    /// use driftline_detectors::{Dictionary, Tail};
+    /// let dictionary = Dictionary::new(vec!["EWR".into()], Some(Tail::new([("HPN", 1), ("LGA", 2)])));
+    /// assert_eq!(dictionary.cells(), 2);
+    /// ```
     pub fn new(categories: Vec<String>, tail: Option<Tail>) -> Self {
         let index = categories.iter().enumerate().map(|(i, name)| (name.clone(), i)).collect();
         Self { categories, tail, index }
     }
 
     /// The categories by name, in the order of their cells.
+    ///
+    /// ```
+    /// use driftline_detectors::{Dictionary, Tail};
+    /// let dictionary = Dictionary::new(vec!["EWR".into()], Some(Tail::new([("HPN", 1), ("LGA", 2)])));
+    /// assert_eq!(dictionary.categories(), ["EWR"]);
+    /// ```
     pub fn categories(&self) -> &[String] {
         &self.categories
     }
 
     /// Whether one more cell holds the rare rest.
+    ///
+    /// ```
+    /// use driftline_detectors::{Dictionary, Tail};
+    /// let dictionary = Dictionary::new(vec!["EWR".into()], Some(Tail::new([("HPN", 1), ("LGA", 2)])));
+    /// assert!(dictionary.has_tail());
+    /// ```
     pub fn has_tail(&self) -> bool {
         self.tail.is_some()
     }
 
     /// Whether a category that the reference never saw can be told from those that it did.
+    ///
+    /// ```
+    /// use driftline_detectors::{Dictionary, Tail};
+    /// let dictionary = Dictionary::new(vec!["EWR".into()], Some(Tail::new([("HPN", 1), ("LGA", 2)])));
+    /// assert!(dictionary.knows_what_is_new());
+    /// ```
     pub fn knows_what_is_new(&self) -> bool {
         self.tail.as_ref().is_none_or(|tail| tail.hashes.is_some())
     }
 
     /// How many cells a profile has: one for each category, and one for the rest if there is a rest.
+    ///
+    /// ```
+    /// use driftline_detectors::{Dictionary, Tail};
+    /// let dictionary = Dictionary::new(vec!["EWR".into()], Some(Tail::new([("HPN", 1), ("LGA", 2)])));
+    /// assert_eq!(dictionary.cells(), 2);
+    /// ```
     pub fn cells(&self) -> usize {
         self.categories.len() + usize::from(self.has_tail())
     }
@@ -152,11 +192,29 @@ pub struct CategoricalProfile {
 
 impl CategoricalProfile {
     /// An empty profile.
+    ///
+    /// ```
+    /// use driftline_detectors::{CategoricalProfile, Dictionary};
+    /// let dictionary = Dictionary::new(vec!["EWR".into(), "JFK".into()], None);
+    /// let mut profile = CategoricalProfile::empty(&dictionary);
+    /// profile.count(&dictionary, "EWR");
+    /// profile.count(&dictionary, "SWF");
+    /// assert_eq!(profile.cells.len(), 2);
+    /// ```
     pub fn empty(dictionary: &Dictionary) -> Self {
         Self { cells: vec![0; dictionary.cells()], new: Some(BTreeMap::new()), ..Self::default() }
     }
 
     /// Counts one row's category.
+    ///
+    /// ```
+    /// use driftline_detectors::{CategoricalProfile, Dictionary};
+    /// let dictionary = Dictionary::new(vec!["EWR".into(), "JFK".into()], None);
+    /// let mut profile = CategoricalProfile::empty(&dictionary);
+    /// profile.count(&dictionary, "EWR");
+    /// profile.count(&dictionary, "SWF");
+    /// assert_eq!((profile.cells, profile.new_rows), (vec![1, 0], 1));
+    /// ```
     pub fn count(&mut self, dictionary: &Dictionary, category: &str) {
         if let Some(cell) = dictionary.cell(category) {
             self.cells[cell] += 1;
@@ -181,6 +239,17 @@ impl CategoricalProfile {
     ///
     /// # Panics
     /// When the two have different numbers of cells.
+    ///
+    /// ```
+    /// use driftline_detectors::{CategoricalProfile, Dictionary};
+    /// let dictionary = Dictionary::new(vec!["EWR".into(), "JFK".into()], None);
+    /// let mut profile = CategoricalProfile::empty(&dictionary);
+    /// profile.count(&dictionary, "EWR");
+    /// profile.count(&dictionary, "SWF");
+    /// let other = profile.clone();
+    /// profile.merge(&other);
+    /// assert_eq!((profile.cells, profile.new_rows), (vec![2, 0], 2));
+    /// ```
     pub fn merge(&mut self, other: &Self) {
         assert_eq!(self.cells.len(), other.cells.len(), "profiles add up on one dictionary only");
         add_counts(&mut self.cells, &other.cells);
@@ -212,17 +281,46 @@ impl CategoricalProfile {
     }
 
     /// Rows that hold a category, known or new: the `n` of every score.
+    ///
+    /// ```
+    /// use driftline_detectors::{CategoricalProfile, Dictionary};
+    /// let dictionary = Dictionary::new(vec!["EWR".into(), "JFK".into()], None);
+    /// let mut profile = CategoricalProfile::empty(&dictionary);
+    /// profile.count(&dictionary, "EWR");
+    /// profile.count(&dictionary, "SWF");
+    /// profile.missing += 1;
+    /// assert_eq!(profile.valid(), 2);
+    /// ```
     pub fn valid(&self) -> u64 {
         self.cells.iter().sum::<u64>() + self.new_rows
     }
 
     /// How many rows were seen, whatever they held.
+    ///
+    /// ```
+    /// use driftline_detectors::{CategoricalProfile, Dictionary};
+    /// let dictionary = Dictionary::new(vec!["EWR".into(), "JFK".into()], None);
+    /// let mut profile = CategoricalProfile::empty(&dictionary);
+    /// profile.count(&dictionary, "EWR");
+    /// profile.count(&dictionary, "SWF");
+    /// profile.missing += 1;
+    /// assert_eq!(profile.rows(), 3);
+    /// ```
     pub fn rows(&self) -> u64 {
         self.valid() + self.missing + self.wrong_type
     }
 
     /// Counts of the new categories, in the order of their names. When there were too many to keep apart, they count
     /// as one.
+    ///
+    /// ```
+    /// use driftline_detectors::{CategoricalProfile, Dictionary};
+    /// let dictionary = Dictionary::new(vec!["EWR".into(), "JFK".into()], None);
+    /// let mut profile = CategoricalProfile::empty(&dictionary);
+    /// profile.count(&dictionary, "EWR");
+    /// profile.count(&dictionary, "SWF");
+    /// assert_eq!(profile.new_counts(), [1]);
+    /// ```
     pub fn new_counts(&self) -> Vec<u64> {
         match &self.new {
             Some(named) => named.values().copied().collect(),

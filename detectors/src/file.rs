@@ -105,6 +105,11 @@ impl ReferenceFile {
     ///
     /// # Errors
     /// See [`FileError`].
+    ///
+    /// ```
+    /// use driftline_detectors::ReferenceFile;
+    /// assert!(ReferenceFile::parse("{}").is_err());
+    /// ```
     pub fn parse(text: &str) -> Result<Self, FileError> {
         #[derive(Deserialize)]
         struct Head {

@@ -70,6 +70,11 @@ impl Grid {
     ///
     /// # Errors
     /// When a cut point is not finite, or the list does not ascend strictly. An empty list is a grid of one open cell.
+    ///
+    /// ```
+    /// use driftline_detectors::{Grid, GridError};
+    /// assert!(matches!(Grid::new(vec![1.0, 1.0]), Err(GridError::NotAscending { index: 1, .. })));
+    /// ```
     pub fn new(mut cuts: Vec<f64>) -> Result<Self, GridError> {
         for (index, value) in cuts.iter_mut().enumerate() {
             if !value.is_finite() {
@@ -86,16 +91,34 @@ impl Grid {
     }
 
     /// The cut points, ascending.
+    ///
+    /// ```
+    /// use driftline_detectors::Grid;
+    /// let grid = Grid::new(vec![1.0, 2.5]).unwrap();
+    /// assert_eq!(grid.cuts(), [1.0, 2.5]);
+    /// ```
     pub fn cuts(&self) -> &[f64] {
         &self.cuts
     }
 
     /// How many cells there are: two for each cut point, and one.
+    ///
+    /// ```
+    /// use driftline_detectors::Grid;
+    /// let grid = Grid::new(vec![1.0, 2.5]).unwrap();
+    /// assert_eq!(grid.cells(), 5);
+    /// ```
     pub fn cells(&self) -> usize {
         2 * self.cuts.len() + 1
     }
 
     /// The cell of a finite value.
+    ///
+    /// ```
+    /// use driftline_detectors::Grid;
+    /// let grid = Grid::new(vec![1.0, 2.5]).unwrap();
+    /// assert_eq!((grid.cell(1.0), grid.cell(2.0)), (1, 2));
+    /// ```
     pub fn cell(&self, value: f64) -> usize {
         let mut cell = [0];
         self.find_cells(&[value], &mut cell);
@@ -119,11 +142,23 @@ impl Grid {
     }
 
     /// The value of an atom (an odd cell), or none for an open cell.
+    ///
+    /// ```
+    /// use driftline_detectors::Grid;
+    /// let grid = Grid::new(vec![1.0, 2.5]).unwrap();
+    /// assert_eq!((grid.atom(1), grid.atom(2)), (Some(1.0), None));
+    /// ```
     pub fn atom(&self, cell: usize) -> Option<f64> {
         (cell % 2 == 1).then(|| self.cuts[cell / 2])
     }
 
     /// The ends of an open cell (an even cell); the outermost ends are infinite.
+    ///
+    /// ```
+    /// use driftline_detectors::Grid;
+    /// let grid = Grid::new(vec![1.0, 2.5]).unwrap();
+    /// assert_eq!(grid.open_ends(2), (1.0, 2.5));
+    /// ```
     pub fn open_ends(&self, cell: usize) -> (f64, f64) {
         let index = cell / 2;
         let lower = if index == 0 { f64::NEG_INFINITY } else { self.cuts[index - 1] };

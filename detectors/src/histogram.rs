@@ -33,6 +33,15 @@ pub struct Bar {
 impl Reference {
     /// The bars of this reference and a window of it, in their natural order: ascending values, or falling shares. The
     /// shares of each sample add up to one, or to zero when it is empty.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..48).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// let bars = reference.histogram(&reference.profile());
+    /// assert!((bars.iter().map(|bar| bar.reference).sum::<f64>() - 1.0).abs() < 1e-9);
+    /// ```
     pub fn histogram(&self, window: &Profile) -> Vec<Bar> {
         match (&self.normal, window) {
             (Normal::Numeric { grid, profile, .. }, Profile::Numeric(window)) => numeric(grid, profile, window),

@@ -17,12 +17,14 @@
 //!                                         └─▶ Reference::histogram ──▶ bars to look at
 //! ```
 //!
-//! * **Rank statistics** (Kolmogorov-Smirnov, Cramér-von Mises) are exact when the grid is, because F is flat between
+//! * **Rank statistics** (Kolmogorov-Smirnov, Cramér-von Mises, Anderson-Darling, Kuiper, AUC) are exact when the grid is, because F is flat between
 //!   its cut points. New values between them are kept one by one while they are few, so that their ties count too.
-//! * **Shares** (PSI, Jensen-Shannon, Hellinger, total variation, chi-square, L∞) are taken on the categories, or on
+//! * **Shares** (PSI, Jensen-Shannon, Kullback-Leibler, Hellinger, total variation, chi-square, G, L∞) are taken on the categories, or on
 //!   deciles of the reference with one cell for what lies outside it.
 //! * **Wasserstein** needs the sums as well, and is exact wherever the two distribution functions do not cross inside a
-//!   cell; otherwise both ends of its interval are reported.
+//!   cell; otherwise both ends of its interval are reported. So are those of the energy distance.
+//! * **Moments** (mean, median, spread) say in which way a column went, in words that need no explanation.
+//! * **What is no value** (null, NaN, infinite, of another type, out of range, stuck, new) is scored apart.
 //!
 //! # A score is a judgement
 //!
@@ -56,6 +58,8 @@ mod blocks;
 mod build;
 mod categorical;
 mod coarse;
+mod comparison;
+mod detector;
 mod distances;
 mod file;
 mod grid;
@@ -75,10 +79,11 @@ pub use categorical::{
     category_hash,
 };
 pub use coarse::COARSE_CELLS;
+pub use detector::Detector;
 pub use file::{FORMAT, FileError, ReferenceFile, Source, VERSION, WindowLength};
 pub use grid::{Grid, GridError};
 pub use histogram::Bar;
 pub use numeric::{MAX_MAGNITUDE, NumericProfile};
 pub use off_grid::{MAX_OFF_GRID_VALUES, OffGrid};
 pub use reference::{ColumnKind, Normal, Profile, Reference, Thresholds};
-pub use score::{Detector, Noise, Score, Verdict};
+pub use score::{Noise, Score, Verdict};

@@ -44,6 +44,13 @@ pub struct NumericProfile {
 
 impl NumericProfile {
     /// An empty profile. `exact` says whether the grid holds every distinct value of its reference.
+    ///
+    /// ```
+    /// use driftline_detectors::{Grid, NumericProfile};
+    /// let grid = Grid::new(vec![1.0, 2.5]).unwrap();
+    /// let mut profile = NumericProfile::empty(&grid, true);
+    /// assert_eq!((profile.cells.len(), profile.rows()), (5, 0));
+    /// ```
     pub fn empty(grid: &Grid, exact: bool) -> Self {
         Self {
             cells: vec![0; grid.cells()],
@@ -63,6 +70,14 @@ impl NumericProfile {
     ///
     /// # Panics
     /// When the profile was not made for this grid.
+    ///
+    /// ```
+    /// use driftline_detectors::{Grid, NumericProfile};
+    /// let grid = Grid::new(vec![1.0, 2.5]).unwrap();
+    /// let mut profile = NumericProfile::empty(&grid, true);
+    /// profile.count(&grid, &[1.0, 2.0, f64::NAN]);
+    /// assert_eq!((profile.cells, profile.nan), (vec![0, 1, 1, 0, 0], 1));
+    /// ```
     pub fn count(&mut self, grid: &Grid, values: &[f64]) {
         assert_eq!(self.cells.len(), grid.cells(), "a profile counts on the grid that it was made for");
         let mut countable = [0.0; BLOCK];
@@ -121,6 +136,16 @@ impl NumericProfile {
     ///
     /// # Panics
     /// When the two have different numbers of cells.
+    ///
+    /// ```
+    /// use driftline_detectors::{Grid, NumericProfile};
+    /// let grid = Grid::new(vec![1.0, 2.5]).unwrap();
+    /// let mut profile = NumericProfile::empty(&grid, true);
+    /// profile.count(&grid, &[1.0]);
+    /// let other = profile.clone();
+    /// profile.merge(&other);
+    /// assert_eq!(profile.rows(), 2);
+    /// ```
     pub fn merge(&mut self, other: &Self) {
         assert_eq!(self.cells.len(), other.cells.len(), "profiles add up on one grid only");
         add_counts(&mut self.cells, &other.cells);
@@ -163,22 +188,54 @@ impl NumericProfile {
     }
 
     /// How many finite values were counted: the `n` of every score.
+    ///
+    /// ```
+    /// use driftline_detectors::{Grid, NumericProfile};
+    /// let grid = Grid::new(vec![1.0, 2.5]).unwrap();
+    /// let mut profile = NumericProfile::empty(&grid, true);
+    /// profile.count(&grid, &[1.0, f64::INFINITY]);
+    /// assert_eq!(profile.finite(), 1);
+    /// ```
     pub fn finite(&self) -> u64 {
         self.cells.iter().sum()
     }
 
     /// How many rows were seen, whatever they held.
+    ///
+    /// ```
+    /// use driftline_detectors::{Grid, NumericProfile};
+    /// let grid = Grid::new(vec![1.0, 2.5]).unwrap();
+    /// let mut profile = NumericProfile::empty(&grid, true);
+    /// profile.count(&grid, &[1.0, f64::INFINITY]);
+    /// assert_eq!(profile.rows(), 2);
+    /// ```
     pub fn rows(&self) -> u64 {
         self.finite() + self.missing + self.nan + self.infinite + self.wrong_type
     }
 
     /// Mean of the finite values; none without any.
+    ///
+    /// ```
+    /// use driftline_detectors::{Grid, NumericProfile};
+    /// let grid = Grid::new(vec![1.0, 2.5]).unwrap();
+    /// let mut profile = NumericProfile::empty(&grid, true);
+    /// profile.count(&grid, &[1.0, 4.0]);
+    /// assert_eq!(profile.mean(&grid), Some(2.5));
+    /// ```
     pub fn mean(&self, grid: &Grid) -> Option<f64> {
         let n = self.finite();
         (n > 0).then(|| origin(grid) + self.shifted_sum / n as f64)
     }
 
     /// Standard deviation of the finite values (dividing by n, as `numpy.std` does); none without any.
+    ///
+    /// ```
+    /// use driftline_detectors::{Grid, NumericProfile};
+    /// let grid = Grid::new(vec![1.0, 2.5]).unwrap();
+    /// let mut profile = NumericProfile::empty(&grid, true);
+    /// profile.count(&grid, &[1.0, 4.0]);
+    /// assert_eq!(profile.standard_deviation(), Some(1.5));
+    /// ```
     pub fn standard_deviation(&self) -> Option<f64> {
         let n = self.finite() as f64;
         (n > 0.0).then(|| {

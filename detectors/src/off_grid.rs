@@ -29,21 +29,43 @@ fn from_ordered_bits(ordered: i64) -> f64 {
 
 impl OffGrid {
     /// Nothing seen yet, and willing to count.
+    ///
+    /// ```
+    /// assert!(driftline_detectors::OffGrid::counting().is_exact());
+    /// ```
     pub fn counting() -> Self {
         Self { counts: Some(BTreeMap::new()) }
     }
 
     /// Not counting: for grids that are not exact, where the cells are all there is.
+    ///
+    /// ```
+    /// assert!(!driftline_detectors::OffGrid::closed().is_exact());
+    /// ```
     pub fn closed() -> Self {
         Self { counts: None }
     }
 
     /// Whether every off-grid value is known.
+    ///
+    /// ```
+    /// use driftline_detectors::OffGrid;
+    /// let mut values = OffGrid::counting();
+    /// values.count(2.5);
+    /// assert!(values.is_exact());
+    /// ```
     pub fn is_exact(&self) -> bool {
         self.counts.is_some()
     }
 
     /// Counts one finite value.
+    ///
+    /// ```
+    /// use driftline_detectors::OffGrid;
+    /// let mut values = OffGrid::counting();
+    /// values.count(2.5);
+    /// assert_eq!(values.values().unwrap().collect::<Vec<_>>(), [(2.5, 1)]);
+    /// ```
     pub fn count(&mut self, value: f64) {
         if let Some(counts) = &mut self.counts {
             *counts.entry(ordered_bits(value)).or_insert(0) += 1;
@@ -52,6 +74,15 @@ impl OffGrid {
     }
 
     /// Adds another's counts.
+    ///
+    /// ```
+    /// use driftline_detectors::OffGrid;
+    /// let mut values = OffGrid::counting();
+    /// values.count(2.5);
+    /// let other = values.clone();
+    /// values.merge(&other);
+    /// assert_eq!(values.values().unwrap().collect::<Vec<_>>(), [(2.5, 2)]);
+    /// ```
     pub fn merge(&mut self, other: &Self) {
         match (&mut self.counts, &other.counts) {
             (Some(mine), Some(theirs)) => {
@@ -77,6 +108,14 @@ impl OffGrid {
     }
 
     /// The values with their counts, ascending; none when they are not all known.
+    ///
+    /// ```
+    /// use driftline_detectors::OffGrid;
+    /// let mut values = OffGrid::counting();
+    /// values.count(2.5);
+    /// values.count(-1.0);
+    /// assert_eq!(values.values().unwrap().collect::<Vec<_>>(), [(-1.0, 1), (2.5, 1)]);
+    /// ```
     pub fn values(&self) -> Option<impl Iterator<Item = (f64, u64)> + '_> {
         self.counts.as_ref().map(|counts| counts.iter().map(|(bits, count)| (from_ordered_bits(*bits), *count)))
     }

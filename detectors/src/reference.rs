@@ -6,13 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::blocks::BlockNoise;
 use crate::categorical::{CategoricalProfile, Dictionary};
-use crate::coarse::Coarsening;
-use crate::distances::shares::Shares;
-use crate::distances::{Distance, cramer_von_mises, ks, missing, wasserstein};
+use crate::comparison::Comparison;
+use crate::detector::Detector;
 use crate::grid::Grid;
 use crate::numeric::NumericProfile;
-use crate::score::{Detector, Judgement, Score};
-use crate::steps::Steps;
+use crate::score::{Judgement, Score};
 
 /// What kind of values a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +69,16 @@ impl Profile {
     ///
     /// # Panics
     /// When the two are not of the same reference.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..48).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// let mut twice = reference.profile();
+    /// twice.merge(&reference.profile());
+    /// assert_eq!(twice.rows(), 96);
+    /// ```
     pub fn merge(&mut self, other: &Self) {
         match (self, other) {
             (Self::Numeric(mine), Self::Numeric(theirs)) => mine.merge(theirs),
@@ -92,6 +100,14 @@ impl Profile {
     }
 
     /// How many rows were counted, whatever they held.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..48).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// assert_eq!(reference.profile().rows(), 48);
+    /// ```
     pub fn rows(&self) -> u64 {
         match self {
             Self::Numeric(profile) => profile.rows(),
@@ -100,6 +116,16 @@ impl Profile {
     }
 
     /// Rows with a usable value: the sample size of every distance.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..48).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// let mut window = reference.empty_profile();
+    /// reference.count_numbers(&mut window, &[7.0, f64::NAN]);
+    /// assert_eq!(window.usable(), 1);
+    /// ```
     pub fn usable(&self) -> u64 {
         match self {
             Self::Numeric(profile) => profile.finite(),
@@ -120,6 +146,14 @@ impl Thresholds {
 
 impl Reference {
     /// The column's kind.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..48).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// assert_eq!(reference.kind(), ColumnKind::Numeric);
+    /// ```
     pub fn kind(&self) -> ColumnKind {
         match self.normal {
             Normal::Numeric { .. } => ColumnKind::Numeric,
@@ -128,6 +162,14 @@ impl Reference {
     }
 
     /// The reference's own counts.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..48).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// assert_eq!(reference.profile().rows(), 48);
+    /// ```
     pub fn profile(&self) -> Profile {
         match &self.normal {
             Normal::Numeric { profile, .. } => Profile::Numeric(profile.clone()),
@@ -136,6 +178,14 @@ impl Reference {
     }
 
     /// A profile without any rows.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..48).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// assert_eq!(reference.empty_profile().rows(), 0);
+    /// ```
     pub fn empty_profile(&self) -> Profile {
         match &self.normal {
             Normal::Numeric { grid, exact, .. } => Profile::Numeric(NumericProfile::empty(grid, *exact)),
@@ -144,6 +194,16 @@ impl Reference {
     }
 
     /// Counts numbers. In a categorical column they are of the wrong type.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..48).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// let mut window = reference.empty_profile();
+    /// reference.count_numbers(&mut window, &[7.0, 8.0]);
+    /// assert_eq!(window.usable(), 2);
+    /// ```
     pub fn count_numbers(&self, profile: &mut Profile, values: &[f64]) {
         match (&self.normal, profile) {
             (Normal::Numeric { grid, .. }, Profile::Numeric(profile)) => profile.count(grid, values),
@@ -152,6 +212,16 @@ impl Reference {
     }
 
     /// Counts one category. In a numeric column it is of the wrong type.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..48).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// let mut window = reference.empty_profile();
+    /// reference.count_category(&mut window, "noon");
+    /// assert_eq!((window.rows(), window.usable()), (1, 0));
+    /// ```
     pub fn count_category(&self, profile: &mut Profile, category: &str) {
         match (&self.normal, profile) {
             (Normal::Categorical { dictionary, .. }, Profile::Categorical(profile)) => {
@@ -162,6 +232,16 @@ impl Reference {
     }
 
     /// Counts rows in which the column was absent or null.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..48).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// let mut window = reference.empty_profile();
+    /// reference.count_missing(&mut window, 3);
+    /// assert_eq!((window.rows(), window.usable()), (3, 0));
+    /// ```
     pub fn count_missing(&self, profile: &mut Profile, rows: u64) {
         match profile {
             Profile::Numeric(profile) => profile.missing += rows,
@@ -170,6 +250,16 @@ impl Reference {
     }
 
     /// Counts rows in which the column held something of another type.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..48).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// let mut window = reference.empty_profile();
+    /// reference.count_wrong_type(&mut window, 2);
+    /// assert_eq!((window.rows(), window.usable()), (2, 0));
+    /// ```
     pub fn count_wrong_type(&self, profile: &mut Profile, rows: u64) {
         match profile {
             Profile::Numeric(profile) => profile.wrong_type += rows,
@@ -178,123 +268,73 @@ impl Reference {
     }
 
     /// Every score that fits the column's kind, in the order of [`Detector::ALL`]. Without a usable value in the window
-    /// only the share of missing values is scored; without any row, nothing.
+    /// only the shares of what is none are scored; without any row, nothing.
     ///
     /// `window_is_covered` says whether enough of the window's stretch of time holds rows for it to be judged at all.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, Detector, ReferenceBuilder, Thresholds, Verdict};
+    /// let mut builder = ReferenceBuilder::new("temperature", ColumnKind::Numeric);
+    /// (0..2000).for_each(|i| builder.number(None, f64::from(i % 40)));
+    /// let reference = builder.build(None).unwrap();
+    /// let mut window = reference.empty_profile();
+    /// reference.count_numbers(&mut window, &[21.5; 300]);
+    /// let scores = reference.scores(&window, &Thresholds::default(), true);
+    /// let stuck = scores.iter().find(|score| score.detector == Detector::StuckShare).unwrap();
+    /// assert_eq!((stuck.value, stuck.verdict), (1.0 - 1.0 / 40.0, Verdict::Drift));
+    /// ```
     pub fn scores(&self, window: &Profile, thresholds: &Thresholds, window_is_covered: bool) -> Vec<Score> {
-        let sizes = (self.profile().usable(), window.usable());
-        let mut scores: Vec<Score> = self
-            .distances(&self.profile(), window)
-            .into_iter()
-            .map(|(detector, distance)| {
-                let judgement = Judgement {
-                    threshold: thresholds.of(detector),
-                    blocks: self.blocks.get(&detector).map(BlockNoise::level),
-                    window_is_covered,
-                };
-                let sizes = if detector == Detector::MissingShare { self.rows_with(window) } else { sizes };
-                Score::judge(detector, distance, sizes, judgement)
-            })
-            .collect();
-        scores.sort_by_key(|score| Detector::ALL.iter().position(|detector| *detector == score.detector));
-        scores
+        self.scores_of(Detector::ALL, window, thresholds, window_is_covered)
     }
 
-    fn rows_with(&self, window: &Profile) -> (u64, u64) {
-        (self.profile().rows(), window.rows())
+    /// Those of [`Self::scores`] that are asked for; only these are worked out.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, Detector, ReferenceBuilder, Thresholds};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..240).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// let mut window = reference.empty_profile();
+    /// (2..26).for_each(|i| reference.count_numbers(&mut window, &[f64::from(i)]));
+    /// let scores = reference.scores_of([Detector::MeanShift], &window, &Thresholds::default(), true);
+    /// assert_eq!((scores.len(), scores[0].value), (1, 2.0));
+    /// ```
+    pub fn scores_of(
+        &self,
+        detectors: impl IntoIterator<Item = Detector>,
+        window: &Profile,
+        thresholds: &Thresholds,
+        window_is_covered: bool,
+    ) -> Vec<Score> {
+        let reference = self.profile();
+        let comparison = Comparison::new(&self.normal, &reference, window);
+        let score = |detector| {
+            let judgement = Judgement {
+                threshold: thresholds.of(detector),
+                blocks: self.blocks.get(&detector).map(BlockNoise::level),
+                window_is_covered,
+            };
+            Some(Score::judge(detector, comparison.distance(detector)?, comparison.sizes(detector), judgement))
+        };
+        let mut scores: Vec<Score> = detectors.into_iter().filter_map(score).collect();
+        scores.sort_by_key(|score| Detector::ALL.iter().position(|detector| *detector == score.detector));
+        scores
     }
 
     /// What the detectors say of a stretch of this reference against the rest of it. `rare_rows` are the stretch's rows in
     /// categories that have no cell of their own and occur in this stretch only.
     pub(crate) fn effects(&self, rest: &Profile, stretch: &Profile, rare_rows: u64) -> Vec<(Detector, f64)> {
-        let (Normal::Categorical { dictionary, .. }, Profile::Categorical(reference), Profile::Categorical(window)) =
+        let mut effects = Comparison::new(&self.normal, rest, stretch).effects();
+        if let (Normal::Categorical { dictionary, .. }, Profile::Categorical(rest), Profile::Categorical(stretch)) =
             (&self.normal, rest, stretch)
-        else {
-            let distances = self.distances(rest, stretch).into_iter();
-            return distances.map(|(detector, distance)| (detector, distance.effect)).collect();
-        };
-        let mut effects = Vec::new();
-        if reference.rows() > 0 && window.rows() > 0 {
-            effects.push((Detector::MissingShare, missing_share(rest, stretch).effect));
-        }
-        if reference.valid() > 0 && window.valid() > 0 {
-            effects.extend(categorical_shares(dictionary, reference, window).effects());
-            if dictionary.knows_what_is_new() {
-                let cells = reference.cells.iter().zip(&window.cells);
-                let new: u64 = cells.filter(|(in_rest, _)| **in_rest == 0).map(|(_, in_stretch)| in_stretch).sum();
-                effects.push((Detector::NewCategoryShare, (new + rare_rows) as f64 / window.valid() as f64));
-            }
+            && dictionary.knows_what_is_new()
+            && rest.valid() > 0
+            && stretch.valid() > 0
+        {
+            let cells = rest.cells.iter().zip(&stretch.cells);
+            let new: u64 = cells.filter(|(in_rest, _)| **in_rest == 0).map(|(_, in_stretch)| in_stretch).sum();
+            effects.push((Detector::NewCategoryShare, (new + rare_rows) as f64 / stretch.valid() as f64));
         }
         effects
     }
-
-    /// All distances between two profiles of this reference's cells; one that is no number is left out.
-    fn distances(&self, reference: &Profile, window: &Profile) -> Vec<(Detector, Distance)> {
-        let mut distances = Vec::new();
-        let rows = (reference.rows(), window.rows());
-        if rows.0 > 0 && rows.1 > 0 {
-            distances.push((Detector::MissingShare, missing_share(reference, window)));
-        }
-        if reference.usable() == 0 || window.usable() == 0 {
-            return distances;
-        }
-        match (&self.normal, reference, window) {
-            (Normal::Numeric { grid, profile, .. }, Profile::Numeric(reference), Profile::Numeric(window)) => {
-                let steps = Steps::new(grid, reference, window);
-                distances.push((Detector::Ks, ks::distance(&steps)));
-                distances.push((Detector::CramerVonMises, cramer_von_mises::distance(&steps)));
-                let deviation = profile.standard_deviation().unwrap_or(0.0);
-                distances.extend(wasserstein::distance(&steps, deviation).map(|d| (Detector::Wasserstein, d)));
-                let coarsening = Coarsening::new(grid, profile);
-                let shares = Shares::new(coarsening.counts(reference).into_iter().zip(coarsening.counts(window)), 0);
-                distances.push((Detector::Psi, shares.psi()));
-                distances.push((Detector::JensenShannon, shares.jensen_shannon()));
-            }
-            (Normal::Categorical { dictionary, .. }, Profile::Categorical(reference), Profile::Categorical(window)) => {
-                let shares = categorical_shares(dictionary, reference, window);
-                distances.push((Detector::Psi, shares.psi()));
-                distances.push((Detector::ChiSquare, shares.chi_square()));
-                distances.push((Detector::TotalVariation, shares.total_variation()));
-                distances.push((Detector::JensenShannon, shares.jensen_shannon()));
-                distances.push((Detector::Hellinger, shares.hellinger()));
-                distances.push((Detector::LInfinity, shares.l_infinity()));
-                if dictionary.knows_what_is_new() {
-                    let seen_once = dictionary.seen_once(reference);
-                    let distance = missing::new_category_share(window.new_rows, seen_once, shares.sizes());
-                    distances.push((Detector::NewCategoryShare, distance));
-                }
-            }
-            _ => unreachable!("a profile is of the kind of its reference"),
-        }
-        distances.retain(|(_, distance)| distance.is_finite());
-        distances
-    }
 }
-
-fn missing_share(reference: &Profile, window: &Profile) -> Distance {
-    let unusable = (reference.rows() - reference.usable(), window.rows() - window.usable());
-    missing::missing_share(unusable, (reference.rows(), window.rows()))
-}
-
-/// Counts of the known categories, and of each new one that the window holds.
-///
-/// A reference with a tail knows too little of its rare categories to compare them one by one: some have a cell, some share
-/// the tail's, and some it missed by chance. A category has its row because the reference happened to meet it, so each kind
-/// on its own would differ from the next sample without any drift (the winner's curse); all together do not.
-fn categorical_shares(dictionary: &Dictionary, reference: &CategoricalProfile, window: &CategoricalProfile) -> Shares {
-    let cells = reference.cells.iter().copied().zip(window.cells.iter().copied());
-    if dictionary.has_tail() {
-        let named = dictionary.categories().len();
-        let is_common = |(cell, (rows, _)): &(usize, (u64, u64))| *cell < named && *rows >= COMMON_ROWS;
-        let (common, rare): (Vec<_>, Vec<_>) = cells.enumerate().partition(is_common);
-        let together = rare.iter().fold((0, window.new_rows), |sum, (_, (r, w))| (sum.0 + r, sum.1 + w));
-        return Shares::new(common.into_iter().map(|(_, counts)| counts).chain([together]), 0);
-    }
-    match &window.new {
-        Some(named) => Shares::new(cells.chain(named.values().map(|count| (0, *count))), 0),
-        None => Shares::new(cells, window.new_rows),
-    }
-}
-
-/// From so many rows on in the reference, a category is compared on its own although there is a tail.
-const COMMON_ROWS: u64 = 10;

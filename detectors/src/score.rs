@@ -2,100 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::detector::Detector;
 use crate::distances::Distance;
-
-/// What can be measured between a reference and a window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Detector {
-    /// Kolmogorov-Smirnov's statistic.
-    Ks,
-    /// Population stability index.
-    Psi,
-    /// Cramér-von Mises' two-sample statistic.
-    CramerVonMises,
-    /// Jensen-Shannon distance to base 2.
-    JensenShannon,
-    /// Hellinger distance.
-    Hellinger,
-    /// Wasserstein-1 distance.
-    Wasserstein,
-    /// Pearson's chi-square of the contingency table.
-    ChiSquare,
-    /// Total variation distance.
-    TotalVariation,
-    /// Largest difference of one category's share.
-    LInfinity,
-    /// By how much more rows lack a usable value.
-    MissingShare,
-    /// Share of rows whose category the reference never saw.
-    NewCategoryShare,
-}
-
-impl Detector {
-    /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 11] = [
-        Self::Psi,
-        Self::Ks,
-        Self::JensenShannon,
-        Self::Wasserstein,
-        Self::CramerVonMises,
-        Self::ChiSquare,
-        Self::TotalVariation,
-        Self::Hellinger,
-        Self::LInfinity,
-        Self::MissingShare,
-        Self::NewCategoryShare,
-    ];
-
-    /// The name by which configuration, metrics and the API know it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ks => "ks",
-            Self::Psi => "psi",
-            Self::CramerVonMises => "cramer_von_mises",
-            Self::JensenShannon => "jensen_shannon",
-            Self::Hellinger => "hellinger",
-            Self::Wasserstein => "wasserstein",
-            Self::ChiSquare => "chi_square",
-            Self::TotalVariation => "total_variation",
-            Self::LInfinity => "l_infinity",
-            Self::MissingShare => "missing_share",
-            Self::NewCategoryShare => "new_category_share",
-        }
-    }
-
-    /// The detector of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|detector| detector.name() == name)
-    }
-
-    /// The effect from which a difference matters, unless the user says otherwise.
-    ///
-    /// All distances are set to about the same shift: the one that gives a PSI of 0.2, the field's "significant change",
-    /// which on a normal column is a mean moved by 0.4 standard deviations.
-    pub fn default_threshold(self) -> f64 {
-        match self {
-            Self::Psi | Self::JensenShannon | Self::ChiSquare => 0.2,
-            Self::Ks | Self::Hellinger | Self::TotalVariation => 0.15,
-            Self::Wasserstein => 0.4,
-            Self::CramerVonMises => 0.015,
-            Self::LInfinity => 0.1,
-            Self::MissingShare => 0.05,
-            Self::NewCategoryShare => 0.01,
-        }
-    }
-
-    /// What the effect is, when it is not the value itself.
-    pub fn effect_unit(self) -> Option<&'static str> {
-        match self {
-            Self::Wasserstein => Some("standard deviations of the reference"),
-            Self::CramerVonMises => Some("integrated squared difference of the distribution functions"),
-            Self::ChiSquare => Some("Cramér's V"),
-            _ => None,
-        }
-    }
-}
 
 /// What the score says.
 ///
@@ -126,6 +34,12 @@ pub struct Noise {
 
 impl Noise {
     /// The larger of the two.
+    ///
+    /// ```
+    /// use driftline_detectors::Noise;
+    /// assert_eq!(Noise { independent: 0.02, blocks: Some(0.3) }.level(), 0.3);
+    /// assert_eq!(Noise { independent: 0.02, blocks: None }.level(), 0.02);
+    /// ```
     pub fn level(&self) -> f64 {
         self.blocks.map_or(self.independent, |blocks| blocks.max(self.independent))
     }
@@ -142,6 +56,10 @@ pub struct Score {
     pub upper: f64,
     /// The value on the scale of the threshold (see [`Detector::effect_unit`]); the lower end, again.
     pub effect: f64,
+    /// Between these the effect of the two populations lies in nineteen of twenty pairs of samples, rows being independent.
+    pub interval: (f64, f64),
+    /// The effect's mean when nothing has drifted: no score of two samples is zero.
+    pub null_mean: f64,
     /// Values of the reference that were compared.
     pub n_reference: u64,
     /// Values of the window that were compared.
@@ -174,6 +92,8 @@ impl Score {
             value: distance.value,
             upper: distance.upper,
             effect: distance.effect,
+            interval: distance.interval,
+            null_mean: distance.null_mean,
             n_reference: sizes.0,
             n_window: sizes.1,
             p_value: distance.p_value,
@@ -184,6 +104,16 @@ impl Score {
     }
 
     /// The effect above which the verdict is drift: what matters, or what chance reaches, whichever is larger.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder, Thresholds};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..40).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// let ks = reference.scores(&reference.profile(), &Thresholds::default(), true).remove(1);
+    /// // Forty rows against forty: chance reaches more than the 0.15 that matter.
+    /// assert!(ks.threshold_in_force() > 0.4 && ks.threshold == 0.15);
+    /// ```
     pub fn threshold_in_force(&self) -> f64 {
         self.threshold.max(self.noise.level())
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use driftline_detectors::{ColumnKind, Detector, Profile, Reference, ReferenceBuilder, Thresholds, Verdict};
+use driftline_detectors::{ColumnKind, Detector, Profile, Reference, ReferenceBuilder, Score, Thresholds, Verdict};
 
 /// A generator of uniform numbers from 0 to 1 (xorshift64*): the same on every machine.
 struct Uniform(u64);
@@ -117,6 +117,23 @@ fn rows_that_are_missing_by_chance_stay_quiet() {
     }
 }
 
+/// A shift that every detector must find, but for those that look for something else.
+fn assert_found(found: &BTreeMap<Detector, u64>) {
+    const OF_OTHER_THINGS: [Detector; 8] = [
+        Detector::MissingShare,
+        Detector::NullShare,
+        Detector::NanShare,
+        Detector::InfiniteShare,
+        Detector::WrongTypeShare,
+        Detector::OutOfRangeShare,
+        Detector::StuckShare,
+        Detector::Spread,
+    ];
+    for (detector, times) in found.iter().filter(|(detector, _)| !OF_OTHER_THINGS.contains(detector)) {
+        assert!(*times >= 39, "{detector:?}: {times} of 40");
+    }
+}
+
 #[test]
 fn what_has_drifted_is_found() {
     let mut uniform = Uniform(11);
@@ -127,9 +144,7 @@ fn what_has_drifted_is_found() {
         reference.count_numbers(&mut window, &rows);
         (reference, window)
     });
-    for (detector, times) in found {
-        assert!(times >= 39 || detector == Detector::MissingShare, "{detector:?}: {times} of 40");
-    }
+    assert_found(&found);
     let found = cries(40, || {
         let reference = categorical((0..3000).map(|_| uniform.zipf(500.0)));
         let mut window = reference.empty_profile();
@@ -139,9 +154,125 @@ fn what_has_drifted_is_found() {
         }
         (reference, window)
     });
-    for (detector, times) in found {
-        assert!(times >= 39 || detector == Detector::MissingShare, "{detector:?}: {times} of 40");
+    assert_found(&found);
+}
+
+#[test]
+fn what_only_some_scores_look_for_is_found() {
+    let mut uniform = Uniform(13);
+    let found = cries(40, || {
+        let reference = numeric((0..2000).map(|_| uniform.bell()));
+        let mut window = reference.empty_profile();
+        let rows: Vec<f64> = (0..400).map(|_| 1.5 * uniform.bell()).collect();
+        reference.count_numbers(&mut window, &rows);
+        reference.count_numbers(&mut window, &[9.0; 40]);
+        reference.count_numbers(&mut window, &[f64::NAN; 40]);
+        reference.count_numbers(&mut window, &[f64::INFINITY; 40]);
+        reference.count_missing(&mut window, 40);
+        reference.count_category(&mut window, "nine");
+        reference.count_wrong_type(&mut window, 39);
+        (reference, window)
+    });
+    for detector in [
+        Detector::Spread,
+        Detector::OutOfRangeShare,
+        Detector::StuckShare,
+        Detector::NullShare,
+        Detector::NanShare,
+        Detector::InfiniteShare,
+        Detector::WrongTypeShare,
+        Detector::MissingShare,
+    ] {
+        assert!(found[&detector] >= 39, "{detector:?}: {} of 40", found[&detector]);
     }
+}
+
+/// Mean effect and null mean of each detector over windows without drift.
+#[test]
+fn null_means_are_the_means_of_what_chance_makes() {
+    let mut uniform = Uniform(17);
+    for (n, m) in [(1000, 100), (300, 300), (200, 1500)] {
+        let mut sums: BTreeMap<Detector, (f64, f64)> = BTreeMap::new();
+        for _ in 0..400 {
+            let reference = numeric((0..n).map(|_| uniform.bell()));
+            let mut window = reference.empty_profile();
+            let rows: Vec<f64> = (0..m).map(|_| uniform.bell()).collect();
+            reference.count_numbers(&mut window, &rows);
+            for score in reference.scores(&window, &Thresholds::default(), true) {
+                let sum = sums.entry(score.detector).or_default();
+                *sum = (sum.0 + score.effect, sum.1 + score.null_mean);
+            }
+        }
+        for (detector, (effects, null_means)) in sums {
+            // The most frequent of values that are all there once is no score of chance.
+            if effects > 0.0 && detector != Detector::StuckShare {
+                let ratio = null_means / effects;
+                assert!((0.8..1.3).contains(&ratio), "{detector:?}, {n} against {m}: {ratio} times the mean");
+            }
+        }
+    }
+}
+
+/// How often each interval holds the effect of the populations, which that of very large samples stands for.
+fn coverage(truth: &[Score], trials: u64, mut trial: impl FnMut() -> Vec<Score>) -> BTreeMap<Detector, f64> {
+    let mut held: BTreeMap<Detector, u64> = BTreeMap::new();
+    for _ in 0..trials {
+        for score in trial() {
+            let truth = truth.iter().find(|truth| truth.detector == score.detector).unwrap();
+            let holds = score.interval.0 - 1e-4 <= truth.effect && truth.effect <= score.interval.1 + 1e-4;
+            *held.entry(score.detector).or_default() += u64::from(holds);
+        }
+    }
+    held.into_iter().map(|(detector, held)| (detector, held as f64 / trials as f64)).collect()
+}
+
+#[test]
+fn intervals_hold_the_effect_of_the_populations() {
+    const MANY: u64 = 60_000;
+    let mut uniform = Uniform(19);
+    // On deciles and ranges, effects are of those that the reference happened to have, and no two references' are the same.
+    let of_values = [
+        Detector::Ks,
+        Detector::Kuiper,
+        Detector::CramerVonMises,
+        Detector::AndersonDarling,
+        Detector::Wasserstein,
+        Detector::Energy,
+        Detector::Auc,
+        Detector::MeanShift,
+        Detector::MedianShift,
+        Detector::Spread,
+    ];
+    for (shift, width) in [(0.0, 1.0), (0.3, 1.0), (1.0, 1.5)] {
+        let mut sample = |n: u64, m: u64| {
+            // As measured: to the hundredth, so that large samples have no more distinct values than small grids hold.
+            let mut draw = || (uniform.bell() * 100.0).round() / 100.0;
+            let reference = numeric((0..n).map(|_| draw()));
+            let mut window = reference.empty_profile();
+            let rows: Vec<f64> = (0..m).map(|_| shift + width * draw()).collect();
+            reference.count_numbers(&mut window, &rows);
+            reference.scores_of(of_values, &window, &Thresholds::default(), true)
+        };
+        let truth = sample(MANY, MANY);
+        assert_covered(&format!("shift {shift}, width {width}"), coverage(&truth, 200, || sample(600, 200)));
+    }
+    for tilt in [1.0, 1.3, 3.0] {
+        let mut sample = |n: u64, m: u64| {
+            let name = |share: f64| format!("category {}", (share * 12.0) as u64);
+            let reference = categorical((0..n).map(|_| name(uniform.next())));
+            let mut window = reference.empty_profile();
+            (0..m).for_each(|_| reference.count_category(&mut window, &name(uniform.next().powf(tilt))));
+            reference.scores(&window, &Thresholds::default(), true)
+        };
+        let truth = sample(MANY, MANY);
+        assert_covered(&format!("tilt {tilt}"), coverage(&truth, 200, || sample(1500, 600)));
+    }
+}
+
+/// Of 200 intervals that hold the truth in 95 % of samples, fewer than 90 % do in one of a thousand such tests.
+fn assert_covered(what: &str, coverage: BTreeMap<Detector, f64>) {
+    let few: Vec<_> = coverage.into_iter().filter(|(_, covered)| *covered < 0.9).collect();
+    assert!(few.is_empty(), "{what}: intervals hold the effect in too few samples: {few:?}");
 }
 
 #[test]

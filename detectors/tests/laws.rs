@@ -59,6 +59,59 @@ fn cramer_von_mises_by_definition(a: &[f64], b: &[f64]) -> f64 {
     u / (n * m * (n + m)) - (4.0 * n * m - 1.0) / (6.0 * (n + m))
 }
 
+fn kuiper_by_definition(a: &[f64], b: &[f64]) -> f64 {
+    let (a, b) = (sorted(a), sorted(b));
+    let differences = || a.iter().chain(&b).map(|x| cdf(&a, *x) - cdf(&b, *x));
+    differences().fold(0.0, f64::max) + differences().map(|x| -x).fold(0.0, f64::max)
+}
+
+fn energy_by_definition(a: &[f64], b: &[f64]) -> f64 {
+    let distance = |a: &[f64], b: &[f64]| -> f64 {
+        let all: f64 = a.iter().flat_map(|x| b.iter().map(move |y| (x - y).abs())).sum();
+        all / (a.len() * b.len()) as f64
+    };
+    (2.0 * distance(a, b) - distance(a, a) - distance(b, b)).max(0.0).sqrt()
+}
+
+fn energy_by_integral(a: &[f64], b: &[f64]) -> f64 {
+    let (a, b) = (sorted(a), sorted(b));
+    let all = sorted(&[a.clone(), b.clone()].concat());
+    let squares = all.windows(2).map(|pair| (pair[1] - pair[0]) * (cdf(&a, pair[0]) - cdf(&b, pair[0])).powi(2));
+    (2.0 * squares.sum::<f64>()).sqrt()
+}
+
+fn auc_by_definition(a: &[f64], b: &[f64]) -> f64 {
+    let (a, all) = (sorted(a), (a.len() * b.len()) as f64);
+    let below = |x: f64| (a.partition_point(|v| *v < x) + a.partition_point(|v| *v <= x)) as f64 / 2.0;
+    b.iter().map(|x| below(*x)).sum::<f64>() / all
+}
+
+/// Scholz and Stephens' (1987) equation 7.
+fn anderson_darling_by_definition(a: &[f64], b: &[f64]) -> f64 {
+    let mut distinct = sorted(&[a, b].concat());
+    let (all, total) = (distinct.clone(), (a.len() + b.len()) as f64);
+    distinct.dedup();
+    let up_to_middle = |sample: &[f64], x: f64| {
+        (sample.partition_point(|v| *v < x) + sample.partition_point(|v| *v <= x)) as f64 / 2.0
+    };
+    let of_sample = |sample: &[f64]| -> f64 {
+        let (sample, size) = (sorted(sample), sample.len() as f64);
+        let terms = distinct.iter().map(|x| {
+            let l = (all.partition_point(|v| v <= x) - all.partition_point(|v| v < x)) as f64;
+            let (m, b) = (up_to_middle(&sample, *x), up_to_middle(&all, *x));
+            let below = b * (total - b) - total * l / 4.0;
+            if below == 0.0 { 0.0 } else { l / total * (total * m - size * b).powi(2) / below }
+        });
+        terms.sum::<f64>() / size
+    };
+    (total - 1.0) / total * (of_sample(a) + of_sample(b))
+}
+
+fn median_by_definition(values: &[f64]) -> f64 {
+    let sorted = sorted(values);
+    (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
+}
+
 /// Values with and without ties, near and far.
 fn sample(size: std::ops::Range<usize>) -> impl Strategy<Value = Vec<f64>> {
     let value =
@@ -100,7 +153,20 @@ proptest! {
         prop_assert_eq!(ks.value, ks.upper);
         let cvm = score(&reference, &b, Detector::CramerVonMises);
         prop_assert!(close(cvm.value, cramer_von_mises_by_definition(&a, &b)), "{} {}", cvm.value, cramer_von_mises_by_definition(&a, &b));
+        prop_assert!(close(score(&reference, &b, Detector::Kuiper).value, kuiper_by_definition(&a, &b)));
+        prop_assert!(close(score(&reference, &b, Detector::Auc).value, auc_by_definition(&a, &b)));
+        if a.len() + b.len() >= 4 {
+            let anderson_darling = score(&reference, &b, Detector::AndersonDarling);
+            prop_assert!(close(anderson_darling.value, anderson_darling_by_definition(&a, &b)), "{anderson_darling:?}");
+        }
         if sorted(&a)[0] < sorted(&a)[a.len() - 1] {
+            let energy = score(&reference, &b, Detector::Energy);
+            prop_assert!((energy.value.powi(2) - energy_by_definition(&a, &b).powi(2)).abs() < 1e-6 * (1.0 + energy.value.powi(2)));
+            let median = score(&reference, &b, Detector::MedianShift);
+            prop_assert!(close(median.value, median_by_definition(&b) - median_by_definition(&a)));
+            prop_assert_eq!(median.value, median.upper);
+            let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+            prop_assert!(close(score(&reference, &b, Detector::MeanShift).value, mean(&b) - mean(&a)));
             let wasserstein = score(&reference, &b, Detector::Wasserstein);
             prop_assert!(close(wasserstein.value, wasserstein_by_definition(&a, &b)));
         }
@@ -124,7 +190,18 @@ proptest! {
     fn rank_scores_and_shares_do_not_change_under_a_monotone_map(a in sample(2..40), b in sample(2..40)) {
         let map = |values: &[f64]| -> Vec<f64> { values.iter().map(|x| x * 3.0 + 1000.0).collect() };
         let (plain, mapped) = (reference(&a), reference(&map(&a)));
-        for detector in [Detector::Ks, Detector::CramerVonMises, Detector::Psi, Detector::JensenShannon] {
+        for detector in [
+            Detector::Ks,
+            Detector::CramerVonMises,
+            Detector::Psi,
+            Detector::JensenShannon,
+            Detector::Kuiper,
+            Detector::Auc,
+            Detector::Hellinger,
+            Detector::KullbackLeibler,
+            Detector::OutOfRangeShare,
+            Detector::StuckShare,
+        ] {
             prop_assert!(close(score(&plain, &b, detector).value, score(&mapped, &map(&b), detector).value));
         }
     }
@@ -146,10 +223,11 @@ proptest! {
         let reference = reference(&a);
         for score in reference.scores(&window(&reference, &b), &Thresholds::default(), true) {
             prop_assert!((0.0..=1.0).contains(&score.p_value), "{score:?}");
+            prop_assert!(0.0 <= score.interval.0 && score.interval.0 <= score.interval.1 && score.null_mean >= 0.0, "{score:?}");
             prop_assert!(score.value.is_finite() && score.noise.independent.is_finite(), "{score:?}");
         }
         for score in reference.scores(&window(&reference, &a), &Thresholds::default(), true) {
-            prop_assert!(score.value.abs() < 1e-9 || score.detector == Detector::CramerVonMises, "{score:?}");
+            prop_assert!(score.effect.abs() < 1e-6 || score.detector == Detector::CramerVonMises, "{score:?}");
             prop_assert_ne!(score.verdict, driftline_detectors::Verdict::Drift);
         }
     }
@@ -166,6 +244,11 @@ proptest! {
             (Detector::Ks, ks_by_definition(&a, &b)),
             (Detector::Wasserstein, wasserstein_by_definition(&a, &b)),
             (Detector::CramerVonMises, cramer_von_mises_by_definition(&a, &b)),
+            (Detector::AndersonDarling, anderson_darling_by_definition(&a, &b)),
+            (Detector::Kuiper, kuiper_by_definition(&a, &b)),
+            (Detector::Energy, energy_by_integral(&a, &b)),
+            (Detector::Auc, auc_by_definition(&a, &b)),
+            (Detector::MedianShift, median_by_definition(&b) - median_by_definition(&a)),
         ] {
             let score = score(&reference, &b, detector);
             prop_assert!(score.value <= truth + 1e-9 && truth <= score.upper + 1e-9, "{truth} {score:?}");
@@ -175,14 +258,28 @@ proptest! {
 }
 
 #[test]
-fn under_no_drift_ks_p_values_are_uniform() {
-    let p_values: Vec<f64> = (1..=400)
-        .map(|seed| {
-            let all = continuous(seed * 7919, 3000, 0.0);
-            score(&reference(&all[..2000]), &all[2000..], Detector::Ks).p_value
-        })
-        .collect();
-    let p_values = sorted(&p_values);
-    let distance = p_values.iter().enumerate().map(|(i, p)| ((i + 1) as f64 / 400.0 - p).abs()).fold(0.0, f64::max);
-    assert!(distance < 1.95 / 400f64.sqrt(), "KS distance of the p-values from uniform is {distance}");
+fn under_no_drift_p_values_are_uniform() {
+    let detectors = [
+        Detector::Ks,
+        Detector::CramerVonMises,
+        Detector::AndersonDarling,
+        Detector::Auc,
+        Detector::MeanShift,
+        Detector::Spread,
+    ];
+    let mut p_values: Vec<Vec<f64>> = vec![Vec::new(); detectors.len()];
+    for seed in 1..=400 {
+        let all = continuous(seed * 7919, 3000, 0.0);
+        let reference = reference(&all[..2000]);
+        let window = window(&reference, &all[2000..]);
+        let scores = reference.scores_of(detectors, &window, &Thresholds::default(), true);
+        for (detector, p_values) in detectors.iter().zip(&mut p_values) {
+            p_values.extend(scores.iter().filter(|score| score.detector == *detector).map(|score| score.p_value));
+        }
+    }
+    for (detector, p_values) in detectors.iter().zip(p_values) {
+        let p_values = sorted(&p_values);
+        let distance = p_values.iter().enumerate().map(|(i, p)| ((i + 1) as f64 / 400.0 - p).abs()).fold(0.0, f64::max);
+        assert!(distance < 1.95 / 400f64.sqrt(), "KS distance of {detector:?}'s p-values from uniform is {distance}");
+    }
 }

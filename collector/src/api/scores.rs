@@ -68,6 +68,11 @@ pub(crate) struct ScoreView {
     upper: f64,
     /// On the scale of the limit.
     pub(crate) effect: f64,
+    /// Between these the effect of the two populations lies in nineteen of twenty pairs of samples, rows being independent.
+    interval_low: f64,
+    interval_high: f64,
+    /// The effect's mean when nothing has drifted.
+    null_mean: f64,
     /// What the effect is, when that is not the value.
     effect_unit: Option<String>,
     /// Above this the verdict is drift: what matters, or what chance reaches, whichever is larger.
@@ -292,6 +297,8 @@ fn score(row: &Row<'_>, detector: Detector) -> rusqlite::Result<Score> {
         value: row.get("value")?,
         upper: row.get("upper")?,
         effect: row.get("effect")?,
+        interval: (row.get("interval_low")?, row.get("interval_high")?),
+        null_mean: row.get("null_mean")?,
         n_reference: row.get::<_, i64>("n_reference")? as u64,
         n_window: row.get::<_, i64>("n_window")? as u64,
         p_value: row.get("p_value")?,
@@ -312,6 +319,9 @@ impl From<&Score> for ScoreView {
             value: score.value,
             upper: score.upper,
             effect: score.effect,
+            interval_low: score.interval.0,
+            interval_high: score.interval.1,
+            null_mean: score.null_mean,
             effect_unit: score.detector.effect_unit().map(str::to_owned),
             limit: score.threshold_in_force(),
             threshold: score.threshold,

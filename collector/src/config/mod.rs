@@ -4,6 +4,7 @@ mod access;
 mod alerting;
 mod body;
 mod models;
+mod scoring;
 mod storage;
 mod tensors;
 
@@ -17,6 +18,7 @@ pub(crate) use alerting::{ARCHIVE_SLI, SLIS};
 pub use alerting::{Alerting, TargetConfig, TargetKind};
 pub use driftline_document::{Problem, Problems};
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
+pub use scoring::Scoring;
 pub use storage::{Archive, ArchivePlace, Partition};
 
 /// A checked configuration.
@@ -128,7 +130,7 @@ mod tests {
         };
         let config = read(text).result.unwrap_or_else(|problems| panic!("{problems}"));
         for detector in driftline_detectors::Detector::ALL {
-            let shown = config.models[0].thresholds.0.get(&detector);
+            let shown = config.models[0].scoring.thresholds.0.get(&detector);
             assert_eq!(shown, Some(&detector.default_threshold()), "{} is shown with its default", detector.name());
         }
         // Fields that exclude others are shown behind "#| ".

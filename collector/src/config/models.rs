@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use driftline_detectors::{Detector, Thresholds};
 use driftline_document::{Node, Section, in_units};
 use driftline_protocol::Naming;
 
+use super::scoring::{Scoring, scoring};
 use super::{body, tensors};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,8 +31,8 @@ pub struct Model {
     pub columns: BTreeMap<String, ColumnType>,
     /// How time is cut.
     pub windows: Windows,
-    /// From which effect on a difference matters.
-    pub thresholds: Thresholds,
+    /// Which scores are taken, and from which effect on a difference matters.
+    pub scoring: Scoring,
     /// What makes a request good.
     pub slis: Slis,
 }
@@ -223,7 +223,7 @@ impl Model {
             naming: Naming::default(),
             columns: BTreeMap::new(),
             windows: Windows::default(),
-            thresholds: Thresholds::default(),
+            scoring: Scoring::default(),
             slis: Slis::default(),
         }
     }
@@ -269,8 +269,7 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
     let columns =
         columns.into_iter().filter_map(|(name, node)| Some((name, node.one_of(&ColumnType::CHOICES)?))).collect();
     let windows = section.optional("windows").and_then(|node| node.section()).map(windows).unwrap_or_default();
-    let thresholds = section.optional("thresholds").and_then(|node| node.entries()).unwrap_or_default();
-    let thresholds = Thresholds(thresholds.into_iter().filter_map(|(name, node)| threshold(&name, &node)).collect());
+    let scoring = scoring(&mut section);
     let slis = section.optional("slis").and_then(|node| node.section()).map(slis).unwrap_or_default();
     Some(Model {
         name: name?,
@@ -280,22 +279,13 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         naming: Naming { features: features.unwrap_or_default(), tensors: tensors::tensors(tensors), body },
         columns,
         windows,
-        thresholds,
+        scoring,
         slis,
     })
 }
 
 fn unit(section: &mut Section<'_>) -> TimeUnit {
     section.optional("unit").and_then(|node| node.one_of(&TimeUnit::CHOICES)).unwrap_or(TimeUnit::Rfc3339)
-}
-
-fn threshold(name: &str, node: &Node<'_>) -> Option<(Detector, f64)> {
-    let Some(detector) = Detector::named(name) else {
-        let names: Vec<&str> = Detector::ALL.into_iter().map(Detector::name).collect();
-        node.problem(format!("is no score; the scores are {}", names.join(", ")));
-        return None;
-    };
-    Some((detector, node.number(0.0..=1e9)?))
 }
 
 fn windows(mut section: Section<'_>) -> Windows {

@@ -259,9 +259,9 @@ pub(super) fn store_window(db: &Connection, stored: &StoredWindow, now: i64) -> 
             let verdict = serde_json::to_value(score.verdict).ok();
             db.prepare_cached(
                 "INSERT OR REPLACE INTO scores
-                    (model, version, ends, column_name, detector, value, upper, effect, n_reference, n_window, p_value,
-                     noise_independent, noise_blocks, threshold, verdict)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                    (model, version, ends, column_name, detector, value, upper, effect, interval_low, interval_high,
+                     null_mean, n_reference, n_window, p_value, noise_independent, noise_blocks, threshold, verdict)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
             )?
             .execute(params![
                 model,
@@ -272,6 +272,9 @@ pub(super) fn store_window(db: &Connection, stored: &StoredWindow, now: i64) -> 
                 score.value,
                 score.upper,
                 score.effect,
+                score.interval.0,
+                score.interval.1,
+                score.null_mean,
                 score.n_reference as i64,
                 score.n_window as i64,
                 score.p_value,

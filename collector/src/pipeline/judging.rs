@@ -50,7 +50,7 @@ impl Pipeline {
                 EventTime::Column { .. } => Wall::BesideEventTime(now_micros()),
             };
             for (version, series) in &mut model.series {
-                for window in series.close_windows(&model.references, &model.config.thresholds, now, wall) {
+                for window in series.close_windows(&model.references, &model.config.scoring, now, wall) {
                     closed.push((Arc::clone(&model.name), Arc::clone(version), window));
                 }
             }
@@ -199,7 +199,8 @@ impl Pipeline {
 
 /// Whether every number of a score is one. One that is not says nothing, and no database, JSON or gauge takes it.
 pub(super) fn is_finite(score: &Score) -> bool {
-    [score.value, score.upper, score.effect, score.p_value, score.threshold, score.noise.independent]
+    let Score { value, upper, effect, interval, null_mean, p_value, threshold, .. } = *score;
+    [value, upper, effect, interval.0, interval.1, null_mean, p_value, threshold, score.noise.independent]
         .into_iter()
         .chain(score.noise.blocks)
         .all(f64::is_finite)

@@ -20,13 +20,12 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{TimestampMicrosecondType, UInt16Type};
 use arrow_array::{Array, RecordBatch, UInt32Array};
 use arrow_select::take::take_record_batch;
-use driftline_detectors::Thresholds;
 use driftline_protocol::EndState;
 
 use super::judging;
 use super::series::{ClosedWindow, References, Series, SeriesProgress};
 use super::table::Finished;
-use crate::config::{Model, Windows};
+use crate::config::{Model, Scoring, Windows};
 
 /// Panes of event time that are read and counted at once. Each open pane holds a profile of every column.
 const STRETCH_PANES: i64 = 240;
@@ -35,7 +34,7 @@ const STRETCH_PANES: i64 = 240;
 #[derive(Debug)]
 pub(crate) struct Rebuild {
     windows: Windows,
-    thresholds: Thresholds,
+    scoring: Scoring,
     references: Arc<References>,
     series: BTreeMap<Arc<str>, Series>,
     /// The first and the last end of a window.
@@ -67,7 +66,7 @@ impl Rebuild {
         let last = windows.first_end_from(to + 1) - windows.every_micros();
         (first <= last).then(|| Self {
             windows,
-            thresholds: model.thresholds.clone(),
+            scoring: model.scoring.clone(),
             references,
             series: BTreeMap::new(),
             ends: (first, last),
@@ -116,7 +115,8 @@ impl Rebuild {
             self.rows.counted += rows.len() as u64;
             let rows = UInt32Array::from(rows);
             let batch = take_record_batch(batch, &rows).map_err(|error| error.to_string())?;
-            // What was of another type than its column's is null in the archive, and as unusable as that.
+            // What was of another type than its column's is null in the archive, and as unusable as that: it is
+            // of `null_share` then, and no longer of `wrong_type_share`.
             let finished = Finished { batch, wrong_type: HashMap::new() };
             series.count(pane, pane, &finished, &self.references, self.begun);
         }
@@ -127,7 +127,7 @@ impl Rebuild {
     pub(crate) fn close(&mut self, through: i64) -> Vec<Rebuilt> {
         let mut closed = Vec::new();
         for (version, series) in &mut self.series {
-            for mut window in series.close_through(through, &self.references, &self.thresholds) {
+            for mut window in series.close_through(through, &self.references, &self.scoring) {
                 window.columns.iter_mut().for_each(|column| column.scores.retain(judging::is_finite));
                 closed.push(Rebuilt { version: Arc::clone(version), window });
             }
@@ -235,7 +235,7 @@ mod tests {
         let mut live = Vec::new();
         for hour in hours.chunk_by(|a, b| a == b) {
             series.count(hour[0] * HOUR, hour[0] * HOUR, &rows(hour), &references, now);
-            live.extend(series.close_windows(&references, &model.thresholds, now, Wall::IsEventTime(0)));
+            live.extend(series.close_windows(&references, &model.scoring, now, Wall::IsEventTime(0)));
         }
         let batches: Vec<RecordBatch> = hours.chunk_by(|a, b| a == b).map(|hour| rows(hour).batch).collect();
         let (again, counted) = rebuilt(&model, (0, 19), &batches);

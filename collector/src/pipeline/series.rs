@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use driftline_detectors::{Bar, Profile, Reference, Score, Thresholds};
+use driftline_detectors::{Bar, Profile, Reference, Score};
 
 use super::counting;
 use super::table::Finished;
-use crate::config::Windows;
+use crate::config::{Scoring, Windows};
 
 /// A model's references, ready to count on.
 #[derive(Debug, Default)]
@@ -147,7 +147,7 @@ impl Series {
     pub(crate) fn close_windows(
         &mut self,
         references: &References,
-        thresholds: &Thresholds,
+        scoring: &Scoring,
         now: Instant,
         wall: Wall,
     ) -> Vec<ClosedWindow> {
@@ -163,7 +163,7 @@ impl Series {
                 }
             });
         }
-        self.close_through(watermark, references, thresholds)
+        self.close_through(watermark, references, scoring)
     }
 
     /// Closes every window that ends by this time, in their order.
@@ -171,14 +171,14 @@ impl Series {
         &mut self,
         watermark: i64,
         references: &References,
-        thresholds: &Thresholds,
+        scoring: &Scoring,
     ) -> Vec<ClosedWindow> {
         let mut closed = Vec::new();
         while let Some(ends) = self.next_end() {
             if ends > watermark {
                 break;
             }
-            closed.extend(self.close(ends, references, thresholds));
+            closed.extend(self.close(ends, references, scoring));
             self.closed_through = Some(ends);
             self.dirty = true;
             let keep_from = ends + self.windows.every_micros() - self.windows.window_micros();
@@ -204,7 +204,7 @@ impl Series {
         }
     }
 
-    fn close(&self, ends: i64, references: &References, thresholds: &Thresholds) -> Option<ClosedWindow> {
+    fn close(&self, ends: i64, references: &References, scoring: &Scoring) -> Option<ClosedWindow> {
         let starts = ends - self.windows.window_micros();
         let panes: Vec<&Pane> =
             self.panes.range(starts..ends).map(|(_, pane)| pane).filter(|pane| pane.rows > 0).collect();
@@ -218,9 +218,10 @@ impl Series {
             for pane in &panes {
                 total.merge(&pane.profiles[index]);
             }
+            let detectors = scoring.detectors(reference.kind());
             ClosedColumn {
                 column: reference.column.clone(),
-                scores: reference.scores(&total, thresholds, is_covered),
+                scores: reference.scores_of(detectors, &total, &scoring.thresholds, is_covered),
                 bars: reference.histogram(&total),
             }
         };
@@ -321,7 +322,7 @@ mod tests {
         for hour in hours {
             let values: Vec<f64> = (0..1000).map(|i| f64::from(i % 10)).collect();
             series.count(hour * HOUR, hour * HOUR, &table(&values), &references, now);
-            all.extend(series.close_windows(&references, &Thresholds::default(), now, LONG_AFTER));
+            all.extend(series.close_windows(&references, &Scoring::default(), now, LONG_AFTER));
         }
         all.iter().map(|window| (window.starts / HOUR, window.ends / HOUR, window.rows)).collect()
     }
@@ -357,7 +358,7 @@ mod tests {
     /// The ends, in hours, of the windows that close when no row has come for a while and the wall clock shows this.
     fn ends_when_idle(series: &mut Series, wall: Wall) -> Vec<i64> {
         let later = Instant::now() + Duration::from_secs(3600);
-        let windows = series.close_windows(&references(), &Thresholds::default(), later, wall);
+        let windows = series.close_windows(&references(), &Scoring::default(), later, wall);
         windows.iter().map(|window| window.ends / HOUR).collect()
     }
 
@@ -407,7 +408,7 @@ mod tests {
         let mut series = Series::new(windows(2, 2), None);
         closed(&mut series, &[0]);
         let (now, wall) = (Instant::now(), Wall::IsEventTime(500 * HOUR));
-        assert!(series.close_windows(&references(), &Thresholds::default(), now, wall).is_empty());
+        assert!(series.close_windows(&references(), &Scoring::default(), now, wall).is_empty());
         assert_eq!(ends_when_idle(&mut series, wall), [2]);
     }
 
@@ -418,7 +419,7 @@ mod tests {
         series.count(0, 0, &table(&[77.0; 500]), &references, now);
         series.count(HOUR, HOUR, &table(&[77.0; 500]), &references, now);
         series.count(2 * HOUR, 2 * HOUR, &table(&[77.0; 500]), &references, now);
-        let closed = series.close_windows(&references, &Thresholds::default(), now, LONG_AFTER);
+        let closed = series.close_windows(&references, &Scoring::default(), now, LONG_AFTER);
         let verdicts: Vec<Verdict> = closed
             .iter()
             .map(|window| window.columns[0].scores.iter().find(|s| s.detector == Detector::Ks).unwrap().verdict)
@@ -434,7 +435,7 @@ mod tests {
         assert_eq!(pane, 9 * HOUR + HOUR / 2);
         series.count(pane, 10 * HOUR, &table(&[1.0]), &references, now);
         series.count(series.windows.pane_start(30 * HOUR), 30 * HOUR, &table(&[1.0]), &references, now);
-        let closed = series.close_windows(&references, &Thresholds::default(), now, LONG_AFTER);
+        let closed = series.close_windows(&references, &Scoring::default(), now, LONG_AFTER);
         assert_eq!((closed[0].starts, closed[0].ends), (HOUR / 2, 24 * HOUR + HOUR / 2));
     }
 }

@@ -1,6 +1,6 @@
 //! Cramér-von Mises: the squared gap between the two distribution functions, summed over the pooled sample.
 
-use super::{Distance, inverse_sizes};
+use super::{Distance, interval, inverse_sizes};
 use crate::null::cramer_von_mises;
 use crate::steps::{Step, Steps};
 
@@ -22,6 +22,26 @@ use crate::steps::{Step, Steps};
 ///
 /// The effect is `T·(n+m)/(nm)`, about `∫(F − G)² dH`: it does not grow with the samples.
 pub(crate) fn distance(steps: &Steps) -> Distance {
+    let (value, upper) = bounds(steps);
+    let to_effect = inverse_sizes(steps.reference, steps.window);
+    let (effect, sizes) = (value * to_effect, (steps.reference + steps.window) as f64);
+    Distance {
+        value,
+        upper,
+        effect,
+        noise: cramer_von_mises::QUANTILE_999 * to_effect,
+        null_mean: (1.0 + 1.0 / sizes) / 6.0 * to_effect,
+        interval: interval::around_square((effect, upper * to_effect), cramer_von_mises::QUANTILE_95 * to_effect),
+        p_value: cramer_von_mises::tail(value, steps.reference, steps.window),
+    }
+}
+
+/// The same without what chance makes of it.
+pub(crate) fn effect(steps: &Steps) -> f64 {
+    bounds(steps).0 * inverse_sizes(steps.reference, steps.window)
+}
+
+fn bounds(steps: &Steps) -> (f64, f64) {
     let (n, m) = (steps.reference as f64, steps.window as f64);
     let mut x = 0.0;
     let (mut lowest, mut highest) = (0.0, 0.0);
@@ -48,15 +68,7 @@ pub(crate) fn distance(steps: &Steps) -> Distance {
         x += a * m - b * n;
     }
     let scale = n * m * (n + m);
-    let to_effect = inverse_sizes(steps.reference, steps.window);
-    let value = lowest / scale;
-    Distance {
-        value,
-        upper: highest / scale,
-        effect: value * to_effect,
-        noise: cramer_von_mises::QUANTILE_999 * to_effect,
-        p_value: cramer_von_mises::tail(value, steps.reference, steps.window),
-    }
+    (lowest / scale, highest / scale)
 }
 
 /// `Σ_{k=1..count} (start + k·step)²`.

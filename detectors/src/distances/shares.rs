@@ -3,12 +3,18 @@
 //! Noise and p-values take the rows of each cell as they are (see [`crate::null::random_split`]), so they hold for a
 //! thousand categories with a row or two in each as well as for deciles.
 
+mod delta;
+mod pooling;
+mod terms;
+
 use std::cell::OnceCell;
 
-use super::{Distance, NOISE_TAIL, inverse_sizes};
-use crate::null::random_split::{ChanceSum, RandomSplit};
-use crate::null::tails::{chi_square_tail, normal_quantile, normal_tail};
-use crate::score::Detector;
+use self::terms::towards;
+use super::{Distance, NOISE_TAIL, interval, inverse_sizes};
+use crate::detector::Detector;
+use crate::null::chance_sum::ChanceSum;
+use crate::null::random_split::RandomSplit;
+use crate::null::tails::{chi_square_tail, normal_quantile};
 
 /// So many cells, of equal share, are many: none of them decides where the others may be.
 const MANY_CELLS: f64 = 20.0;
@@ -19,6 +25,8 @@ pub(crate) struct Shares {
     counts: Vec<(u64, u64)>,
     /// Rows that only the window has, in cells of which nothing more is known.
     scattered: u64,
+    /// Whether rows that only the window has lie outside of the reference's range.
+    is_range: bool,
     n: u64,
     m: u64,
     /// Worked out when a noise is asked for.
@@ -33,131 +41,188 @@ impl Shares {
         let counts: Vec<_> = counts.into_iter().filter(|(reference, window)| reference + window > 0).collect();
         let n = counts.iter().map(|(reference, _)| reference).sum();
         let m = counts.iter().map(|(_, window)| window).sum::<u64>() + scattered;
-        Self { counts, scattered, n, m, split: OnceCell::new() }
+        Self { counts, scattered, is_range: false, n, m, split: OnceCell::new() }
+    }
+
+    /// Of the counts of cells that are the reference's range in parts, and one for outside of it, which it leaves empty.
+    pub(crate) fn of_range(counts: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        Self { is_range: true, ..Self::new(counts, 0) }
     }
 
     pub(crate) fn sizes(&self) -> (u64, u64) {
         (self.n, self.m)
     }
 
-    /// What the distances of categories say, without what chance makes of them.
-    pub(crate) fn effects(&self) -> [(Detector, f64); 6] {
+    /// What the distances of shares say, without what chance makes of them.
+    pub(crate) fn effects(&self) -> [(Detector, f64); 8] {
         [
             (Detector::Psi, self.sum(self.psi_term())),
+            (Detector::KullbackLeibler, self.sum(self.kullback_leibler_term())),
             (Detector::ChiSquare, self.cramers_v()),
+            (Detector::GTest, self.pooled().map_or(0.0, |pooled| pooled.jensen_shannon_effect())),
             (Detector::TotalVariation, self.half_of_differences()),
-            (Detector::JensenShannon, bits_root(self.sum(self.jensen_shannon_term()))),
+            (Detector::JensenShannon, self.jensen_shannon_effect()),
             (Detector::Hellinger, self.sum(self.hellinger_term()).max(0.0).sqrt()),
             (Detector::LInfinity, self.largest_difference()),
         ]
     }
 
+    /// The distance that a detector of shares means; none when there is nothing to compare, or it means something else.
+    pub(crate) fn distance(&self, detector: Detector) -> Option<Distance> {
+        match detector {
+            Detector::Psi => Some(self.psi()),
+            Detector::KullbackLeibler => Some(self.kullback_leibler()),
+            Detector::ChiSquare => Some(self.chi_square()),
+            Detector::GTest => self.g_test(),
+            Detector::TotalVariation => Some(self.total_variation()),
+            Detector::JensenShannon => Some(self.jensen_shannon()),
+            Detector::Hellinger => Some(self.hellinger()),
+            Detector::LInfinity => Some(self.l_infinity()),
+            _ => None,
+        }
+    }
+
     /// Population stability index `Σ(q − p)·ln(q/p)`, from 0 upwards. A cell that one sample leaves empty counts as half
     /// a row of that sample there, so the index stays finite and the penalty shrinks as evidence grows.
-    pub(crate) fn psi(&self) -> Distance {
-        let (term, value, chance) = (self.psi_term(), self.sum(self.psi_term()), self.chance(self.psi_term()));
+    fn psi(&self) -> Distance {
+        self.divergence(self.psi_term())
+    }
+
+    /// Kullback and Leibler's divergence (1951) of the window from the reference, `Σ q·ln(q/p)` in nats, from 0 upwards, as
+    /// SciPy's `kl_div(q, p).sum()`, of which each term is `q·ln(q/p) − q + p`. A cell that the reference leaves empty counts
+    /// as half a row of it there.
+    fn kullback_leibler(&self) -> Distance {
+        self.divergence(self.kullback_leibler_term())
+    }
+
+    /// A sum that is its own effect. Scattered rows in one cell would make more of it.
+    fn divergence(&self, term: impl Fn(f64, f64) -> f64) -> Distance {
+        let (value, chance) = (self.sum(&term), self.chance(&term));
         let scattered = self.scattered as f64;
         let upper = if self.scattered == 0 { value } else { value - scattered * term(0.0, 1.0) + term(0.0, scattered) };
-        Distance { upper, ..self.exact(value, value, chance.quantile(NOISE_TAIL), chance.tail(value)) }
+        let (low, high) = interval::around_sum(value, chance, self.variance(&term));
+        Distance {
+            value,
+            upper,
+            effect: value,
+            noise: chance.quantile(NOISE_TAIL),
+            null_mean: chance.mean,
+            interval: (low, high + upper - value),
+            p_value: chance.tail(value),
+        }
     }
 
     /// Jensen-Shannon distance with logarithms to base 2: the square root of the divergence, from 0 to 1, as SciPy's
     /// `jensenshannon(base=2)`.
-    pub(crate) fn jensen_shannon(&self) -> Distance {
-        let (nats, chance) = (self.sum(self.jensen_shannon_term()).max(0.0), self.chance(self.jensen_shannon_term()));
-        let value = bits_root(nats);
-        self.exact(value, value, bits_root(chance.quantile(NOISE_TAIL)), chance.tail(nats))
+    fn jensen_shannon(&self) -> Distance {
+        self.root_of_sum(self.jensen_shannon_term(), 1.0 / std::f64::consts::LN_2)
     }
 
     /// Hellinger distance `√(½·Σ(√p − √q)²)`, from 0 to 1.
-    pub(crate) fn hellinger(&self) -> Distance {
-        let (square, chance) = (self.sum(self.hellinger_term()).max(0.0), self.chance(self.hellinger_term()));
-        let value = square.sqrt();
-        self.exact(value, value, chance.quantile(NOISE_TAIL).max(0.0).sqrt(), chance.tail(square))
+    fn hellinger(&self) -> Distance {
+        self.root_of_sum(self.hellinger_term(), 1.0)
+    }
+
+    /// The root of a sum in some unit.
+    fn root_of_sum(&self, term: impl Fn(f64, f64) -> f64, unit: f64) -> Distance {
+        let (sum, chance) = (self.sum(&term).max(0.0), self.chance(&term));
+        let root = |sum: f64| (sum.max(0.0) * unit).sqrt();
+        let (low, high) = interval::around_sum(sum, chance, self.variance(&term));
+        let value = root(sum);
+        Distance {
+            value,
+            upper: value,
+            effect: value,
+            noise: root(chance.quantile(NOISE_TAIL)),
+            null_mean: chance.mean_root() * unit.sqrt(),
+            interval: (root(low), root(high)),
+            p_value: chance.tail(sum),
+        }
     }
 
     /// Total variation `½·Σ|p − q|`, from 0 to 1. By Cauchy-Schwarz it is at most `½·√(Σ(p−q)²/u)` with the shares u of
     /// both samples together, from which noise and p-value are upper bounds. Where the rows lie in many cells that bound is
     /// far off, and no cell moves the others much; there they are those of the sum itself.
-    pub(crate) fn total_variation(&self) -> Distance {
+    fn total_variation(&self) -> Distance {
         let value = self.half_of_differences();
-        if self.effective_cells() >= MANY_CELLS {
-            let chance = self.chance(self.difference_term());
-            return self.exact(value, value, chance.quantile(NOISE_TAIL), chance.tail(value));
-        }
-        let (n, m) = (self.n as f64, self.m as f64);
-        let chance =
-            self.chance(|reference, window| (reference / n - window / m).powi(2) * (n + m) / (reference + window));
-        let noise = chance.quantile(NOISE_TAIL).max(0.0).sqrt() / 2.0;
-        self.exact(value, value, noise, chance.tail(4.0 * value * value))
+        let sum = self.chance(self.difference_term());
+        let (noise, reach, p_value) = if self.effective_cells() >= MANY_CELLS {
+            (sum.quantile(NOISE_TAIL), sum.quantile(interval::OUTSIDE), sum.tail(value))
+        } else {
+            let (n, m) = (self.n as f64, self.m as f64);
+            let chance =
+                self.chance(|reference, window| (reference / n - window / m).powi(2) * (n + m) / (reference + window));
+            let reach = |tail: f64| chance.quantile(tail).max(0.0).sqrt() / 2.0;
+            (reach(NOISE_TAIL), reach(interval::OUTSIDE), chance.tail(4.0 * value * value))
+        };
+        let interval = interval::around_norm((value, value), reach);
+        Distance { value, upper: value, effect: value, noise, null_mean: sum.mean, interval, p_value }
     }
 
-    /// The largest difference of one share, from 0 to 1. Noise and p-value are upper bounds: the normal tail at the
-    /// largest possible variance, times the number of cells (Bonferroni).
-    pub(crate) fn l_infinity(&self) -> Distance {
+    /// The largest difference of one share, from 0 to 1. Noise and p-value are upper bounds: the binomials' own, added up over
+    /// the cells (Bonferroni). The interval takes the largest variance that a share can have.
+    fn l_infinity(&self) -> Distance {
         let value = self.largest_difference();
-        let deviation = 0.5 * inverse_sizes(self.n, self.m).sqrt();
-        let cells = self.cells().max(1) as f64;
-        let noise = normal_quantile(NOISE_TAIL / (2.0 * cells)) * deviation;
         let upper = value.max(self.scattered as f64 / self.m as f64);
-        let p_value = (2.0 * cells * normal_tail(value / deviation)).min(1.0);
-        Distance { upper, ..self.exact(value, value, noise, p_value) }
+        let chance = self.split().largest_difference();
+        let reach = normal_quantile(interval::OUTSIDE / (2.0 * self.cells().max(1) as f64));
+        let reach = reach * 0.5 * inverse_sizes(self.n, self.m).sqrt();
+        Distance {
+            value,
+            upper,
+            effect: value,
+            noise: chance.quantile(NOISE_TAIL),
+            null_mean: chance.mean(),
+            interval: interval::around_norm((value, upper), reach),
+            p_value: chance.tail(value),
+        }
     }
 
     /// Pearson's chi-square of the two-row contingency table, without continuity correction, and its p-value with one
     /// degree less than cells: SciPy's `chi2_contingency(correction=False)`, rough where SciPy's is, at small counts. The
     /// effect is Cramér's V of two samples of equal size with these shares, `√(½·Σ(p−q)²/(p+q))`, from 0 to 1: it depends
     /// on the shares alone, and its noise holds at any counts.
-    pub(crate) fn chi_square(&self) -> Distance {
-        let sizes = self.n as f64 + self.m as f64;
+    fn chi_square(&self) -> Distance {
         let value = self.sum(|reference, window| {
-            let rows = reference + window;
-            let (expected_r, expected_w) = (rows * self.n as f64 / sizes, rows * self.m as f64 / sizes);
+            let (expected_r, expected_w) = self.expected(reference + window);
             (reference - expected_r).powi(2) / expected_r + (window - expected_w).powi(2) / expected_w
         });
         let degrees_of_freedom = self.cells().saturating_sub(1) as f64;
-        let noise = self.chance(self.cramers_v_term()).quantile(NOISE_TAIL).max(0.0).sqrt();
-        self.exact(value, self.cramers_v(), noise, chi_square_tail(value, degrees_of_freedom))
-    }
-
-    fn psi_term(&self) -> impl Fn(f64, f64) -> f64 + use<> {
-        let (n, m) = (self.n as f64, self.m as f64);
-        let share = |count: f64, size: f64| if count == 0.0 { 0.5 } else { count } / size;
-        move |reference, window| {
-            let (p, q) = (share(reference, n), share(window, m));
-            (q - p) * (q / p).ln()
+        Distance {
+            value,
+            upper: value,
+            p_value: chi_square_tail(value, degrees_of_freedom),
+            ..self.root_of_sum(self.cramers_v_term(), 1.0)
         }
     }
 
-    fn jensen_shannon_term(&self) -> impl Fn(f64, f64) -> f64 + use<> {
-        let (n, m) = (self.n as f64, self.m as f64);
-        let towards = |x: f64, middle: f64| if x > 0.0 { x * (x / middle).ln() } else { 0.0 };
-        move |reference, window| {
-            let (p, q) = (reference / n, window / m);
-            0.5 * (towards(p, (p + q) / 2.0) + towards(q, (p + q) / 2.0))
-        }
+    /// The likelihood ratio of the contingency table, `G = 2·Σ O·ln(O/E)` (Wilks 1938), from 0 up, and its p-value with one
+    /// degree less than cells: SciPy's `chi2_contingency(lambda_="log-likelihood", correction=False)` on cells of which the
+    /// rare ones are pooled (see [`Self::pooled`]). The effect is the Jensen-Shannon distance of the pooled cells, which is what
+    /// G measures in samples of equal size; it does not grow with them. None when pooling leaves one cell.
+    fn g_test(&self) -> Option<Distance> {
+        let pooled = self.pooled()?;
+        let value = pooled.sum(|reference, window| {
+            let (expected_r, expected_w) = pooled.expected(reference + window);
+            2.0 * (towards(reference, expected_r) + towards(window, expected_w))
+        });
+        let value = value.max(0.0);
+        let p_value = chi_square_tail(value, pooled.cells().saturating_sub(1) as f64);
+        Some(Distance { value, upper: value, p_value, ..pooled.jensen_shannon() })
     }
 
-    fn hellinger_term(&self) -> impl Fn(f64, f64) -> f64 + use<> {
+    /// How many of a cell's rows each sample would have without drift.
+    fn expected(&self, rows: f64) -> (f64, f64) {
         let (n, m) = (self.n as f64, self.m as f64);
-        move |reference, window| ((reference / n).sqrt() - (window / m).sqrt()).powi(2) / 2.0
+        (rows * n / (n + m), rows * m / (n + m))
     }
 
-    fn cramers_v_term(&self) -> impl Fn(f64, f64) -> f64 + use<> {
-        let (n, m) = (self.n as f64, self.m as f64);
-        move |reference, window| {
-            let (p, q) = (reference / n, window / m);
-            (p - q).powi(2) / (p + q) / 2.0
-        }
+    fn jensen_shannon_effect(&self) -> f64 {
+        (self.sum(self.jensen_shannon_term()).max(0.0) / std::f64::consts::LN_2).sqrt()
     }
 
     fn cramers_v(&self) -> f64 {
         self.sum(self.cramers_v_term()).sqrt()
-    }
-
-    fn difference_term(&self) -> impl Fn(f64, f64) -> f64 + use<> {
-        let (n, m) = (self.n as f64, self.m as f64);
-        move |reference, window| (reference / n - window / m).abs() / 2.0
     }
 
     fn half_of_differences(&self) -> f64 {
@@ -188,22 +253,23 @@ impl Shares {
 
     /// What this term adds up to when nothing has drifted.
     fn chance(&self, term: impl Fn(f64, f64) -> f64) -> ChanceSum {
-        let rows_and_cells = || self.counts.iter().map(|(r, w)| (r + w, 1)).chain([(1, self.scattered)]);
-        self.split.get_or_init(|| RandomSplit::new(self.sizes(), rows_and_cells())).sum_of(term)
+        self.split().sum_of(term)
     }
 
-    fn exact(&self, value: f64, effect: f64, noise: f64, p_value: f64) -> Distance {
-        Distance { value, upper: value, effect, noise, p_value }
+    fn split(&self) -> &RandomSplit {
+        let cells = || self.counts.iter().map(|(r, w)| (r + w, 1)).chain([(1, self.scattered)]);
+        let inside = || self.counts.iter().filter(|(r, _)| *r > 0).map(|(r, w)| (r + w, 1));
+        self.split.get_or_init(|| match self.is_range {
+            false => RandomSplit::new(self.sizes(), cells()),
+            true => RandomSplit::with_outside(self.sizes(), inside()),
+        })
     }
-}
-
-/// A divergence in nats as the square root of one in bits.
-fn bits_root(nats: f64) -> f64 {
-    (nats.max(0.0) / std::f64::consts::LN_2).sqrt()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     /// A generator of uniform numbers from 0 to 1 (xorshift64*): the same on every machine.
@@ -246,30 +312,22 @@ mod tests {
         cumulative((1..=cells).map(|rank| 1.0 / rank as f64))
     }
 
-    fn distances(shares: &Shares) -> [(Detector, Distance); 6] {
-        [
-            (Detector::Psi, shares.psi()),
-            (Detector::JensenShannon, shares.jensen_shannon()),
-            (Detector::Hellinger, shares.hellinger()),
-            (Detector::ChiSquare, shares.chi_square()),
-            (Detector::TotalVariation, shares.total_variation()),
-            (Detector::LInfinity, shares.l_infinity()),
-        ]
+    /// Every distance of shares.
+    fn distances(shares: &Shares) -> Vec<(Detector, Distance)> {
+        Detector::ALL.into_iter().filter_map(|detector| Some((detector, shares.distance(detector)?))).collect()
     }
 
     /// How often each distance exceeds its noise, in `trials` pairs of samples from these weights.
     fn exceedances(reference: &[f64], window: &[f64], n: u64, m: u64, trials: u64) -> Vec<(Detector, u64)> {
         let mut uniform = Uniform(0x9E37_79B9_7F4A_7C15);
-        let mut exceeded: Vec<(Detector, u64)> = Vec::new();
+        let mut exceeded: BTreeMap<Detector, u64> = BTreeMap::new();
         for _ in 0..trials {
             let counts = uniform.counts(reference, n).into_iter().zip(uniform.counts(window, m));
-            let all = distances(&Shares::new(counts, 0));
-            exceeded.resize(all.len(), (Detector::Psi, 0));
-            for (sum, (detector, distance)) in exceeded.iter_mut().zip(all) {
-                *sum = (detector, sum.1 + u64::from(distance.effect > distance.noise));
+            for (detector, distance) in distances(&Shares::new(counts, 0)) {
+                *exceeded.entry(detector).or_default() += u64::from(distance.effect > distance.noise);
             }
         }
-        exceeded
+        exceeded.into_iter().collect()
     }
 
     #[test]

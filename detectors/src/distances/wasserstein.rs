@@ -1,6 +1,6 @@
 //! Wasserstein-1: the area between the two distribution functions, in the units of the column.
 
-use super::{Distance, NOISE_TAIL, inverse_sizes};
+use super::{Distance, MEAN_MAGNITUDE, NOISE_TAIL, interval, inverse_sizes};
 use crate::steps::{Step, Steps};
 
 /// `∫|F − G| dx`, as SciPy's `wasserstein_distance` has it. The effect is the distance divided by the reference's
@@ -21,13 +21,53 @@ use crate::steps::{Step, Steps};
 /// upper bounds from there.
 ///
 /// None when the reference is constant: it has no scale to measure a distance by.
-pub(crate) fn distance(steps: &Steps, standard_deviation: f64) -> Option<Distance> {
+pub(crate) fn distance(steps: &Steps, deviations: (f64, f64)) -> Option<Distance> {
+    let standard_deviation = deviations.0;
     if standard_deviation <= 0.0 {
         return None;
     }
+    let Areas { lower, upper, bridge, bridges } = areas(steps);
+    let s = inverse_sizes(steps.reference, steps.window).sqrt();
+    let mean = MEAN_MAGNITUDE * bridge;
+    let beyond = (lower / s - mean) / standard_deviation;
+    let borell = |tail: f64| (-2.0 * tail.ln()).sqrt();
+    // What the samples' own errors reach, each with its own distribution and spread.
+    let (n, m) = (steps.reference as f64, steps.window as f64);
+    let of_errors = (deviations.0 / n.sqrt()).hypot(deviations.1 / m.sqrt());
+    let reach = (MEAN_MAGNITUDE * bridges + of_errors * borell(interval::OUTSIDE)) / standard_deviation;
+    let effect = lower / standard_deviation;
+    Some(Distance {
+        value: lower,
+        upper,
+        effect,
+        noise: s * (mean / standard_deviation + borell(NOISE_TAIL)),
+        null_mean: s * mean / standard_deviation,
+        interval: interval::around_norm((effect, upper / standard_deviation), reach),
+        p_value: if beyond > 0.0 { (-beyond * beyond / 2.0).exp() } else { 1.0 },
+    })
+}
+
+/// The same without what chance makes of it.
+pub(crate) fn effect(steps: &Steps, standard_deviation: f64) -> Option<f64> {
+    (standard_deviation > 0.0).then(|| areas(steps).lower / standard_deviation)
+}
+
+/// Areas over all of the values.
+#[derive(Default)]
+struct Areas {
+    /// Between F and G, at least and at most.
+    lower: f64,
+    upper: f64,
+    /// Under `√(F(1−F))`.
+    bridge: f64,
+    /// Under `√(F(1−F)/n + G(1−G)/m)`.
+    bridges: f64,
+}
+
+fn areas(steps: &Steps) -> Areas {
     let (n, m) = (steps.reference as f64, steps.window as f64);
     let (mut below_reference, mut below_window) = (0u64, 0u64);
-    let (mut lower, mut upper, mut bridge) = (0.0, 0.0, 0.0);
+    let Areas { mut lower, mut upper, mut bridge, mut bridges } = Areas::default();
     let mut previous: Option<f64> = None;
     for step in &steps.steps {
         let (start, end) = match *step {
@@ -35,33 +75,28 @@ pub(crate) fn distance(steps: &Steps, standard_deviation: f64) -> Option<Distanc
             Step::Gap { lower, upper, .. } => (lower, upper),
         };
         let (f, g) = (below_reference as f64 / n, below_window as f64 / m);
+        let deviation = (f * (1.0 - f)).sqrt();
+        let deviation_of_both = (f * (1.0 - f) / n + g * (1.0 - g) / m).sqrt();
         if let Some(previous) = previous {
             let flat = (start - previous) * (f - g).abs();
             lower += flat;
             upper += flat;
-            bridge += (start - previous) * (f * (1.0 - f)).sqrt();
+            bridge += (start - previous) * deviation;
+            bridges += (start - previous) * deviation_of_both;
         }
         if let Step::Gap { reference, reference_sum, window, window_sum, .. } = *step {
             let gap = Gap { a: start, b: end, f, g };
             let (least, most) = gap.area(Inside::new(reference, reference_sum, n), Inside::new(window, window_sum, m));
             lower += least;
             upper += most;
-            bridge += (end - start) * (f * (1.0 - f)).sqrt();
+            bridge += (end - start) * deviation;
+            bridges += (end - start) * deviation_of_both;
         }
         below_reference += step.reference();
         below_window += step.window();
         previous = Some(end);
     }
-    let s = inverse_sizes(steps.reference, steps.window).sqrt();
-    let mean = (2.0 / std::f64::consts::PI).sqrt() * bridge;
-    let deviations = (lower / s - mean) / standard_deviation;
-    Some(Distance {
-        value: lower,
-        upper,
-        effect: lower / standard_deviation,
-        noise: s * (mean / standard_deviation + (-2.0 * NOISE_TAIL.ln()).sqrt()),
-        p_value: if deviations > 0.0 { (-deviations * deviations / 2.0).exp() } else { 1.0 },
-    })
+    Areas { lower, upper, bridge, bridges }
 }
 
 /// What one sample has inside a gap: how many values, as a share of the sample, and their mean.

@@ -32,6 +32,8 @@ const MAX_STANDARDISED: f64 = 10.0;
 
 /// The limiting value of T for which `P(T ≥ t) = 0.001`.
 pub(crate) const QUANTILE_999: f64 = 1.167_86;
+/// That for which it is 0.05.
+pub(crate) const QUANTILE_95: f64 = 0.461_36;
 
 /// Anderson & Darling (1952), equation 4.35.
 fn limiting_cdf(x: f64) -> f64 {
@@ -92,6 +94,12 @@ mod tests {
         0.9990000090851198,
         0.9999999243222135,
     ];
+
+    #[test]
+    fn the_quantiles_are_those_of_their_tails() {
+        assert!((1.0 - limiting_cdf(QUANTILE_999) - 0.001).abs() < 1e-7);
+        assert!((1.0 - limiting_cdf(QUANTILE_95) - 0.05).abs() < 1e-5);
+    }
 
     #[test]
     fn the_two_sample_tail_equals_scipys() {

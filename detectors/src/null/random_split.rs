@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 
 use statrs::function::gamma::ln_gamma;
 
-use super::tails::{chi_square_quantile, chi_square_tail, normal_quantile, normal_tail};
+use super::chance_sum::ChanceSum;
+use super::largest_difference::LargestDifference;
 
 /// Standard deviations on each side of its mean to which a binomial is summed up.
 const REACH: f64 = 8.0;
@@ -29,8 +30,10 @@ const MARGIN: f64 = 12.0;
 /// Points on a standard deviation, where that is wider than they are: the trapezoid rule is exact to rounding at this
 /// step.
 const POINTS_PER_DEVIATION: f64 = 3.0;
-/// Less skew than this is none: the chi-square would have more degrees of freedom than can be told from a normal.
-const MIN_SKEWNESS: f64 = 1e-3;
+/// Means to which rows outside of a range are summed up; they thin out like `exp(−2·rows/mean)`.
+const OUTSIDE_REACH: f64 = 20.0;
+/// Points on such a mean, where that is more than they are.
+const POINTS_PER_OUTSIDE_MEAN: f64 = 8.0;
 
 /// All the ways in which the rows of two samples could have been split between them.
 #[derive(Debug)]
@@ -39,6 +42,23 @@ pub(crate) struct RandomSplit {
     kinds: Vec<Kind>,
     /// `Σ Var(w_i)`.
     variance: f64,
+    /// Sizes of reference and window.
+    sizes: (f64, f64),
+}
+
+/// One way in which a cell's rows fall to reference and window.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    reference: f64,
+    window: f64,
+    weight: f64,
+}
+
+impl Point {
+    /// A cell that both leave empty is left out of every sum.
+    fn is_empty(&self) -> bool {
+        self.reference + self.window == 0.0
+    }
 }
 
 /// Cells with the same number of rows in both samples together.
@@ -48,16 +68,8 @@ struct Kind {
     rows: f64,
     /// Mean of the window's rows among them.
     mean: f64,
-    /// Values of the window's rows, and their weights, which add up to one.
-    points: Vec<(f64, f64)>,
-}
-
-/// What is known of a score under no drift: its first three cumulants.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ChanceSum {
-    mean: f64,
-    variance: f64,
-    third: f64,
+    /// Rows of the reference and of the window, and their weights, which add up to one.
+    points: Vec<Point>,
 }
 
 impl RandomSplit {
@@ -74,7 +86,33 @@ impl RandomSplit {
             .map(|(rows, cells)| Kind::new(rows as f64, cells as f64, chance))
             .collect();
         let variance = kinds.iter().map(|kind| kind.cells * kind.rows * chance * (1.0 - chance)).sum();
-        Self { kinds, variance }
+        Self { kinds, variance, sizes: (n as f64, m as f64) }
+    }
+
+    /// Of cells that together are the reference's range, with one more for what of the window lies outside of it. The reference
+    /// leaves that empty by how it is made, so its rows were never split: it holds what the two extremes leave out (see
+    /// [`crate::distances::range`]).
+    pub(crate) fn with_outside((n, m): (u64, u64), rows_and_cells: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        let mut split = Self::new((n, m), rows_and_cells);
+        if n > 1 {
+            let outside = Kind::outside(n as f64, m as f64);
+            let deviation = |point: &Point| point.weight * (point.window - outside.mean).powi(2);
+            split.variance += outside.points.iter().map(deviation).sum::<f64>();
+            split.kinds.push(outside);
+        }
+        split
+    }
+
+    /// The largest difference between the shares that a cell has of each sample. The fixed sum of the `w_i` leaves the share
+    /// `1 − t_i/(n+m)` of a cell's variance.
+    pub(crate) fn largest_difference(&self) -> LargestDifference {
+        let (n, m) = self.sizes;
+        let of_kind = |kind: &Kind| {
+            let left = (1.0 - kind.rows / (n + m)).max(0.0).sqrt();
+            let difference = |point: &Point| left * (point.reference / n - point.window / m).abs();
+            kind.points.iter().map(|point| (difference(point), kind.cells * point.weight)).collect::<Vec<_>>()
+        };
+        LargestDifference::new(self.kinds.iter().flat_map(of_kind).collect())
     }
 
     /// The score that adds up `term(r, w)` over the cells, of r rows of the reference and w of the window.
@@ -88,10 +126,15 @@ impl RandomSplit {
         let terms: Vec<Vec<f64>> = self
             .kinds
             .iter()
-            .map(|kind| kind.points.iter().map(|(window, _)| term(kind.rows - window, *window)).collect())
+            .map(|kind| {
+                kind.points
+                    .iter()
+                    .map(|point| if point.is_empty() { 0.0 } else { term(point.reference, point.window) })
+                    .collect()
+            })
             .collect();
         let expected = |kind: &Kind, of: &dyn Fn(usize, f64) -> f64| -> f64 {
-            kind.points.iter().enumerate().map(|(i, (window, weight))| weight * of(i, window - kind.mean)).sum()
+            kind.points.iter().enumerate().map(|(i, point)| point.weight * of(i, point.window - kind.mean)).sum()
         };
         let means: Vec<f64> =
             self.kinds.iter().zip(&terms).map(|(kind, terms)| expected(kind, &|i, _| terms[i])).collect();
@@ -130,52 +173,42 @@ impl Kind {
                 - ln_gamma(window + 1.0)
                 - ln_gamma(rows - window + 1.0)
         };
-        let highest = log_weight(mean.round().clamp(first, last));
-        let count = ((last - first) / step) as usize;
-        let mut points: Vec<(f64, f64)> = (0..=count)
-            .map(|i| first + step * i as f64)
-            .map(|window| (window, (log_weight(window) - highest).exp()))
-            .collect();
-        let total: f64 = points.iter().map(|(_, weight)| weight).sum();
-        for (_, weight) in &mut points {
-            *weight /= total;
-        }
-        Self { cells, rows, mean, points }
+        let windows = steps(first, last, step);
+        let points =
+            weighted(windows, log_weight).map(|(window, weight)| Point { reference: rows - window, window, weight });
+        Self { cells, rows, mean, points: points.collect() }
+    }
+
+    /// What of the window's m rows lies beyond the extremes of the reference's n: a beta-binomial variable with 2 and n − 1.
+    fn outside(n: f64, m: f64) -> Self {
+        let mean = 2.0 * m / (n + 1.0);
+        let last = (OUTSIDE_REACH * mean + 2.0 * MARGIN).ceil().min(m);
+        let windows = steps(0.0, last, (mean / POINTS_PER_OUTSIDE_MEAN).floor().max(1.0));
+        let log_weight =
+            |window: f64| (window + 1.0).ln() + ln_gamma(m - window + n - 1.0) - ln_gamma(m - window + 1.0);
+        let points: Vec<Point> =
+            weighted(windows, log_weight).map(|(window, weight)| Point { reference: 0.0, window, weight }).collect();
+        let mean = points.iter().map(|point| point.weight * point.window).sum();
+        Self { cells: 1.0, rows: 0.0, mean, points }
     }
 }
 
-impl ChanceSum {
-    /// The value that the score exceeds with this probability.
-    pub(crate) fn quantile(self, tail: f64) -> f64 {
-        let standardised = match self.degrees_of_freedom() {
-            Some(df) => (chi_square_quantile(tail, df) - df) / (2.0 * df).sqrt(),
-            None => normal_quantile(tail),
-        };
-        self.mean + standardised * self.variance.sqrt()
-    }
+fn steps(first: f64, last: f64, step: f64) -> impl Iterator<Item = f64> {
+    (0..=((last - first) / step) as usize).map(move |i| first + step * i as f64)
+}
 
-    /// The probability that the score reaches this value.
-    pub(crate) fn tail(self, value: f64) -> f64 {
-        if self.variance == 0.0 {
-            return f64::from(u8::from(value <= self.mean));
-        }
-        let standardised = (value - self.mean) / self.variance.sqrt();
-        match self.degrees_of_freedom() {
-            Some(df) => chi_square_tail(df + standardised * (2.0 * df).sqrt(), df),
-            None => normal_tail(standardised),
-        }
-    }
-
-    /// Of the chi-square with this skewness, which is `√(8/df)`; none when a normal is as good.
-    fn degrees_of_freedom(self) -> Option<f64> {
-        let skewness = self.third / self.variance.powf(1.5);
-        (skewness > MIN_SKEWNESS).then(|| 8.0 / (skewness * skewness))
-    }
+/// Values with their weights, which add up to one.
+fn weighted(values: impl Iterator<Item = f64>, log_weight: impl Fn(f64) -> f64) -> impl Iterator<Item = (f64, f64)> {
+    let logarithms: Vec<(f64, f64)> = values.map(|value| (value, log_weight(value))).collect();
+    let highest = logarithms.iter().map(|(_, logarithm)| *logarithm).fold(f64::NEG_INFINITY, f64::max);
+    let total: f64 = logarithms.iter().map(|(_, logarithm)| (logarithm - highest).exp()).sum();
+    logarithms.into_iter().map(move |(value, logarithm)| (value, (logarithm - highest).exp() / total))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::null::tails::chi_square_quantile;
 
     /// Pearson's statistic of these counts' table.
     fn pearson(counts: &[(u64, u64)]) -> ChanceSum {

@@ -1,0 +1,235 @@
+//! Two profiles of one reference's cells side by side, and every distance between them that their kind has.
+
+use crate::categorical::{CategoricalProfile, Dictionary};
+use crate::coarse::Coarsening;
+use crate::detector::Detector;
+use crate::distances::shares::Shares;
+use crate::distances::{
+    Distance, anderson_darling, auc, cramer_von_mises, energy, ks, kuiper, mean, median, missing, range, spread, stuck,
+    wasserstein,
+};
+use crate::grid::Grid;
+use crate::numeric::NumericProfile;
+use crate::reference::{Normal, Profile};
+use crate::steps::Steps;
+
+/// A reference's counts, or a part of them, with a window's.
+pub(crate) struct Comparison<'p> {
+    reference: &'p Profile,
+    window: &'p Profile,
+    /// None when one of the two has no usable value.
+    values: Option<Values<'p>>,
+}
+
+enum Values<'p> {
+    Numbers(Numbers<'p>),
+    Categories(Categories<'p>),
+}
+
+impl<'p> Comparison<'p> {
+    /// # Panics
+    /// When the two are not of this kind.
+    pub(crate) fn new(normal: &'p Normal, reference: &'p Profile, window: &'p Profile) -> Self {
+        let has_values = reference.usable() > 0 && window.usable() > 0;
+        let values = has_values.then(|| match (normal, reference, window) {
+            (Normal::Numeric { grid, profile, .. }, Profile::Numeric(reference), Profile::Numeric(window)) => {
+                Values::Numbers(Numbers::new(grid, profile, reference, window))
+            }
+            (Normal::Categorical { dictionary, .. }, Profile::Categorical(reference), Profile::Categorical(window)) => {
+                let shares = categorical_shares(dictionary, reference, window);
+                Values::Categories(Categories { dictionary, reference, window, shares })
+            }
+            _ => unreachable!("a profile is of the kind of its reference"),
+        });
+        Self { reference, window, values }
+    }
+
+    /// What a detector says; none when it does not fit the column, or its numbers are none.
+    pub(crate) fn distance(&self, detector: Detector) -> Option<Distance> {
+        let distance = match self.of_a_kind(detector) {
+            Some(of_a_kind) => {
+                let rows = self.rows();
+                (rows.0 > 0 && rows.1 > 0).then(|| missing::excess(of_a_kind, rows))
+            }
+            None => match self.values.as_ref()? {
+                Values::Numbers(numbers) => numbers.distance(detector),
+                Values::Categories(categories) => categories.distance(detector),
+            },
+        };
+        distance.filter(Distance::is_finite)
+    }
+
+    /// The effects of all detectors, without what chance makes of them.
+    pub(crate) fn effects(&self) -> Vec<(Detector, f64)> {
+        let rows = self.rows();
+        let mut effects = Vec::new();
+        if rows.0 > 0 && rows.1 > 0 {
+            let excess = |detector| Some((detector, missing::excess_effect(self.of_a_kind(detector)?, rows)));
+            effects.extend(Detector::ALL.into_iter().filter_map(excess));
+        }
+        match &self.values {
+            Some(Values::Numbers(numbers)) => effects.extend(numbers.effects()),
+            Some(Values::Categories(categories)) => effects.extend(categories.effects()),
+            None => {}
+        }
+        effects.retain(|(_, effect)| effect.is_finite());
+        effects
+    }
+
+    /// How many values of each a detector compares.
+    pub(crate) fn sizes(&self, detector: Detector) -> (u64, u64) {
+        match self.of_a_kind(detector) {
+            Some(_) => self.rows(),
+            None => (self.reference.usable(), self.window.usable()),
+        }
+    }
+
+    fn rows(&self) -> (u64, u64) {
+        (self.reference.rows(), self.window.rows())
+    }
+
+    /// Rows of both that hold what a detector looks for instead of a usable value; none of a detector that looks at values,
+    /// or for what a column of this kind cannot hold.
+    fn of_a_kind(&self, detector: Detector) -> Option<(u64, u64)> {
+        let count = |profile: &Profile| match (detector, profile) {
+            (Detector::MissingShare, profile) => Some(profile.rows() - profile.usable()),
+            (Detector::NullShare, Profile::Numeric(profile)) => Some(profile.missing),
+            (Detector::NullShare, Profile::Categorical(profile)) => Some(profile.missing),
+            (Detector::WrongTypeShare, Profile::Numeric(profile)) => Some(profile.wrong_type),
+            (Detector::WrongTypeShare, Profile::Categorical(profile)) => Some(profile.wrong_type),
+            (Detector::NanShare, Profile::Numeric(profile)) => Some(profile.nan),
+            (Detector::InfiniteShare, Profile::Numeric(profile)) => Some(profile.infinite),
+            _ => None,
+        };
+        Some((count(self.reference)?, count(self.window)?))
+    }
+}
+
+struct Numbers<'p> {
+    reference: &'p NumericProfile,
+    window: &'p NumericProfile,
+    steps: Steps,
+    /// On the reference's deciles.
+    shares: Shares,
+    /// The scale of effects: the standard deviation of all of the reference, also when a part of it is compared.
+    unit: f64,
+    /// The mean of what is compared.
+    mean: f64,
+}
+
+impl<'p> Numbers<'p> {
+    fn new(grid: &Grid, normal: &NumericProfile, reference: &'p NumericProfile, window: &'p NumericProfile) -> Self {
+        let coarsening = Coarsening::new(grid, normal);
+        Self {
+            reference,
+            window,
+            steps: Steps::new(grid, reference, window),
+            shares: Shares::of_range(coarsening.counts(reference).into_iter().zip(coarsening.counts(window))),
+            unit: normal.standard_deviation().unwrap_or(0.0),
+            mean: reference.mean(grid).unwrap_or(0.0),
+        }
+    }
+
+    fn distance(&self, detector: Detector) -> Option<Distance> {
+        let steps = &self.steps;
+        match detector {
+            Detector::Ks => Some(ks::distance(steps)),
+            Detector::Kuiper => Some(kuiper::distance(steps)),
+            Detector::CramerVonMises => Some(cramer_von_mises::distance(steps)),
+            Detector::AndersonDarling => anderson_darling::distance(steps),
+            Detector::Auc => Some(auc::distance(steps)),
+            Detector::Wasserstein => wasserstein::distance(steps, (self.unit, self.deviations().1)),
+            Detector::Energy => energy::distance(steps, self.unit),
+            Detector::MeanShift => mean::distance(steps, self.unit, self.mean),
+            Detector::MedianShift => median::distance(steps, self.unit),
+            Detector::Spread => spread::distance(steps, self.deviations(), self.mean),
+            Detector::OutOfRangeShare => {
+                Some(range::distance(range::outside(self.reference, self.window), self.shares.sizes()))
+            }
+            Detector::StuckShare => {
+                let (reference, window) = stuck::of_numbers(steps, (self.reference, self.window));
+                Some(stuck::distance(reference, window, self.shares.sizes()))
+            }
+            of_shares => self.shares.distance(of_shares),
+        }
+    }
+
+    fn effects(&self) -> Vec<(Detector, f64)> {
+        let (steps, sizes) = (&self.steps, self.shares.sizes());
+        let (reference, window) = stuck::of_numbers(steps, (self.reference, self.window));
+        let outside = range::outside(self.reference, self.window) as f64;
+        let of_values = [
+            (Detector::Ks, Some(ks::effect(steps))),
+            (Detector::Kuiper, Some(kuiper::effect(steps))),
+            (Detector::CramerVonMises, Some(cramer_von_mises::effect(steps))),
+            (Detector::AndersonDarling, Some(anderson_darling::effect(steps))),
+            (Detector::Auc, Some(auc::effect(steps))),
+            (Detector::Wasserstein, wasserstein::effect(steps, self.unit)),
+            (Detector::Energy, energy::effect(steps, self.unit)),
+            (Detector::MeanShift, mean::effect(steps, self.unit, self.mean)),
+            (Detector::MedianShift, median::effect(steps, self.unit)),
+            (Detector::Spread, spread::effect(self.deviations())),
+            (Detector::OutOfRangeShare, Some(outside / sizes.1 as f64)),
+            (Detector::StuckShare, Some(missing::excess_effect((reference.0, window.0), sizes))),
+        ];
+        let of_values = of_values.into_iter().filter_map(|(detector, effect)| Some((detector, effect?)));
+        of_values.chain(self.shares.effects()).collect()
+    }
+
+    fn deviations(&self) -> (f64, f64) {
+        let deviation = |profile: &NumericProfile| profile.standard_deviation().unwrap_or(0.0);
+        (deviation(self.reference), deviation(self.window))
+    }
+}
+
+struct Categories<'p> {
+    dictionary: &'p Dictionary,
+    reference: &'p CategoricalProfile,
+    window: &'p CategoricalProfile,
+    shares: Shares,
+}
+
+impl Categories<'_> {
+    fn distance(&self, detector: Detector) -> Option<Distance> {
+        let sizes = self.shares.sizes();
+        match detector {
+            Detector::NewCategoryShare => self.dictionary.knows_what_is_new().then(|| {
+                missing::new_category_share(self.window.new_rows, self.dictionary.seen_once(self.reference), sizes)
+            }),
+            Detector::StuckShare => {
+                let most = |profile| stuck::of_categories(self.dictionary, profile);
+                Some(stuck::distance(most(self.reference), most(self.window), sizes))
+            }
+            of_shares => self.shares.distance(of_shares),
+        }
+    }
+
+    fn effects(&self) -> impl Iterator<Item = (Detector, f64)> {
+        let most = |profile| stuck::of_categories(self.dictionary, profile).0;
+        let stuck = missing::excess_effect((most(self.reference), most(self.window)), self.shares.sizes());
+        self.shares.effects().into_iter().chain([(Detector::StuckShare, stuck)])
+    }
+}
+
+/// Counts of the known categories, and of each new one that the window holds.
+///
+/// A reference with a tail knows too little of its rare categories to compare them one by one: some have a cell, some share
+/// the tail's, and some it missed by chance. A category has its row because the reference happened to meet it, so each kind
+/// on its own would differ from the next sample without any drift (the winner's curse); all together do not.
+fn categorical_shares(dictionary: &Dictionary, reference: &CategoricalProfile, window: &CategoricalProfile) -> Shares {
+    let cells = reference.cells.iter().copied().zip(window.cells.iter().copied());
+    if dictionary.has_tail() {
+        let named = dictionary.categories().len();
+        let is_common = |(cell, (rows, _)): &(usize, (u64, u64))| *cell < named && *rows >= COMMON_ROWS;
+        let (common, rare): (Vec<_>, Vec<_>) = cells.enumerate().partition(is_common);
+        let together = rare.iter().fold((0, window.new_rows), |sum, (_, (r, w))| (sum.0 + r, sum.1 + w));
+        return Shares::new(common.into_iter().map(|(_, counts)| counts).chain([together]), 0);
+    }
+    match &window.new {
+        Some(named) => Shares::new(cells.chain(named.values().map(|count| (0, *count))), 0),
+        None => Shares::new(cells, window.new_rows),
+    }
+}
+
+/// From so many rows on in the reference, a category is compared on its own although there is a tail.
+const COMMON_ROWS: u64 = 10;
