@@ -49,4 +49,7 @@ pub use notification::{Action, EvidenceRow, MAX_ROWS, Notification, Picture, spa
 pub use rule::{Condition, KofM, Labels, Rule, Severity};
 pub use secret::{Secret, SecretSource};
 pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Phase, Reading, Transition};
-pub use targets::{Delivery, Email, EmailError, Mailbox, PagerDuty, SmtpTls, Target, Transport};
+pub use targets::{
+    Alertmanager, Datadog, Delivery, Email, EmailError, Heartbeat, Mailbox, Opsgenie, PagerDuty, Slack, SlackWay,
+    SmtpTls, Target, Teams, Transport, Webhook,
+};

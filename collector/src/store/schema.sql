@@ -186,7 +186,9 @@ CREATE TABLE outbox (
     next_attempt_at INTEGER NOT NULL,
     state TEXT NOT NULL DEFAULT 'pending',
     settled_at INTEGER,
-    last_error TEXT
+    last_error TEXT,
+    -- What the target calls the message, so that it can be told which has ended.
+    receipt TEXT
 ) STRICT;
 CREATE INDEX outbox_pending ON outbox (state, next_attempt_at);
 CREATE INDEX outbox_by_episode ON outbox (episode, target);
