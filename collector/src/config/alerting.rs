@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use driftline_alerts::{Condition, KofM, Mailbox, Rule, SecretSource, Severity, SlackWay, SmtpTls, Transport};
+use driftline_alerts::{
+    Condition, KofM, Labels, Mailbox, Objective, Pace, Rule, SecretSource, Severity, SlackWay, SmtpTls, Transport,
+};
 use driftline_detectors::Detector;
 use driftline_document::{Node, Section, read};
 
@@ -240,6 +242,9 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
         (None, Some(sli)) => {
             let names: Vec<(&str, &str)> = SLIS.into_iter().chain([ARCHIVE_SLI]).map(|name| (name, name)).collect();
             let sli = sli.one_of(&names)?.to_owned();
+            if let Some(objective) = section.optional("objective") {
+                return budget(section, objective, sli, matching);
+            }
             let below = section.required("below").and_then(|node| node.number(0.0..=1.0));
             let hour = Duration::from_secs(3600);
             let over = section.optional("over").and_then(|node| node.duration(Duration::from_secs(10)..=24 * hour));
@@ -258,6 +263,26 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
             None
         }
     }
+}
+
+/// A condition on an error budget. One that can never be met is a problem, not a silence.
+fn budget(mut section: Section<'_>, target: Node<'_>, sli: String, matching: Labels) -> Option<Condition> {
+    let period = section
+        .optional("over")
+        .map_or(Some(Duration::from_secs(30 * 86_400)), |node| node.duration(Objective::PERIODS));
+    let paces = [("fast", Pace::Fast), ("slow", Pace::Slow)];
+    let pace = section.required("burns").and_then(|node| node.one_of(&paces));
+    let objective =
+        target.number(0.5..=0.999_999).zip(period).and_then(|(target, period)| Objective::new(target, period))?;
+    let pace = pace?;
+    if objective.pairs(pace).is_empty() {
+        target.problem(format!(
+            "can never fire: an outage burns {:.1} times as fast as the objective allows, and every rate of this pace is higher",
+            objective.highest_rate()
+        ));
+        return None;
+    }
+    Some(Condition::Budget { sli, matching, objective, pace })
 }
 
 fn k_of_m(text: &str) -> Option<KofM> {

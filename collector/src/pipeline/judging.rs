@@ -145,18 +145,14 @@ impl Pipeline {
     /// Takes the indicators to their rules.
     pub(super) fn evaluate_slis(&mut self) -> Result<(), StoreError> {
         let now = now_micros();
-        let rules: Vec<(usize, String, Duration)> = self
-            .book
-            .rules()
-            .iter()
-            .enumerate()
-            .filter_map(|(index, rule)| match &rule.condition {
-                Condition::Sli { sli, over, .. } => Some((index, sli.clone(), *over)),
-                Condition::Score { .. } => None,
-            })
-            .collect();
-        for (index, sli, over) in rules {
-            let from = now - over.as_micros() as i64;
+        let rules: Vec<(usize, Condition)> =
+            self.book.rules().iter().map(|rule| rule.condition.clone()).enumerate().collect();
+        for (index, condition) in rules {
+            let (sli, over) = match &condition {
+                Condition::Sli { sli, over, .. } => (sli.clone(), *over),
+                Condition::Budget { sli, objective, .. } => (sli.clone(), objective.period()),
+                Condition::Score { .. } => continue,
+            };
             let models: Vec<Arc<str>> = if sli == ARCHIVE_SLI {
                 vec![Arc::from(slis::COLLECTOR)]
             } else {
@@ -165,13 +161,12 @@ impl Pipeline {
             let observations = self.parts.store.read_blocking(|db| {
                 let mut observations = Vec::new();
                 for model in &models {
-                    for (label, sum) in slis::sums(db, model, &sli, from, now)? {
+                    for (label, reading) in readings(db, model, &condition, now)? {
                         let labels = [("model", model.to_string()), ("column", label)].into_iter();
                         let labels: Labels = labels
                             .filter(|(_, value)| !value.is_empty())
                             .map(|(name, value)| (name.to_owned(), value))
                             .collect();
-                        let reading = Reading::Ratio { good: sum.good, valid: sum.valid };
                         observations.push(Observation { name: sli.clone(), labels, reading });
                     }
                 }
@@ -194,6 +189,23 @@ impl Pipeline {
         for (rule, _) in self.book.firing() {
             gauge.with_label_values(&[rule.name.as_str(), rule.severity.name()]).inc();
         }
+    }
+}
+
+/// What a condition on an indicator looks at, for each of the indicator's labels.
+fn readings(
+    db: &rusqlite::Connection,
+    model: &str,
+    condition: &Condition,
+    now: i64,
+) -> rusqlite::Result<Vec<(String, Reading)>> {
+    match condition {
+        Condition::Sli { sli, over, .. } => {
+            let sums = slis::sums(db, model, sli, now - over.as_micros() as i64, now)?.into_iter();
+            Ok(sums.map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid })).collect())
+        }
+        Condition::Budget { sli, objective, pace, .. } => slis::burn(db, model, sli, (objective, *pace), now),
+        Condition::Score { .. } => Ok(Vec::new()),
     }
 }
 

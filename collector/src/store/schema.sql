@@ -143,6 +143,18 @@ CREATE TABLE sli_counts (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sli_counts_by_slice ON sli_counts (slice);
 
+-- The same by the hour, for as long as an objective's period may be.
+CREATE TABLE sli_hours (
+    model TEXT NOT NULL,
+    sli TEXT NOT NULL,
+    label TEXT NOT NULL,
+    hour INTEGER NOT NULL,
+    good INTEGER NOT NULL,
+    valid INTEGER NOT NULL,
+    PRIMARY KEY (model, sli, label, hour)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sli_hours_by_hour ON sli_hours (hour);
+
 -- Latencies of a slice of ten seconds, as counts in fixed buckets (postcard).
 CREATE TABLE latencies (
     model TEXT NOT NULL,
