@@ -22,7 +22,7 @@ class Services(http.server.BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers["content-length"]))
         body = json.loads(raw)
         status, answer = getattr(self, self.path.split("?")[0].strip("/").split("/")[0].replace(".", "_"))(raw, body)
-        if status in (200, 201, 202):
+        if status in (200, 202) and "HTTP error" not in answer:
             Services.heard.setdefault(self.path, []).append((body, time.time(), dict(self.headers)))
         answer = answer.encode()
         self.send_response(status)
@@ -166,13 +166,11 @@ alerts:
 
             def over():
                 [ask() for _ in range(20)]
-                return (
-                    all(len(heard(path)) == 2 for path in hooks)
-                    and len(heard("/slack/chat.update")) == 1
-                    and len(heard("/slack/chat.postMessage")) == 2
-                    and any("/close" in path for path in Services.heard)
-                    and not alerts()
-                )
+                counts = {path: len(said) for path, said in Services.heard.items() if path != "/alive"}
+                assert all(counts[path] == 2 for path in hooks), counts
+                assert counts["/slack/chat.update"] == 1 and counts["/slack/chat.postMessage"] == 2, counts
+                assert any("/close" in path for path in counts) and not alerts(), (counts, alerts())
+                return True
 
             eventually(over, "everybody is told that it is over")
             episode = heard("/v2/alerts")[0]["alias"]

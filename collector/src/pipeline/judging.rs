@@ -1,7 +1,7 @@
 //! From closed windows and indicators to alerts, and to what is said of them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use driftline_alerts::{Condition, Labels, Observation, Reading, Transition};
 use driftline_detectors::{Score, Verdict};
