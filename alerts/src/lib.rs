@@ -40,6 +40,7 @@ mod html;
 mod notification;
 mod rule;
 mod secret;
+mod slo;
 mod state;
 mod targets;
 
@@ -48,5 +49,9 @@ pub use html::escape_html;
 pub use notification::{Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
 pub use rule::{Condition, KofM, Labels, Rule, Severity};
 pub use secret::{Secret, SecretSource};
+pub use slo::{Budget, Counts, Objective, Pace, Pair};
 pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Phase, Reading, Transition};
-pub use targets::{Delivery, Email, EmailError, Mailbox, PagerDuty, SmtpTls, Target, Transport};
+pub use targets::{
+    Alertmanager, Datadog, Delivery, Email, EmailError, Heartbeat, Mailbox, Opsgenie, PagerDuty, Slack, SlackWay,
+    SmtpTls, Target, Teams, Transport, Webhook,
+};

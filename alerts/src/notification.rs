@@ -42,6 +42,19 @@ pub struct Notification {
     pub runbook_url: String,
 }
 
+impl Notification {
+    /// All that it rests on, as lines of plain text: for targets that have one field for it.
+    pub(crate) fn description(&self) -> String {
+        let mut lines = vec![self.condition.clone()];
+        lines.extend(self.facts.iter().map(|(name, value)| format!("{name}: {value}")));
+        lines.extend(self.rows.iter().map(|row| {
+            format!("{}: {} (limit {}, n = {}) {}", row.what, row.value, row.threshold, row.n, row.sparkline)
+        }));
+        lines.extend((self.more_rows > 0).then(|| format!("and {} more", self.more_rows)));
+        lines.join("\n")
+    }
+}
+
 /// Whether something began or ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

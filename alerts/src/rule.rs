@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::slo::{Objective, Pace};
+
 /// Label names and values, sorted.
 pub type Labels = BTreeMap<String, String>;
 
@@ -78,6 +80,17 @@ pub enum Condition {
         /// Fewer valid events than this say nothing.
         min_events: u64,
     },
+    /// An error budget that burns too fast.
+    Budget {
+        /// Name of the indicator.
+        sli: String,
+        /// Labels that an observation must have.
+        matching: Labels,
+        /// What share is to be good, over how long a time.
+        objective: Objective,
+        /// How fast is too fast.
+        pace: Pace,
+    },
 }
 
 impl Condition {
@@ -91,6 +104,15 @@ impl Condition {
             Self::Sli { sli, below, over, .. } => {
                 format!("{sli} below {}% over {}", trim_number(below * 100.0), duration_in_words(*over))
             }
+            Self::Budget { sli, objective, pace, .. } => {
+                let pairs = objective.pairs(*pace).into_iter().map(|pair| {
+                    let windows = (duration_in_words(pair.long), duration_in_words(pair.short));
+                    format!("{} times over {} and {}", trim_number(pair.rate), windows.0, windows.1)
+                });
+                let (target, period) = (trim_number(objective.target() * 100.0), duration_in_words(objective.period()));
+                let pairs = pairs.collect::<Vec<_>>().join(", or ");
+                format!("{sli} burns the budget of {target}% in {period} too fast: {pairs}")
+            }
         }
     }
 
@@ -98,7 +120,7 @@ impl Condition {
     pub fn matches(&self, name: &str, labels: &Labels) -> bool {
         let (own, matching) = match self {
             Self::Score { score, matching, .. } => (score, matching),
-            Self::Sli { sli, matching, .. } => (sli, matching),
+            Self::Sli { sli, matching, .. } | Self::Budget { sli, matching, .. } => (sli, matching),
         };
         own == name && matching.iter().all(|(label, value)| labels.get(label) == Some(value))
     }

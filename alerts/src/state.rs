@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::rule::{Condition, KofM, Labels, Rule};
+use crate::slo::Counts;
 
 /// Members of one alert that are kept apart. An alert on more columns than this is about all of them.
 pub const MAX_MEMBERS: usize = 1000;
@@ -58,6 +59,15 @@ pub enum Reading {
         good: u64,
         /// How many counted.
         valid: u64,
+    },
+    /// Events over the windows of a budget's pairs, in their order.
+    Burn {
+        /// Over the objective's period.
+        period: Counts,
+        /// Over each long window.
+        long: [Counts; 2],
+        /// Over each short one.
+        short: [Counts; 2],
     },
     /// Too little to say anything.
     NotEnoughData,
@@ -307,6 +317,12 @@ fn breaches(condition: &Condition, reading: Reading) -> Option<bool> {
         (Condition::Sli { below, min_events, .. }, Reading::Ratio { good, valid }) => {
             (valid >= *min_events && valid > 0).then(|| (good as f64) < below * valid as f64)
         }
+        (Condition::Budget { objective, pace, .. }, Reading::Burn { long, short, .. }) => {
+            // Without traffic nothing burns, and nothing is over either.
+            let has_traffic = short.iter().any(|counts| counts.valid > 0);
+            let mut pairs = objective.pairs(*pace).into_iter().zip(long.into_iter().zip(short));
+            has_traffic.then(|| pairs.any(|(pair, (long, short))| objective.burns(&pair, long, short)))
+        }
         _ => None,
     }
 }
@@ -314,7 +330,7 @@ fn breaches(condition: &Condition, reading: Reading) -> Option<bool> {
 fn windows(condition: &Condition) -> KofM {
     match condition {
         Condition::Score { windows, .. } => *windows,
-        Condition::Sli { .. } => KofM { k: 1, m: 1 },
+        Condition::Sli { .. } | Condition::Budget { .. } => KofM { k: 1, m: 1 },
     }
 }
 

@@ -262,7 +262,7 @@ impl Metrics {
             alerts_firing: gauges("driftline_alerts_firing", "Alerts that fire now.", &["rule", "severity"])?,
             notifications: counters(
                 "driftline_notifications_total",
-                "Attempts to notify a target, by how they went.",
+                "Attempts to notify a target, or by the target `heartbeat` to give a sign of life, by how they went.",
                 &["target", "outcome"],
             )?,
             notifications_pending: gauge(

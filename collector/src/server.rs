@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::access::{Gate, Reading, let_readers_in};
-use crate::alerting::outbox;
+use crate::alerting::{heartbeat, outbox};
 use crate::api::{self, Api};
 use crate::config::{Config, Protected};
 use crate::door::{Door, Peer};
@@ -145,6 +145,9 @@ impl Collector {
             tracer.clone(),
             stopped.clone(),
         ));
+        if let Some(told) = config.alerting.heartbeat.clone() {
+            runtime.spawn(heartbeat::run(told, vitals.clone(), Arc::clone(&metrics), stopped.clone()));
+        }
         let api = Api { store: store.clone(), config: Arc::clone(&config), references, started_at: now_micros() };
         let waiting = ingest.waiting.clone();
         runtime.spawn(give_up(store.clone(), Arc::clone(&metrics), waiting, config.ingest.events.clone()));

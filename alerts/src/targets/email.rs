@@ -91,7 +91,7 @@ impl Email {
 
     pub(super) async fn deliver(&self, notification: &Notification) -> Delivery {
         match self.send(notification).await {
-            Ok(()) => Delivery::Accepted,
+            Ok(()) => Delivery::Accepted { receipt: None },
             Err(EmailError::Smtp(error)) if error.is_permanent() => Delivery::Refused { why: error.to_string() },
             Err(EmailError::Message(error)) => Delivery::Refused { why: error.to_string() },
             Err(error) => Delivery::Retry { after: None, why: error.to_string() },

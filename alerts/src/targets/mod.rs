@@ -1,12 +1,27 @@
 //! Where notifications go: one file for each kind of target.
 
+mod alertmanager;
+mod datadog;
 mod email;
+mod heartbeat;
+mod http;
+mod opsgenie;
 mod pagerduty;
+mod slack;
+mod teams;
+mod webhook;
 
 use std::time::Duration;
 
+pub use alertmanager::Alertmanager;
+pub use datadog::Datadog;
 pub use email::{Email, EmailError, Mailbox, SmtpTls, Transport};
+pub use heartbeat::Heartbeat;
+pub use opsgenie::Opsgenie;
 pub use pagerduty::PagerDuty;
+pub use slack::{Slack, SlackWay};
+pub use teams::Teams;
+pub use webhook::Webhook;
 
 use crate::notification::Notification;
 
@@ -20,13 +35,28 @@ pub enum Target {
     PagerDuty(PagerDuty),
     /// E-mail.
     Email(Email),
+    /// Slack.
+    Slack(Slack),
+    /// Microsoft Teams.
+    Teams(Teams),
+    /// Alertmanager.
+    Alertmanager(Alertmanager),
+    /// Datadog's events.
+    Datadog(Datadog),
+    /// Opsgenie.
+    Opsgenie(Opsgenie),
+    /// Anything that takes webhooks.
+    Webhook(Webhook),
 }
 
 /// How a delivery went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
     /// The target has it.
-    Accepted,
+    Accepted {
+        /// What it calls the message, where it needs to be told when the episode ends.
+        receipt: Option<String>,
+    },
     /// Not now.
     Retry {
         /// How long the target asks to wait.
@@ -47,23 +77,50 @@ impl Target {
         match self {
             Self::PagerDuty(_) => "pagerduty",
             Self::Email(_) => "email",
+            Self::Slack(_) => "slack",
+            Self::Teams(_) => "teams",
+            Self::Alertmanager(_) => "alertmanager",
+            Self::Datadog(_) => "datadog",
+            Self::Opsgenie(_) => "opsgenie",
+            Self::Webhook(_) => "webhook",
         }
     }
 
-    /// Makes one attempt to deliver.
+    /// How often what fires must be said again, for targets that forget what they do not hear of; what ended is said again
+    /// for a few times as long.
+    pub fn again(&self) -> Option<Duration> {
+        match self {
+            Self::Alertmanager(_) => Some(Alertmanager::AGAIN),
+            _ => None,
+        }
+    }
+
+    /// Makes one attempt to deliver. `receipt` is what the target gave when it accepted the episode's trigger.
     ///
     /// # Cancel safety
-    /// A dropped attempt may have arrived. Both kinds of target recognise a repetition: PagerDuty by its `dedup_key`, a
-    /// mail reader by its `Message-ID`.
-    pub async fn deliver(&self, notification: &Notification) -> Delivery {
+    /// A dropped attempt may have arrived. Most kinds of target recognise a repetition: PagerDuty, Opsgenie, Datadog and
+    /// Alertmanager by the episode, a mail reader by its `Message-ID`, a webhook by its `Idempotency-Key`. Slack and Teams
+    /// show it twice.
+    pub async fn deliver(&self, notification: &Notification, receipt: Option<&str>) -> Delivery {
         let delivery = async {
             match self {
                 Self::PagerDuty(target) => target.deliver(notification).await,
                 Self::Email(target) => target.deliver(notification).await,
+                Self::Slack(target) => target.deliver(notification, receipt).await,
+                Self::Teams(target) => target.deliver(notification).await,
+                Self::Alertmanager(target) => target.deliver(notification).await,
+                Self::Datadog(target) => target.deliver(notification).await,
+                Self::Opsgenie(target) => target.deliver(notification).await,
+                Self::Webhook(target) => target.deliver(notification).await,
             }
         };
-        tokio::time::timeout(DELIVERY_TIMEOUT, delivery)
-            .await
-            .unwrap_or_else(|_| Delivery::Retry { after: None, why: format!("no answer within {DELIVERY_TIMEOUT:?}") })
+        within(delivery).await
     }
+}
+
+/// The delivery, or that it took too long.
+async fn within(delivery: impl Future<Output = Delivery>) -> Delivery {
+    tokio::time::timeout(DELIVERY_TIMEOUT, delivery)
+        .await
+        .unwrap_or_else(|_| http::retry(format!("no answer within {DELIVERY_TIMEOUT:?}")))
 }

@@ -1,12 +1,10 @@
 //! PagerDuty's Events API v2.
 
-use std::time::Duration;
-
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Client, StatusCode};
+use reqwest::header::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use super::Delivery;
+use super::http::{Http, secret};
 use crate::notification::{Action, Notification, shorten, time_rfc3339};
 use crate::rule::Severity;
 use crate::secret::SecretSource;
@@ -16,16 +14,13 @@ const DEFAULT_URL: &str = "https://events.pagerduty.com/v2/enqueue";
 /// PagerDuty's limits.
 const MAX_SUMMARY_CHARS: usize = 1024;
 const MAX_BODY_BYTES: usize = 512_000;
-/// How much of an answer is kept for the person who reads why.
-const MAX_ANSWER_CHARS: usize = 300;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An integration of a PagerDuty service.
 #[derive(Debug)]
 pub struct PagerDuty {
     url: String,
     routing_key: SecretSource,
-    client: Client,
+    http: Http,
 }
 
 impl PagerDuty {
@@ -34,47 +29,16 @@ impl PagerDuty {
     /// # Errors
     /// When no TLS provider is installed, or the system's certificates cannot be read.
     pub fn new(url: Option<String>, routing_key: SecretSource) -> Result<Self, String> {
-        let client = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .build()
-            .map_err(|error| format!("no HTTPS client: {error}"))?;
-        Ok(Self { url: url.unwrap_or_else(|| DEFAULT_URL.to_owned()), routing_key, client })
+        Ok(Self { url: url.unwrap_or_else(|| DEFAULT_URL.to_owned()), routing_key, http: Http::new()? })
     }
 
     pub(super) async fn deliver(&self, notification: &Notification) -> Delivery {
-        let key = match self.routing_key.read() {
-            Ok(key) => key,
-            Err(why) => return Delivery::Retry { after: None, why },
+        let sent = async {
+            let body = body(notification, secret(&self.routing_key)?.reveal());
+            self.http.post(&self.url, HeaderMap::new(), body).await
         };
-        let body = body(notification, key.reveal());
-        let request = self.client.post(&self.url).header(CONTENT_TYPE, "application/json").body(body);
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => return Delivery::Retry { after: None, why: without_url(error) },
-        };
-        let status = response.status();
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let answer = response.text().await.unwrap_or_default();
-        let why = format!("{status}: {}", shorten(&answer, MAX_ANSWER_CHARS));
-        match status {
-            status if status.is_success() => Delivery::Accepted,
-            // Only what PagerDuty calls an invalid event is final: a wrong key may be put right.
-            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Delivery::Refused { why },
-            _ => Delivery::Retry { after: after.map(Duration::from_secs), why },
-        }
+        sent.await.map_or_else(|delivery| delivery, |answer| answer.delivery())
     }
-}
-
-/// What went wrong, without the address: a webhook's address may be a secret.
-fn without_url(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// The event. When it is too large, the rows go first: what remains still says what is wrong.

@@ -1,10 +1,12 @@
 //! What an alert says: numbers, a picture, and where to look.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use driftline_alerts::{
-    Action, Condition, EvidenceRow, MAX_ROWS, Member, Micros, Notification, Picture, Reading, Rule, Severity,
-    Transition, sparkline,
+    Action, Condition, Counts, EvidenceRow, MAX_ROWS, Member, Micros, Notification, Objective, Pace, Picture, Reading,
+    Rule, Severity, Transition, sparkline,
 };
 
 use super::book::{Change, Orphan};
@@ -96,6 +98,9 @@ fn severity_of(reading: Reading) -> f64 {
     match reading {
         Reading::Score { value, threshold, noise, .. } => value / threshold.max(noise).max(f64::MIN_POSITIVE),
         Reading::Ratio { good, valid } => 1.0 - good as f64 / valid.max(1) as f64,
+        Reading::Burn { long, .. } => {
+            long.iter().map(|counts| counts.bad() as f64 / counts.valid.max(1) as f64).fold(0.0, f64::max)
+        }
         Reading::NotEnoughData => 0.0,
     }
 }
@@ -135,6 +140,16 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
                 }
             }
         }
+        Condition::Budget { sli, objective, .. } => {
+            let value = members.first().map_or_else(|| "unknown".to_owned(), |member| reading(member.last));
+            let days = objective.period().as_secs() / 86_400;
+            let target = percent(objective.target());
+            let verb = match action {
+                Action::Trigger => "burns its budget too fast",
+                Action::Resolve => "no longer burns its budget too fast",
+            };
+            format!("{sli} {verb}: {value}, and {target} in {days} days are the objective")
+        }
         Condition::Sli { sli, .. } => {
             let value = members.first().map_or_else(|| "unknown".to_owned(), |member| reading(member.last));
             let words = rule.condition.in_words().replacen(sli, sli_in_words(sli), 1);
@@ -161,6 +176,9 @@ fn reading(reading: Reading) -> String {
     match reading {
         Reading::Score { value, .. } => significant(value),
         Reading::Ratio { good, valid } => percent(good as f64 / valid.max(1) as f64),
+        Reading::Burn { long: [first, _], .. } => {
+            format!("{} of {} were bad", thousands(first.bad()), thousands(first.valid))
+        }
         Reading::NotEnoughData => "not enough data".to_owned(),
     }
 }
@@ -196,6 +214,13 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
             Reading::Ratio { good, valid } => {
                 fact("Events", format!("{} of {} were good", thousands(good), thousands(valid)));
             }
+            Reading::Burn { period, long, short } => {
+                if let Condition::Budget { objective, pace, .. } = &rule.condition {
+                    burn_facts(objective, *pace, period, long, short)
+                        .into_iter()
+                        .for_each(|(name, value)| fact(&name, value));
+                }
+            }
             Reading::NotEnoughData => {}
         }
         if !label(worst, "version").is_empty() {
@@ -203,6 +228,56 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
         }
     }
     facts
+}
+
+/// How fast a budget burns in each window, how sure that is, and how long what is left lasts.
+fn burn_facts(
+    objective: &Objective,
+    pace: Pace,
+    period: Counts,
+    long: [Counts; 2],
+    short: [Counts; 2],
+) -> Vec<(String, String)> {
+    let rate = |counts: Counts| objective.burn_rate(counts).map_or_else(|| "no traffic".to_owned(), significant);
+    let mut facts = Vec::new();
+    for (pair, (long, short)) in objective.pairs(pace).into_iter().zip(long.into_iter().zip(short)) {
+        let (hours, minutes) = (pair.long.as_secs() / 3600, pair.short.as_secs() / 60);
+        let chance = significant(objective.chance(long));
+        facts.push((
+            format!("Burn rate over {hours} h and {minutes} min"),
+            format!(
+                "{} and {}, limit {}; {} of {} were bad, by chance with probability {chance}",
+                rate(long),
+                rate(short),
+                significant(pair.rate),
+                thousands(long.bad()),
+                thousands(long.valid)
+            ),
+        ));
+    }
+    let budget = objective.budget(period);
+    let lasts = objective.burn_rate(long[0]).and_then(|rate| objective.lasts(budget.left, rate));
+    let lasts =
+        lasts.map_or_else(String::new, |time| format!("; at the rate of the first window it lasts {}", in_words(time)));
+    facts.push((
+        "Budget".to_owned(),
+        format!(
+            "{} left: {} of {} bad events that {} days allow are spent{lasts}",
+            percent(budget.left),
+            thousands(budget.spent),
+            thousands(budget.allowed.round() as u64),
+            objective.period().as_secs() / 86_400
+        ),
+    ));
+    facts
+}
+
+fn in_words(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds >= 172_800 => format!("{} days", seconds / 86_400),
+        seconds if seconds >= 7200 => format!("{} hours", seconds / 3600),
+        seconds => format!("{} minutes", seconds / 60),
+    }
 }
 
 fn row(rule: &Rule, member: &Member, context: &Context<'_>) -> EvidenceRow {
@@ -214,6 +289,9 @@ fn row(rule: &Rule, member: &Member, context: &Context<'_>) -> EvidenceRow {
         }
         (Condition::Sli { below, .. }, Reading::Ratio { valid, .. }) => {
             (percent(*below), thousands(valid), String::new())
+        }
+        (Condition::Budget { objective, .. }, Reading::Burn { long: [first, _], .. }) => {
+            (percent(objective.target()), thousands(first.valid), String::new())
         }
         _ => (String::new(), String::new(), String::new()),
     };

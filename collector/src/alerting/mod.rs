@@ -2,5 +2,6 @@
 
 pub(crate) mod book;
 pub(crate) mod evidence;
+pub(crate) mod heartbeat;
 pub(crate) mod outbox;
 mod picture;

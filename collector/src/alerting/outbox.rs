@@ -2,9 +2,12 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use driftline_alerts::{Action, Delivery, Email, MAX_ATTEMPTS, Notification, PagerDuty, Target, pause_after};
+use driftline_alerts::{
+    Action, Alertmanager, Datadog, Delivery, Email, MAX_ATTEMPTS, Notification, Opsgenie, PagerDuty, Slack, Target,
+    Teams, Webhook, pause_after,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,6 +23,10 @@ use crate::times::now_micros;
 const INTERVAL: Duration = Duration::from_millis(500);
 /// Entries that are tried in one round.
 const ROUND: usize = 50;
+/// Notifications that are said again in one round; more alerts than this at once are one outage.
+const MAX_AGAIN: usize = 1000;
+/// What ended is said again for so many times the interval.
+const AGAIN_AFTER_END: i64 = 5;
 
 /// Puts a notification into the outbox, for each of the targets.
 pub(crate) fn put(db: &Connection, notification: &Notification, targets: &[String], now: i64) -> rusqlite::Result<()> {
@@ -57,12 +64,29 @@ pub(crate) fn triggered(db: &Connection, episode: &str) -> rusqlite::Result<Opti
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
+/// What a target that forgets is to hear again: triggers of episodes that are open, and ends that it was told of since then.
+fn to_say_again(db: &Connection, target: &str, since: i64) -> rusqlite::Result<Vec<String>> {
+    db.prepare_cached(
+        "SELECT notification FROM outbox AS entry
+         WHERE target = ?1 AND state = 'delivered'
+           AND (action = ?3 AND settled_at >= ?2
+                OR action = ?4 AND EXISTS (SELECT 1 FROM episodes WHERE id = entry.episode AND resolved_at IS NULL))
+         ORDER BY id DESC LIMIT ?5",
+    )?
+    .query_map(params![target, since, Action::Resolve.name(), Action::Trigger.name(), MAX_AGAIN as i64], |row| {
+        row.get(0)
+    })?
+    .collect()
+}
+
 #[derive(Debug)]
 struct Due {
     id: i64,
     target: String,
     notification: String,
     attempts: u32,
+    /// What the target gave when it accepted the episode's trigger.
+    receipt: Option<String>,
 }
 
 /// Entries of one target whose time has come; without a target, those of targets that are not configured any more. A
@@ -70,7 +94,11 @@ struct Due {
 fn due(db: &Connection, target: Option<&str>, configured: &[String], now: i64) -> rusqlite::Result<Vec<Due>> {
     let configured = serde_json::to_string(configured).unwrap_or_default();
     db.prepare_cached(
-        "SELECT id, target, notification, attempts FROM outbox AS entry
+        "SELECT id, target, notification, attempts,
+                (SELECT receipt FROM outbox AS trigger
+                 WHERE trigger.episode = entry.episode AND trigger.target = entry.target
+                   AND trigger.action = ?5 AND trigger.state = 'delivered' AND entry.action = ?4)
+         FROM outbox AS entry
          WHERE state = 'pending' AND next_attempt_at <= ?1
            AND (target = ?2 OR (?2 IS NULL AND target NOT IN (SELECT value FROM json_each(?3))))
            AND (action != ?4 OR EXISTS (SELECT 1 FROM outbox AS trigger
@@ -79,7 +107,13 @@ fn due(db: &Connection, target: Option<&str>, configured: &[String], now: i64) -
          ORDER BY id LIMIT ?6",
     )?
     .query_map(params![now, target, configured, Action::Resolve.name(), Action::Trigger.name(), ROUND as i64], |row| {
-        Ok(Due { id: row.get(0)?, target: row.get(1)?, notification: row.get(2)?, attempts: row.get(3)? })
+        Ok(Due {
+            id: row.get(0)?,
+            target: row.get(1)?,
+            notification: row.get(2)?,
+            attempts: row.get(3)?,
+            receipt: row.get(4)?,
+        })
     })?
     .collect()
 }
@@ -128,6 +162,7 @@ struct Queue {
 
 impl Queue {
     async fn run(self, store: Store, metrics: Arc<Metrics>, mut stopping: watch::Receiver<bool>) {
+        let mut said_again = Instant::now();
         loop {
             let (now, name, configured) = (now_micros(), self.name.clone(), Arc::clone(&self.configured));
             match store.read(move |db| due(db, name.as_deref(), &configured, now)).await {
@@ -144,10 +179,31 @@ impl Queue {
                 }
                 Err(error) => warn!(%error, "the outbox cannot be read"),
             }
+            if let Some((target, every)) = self.target.as_ref().and_then(|target| Some((target, target.again()?)))
+                && said_again.elapsed() >= every
+            {
+                said_again = Instant::now();
+                self.say_again(target, every, &store, &metrics).await;
+            }
             tokio::select! {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
                 () = tokio::time::sleep(INTERVAL) => {}
             }
+        }
+    }
+
+    /// Says again what a target forgets otherwise. What does not arrive now is said again in a while.
+    async fn say_again(&self, target: &Target, every: Duration, store: &Store, metrics: &Metrics) {
+        let Some(name) = self.name.clone() else { return };
+        let since = now_micros() - AGAIN_AFTER_END * every.as_micros() as i64;
+        let due = match store.read(move |db| to_say_again(db, &name, since)).await {
+            Ok(due) => due,
+            Err(error) => return warn!(%error, "the outbox cannot be read"),
+        };
+        for notification in due.iter().filter_map(|text| serde_json::from_str::<Notification>(text).ok()) {
+            let said = target.deliver(&notification, None).await;
+            let outcome = if matches!(said, Delivery::Accepted { .. }) { "repeated" } else { "not_repeated" };
+            metrics.notifications(self.name.as_deref().unwrap_or_default(), outcome).inc();
         }
     }
 }
@@ -156,6 +212,12 @@ fn open(kind: &TargetKind) -> Result<Target, String> {
     Ok(match kind.clone() {
         TargetKind::PagerDuty { url, routing_key } => Target::PagerDuty(PagerDuty::new(url, routing_key)?),
         TargetKind::Email { from, to, transport } => Target::Email(Email::new(from, to, transport)),
+        TargetKind::Slack(way) => Target::Slack(Slack::new(way)?),
+        TargetKind::Teams { url } => Target::Teams(Teams::new(url)?),
+        TargetKind::Alertmanager { urls } => Target::Alertmanager(Alertmanager::new(urls)?),
+        TargetKind::Datadog { site, url, api_key } => Target::Datadog(Datadog::new(&site, url, api_key)?),
+        TargetKind::Opsgenie { url, api_key } => Target::Opsgenie(Opsgenie::new(url, api_key)?),
+        TargetKind::Webhook { url, signing_key } => Target::Webhook(Webhook::new(url, signing_key)?),
     })
 }
 
@@ -167,10 +229,10 @@ async fn deliver(
     mut span: Spanning,
 ) -> Result<(), StoreError> {
     span.text("driftline.target", &entry.target);
-    let Due { id, target: name, notification, attempts } = entry;
+    let Due { id, target: name, notification, attempts, receipt } = entry;
     let attempts = attempts + 1;
     let outcome = match (target, serde_json::from_str::<Notification>(&notification)) {
-        (Some(target), Ok(notification)) => target.deliver(&notification).await,
+        (Some(target), Ok(notification)) => target.deliver(&notification, receipt.as_deref()).await,
         (None, _) => Delivery::Retry { after: None, why: format!("there is no usable target '{name}'") },
         (_, Err(error)) => Delivery::Refused { why: format!("the stored notification cannot be read: {error}") },
     };
@@ -179,9 +241,9 @@ async fn deliver(
     }
     let now = now_micros();
     match outcome {
-        Delivery::Accepted => {
+        Delivery::Accepted { receipt } => {
             metrics.notifications(&name, "delivered").inc();
-            store.writer.write(move |db| settle(db, id, "delivered", attempts, None, now)).await
+            store.writer.write(move |db| accepted(db, id, attempts, receipt.as_deref(), now)).await
         }
         Delivery::Retry { after, why } if attempts < MAX_ATTEMPTS => {
             metrics.notifications(&name, "retried").inc();
@@ -204,6 +266,12 @@ fn postpone(db: &Connection, id: i64, attempts: u32, why: &str, next: i64) -> ru
     db.prepare_cached("UPDATE outbox SET attempts = ?2, last_error = ?3, next_attempt_at = ?4 WHERE id = ?1")?
         .execute(params![id, attempts, why, next])?;
     Ok(())
+}
+
+/// An entry has arrived, and its target may have named it.
+fn accepted(db: &Connection, id: i64, attempts: u32, receipt: Option<&str>, now: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE outbox SET receipt = ?2 WHERE id = ?1")?.execute(params![id, receipt])?;
+    settle(db, id, "delivered", attempts, None, now)
 }
 
 /// An entry is done. When a trigger was given up, so is the resolve that waits behind it: the target knows of nothing.
@@ -306,6 +374,26 @@ mod tests {
         // Not even one that got into the outbox by another way.
         put(&db, &notification(Action::Resolve), &["a".to_owned()], 8).unwrap();
         assert_eq!(due_ids(&db, "a", 1000), [] as [i64; 0]);
+    }
+
+    #[test]
+    fn a_target_that_forgets_hears_again_of_what_is_open_and_of_what_has_just_ended() {
+        let db = database();
+        let episode = |id: &str, resolved: Option<i64>| {
+            db.execute("INSERT INTO episodes VALUES (?1, ?1, 'R', 'page', 'r', 0, ?2, '')", params![id, resolved])
+                .unwrap();
+        };
+        episode("e", None);
+        put(&db, &notification(Action::Trigger), &["a".to_owned(), "b".to_owned()], 0).unwrap();
+        assert!(to_say_again(&db, "a", 0).unwrap().is_empty(), "it was not told yet");
+        accepted(&db, 1, 1, Some("C 1.2"), 1).unwrap();
+        assert_eq!((to_say_again(&db, "a", 0).unwrap().len(), to_say_again(&db, "b", 0).unwrap().len()), (1, 0));
+        db.execute("UPDATE episodes SET resolved_at = 5", []).unwrap();
+        put_resolve(&db, &notification(Action::Resolve), 5).unwrap();
+        let end = due(&db, Some("a"), &[], 5).unwrap();
+        assert_eq!(end[0].receipt.as_deref(), Some("C 1.2"), "the trigger's");
+        settle(&db, end[0].id, "delivered", 1, None, 6).unwrap();
+        assert_eq!((to_say_again(&db, "a", 6).unwrap().len(), to_say_again(&db, "a", 7).unwrap().len()), (1, 0));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use driftline_alerts::{SecretSource, Transport};
+use driftline_alerts::{SecretSource, SlackWay, Transport};
 
 use super::load;
 use super::samples::Archive;
@@ -164,14 +164,23 @@ fn secrets(config: &Config) -> Vec<(String, &SecretSource)> {
         secrets.push((format!("the token of {}", token.name), &token.token));
     }
     for (name, target) in &config.alerting.targets {
+        let mut named = |what: &str, secret| secrets.push((format!("the {what} of {name}"), secret));
         match &target.kind {
-            TargetKind::PagerDuty { routing_key, .. } => secrets.push((format!("the key of {name}"), routing_key)),
+            TargetKind::PagerDuty { routing_key, .. } => named("key", routing_key),
             TargetKind::Email { transport: Transport::Smtp { credentials: Some((_, password)), .. }, .. } => {
-                secrets.push((format!("the password of {name}"), password));
+                named("password", password);
             }
-            TargetKind::Email { .. } => {}
+            TargetKind::Slack(SlackWay::Api { token, .. }) => named("token", token),
+            TargetKind::Slack(SlackWay::Webhook(url)) | TargetKind::Teams { url } => named("address", url),
+            TargetKind::Datadog { api_key, .. } | TargetKind::Opsgenie { api_key, .. } => named("key", api_key),
+            TargetKind::Webhook { url, signing_key } => {
+                named("address", url);
+                signing_key.iter().for_each(|key| named("signing key", key));
+            }
+            TargetKind::Email { .. } | TargetKind::Alertmanager { .. } => {}
         }
     }
+    secrets.extend(config.alerting.heartbeat.iter().map(|told| ("the address of the heartbeat".to_owned(), &told.url)));
     secrets
 }
 

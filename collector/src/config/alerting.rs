@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use driftline_alerts::{Condition, KofM, Mailbox, Rule, SecretSource, Severity, SmtpTls, Transport};
+use driftline_alerts::{
+    Condition, KofM, Labels, Mailbox, Objective, Pace, Rule, SecretSource, Severity, SlackWay, SmtpTls, Transport,
+};
 use driftline_detectors::Detector;
 use driftline_document::{Node, Section, read};
 
+use crate::alerting::heartbeat;
 use crate::runbooks;
 
 /// The rules that ship, in the format of the user's own.
@@ -27,6 +30,8 @@ pub struct Alerting {
     pub targets: BTreeMap<String, TargetConfig>,
     /// How often indicators are looked at. Scores are looked at when their window closes.
     pub evaluation_interval: Duration,
+    /// Who is told that there is somebody who would tell.
+    pub heartbeat: Option<Heartbeat>,
 }
 
 /// A target as it is configured.
@@ -55,14 +60,65 @@ pub enum TargetKind {
         /// How it leaves.
         transport: Transport,
     },
+    /// Slack.
+    Slack(SlackWay),
+    /// Microsoft Teams.
+    Teams {
+        /// The workflow's address.
+        url: SecretSource,
+    },
+    /// Alertmanager.
+    Alertmanager {
+        /// Where each of its replicas is.
+        urls: Vec<String>,
+    },
+    /// Datadog's events.
+    Datadog {
+        /// The organisation's site.
+        site: String,
+        /// Another address than the site's.
+        url: Option<String>,
+        /// The key.
+        api_key: SecretSource,
+    },
+    /// Opsgenie.
+    Opsgenie {
+        /// Where its API is; its own address unless given.
+        url: Option<String>,
+        /// The integration's key.
+        api_key: SecretSource,
+    },
+    /// Anything that takes webhooks.
+    Webhook {
+        /// Its address.
+        url: SecretSource,
+        /// By which requests are signed.
+        signing_key: Option<SecretSource>,
+    },
+}
+
+/// Where it is said, again and again, that this collector is alive.
+#[derive(Debug, Clone)]
+pub struct Heartbeat {
+    /// The address, which is a secret.
+    pub url: SecretSource,
+    /// How often.
+    pub every: Duration,
 }
 
 pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting {
-    let mut alerting =
-        Alerting { rules: Vec::new(), targets: BTreeMap::new(), evaluation_interval: Duration::from_secs(15) };
+    let mut alerting = Alerting {
+        rules: Vec::new(),
+        targets: BTreeMap::new(),
+        evaluation_interval: Duration::from_secs(15),
+        heartbeat: None,
+    };
     let mut own = Vec::new();
     if let Some(mut section) = section {
         let targets = section.optional("targets").and_then(|node| node.entries()).unwrap_or_default();
+        for (_, node) in targets.iter().filter(|(name, _)| name == heartbeat::NAME) {
+            node.problem("no target has this name: signs of life are counted under it");
+        }
         alerting.targets = targets
             .into_iter()
             .filter_map(|(name, node)| Some((name, TargetConfig { kind: target(&node, folder)? })))
@@ -70,6 +126,7 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         let interval = section.optional("evaluation_interval");
         let interval = interval.and_then(|node| node.duration(Duration::from_millis(100)..=Duration::from_secs(3600)));
         alerting.evaluation_interval = interval.unwrap_or(alerting.evaluation_interval);
+        alerting.heartbeat = section.optional("heartbeat").and_then(|node| read_heartbeat(node.section()?, folder));
         let nodes = section.optional("rules").and_then(|node| node.list()).unwrap_or_default();
         own = rules(nodes, Some(&alerting.targets));
     }
@@ -185,6 +242,9 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
         (None, Some(sli)) => {
             let names: Vec<(&str, &str)> = SLIS.into_iter().chain([ARCHIVE_SLI]).map(|name| (name, name)).collect();
             let sli = sli.one_of(&names)?.to_owned();
+            if let Some(objective) = section.optional("objective") {
+                return budget(section, objective, sli, matching);
+            }
             let below = section.required("below").and_then(|node| node.number(0.0..=1.0));
             let hour = Duration::from_secs(3600);
             let over = section.optional("over").and_then(|node| node.duration(Duration::from_secs(10)..=24 * hour));
@@ -205,27 +265,117 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
     }
 }
 
+/// A condition on an error budget. One that can never be met is a problem, not a silence.
+fn budget(mut section: Section<'_>, target: Node<'_>, sli: String, matching: Labels) -> Option<Condition> {
+    let period = section
+        .optional("over")
+        .map_or(Some(Duration::from_secs(30 * 86_400)), |node| node.duration(Objective::PERIODS));
+    let paces = [("fast", Pace::Fast), ("slow", Pace::Slow)];
+    let pace = section.required("burns").and_then(|node| node.one_of(&paces));
+    let objective =
+        target.number(0.5..=0.999_999).zip(period).and_then(|(target, period)| Objective::new(target, period))?;
+    let pace = pace?;
+    if objective.pairs(pace).is_empty() {
+        target.problem(format!(
+            "can never fire: an outage burns {:.1} times as fast as the objective allows, and every rate of this pace is higher",
+            objective.highest_rate()
+        ));
+        return None;
+    }
+    Some(Condition::Budget { sli, matching, objective, pace })
+}
+
 fn k_of_m(text: &str) -> Option<KofM> {
     let (k, m) = text.split_once(" of ")?;
     KofM::new(k.trim().parse().ok()?, m.trim().parse().ok()?)
 }
 
 fn target(node: &Node<'_>, folder: &Path) -> Option<TargetKind> {
+    type Read = fn(Section<'_>, &Path) -> Option<TargetKind>;
+    const KINDS: [(&str, Read); 8] = [
+        ("pagerduty", pagerduty),
+        ("email", email),
+        ("slack", slack),
+        ("teams", teams),
+        ("alertmanager", alertmanager),
+        ("datadog", datadog),
+        ("opsgenie", opsgenie),
+        ("webhook", webhook),
+    ];
     let mut section = node.section()?;
-    let pagerduty = section.optional("pagerduty").and_then(|node| node.section());
-    let email = section.optional("email").and_then(|node| node.section());
-    match (pagerduty, email) {
-        (Some(mut pagerduty), None) => {
-            let url = pagerduty.optional("url").and_then(|node| Some(node.text()?.to_owned()));
-            let routing_key = pagerduty.required("routing_key").and_then(|node| secret(&node, folder));
-            Some(TargetKind::PagerDuty { url, routing_key: routing_key? })
-        }
-        (None, Some(email)) => self::email(email, folder),
+    let mut named: Vec<(Node<'_>, Read)> =
+        KINDS.into_iter().filter_map(|(name, read)| Some((section.optional(name)?, read))).collect();
+    match (named.pop(), named.is_empty()) {
+        (Some((node, read)), true) => read(node.section()?, folder),
         _ => {
-            section.problem("needs one of 'pagerduty' and 'email'");
+            section.problem(format!("needs one of {}", KINDS.map(|(name, _)| name).join(", ")));
             None
         }
     }
+}
+
+fn text(node: Option<Node<'_>>) -> Option<String> {
+    node.and_then(|node| Some(node.text()?.to_owned()))
+}
+
+fn pagerduty(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
+    let url = text(section.optional("url"));
+    let routing_key = section.required("routing_key").and_then(|node| secret(&node, folder));
+    Some(TargetKind::PagerDuty { url, routing_key: routing_key? })
+}
+
+fn slack(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
+    let webhook = section.optional("webhook").and_then(|node| secret(&node, folder));
+    let token = section.optional("token").and_then(|node| secret(&node, folder));
+    let (channel, url) = (text(section.optional("channel")), text(section.optional("url")));
+    match (webhook, token, channel) {
+        (Some(webhook), None, None) => Some(TargetKind::Slack(SlackWay::Webhook(webhook))),
+        (None, Some(token), Some(channel)) => Some(TargetKind::Slack(SlackWay::Api { token, channel, url })),
+        _ => {
+            section.problem("needs either 'webhook', or 'token' and 'channel'");
+            None
+        }
+    }
+}
+
+fn teams(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
+    let url = section.required("workflow").and_then(|node| secret(&node, folder));
+    Some(TargetKind::Teams { url: url? })
+}
+
+fn alertmanager(mut section: Section<'_>, _: &Path) -> Option<TargetKind> {
+    let nodes = section.required("urls").and_then(|node| node.list())?;
+    let urls: Vec<String> = nodes.iter().filter_map(|node| Some(node.text()?.to_owned())).collect();
+    if urls.is_empty() {
+        section.problem("'urls' is empty; name every replica");
+    }
+    Some(TargetKind::Alertmanager { urls })
+}
+
+fn datadog(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
+    let site = text(section.optional("site")).unwrap_or_else(|| "datadoghq.com".to_owned());
+    let url = text(section.optional("url"));
+    let api_key = section.required("api_key").and_then(|node| secret(&node, folder));
+    Some(TargetKind::Datadog { site, url, api_key: api_key? })
+}
+
+fn opsgenie(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
+    let url = text(section.optional("url"));
+    let api_key = section.required("api_key").and_then(|node| secret(&node, folder));
+    Some(TargetKind::Opsgenie { url, api_key: api_key? })
+}
+
+fn webhook(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
+    let url = section.required("url").and_then(|node| secret(&node, folder));
+    let signing_key = section.optional("signing_key").and_then(|node| secret(&node, folder));
+    Some(TargetKind::Webhook { url: url?, signing_key })
+}
+
+fn read_heartbeat(mut section: Section<'_>, folder: &Path) -> Option<Heartbeat> {
+    let url = section.required("url").and_then(|node| secret(&node, folder));
+    let every = section.optional("every");
+    let every = every.and_then(|node| node.duration(Duration::from_secs(1)..=Duration::from_secs(3600)));
+    Some(Heartbeat { url: url?, every: every.unwrap_or(Duration::from_secs(60)) })
 }
 
 fn email(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {

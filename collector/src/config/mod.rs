@@ -15,7 +15,7 @@ use driftline_document::Section;
 
 pub use access::{Events, Ingest, ModelPattern, Protected, Rates, Reading, RequestsAlone, Tls, Token};
 pub(crate) use alerting::{ARCHIVE_SLI, SLIS};
-pub use alerting::{Alerting, TargetConfig, TargetKind};
+pub use alerting::{Alerting, Heartbeat, TargetConfig, TargetKind};
 pub use driftline_document::{Problem, Problems};
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use scoring::Scoring;

@@ -1,14 +1,14 @@
 //! From closed windows and indicators to alerts, and to what is said of them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use driftline_alerts::{Condition, Labels, Observation, Reading, Transition};
 use driftline_detectors::{Score, Verdict};
 use tracing::warn;
 
 use super::checkpoint::{StoredWindow, ToTell};
-use super::columns::role_name;
+use super::columns::{Columns, role_name};
 use super::events::{Event, EventKind};
 use super::series::{ClosedColumn, ClosedWindow, Wall};
 use super::{HEADLINE, ModelState, Pipeline, slis};
@@ -75,18 +75,11 @@ impl Pipeline {
         }
         metrics.windows_closed.with_label_values(&[model]).inc();
         metrics.window_rows.with_label_values(&[model, version]).set(window.rows as i64);
-        let mut observations = Vec::new();
+        let observations = observations(model, version, &window, &state.columns);
         for column in &window.columns {
             for score in &column.scores {
                 let series = [model, version, column.column.as_str(), score.detector.name()];
                 metrics.show_score(series, score.effect, score.threshold_in_force());
-                observations.push(observation(
-                    model,
-                    version,
-                    column,
-                    role_name(state.columns.role(&column.column)),
-                    score,
-                ));
             }
             self.next.events.extend(drift_event(state, version, column));
         }
@@ -145,18 +138,14 @@ impl Pipeline {
     /// Takes the indicators to their rules.
     pub(super) fn evaluate_slis(&mut self) -> Result<(), StoreError> {
         let now = now_micros();
-        let rules: Vec<(usize, String, Duration)> = self
-            .book
-            .rules()
-            .iter()
-            .enumerate()
-            .filter_map(|(index, rule)| match &rule.condition {
-                Condition::Sli { sli, over, .. } => Some((index, sli.clone(), *over)),
-                Condition::Score { .. } => None,
-            })
-            .collect();
-        for (index, sli, over) in rules {
-            let from = now - over.as_micros() as i64;
+        let rules: Vec<(usize, Condition)> =
+            self.book.rules().iter().map(|rule| rule.condition.clone()).enumerate().collect();
+        for (index, condition) in rules {
+            let (sli, over) = match &condition {
+                Condition::Sli { sli, over, .. } => (sli.clone(), *over),
+                Condition::Budget { sli, objective, .. } => (sli.clone(), objective.period()),
+                Condition::Score { .. } => continue,
+            };
             let models: Vec<Arc<str>> = if sli == ARCHIVE_SLI {
                 vec![Arc::from(slis::COLLECTOR)]
             } else {
@@ -165,13 +154,12 @@ impl Pipeline {
             let observations = self.parts.store.read_blocking(|db| {
                 let mut observations = Vec::new();
                 for model in &models {
-                    for (label, sum) in slis::sums(db, model, &sli, from, now)? {
+                    for (label, reading) in readings(db, model, &condition, now)? {
                         let labels = [("model", model.to_string()), ("column", label)].into_iter();
                         let labels: Labels = labels
                             .filter(|(_, value)| !value.is_empty())
                             .map(|(name, value)| (name.to_owned(), value))
                             .collect();
-                        let reading = Reading::Ratio { good: sum.good, valid: sum.valid };
                         observations.push(Observation { name: sli.clone(), labels, reading });
                     }
                 }
@@ -197,6 +185,23 @@ impl Pipeline {
     }
 }
 
+/// What a condition on an indicator looks at, for each of the indicator's labels.
+fn readings(
+    db: &rusqlite::Connection,
+    model: &str,
+    condition: &Condition,
+    now: i64,
+) -> rusqlite::Result<Vec<(String, Reading)>> {
+    match condition {
+        Condition::Sli { sli, over, .. } => {
+            let sums = slis::sums(db, model, sli, now - over.as_micros() as i64, now)?.into_iter();
+            Ok(sums.map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid })).collect())
+        }
+        Condition::Budget { sli, objective, pace, .. } => slis::burn(db, model, sli, (objective, *pace), now),
+        Condition::Score { .. } => Ok(Vec::new()),
+    }
+}
+
 /// Whether every number of a score is one. One that is not says nothing, and no database, JSON or gauge takes it.
 pub(super) fn is_finite(score: &Score) -> bool {
     let Score { value, upper, effect, interval, null_mean, p_value, threshold, .. } = *score;
@@ -206,8 +211,17 @@ pub(super) fn is_finite(score: &Score) -> bool {
         .all(f64::is_finite)
 }
 
+/// What the rules are shown of a window.
+pub(crate) fn observations(model: &str, version: &str, window: &ClosedWindow, columns: &Columns) -> Vec<Observation> {
+    let of_column = |column: &ClosedColumn| {
+        let role = role_name(columns.role(&column.column));
+        column.scores.iter().map(|score| observation(model, version, column, role, score)).collect::<Vec<_>>()
+    };
+    window.columns.iter().flat_map(of_column).collect()
+}
+
 /// For how long a column or a version may be missing while others of its model are scored, in microseconds.
-fn forget_after(windows: &Windows) -> i64 {
+pub(crate) fn forget_after(windows: &Windows) -> i64 {
     let every = windows.every_micros();
     let idle = windows.lateness.saturating_add(windows.close_when_idle).as_micros() as i64;
     every.saturating_mul(FORGET_WINDOWS).saturating_add(idle).max(SHORTEST_FORGET_MICROS)

@@ -1,12 +1,17 @@
 //! Service level indicators: good and valid events, counted exactly, in slices of ten seconds.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use driftline_alerts::{Counts, Objective, Pace, Reading};
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
 /// The length of a slice, in microseconds.
 pub(crate) const SLICE_MICROS: i64 = 10_000_000;
+
+/// Longer stretches than this are added up by the hour.
+const HOUR_MICROS: i64 = 3_600_000_000;
 
 /// What indicators of the collector itself are counted under. No model has this name.
 pub(crate) const COLLECTOR: &str = "";
@@ -70,9 +75,15 @@ impl SliCounts {
             "INSERT INTO sli_counts (model, sli, label, slice, good, valid) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (model, sli, label, slice) DO UPDATE SET good = good + excluded.good, valid = valid + excluded.valid",
         )?;
+        let mut hourly = db.prepare_cached(
+            "INSERT INTO sli_hours (model, sli, label, hour, good, valid) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (model, sli, label, hour) DO UPDATE SET good = good + excluded.good, valid = valid + excluded.valid",
+        )?;
         for (model, of_model) in &self.models {
             for ((sli, label, slice), counts) in &of_model.counts {
                 statement.execute(params![model, sli, label, slice, counts.good as i64, counts.valid as i64])?;
+                let hour = floor(*slice, HOUR_MICROS);
+                hourly.execute(params![model, sli, label, hour, counts.good as i64, counts.valid as i64])?;
             }
             for (slice, new) in &of_model.latencies {
                 store_latencies(db, model, *slice, new)?;
@@ -96,6 +107,60 @@ fn store_latencies(db: &Connection, model: &str, slice: i64, new: &LatencyCounts
     db.prepare_cached("INSERT OR REPLACE INTO latencies (model, slice, counts) VALUES (?1, ?2, ?3)")?
         .execute(params![model, slice, total.to_bytes()])?;
     Ok(())
+}
+
+/// The beginning of the slice or hour that a time lies in.
+fn floor(at: i64, length: i64) -> i64 {
+    at.div_euclid(length) * length
+}
+
+/// The sum of an indicator's counts from a time up to now, for each of its labels: of whole hours, and of the slices before
+/// the first of them.
+pub(crate) fn long_sums(
+    db: &Connection,
+    model: &str,
+    sli: &str,
+    from: i64,
+    now: i64,
+) -> rusqlite::Result<BTreeMap<String, Counts>> {
+    let first_hour = floor(from - 1, HOUR_MICROS) + HOUR_MICROS;
+    db.prepare_cached(
+        "SELECT label, sum(good), sum(valid) FROM (
+             SELECT label, good, valid FROM sli_counts
+             WHERE model = ?1 AND sli = ?2 AND slice >= ?3 AND slice < ?4 AND slice <= ?5
+             UNION ALL
+             SELECT label, good, valid FROM sli_hours WHERE model = ?1 AND sli = ?2 AND hour >= ?4 AND hour <= ?5)
+         GROUP BY label",
+    )?
+    .query_map(params![model, sli, floor(from, SLICE_MICROS), first_hour, now], |row| {
+        Ok((row.get(0)?, Counts { good: row.get::<_, i64>(1)? as u64, valid: row.get::<_, i64>(2)? as u64 }))
+    })?
+    .collect()
+}
+
+/// What a budget's rule looks at, for each of the indicator's labels.
+pub(crate) fn burn(
+    db: &Connection,
+    model: &str,
+    sli: &str,
+    (objective, pace): (&Objective, Pace),
+    now: i64,
+) -> rusqlite::Result<Vec<(String, Reading)>> {
+    let over = |length: Duration| long_sums(db, model, sli, now - length.as_micros() as i64, now);
+    let period = over(objective.period())?;
+    let (mut long, mut short) = (Vec::new(), Vec::new());
+    for pair in objective.pairs(pace) {
+        long.push(over(pair.long)?);
+        short.push(over(pair.short)?);
+    }
+    let of = |windows: &[BTreeMap<String, Counts>], label: &str| {
+        std::array::from_fn(|index| windows.get(index).and_then(|sums| sums.get(label)).copied().unwrap_or_default())
+    };
+    let reading = |(label, period): (String, Counts)| {
+        let reading = Reading::Burn { period, long: of(&long, &label), short: of(&short, &label) };
+        (label, reading)
+    };
+    Ok(period.into_iter().map(reading).collect())
 }
 
 /// The sum of an indicator's counts from a time up to now, for each of its labels.
@@ -190,6 +255,28 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn hours_and_the_slices_before_them_are_all_the_slices() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let mut counts = SliCounts::default();
+        let minute = 60_000_000;
+        // One event every seven minutes for two days, every fifth of them bad.
+        let events: Vec<(i64, u64)> = (0..411).map(|i| (i * 7 * minute, u64::from(i % 5 != 0))).collect();
+        for (at, good) in &events {
+            counts.count("m", "latency", "", *at, GoodOfValid { good: *good, valid: 1 });
+        }
+        counts.store(&db).unwrap();
+        let now = events[events.len() - 1].0 + 3 * minute;
+        for length in [5, 59, 60, 61, 95, 360, 1440, 2000, 100_000] {
+            let from = floor(now - length * minute, SLICE_MICROS);
+            let within: Vec<_> = events.iter().filter(|(at, _)| (from..=now).contains(at)).collect();
+            let expected = Counts { good: within.iter().map(|(_, good)| good).sum(), valid: within.len() as u64 };
+            let sums = long_sums(&db, "m", "latency", now - length * minute, now).unwrap();
+            assert_eq!(sums.get("").copied().unwrap_or_default(), expected, "{length} minutes");
+        }
+    }
 
     proptest! {
         #[test]

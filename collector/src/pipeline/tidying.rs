@@ -13,6 +13,8 @@ const DAY_MICROS: i64 = 86_400_000_000;
 const KEEP_LONG_MICROS: i64 = 400 * DAY_MICROS;
 /// Slices of indicators, and keys of requests that brought rows, are kept for a week.
 const KEEP_SLICES_MICROS: i64 = 7 * DAY_MICROS;
+/// Hours of indicators are kept for longer than the longest period of an objective.
+const KEEP_HOURS_MICROS: i64 = 100 * DAY_MICROS;
 /// Boots of sidecars, and cuts whose files are there: long enough to look into what went wrong. A sidecar that was not
 /// heard of for a month will not send again what it sent then.
 const KEEP_MONTH_MICROS: i64 = 31 * DAY_MICROS;
@@ -31,6 +33,7 @@ pub(super) fn tidy(db: &Connection, now: i64) -> rusqlite::Result<bool> {
     let mut has_more = windows(db, now - KEEP_LONG_MICROS)?;
     for (table, key, condition, keep) in [
         ("sli_counts", "model, sli, label, slice", "slice < ?1", KEEP_SLICES_MICROS),
+        ("sli_hours", "model, sli, label, hour", "hour < ?1", KEEP_HOURS_MICROS),
         ("latencies", "model, slice", "slice < ?1", KEEP_SLICES_MICROS),
         ("senders", "boot", "heard_at < ?1", KEEP_MONTH_MICROS),
         ("rows_received", "key", "received_at < ?1", KEEP_SLICES_MICROS),
@@ -104,6 +107,7 @@ mod tests {
                  INSERT INTO scores VALUES ('m', '1', {at}, 'c', 'psi', 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, NULL, 0.2, 'ok');
                  INSERT INTO histograms VALUES ('m', '1', {at}, 'c', '[]');
                  INSERT INTO sli_counts VALUES ('m', 'latency', '', {at}, 1, 1);
+                 INSERT INTO sli_hours VALUES ('m', 'latency', '', {at}, 1, 1);
                  INSERT INTO latencies VALUES ('m', {at}, x'');
                  INSERT INTO outcomes VALUES ('m', '{id}', '1', NULL, {at});
                  INSERT INTO cuts (first, last, partition, place, made_at, done_at) VALUES ({at}, {at}, 'hour', '', {at}, {at});
@@ -124,7 +128,7 @@ mod tests {
         ))
         .unwrap();
         assert!(!tidy(&db, now).unwrap());
-        for table in ["windows", "scores", "histograms", "sli_counts", "latencies", "outcomes", "cuts"] {
+        for table in ["windows", "scores", "histograms", "sli_counts", "sli_hours", "latencies", "outcomes", "cuts"] {
             assert_eq!(count(&db, table), 1, "{table}");
         }
         assert_eq!((count(&db, "episodes"), count(&db, "outbox")), (3, 3));

@@ -146,6 +146,18 @@ CREATE TABLE sli_counts (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sli_counts_by_slice ON sli_counts (slice);
 
+-- The same by the hour, for as long as an objective's period may be.
+CREATE TABLE sli_hours (
+    model TEXT NOT NULL,
+    sli TEXT NOT NULL,
+    label TEXT NOT NULL,
+    hour INTEGER NOT NULL,
+    good INTEGER NOT NULL,
+    valid INTEGER NOT NULL,
+    PRIMARY KEY (model, sli, label, hour)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sli_hours_by_hour ON sli_hours (hour);
+
 -- Latencies of a slice of ten seconds, as counts in fixed buckets (postcard).
 CREATE TABLE latencies (
     model TEXT NOT NULL,
@@ -189,7 +201,9 @@ CREATE TABLE outbox (
     next_attempt_at INTEGER NOT NULL,
     state TEXT NOT NULL DEFAULT 'pending',
     settled_at INTEGER,
-    last_error TEXT
+    last_error TEXT,
+    -- What the target calls the message, so that it can be told which has ended.
+    receipt TEXT
 ) STRICT;
 CREATE INDEX outbox_pending ON outbox (state, next_attempt_at);
 CREATE INDEX outbox_by_episode ON outbox (episode, target);

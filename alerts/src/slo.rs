@@ -1,0 +1,262 @@
+//! Service level objectives: error budgets, and how fast they burn.
+//!
+//! An objective of 99 % over 30 days allows one bad event in a hundred: that is its budget. The *burn rate* over a window is
+//! by how many times the budget is spent faster than the period allows; at 1 it lasts exactly as long as the period, and at
+//! 14.4 two hundredths of it are gone in an hour. An alert asks for a high rate over a long window, which says that it
+//! matters, and over a short one, which says that it goes on (Beyer et al., *The Site Reliability Workbook*, chapter 5).
+//!
+//! Three things are other than in the book. The share of the budget that a pair of windows stands for depends on the period:
+//! two hundredths of a week's budget in an hour are a rate of 3.4, and of a quarter's one of 43. A rate that cannot be
+//! reached at all (1/(1 − objective) is the highest) is refused. And a single bad event among a few is no evidence of
+//! anything, so a pair also asks that so many of them be unlikely while the objective is met.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{Binomial, DiscreteCDF};
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// Fewer bad events than this never alert.
+const MIN_BAD: u64 = 3;
+/// How unlikely the bad events of a window must be while the objective is met.
+const EVIDENCE: f64 = 1e-3;
+
+/// Good and valid events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// How many were good.
+    pub good: u64,
+    /// How many counted.
+    pub valid: u64,
+}
+
+impl Counts {
+    /// How many were bad.
+    pub fn bad(self) -> u64 {
+        self.valid.saturating_sub(self.good)
+    }
+}
+
+/// What share of events is to be good, over how long a time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Objective {
+    target: f64,
+    period: Duration,
+}
+
+/// How urgent a rate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pace {
+    /// The budget is gone within days: for now.
+    Fast,
+    /// It will not last for the period: for the next working day.
+    Slow,
+}
+
+/// A burn rate that two windows must reach.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pair {
+    /// The window that says that it matters.
+    pub long: Duration,
+    /// The window that says that it goes on: a twelfth of the long one.
+    pub short: Duration,
+    /// The rate.
+    pub rate: f64,
+}
+
+/// What is left of a budget.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Budget {
+    /// Bad events that the objective allows for the valid ones there were.
+    pub allowed: f64,
+    /// Bad events that there were.
+    pub spent: u64,
+    /// The share that is left; below zero when the objective was missed.
+    pub left: f64,
+}
+
+impl Objective {
+    /// The longest and the shortest period.
+    pub const PERIODS: std::ops::RangeInclusive<Duration> =
+        Duration::from_secs(7 * DAY)..=Duration::from_secs(90 * DAY);
+
+    /// An objective above 0 and below 1, over 7 to 90 days; none otherwise.
+    pub fn new(target: f64, period: Duration) -> Option<Self> {
+        (target > 0.0 && target < 1.0 && Self::PERIODS.contains(&period)).then_some(Self { target, period })
+    }
+
+    /// The share of events that is to be good.
+    pub fn target(&self) -> f64 {
+        self.target
+    }
+
+    /// Over how long a time.
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// By how many times the budget is spent faster than the period allows; none without valid events, of which nothing
+    /// can be said.
+    ///
+    /// ```
+    /// use driftline_alerts::{Counts, Objective};
+    ///
+    /// let objective = Objective::new(0.99, std::time::Duration::from_secs(30 * 86_400)).unwrap();
+    /// let rate = objective.burn_rate(Counts { good: 900, valid: 1000 }).unwrap();
+    /// assert!((rate - 10.0).abs() < 1e-9);
+    /// assert_eq!(objective.burn_rate(Counts { good: 0, valid: 0 }), None);
+    /// ```
+    pub fn burn_rate(&self, counts: Counts) -> Option<f64> {
+        (counts.valid > 0).then(|| counts.bad() as f64 / counts.valid as f64 / (1.0 - self.target))
+    }
+
+    /// The rate at which nothing is good any more.
+    pub fn highest_rate(&self) -> f64 {
+        1.0 / (1.0 - self.target)
+    }
+
+    /// The pairs of a pace that can fire. None of them can where the objective is so low that even an outage spends its
+    /// budget slowly.
+    pub fn pairs(&self, pace: Pace) -> Vec<Pair> {
+        let all = self.table().into_iter().map(|(long, share)| {
+            let rate = share * self.period.as_secs_f64() / long as f64;
+            Pair { long: Duration::from_secs(long), short: Duration::from_secs(long / 12), rate }
+        });
+        let of_pace = |pair: &Pair| (pair.long.as_secs() <= 6 * HOUR) == (pace == Pace::Fast);
+        all.filter(|pair| of_pace(pair) && (1.0..self.highest_rate()).contains(&pair.rate)).collect()
+    }
+
+    /// Long windows, and the share of the budget that is spent in each at its rate. A share that suits a month is a
+    /// healthy day's of a week's budget, and more than an outage can spend of a quarter's.
+    fn table(&self) -> [(u64, f64); 4] {
+        match self.period.as_secs() / DAY {
+            ..14 => [(HOUR, 0.08), (6 * HOUR, 0.125), (DAY, 0.20), (3 * DAY, 0.45)],
+            14..60 => [(HOUR, 0.02), (6 * HOUR, 0.05), (DAY, 0.10), (3 * DAY, 0.11)],
+            _ => [(HOUR, 0.01), (6 * HOUR, 0.03), (DAY, 0.05), (3 * DAY, 0.10)],
+        }
+    }
+
+    /// Whether both windows of a pair burn at its rate, and the bad events are evidence of it. More bad events among the
+    /// same valid ones never make it less so.
+    pub fn burns(&self, pair: &Pair, long: Counts, short: Counts) -> bool {
+        let reaches = |counts: Counts| self.burn_rate(counts).is_some_and(|rate| rate >= pair.rate);
+        reaches(long) && reaches(short) && long.bad() >= MIN_BAD && self.chance(long) < EVIDENCE
+    }
+
+    /// How likely so many bad events or more are while the objective is met: the tail of a binomial.
+    pub fn chance(&self, counts: Counts) -> f64 {
+        let Some(at_most) = counts.bad().checked_sub(1) else { return 1.0 };
+        // A chance between 0 and 1 is one.
+        Binomial::new(1.0 - self.target, counts.valid).map_or(1.0, |binomial| binomial.sf(at_most))
+    }
+
+    /// What is left of the budget of the period that these events are of.
+    pub fn budget(&self, counts: Counts) -> Budget {
+        let allowed = (1.0 - self.target) * counts.valid as f64;
+        let left = if counts.valid == 0 { 1.0 } else { 1.0 - counts.bad() as f64 / allowed };
+        Budget { allowed, spent: counts.bad(), left }
+    }
+
+    /// How long what is left of the budget lasts at this rate; none while nothing burns.
+    pub fn lasts(&self, left: f64, rate: f64) -> Option<Duration> {
+        (rate > 0.0).then(|| Duration::try_from_secs_f64(self.period.as_secs_f64() * left.max(0.0) / rate).ok())?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn objective(target: f64, days: u64) -> Objective {
+        Objective::new(target, Duration::from_secs(days * DAY)).unwrap()
+    }
+
+    fn rates(target: f64, days: u64, pace: Pace) -> Vec<f64> {
+        objective(target, days).pairs(pace).iter().map(|pair| (pair.rate * 100.0).round() / 100.0).collect()
+    }
+
+    #[test]
+    fn each_period_has_its_own_rates() {
+        // The workbook's for a month, and those that others settled on for a week and a quarter.
+        assert_eq!(rates(0.999, 30, Pace::Fast), [14.4, 6.0]);
+        assert_eq!(rates(0.999, 30, Pace::Slow), [3.0, 1.1]);
+        assert_eq!(rates(0.999, 28, Pace::Fast), [13.44, 5.6]);
+        assert_eq!(rates(0.999, 7, Pace::Fast), [13.44, 3.5]);
+        assert_eq!(rates(0.999, 7, Pace::Slow), [1.4, 1.05]);
+        assert_eq!(rates(0.999, 90, Pace::Fast), [21.6, 10.8]);
+    }
+
+    #[test]
+    fn a_rate_that_no_outage_reaches_is_left_out() {
+        // At 90 % an outage burns ten times as fast as is allowed.
+        assert_eq!(rates(0.9, 30, Pace::Fast), [6.0]);
+        assert!(rates(0.5, 30, Pace::Fast).is_empty());
+    }
+
+    #[test]
+    fn an_objective_that_is_none_is_refused() {
+        for (target, days) in [(1.0, 30), (0.0, 30), (f64::NAN, 30), (0.9, 6), (0.9, 91)] {
+            assert_eq!(Objective::new(target, Duration::from_secs(days * DAY)), None);
+        }
+    }
+
+    #[test]
+    fn a_single_bad_event_is_no_evidence() {
+        let objective = objective(0.999, 30);
+        let pair = objective.pairs(Pace::Fast)[0];
+        let counts = |bad, valid| Counts { good: valid - bad, valid };
+        // One of ten is a rate of a hundred, and says nothing.
+        assert!(!objective.burns(&pair, counts(1, 10), counts(1, 10)));
+        assert!(objective.burns(&pair, counts(3, 10), counts(3, 10)));
+        // 14 of 1,000 miss the rate, 15 reach it.
+        assert!(!objective.burns(&pair, counts(14, 1000), counts(14, 1000)));
+        assert!(objective.burns(&pair, counts(15, 1000), counts(2, 100)));
+        // It is over: the short window is clean.
+        assert!(!objective.burns(&pair, counts(15, 1000), counts(0, 100)));
+        assert!(!objective.burns(&pair, counts(15, 1000), counts(0, 0)));
+    }
+
+    #[test]
+    fn a_budget_is_what_the_objective_allows() {
+        let objective = objective(0.99, 30);
+        let budget = objective.budget(Counts { good: 99_750, valid: 100_000 });
+        assert_eq!((budget.spent, budget.allowed.round()), (250, 1000.0));
+        assert!((budget.left - 0.75).abs() < 1e-9);
+        assert!(objective.budget(Counts { good: 0, valid: 10 }).left < 0.0);
+        assert_eq!(objective.budget(Counts::default()).left, 1.0);
+        let lasts = objective.lasts(0.75, 10.0).unwrap();
+        assert!((lasts.as_secs_f64() - 0.075 * 30.0 * DAY as f64).abs() < 1e-6);
+        assert_eq!(objective.lasts(0.75, 0.0), None);
+    }
+
+    #[test]
+    fn the_chance_is_the_binomials_tail() {
+        // From SciPy: binom.sf(2, 10, 0.001), binom.sf(14, 1000, 0.01).
+        let chance = |target, bad, valid| objective(target, 30).chance(Counts { good: valid - bad, valid });
+        assert!((chance(0.999, 3, 10) / 1.193_715_099_018e-7 - 1.0).abs() < 1e-6);
+        assert!((chance(0.99, 15, 1000) / 0.082_412_319_516_09 - 1.0).abs() < 1e-6);
+        assert_eq!(chance(0.99, 0, 1000), 1.0);
+    }
+
+    proptest! {
+        #[test]
+        fn more_bad_events_never_clear_an_alert(
+            target in 0.8..0.9999f64, valid in 1..100_000u64, bad in 0..100_000u64, more in 0..1000u64, short in 1..1000u64,
+        ) {
+            let objective = objective(target, 30);
+            for pair in objective.pairs(Pace::Fast).into_iter().chain(objective.pairs(Pace::Slow)) {
+                let counts = |bad: u64| Counts { good: valid - bad.min(valid), valid };
+                let short = Counts { good: 0, valid: short };
+                let before = objective.burns(&pair, counts(bad), short);
+                let after = objective.burns(&pair, counts(bad + more), short);
+                prop_assert!(after || !before);
+            }
+        }
+    }
+}

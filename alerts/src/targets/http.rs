@@ -1,0 +1,109 @@
+//! What the targets that are spoken to over HTTP have in common: one client, and what an answer means.
+
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, StatusCode};
+
+use super::Delivery;
+use crate::notification::shorten;
+use crate::secret::SecretSource;
+
+/// How much of an answer is kept for the person who reads why.
+const MAX_ANSWER_CHARS: usize = 300;
+/// How much of an answer is read: none that anybody gives is longer.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client for JSON bodies.
+#[derive(Debug, Clone)]
+pub(super) struct Http(Client);
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) text: String,
+    after: Option<Duration>,
+}
+
+impl Http {
+    /// # Errors
+    /// When no TLS provider is installed, or the system's certificates cannot be read.
+    pub(super) fn new() -> Result<Self, String> {
+        // Followed, a redirect would carry the secrets of one address to another.
+        let client = Client::builder().connect_timeout(CONNECT_TIMEOUT).redirect(reqwest::redirect::Policy::none());
+        client.build().map(Self).map_err(|error| format!("no HTTPS client: {error}"))
+    }
+
+    /// Posts JSON. Without an answer the delivery is to be tried again.
+    pub(super) async fn post(&self, url: &str, headers: HeaderMap, body: String) -> Result<Answer, Delivery> {
+        let request = self.0.post(url).header(CONTENT_TYPE, "application/json").headers(headers).body(body);
+        let mut response = request.send().await.map_err(|error| retry(without_url(error)))?;
+        let status = response.status();
+        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let mut text = Vec::new();
+        while let Ok(Some(chunk)) = response.chunk().await {
+            text.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER_BYTES - text.len())]);
+            if text.len() == MAX_ANSWER_BYTES {
+                break;
+            }
+        }
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Ok(Answer { status, text, after: after.map(Duration::from_secs) })
+    }
+}
+
+impl Answer {
+    /// Taken when it says so. Only what will never be right is refused: a wrong key, an address that is not there yet
+    /// and a target that is busy may be put right.
+    pub(super) fn delivery(&self) -> Delivery {
+        match self.status {
+            status if status.is_success() => Delivery::Accepted { receipt: None },
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+                Delivery::Refused { why: self.why() }
+            }
+            _ => self.retry(),
+        }
+    }
+
+    /// Not now, whatever the status says.
+    pub(super) fn retry(&self) -> Delivery {
+        Delivery::Retry { after: self.after, why: self.why() }
+    }
+
+    /// The answer as a person reads it.
+    pub(super) fn why(&self) -> String {
+        format!("{}: {}", self.status, shorten(self.text.trim(), MAX_ANSWER_CHARS))
+    }
+}
+
+/// Not now.
+pub(super) fn retry(why: String) -> Delivery {
+    Delivery::Retry { after: None, why }
+}
+
+/// A secret's value, or why the delivery has to wait for it.
+pub(super) fn secret(source: &SecretSource) -> Result<crate::secret::Secret, Delivery> {
+    source.read().map_err(retry)
+}
+
+/// A header whose value never shows in debug output. A value that is no header's has to be put right first.
+pub(super) fn secret_header(name: &'static str, value: &str) -> Result<HeaderMap, Delivery> {
+    let mut value = HeaderValue::from_str(value)
+        .map_err(|_| retry(format!("the secret for the header {name} has characters that no header may have")))?;
+    value.set_sensitive(true);
+    Ok(HeaderMap::from_iter([(HeaderName::from_static(name), value)]))
+}
+
+/// What went wrong, without the address: a webhook's address may be a secret.
+fn without_url(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
