@@ -18,7 +18,7 @@ fn naming() -> Naming {
 }
 
 fn row<'a>(rows: &Rows<'a>, index: usize) -> Vec<Cell<'a>> {
-    rows.columns.iter().map(|column| column.cells[index].clone()).collect()
+    rows.columns.iter().map(|column| column.cells.get(index).unwrap().into_owned()).collect()
 }
 
 #[test]
