@@ -41,6 +41,7 @@ mod generic;
 mod grpc;
 mod invocations;
 mod json;
+mod json_number;
 mod mapping;
 mod naming;
 mod not_numbers;
