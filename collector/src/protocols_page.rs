@@ -17,7 +17,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use driftline_protocol::{Body, Cell, Exchange, Header, Rows, decode_rows};
+use driftline_protocol::{Body, Cell, Column, Exchange, Header, Rows, decode_rows};
 
 use crate::config::{Config, Model};
 
@@ -107,7 +107,8 @@ fn bytes(language: &str, content: &str, line: usize) -> Vec<u8> {
 fn written(rows: &Rows<'_>) -> String {
     let mut text = String::new();
     for row in 0..rows.count {
-        let cells = rows.columns.iter().map(|column| format!("{:?}: {}", column.name, cell(&column.cells[row])));
+        let cell = |column: &Column<'_>| format!("{:?}: {}", column.name, cell(&column.cells.get(row).unwrap()));
+        let cells = rows.columns.iter().map(cell);
         writeln!(text, "{{{}}}", cells.collect::<Vec<_>>().join(", ")).unwrap();
     }
     text

@@ -75,11 +75,11 @@ pub(crate) fn seems_to_have_header(body: &[u8], naming: &Naming) -> bool {
 pub(crate) fn predictions<'a>(body: &[u8], rows: usize) -> Result<ColumnsByName<'a>, DecodeError> {
     let read = self::rows(body, false, Unnamed::Predictions)?;
     if rows > 1 && read.rows() == 1 {
-        let mut columns = read.finish(Role::Prediction);
+        let columns = read.finish(Role::Prediction);
         if columns.len() != rows {
             return Err(DecodeError::RowMismatch { request: rows, response: columns.len().max(1) });
         }
-        let cells = columns.iter_mut().filter_map(|column| column.cells.pop()).collect();
+        let cells = columns.into_iter().filter_map(|column| column.cells.into_vec().pop()).collect();
         return Ok(ColumnsByName::of(vec![(Unnamed::Predictions.single(), cells)], rows));
     }
     if read.rows() == rows + 1 {
@@ -153,7 +153,7 @@ mod tests {
             for (index, row) in rows.iter().enumerate() {
                 for (column, field) in columns.iter().zip(row) {
                     let expected = if field.is_empty() { Cell::Missing } else { Cell::Field(field.into()) };
-                    prop_assert_eq!(&column.cells[index], &expected);
+                    prop_assert_eq!(&*column.cells.get(index).unwrap(), &expected);
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::exchange::{Body, Exchange, Header};
 use crate::mapping::Mapping;
 use crate::naming::{Naming, TensorNaming};
 use crate::rows::{MAX_CELLS, MAX_COLUMNS, Role};
-use crate::v2::JSON_LENGTH_HEADER;
+use crate::v2::{self, JSON_LENGTH_HEADER};
 
 /// Bytes that compressed bodies may come to here: so many that a fuzzer gets there.
 const MAX_PLAIN_BYTES: usize = 64 << 10;
@@ -47,13 +47,18 @@ static NAMING: LazyLock<Naming> = LazyLock::new(|| {
     Naming { features: two(), tensors, body: Some(body) }
 });
 
-/// The first two bytes say how long the JSON of both bodies is, the next two how long the request is.
+/// The first two bytes say how long the JSON of both bodies is, the next two how long the request is. What of requests is
+/// read in one go is what the reader of any JSON says.
 pub fn decode_v2(data: &[u8]) {
     let Some((length, bodies)) = data.split_first_chunk() else { return };
     let length = u16::from_le_bytes(*length);
     let is_binary = length != u16::MAX;
     let length = Header { name: JSON_LENGTH_HEADER.to_owned(), value: length.to_string() };
     decode("/v2/models/m/infer", bodies, if is_binary { std::slice::from_ref(&length) } else { &[] });
+    let Some((request, _)) = two(bodies) else { return };
+    let naming = Naming::default();
+    let said = (v2::request(request, None, &naming), v2::request_of_any(request, &[], &naming));
+    assert_eq!(format!("{:?}", said.0), format!("{:?}", said.1));
 }
 
 /// A request and a response of gRPC messages; the first two bytes say how long the request is.
@@ -120,11 +125,15 @@ fn decode(target: &str, data: &[u8], headers: &[Header]) {
     decode_exchange(target, data, Exchange { request_headers, response_headers, ..Exchange::default() });
 }
 
-/// Decodes two bodies that lie behind each other; the first two bytes say where the second begins.
+/// Two bodies that lie behind each other; the first two bytes say where the second begins.
+fn two(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, bodies) = data.split_first_chunk()?;
+    Some(bodies.split_at(usize::from(u16::from_le_bytes(*length)).min(bodies.len())))
+}
+
+/// Decodes two bodies.
 fn decode_exchange(target: &str, data: &[u8], said: Exchange) {
-    let Some((length, bodies)) = data.split_first_chunk() else { return };
-    let at = usize::from(u16::from_le_bytes(*length)).min(bodies.len());
-    let (request, response) = bodies.split_at(at);
+    let Some((request, response)) = two(data) else { return };
     let body =
         |content: &[u8]| Some(Body { content: content.to_vec().into(), size: content.len() as u64, ..Body::default() });
     let exchange = Exchange {

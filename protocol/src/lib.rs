@@ -24,6 +24,7 @@
 
 mod batch;
 mod bodies;
+mod cells;
 mod coding;
 mod csv_body;
 mod decode;
@@ -40,6 +41,7 @@ mod generic;
 mod grpc;
 mod invocations;
 mod json;
+mod json_number;
 mod mapping;
 mod naming;
 mod not_numbers;
@@ -61,8 +63,10 @@ mod traceparent;
 mod v1;
 mod v2;
 mod v2_grpc;
+mod v2_plain;
 
 pub use batch::{Account, Acknowledgement, Batch, Dropped, MEDIA_TYPE};
+pub use cells::Cells;
 pub use coding::MAX_DECOMPRESSED_BYTES;
 pub use decode::{DecodeError, decode_rows};
 pub use exchange::{Body, EndState, Exchange, Framing, Header, MAX_MESSAGES, MAX_TARGET_BYTES, Messages, Redaction};

@@ -1,13 +1,14 @@
 //! Tensors as raw bytes: little-endian values in row-major order, texts each with their length in four bytes before them.
 //! The binary tensor extension of V2 and `raw_input_contents` of its gRPC form write them alike.
 
+use crate::cells::Cells;
 use crate::rows::Cell;
 use crate::tensors::Datatype;
 
 /// The values of a tensor that must have so many. Nothing is allocated for values that are not there.
-pub(crate) fn cells(bytes: &[u8], datatype: Datatype, expected: usize) -> Result<Vec<Cell<'_>>, String> {
+pub(crate) fn cells(bytes: &[u8], datatype: Datatype, expected: usize) -> Result<Cells<'_>, String> {
     let integer = Cell::Integer;
-    match datatype {
+    let cells = match datatype {
         Datatype::Bool => fixed(bytes, expected, |[byte]| Cell::Boolean(byte != 0)),
         Datatype::Uint8 => fixed(bytes, expected, |[byte]| integer(byte.into())),
         Datatype::Uint16 => fixed(bytes, expected, |value| integer(u16::from_le_bytes(value).into())),
@@ -17,12 +18,21 @@ pub(crate) fn cells(bytes: &[u8], datatype: Datatype, expected: usize) -> Result
         Datatype::Int16 => fixed(bytes, expected, |value| integer(i16::from_le_bytes(value).into())),
         Datatype::Int32 => fixed(bytes, expected, |value| integer(i32::from_le_bytes(value).into())),
         Datatype::Int64 => fixed(bytes, expected, |value| integer(i64::from_le_bytes(value))),
-        Datatype::Fp16 => fixed(bytes, expected, |value| Cell::Number(half(u16::from_le_bytes(value)))),
-        Datatype::Bf16 => fixed(bytes, expected, |value| Cell::Number(brain(u16::from_le_bytes(value)))),
-        Datatype::Fp32 => fixed(bytes, expected, |value| Cell::Number(f32::from_le_bytes(value).into())),
-        Datatype::Fp64 => fixed(bytes, expected, |value| Cell::Number(f64::from_le_bytes(value))),
+        Datatype::Fp16 => return numbers(bytes, expected, |value| half(u16::from_le_bytes(value))),
+        Datatype::Bf16 => return numbers(bytes, expected, |value| brain(u16::from_le_bytes(value))),
+        Datatype::Fp32 => return numbers(bytes, expected, |value| f32::from_le_bytes(value).into()),
+        Datatype::Fp64 => return numbers(bytes, expected, f64::from_le_bytes),
         Datatype::Bytes => texts(bytes, expected),
-    }
+    };
+    cells.map(Cells::Any)
+}
+
+fn numbers<const SIZE: usize>(
+    bytes: &[u8],
+    expected: usize,
+    number: impl Fn([u8; SIZE]) -> f64,
+) -> Result<Cells<'_>, String> {
+    fixed(bytes, expected, number).map(Cells::Numbers)
 }
 
 /// An unsigned integer; past what a signed one holds, a number.
@@ -35,11 +45,11 @@ pub(crate) fn text(bytes: &[u8]) -> Cell<'_> {
     Cell::Text(String::from_utf8_lossy(bytes))
 }
 
-fn fixed<'a, const SIZE: usize>(
-    bytes: &'a [u8],
+fn fixed<T, const SIZE: usize>(
+    bytes: &[u8],
     expected: usize,
-    cell: impl Fn([u8; SIZE]) -> Cell<'a>,
-) -> Result<Vec<Cell<'a>>, String> {
+    cell: impl Fn([u8; SIZE]) -> T,
+) -> Result<Vec<T>, String> {
     if Some(bytes.len()) != expected.checked_mul(SIZE) {
         return Err(format!("it has {} bytes, and its shape holds {expected} values of {SIZE}", bytes.len()));
     }

@@ -27,7 +27,8 @@ pub(crate) fn exchange(target: &str, request: (&str, &str), response: (&str, &st
 pub(crate) fn rows(exchange: &Exchange, naming: &Naming) -> Result<Vec<String>, &'static str> {
     let rows = decode_rows(exchange, naming).map_err(|error| error.reason())?;
     let row = |row: usize| {
-        let cells = rows.columns.iter().map(|column| format!("{}={}", column.name, written(&column.cells[row])));
+        let cells =
+            rows.columns.iter().map(|column| format!("{}={}", column.name, written(&column.cells.get(row).unwrap())));
         cells.collect::<Vec<_>>().join(" ")
     };
     Ok((0..rows.count).map(row).collect())

@@ -83,7 +83,7 @@ fn tables() -> impl Strategy<Value = Table> {
 fn read(exchange: &Exchange, naming: &Naming, names: &[String]) -> Vec<Vec<String>> {
     let rows = decode_rows(exchange, naming).unwrap();
     let column = |name: &String| rows.columns.iter().find(|column| column.name == *name).unwrap();
-    let row = |row: usize| names.iter().map(|name| format!("{:?}", column(name).cells[row])).collect();
+    let row = |row: usize| names.iter().map(|name| format!("{:?}", column(name).cells.get(row).unwrap())).collect();
     (0..rows.count).map(row).collect()
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
+use crate::cells::Cells;
 use crate::decode::DecodeError;
 
 /// How many columns an exchange may have. Wide tabular models have hundreds; a tensor of pixels is not a table.
@@ -37,7 +38,7 @@ pub struct Column<'a> {
     /// Whether the request or the response brought it.
     pub role: Role,
     /// One cell for each row.
-    pub cells: Vec<Cell<'a>>,
+    pub cells: Cells<'a>,
 }
 
 /// Where a column comes from.
@@ -86,11 +87,7 @@ impl Cell<'_> {
 impl Column<'_> {
     /// The column without what it borrows.
     pub(crate) fn into_owned(self) -> Column<'static> {
-        Column {
-            name: Cow::Owned(self.name.into_owned()),
-            role: self.role,
-            cells: self.cells.into_iter().map(Cell::into_owned).collect(),
-        }
+        Column { name: Cow::Owned(self.name.into_owned()), role: self.role, cells: self.cells.into_owned() }
     }
 }
 
@@ -189,9 +186,9 @@ impl<'a> ColumnsByName<'a> {
         let rows = self.rows;
         let column = |(name, mut cells): (Cow<'a, str>, Vec<Cell<'a>>)| {
             cells.resize(rows, Cell::Missing);
-            Column { name, role, cells }
+            Column { name, role, cells: cells.into() }
         };
-        let shared = self.shared.into_iter().map(|(name, cell)| Column { name, role, cells: vec![cell; rows] });
+        let shared = self.shared.into_iter().map(|(name, cell)| Column { name, role, cells: vec![cell; rows].into() });
         self.columns.into_iter().map(column).chain(shared).collect()
     }
 }

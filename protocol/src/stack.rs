@@ -1,5 +1,7 @@
 //! Columns of several messages under each other: what one of them lacks is missing in its rows.
 
+use std::borrow::Cow;
+
 use crate::decode::DecodeError;
 use crate::rows::{Cell, Column, MAX_CELLS, MAX_COLUMNS, Role};
 
@@ -8,7 +10,7 @@ use crate::rows::{Cell, Column, MAX_CELLS, MAX_COLUMNS, Role};
 pub(crate) struct Stack<'a> {
     role: Role,
     rows: usize,
-    columns: Vec<Column<'a>>,
+    columns: Vec<(Cow<'a, str>, Vec<Cell<'a>>)>,
 }
 
 impl<'a> Stack<'a> {
@@ -26,7 +28,7 @@ impl<'a> Stack<'a> {
         self.check_cells()?;
         for (place, column) in columns.into_iter().enumerate() {
             // Messages repeat their columns in one order, so the next is usually where it was.
-            let is_it = |known: &Column<'_>| known.name == column.name && known.cells.len() <= before;
+            let is_it = |(name, cells): &(Cow<'_, str>, Vec<Cell<'_>>)| *name == column.name && cells.len() <= before;
             let known = match self.columns.get(place) {
                 Some(known) if is_it(known) => Some(place),
                 _ => self.columns.iter().position(is_it),
@@ -35,14 +37,14 @@ impl<'a> Stack<'a> {
                 Some(index) => index,
                 None if self.columns.len() == MAX_COLUMNS => return Err(DecodeError::TooManyColumns),
                 None => {
-                    self.columns.push(Column { name: column.name, role: self.role, cells: Vec::new() });
+                    self.columns.push((column.name, Vec::new()));
                     self.check_cells()?;
                     self.columns.len() - 1
                 }
             };
-            let cells = &mut self.columns[index].cells;
+            let cells = &mut self.columns[index].1;
             cells.resize(before, Cell::Missing);
-            cells.extend(column.cells);
+            cells.extend(column.cells.into_vec());
         }
         Ok(())
     }
@@ -54,10 +56,13 @@ impl<'a> Stack<'a> {
     }
 
     /// How many rows there are, and their columns.
-    pub(crate) fn finish(mut self) -> (usize, Vec<Column<'a>>) {
-        let rows = self.rows;
-        self.columns.iter_mut().for_each(|column| column.cells.resize(rows, Cell::Missing));
-        (rows, self.columns)
+    pub(crate) fn finish(self) -> (usize, Vec<Column<'a>>) {
+        let (rows, role) = (self.rows, self.role);
+        let column = |(name, mut cells): (Cow<'a, str>, Vec<Cell<'a>>)| {
+            cells.resize(rows, Cell::Missing);
+            Column { name, role, cells: cells.into() }
+        };
+        (rows, self.columns.into_iter().map(column).collect())
     }
 }
 

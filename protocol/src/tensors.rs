@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use crate::cells::Cells;
 use crate::decode::DecodeError;
 use crate::naming::{Naming, TensorNaming};
 use crate::rows::{Cell, Column, MAX_CELLS, MAX_COLUMNS, Role, Rows};
@@ -53,7 +54,7 @@ impl Datatype {
         ("BYTES", Self::Bytes),
     ];
 
-    fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         Self::CHOICES.into_iter().find(|(own, _)| *own == name).map(|(_, datatype)| datatype)
     }
 
@@ -168,7 +169,7 @@ impl<'a> Assembly<'a> {
     pub(crate) fn add(
         &mut self,
         tensor: Description<'a>,
-        values: impl FnOnce(Datatype, usize) -> Result<Vec<Cell<'a>>, String>,
+        values: impl FnOnce(Datatype, usize) -> Result<Cells<'a>, String>,
     ) -> Result<(), DecodeError> {
         if self.naming.tensors.get(&*tensor.name) == Some(&TensorNaming::Ignored) {
             return Ok(());
@@ -194,9 +195,12 @@ impl<'a> Assembly<'a> {
         }
         self.cells += expected;
         match kept {
-            Kept::Columns(names) => split(cells, names, role, &mut self.columns),
+            Kept::Columns(names) => {
+                let columns = names.into_iter().zip(cells.split(width));
+                self.columns.extend(columns.map(|(name, cells)| Column { name, role, cells }));
+            }
             Kept::Embedding => {
-                let vectors: Option<Vec<Cell<'_>>> = cells.chunks(width.max(1)).map(vector).collect();
+                let vectors = vectors(&cells, width.max(1));
                 let cells = vectors.ok_or_else(|| wrong("an embedding holds numbers, and this tensor texts".into()))?;
                 self.columns.push(Column { name, role, cells });
             }
@@ -257,24 +261,8 @@ fn layout(shape: &[u64]) -> Result<(usize, usize), String> {
     Ok((count, width))
 }
 
-/// Values row by row, to columns.
-fn split<'a>(cells: Vec<Cell<'a>>, mut names: Vec<Cow<'a, str>>, role: Role, columns: &mut Vec<Column<'a>>) {
-    if names.len() == 1
-        && let Some(name) = names.pop()
-    {
-        columns.push(Column { name, role, cells });
-        return;
-    }
-    let (first, width) = (columns.len(), names.len());
-    let rows = cells.len() / width.max(1);
-    columns.extend(names.into_iter().map(|name| Column { name, role, cells: Vec::with_capacity(rows) }));
-    for (index, cell) in cells.into_iter().enumerate() {
-        columns[first + index % width].cells.push(cell);
-    }
-}
-
-/// A row's values as a vector; none when one is a text. What is missing is not a number.
-fn vector(cells: &[Cell<'_>]) -> Option<Cell<'static>> {
+/// The values of each row as a vector; none when one is a text. What is missing is not a number.
+fn vectors(cells: &Cells<'_>, width: usize) -> Option<Cells<'static>> {
     let number = |cell: &Cell<'_>| match cell {
         Cell::Missing => Some(f32::NAN),
         Cell::Integer(value) => Some(*value as f32),
@@ -282,7 +270,14 @@ fn vector(cells: &[Cell<'_>]) -> Option<Cell<'static>> {
         Cell::Boolean(value) => Some(f32::from(u8::from(*value))),
         Cell::Text(_) | Cell::Field(_) | Cell::Embedding(_) => None,
     };
-    Some(Cell::Embedding(cells.iter().map(number).collect::<Option<_>>()?))
+    let vector = |values: &[Cell<'_>]| Some(Cell::Embedding(values.iter().map(number).collect::<Option<_>>()?));
+    match cells {
+        Cells::Numbers(numbers) => {
+            let vector = |values: &[f64]| Cell::Embedding(values.iter().map(|value| *value as f32).collect());
+            Some(numbers.chunks(width).map(vector).collect())
+        }
+        Cells::Any(cells) => cells.chunks(width).map(vector).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -296,7 +291,7 @@ mod tests {
         let cells = || values.iter().map(|value| Cell::Number(*value)).collect();
         assembly.add(description, |_, _| Ok(cells())).map_err(|error| error.to_string())?;
         let columns = assembly.finish().columns.into_iter().map(Column::into_owned);
-        Ok(columns.map(|column| (column.name.into_owned(), column.cells)).collect())
+        Ok(columns.map(|column| (column.name.into_owned(), column.cells.into_vec())).collect())
     }
 
     fn told(naming: TensorNaming) -> Naming {
@@ -345,7 +340,7 @@ mod tests {
             shape: shape.to_vec(),
         };
         assembly.add(description("x", &[u64::MAX, 224]), |_, _| panic!("it is read")).unwrap();
-        assembly.add(description("y", &[1]), |_, _| Ok(vec![Cell::Number(1.0)])).unwrap();
+        assembly.add(description("y", &[1]), |_, _| Ok(Cells::Numbers(vec![1.0]))).unwrap();
         let side = assembly.finish();
         assert_eq!((side.rows, side.columns.len()), (Some(1), 1));
     }

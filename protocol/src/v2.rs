@@ -14,12 +14,14 @@
 
 use serde::Deserialize;
 
+use crate::cells::Cells;
 use crate::decode::DecodeError;
 use crate::json::{self, Flat, Text};
 use crate::naming::Naming;
 use crate::raw;
 use crate::rows::{Cell, Role};
 use crate::tensors::{Assembly, Datatype, Description, Side};
+use crate::v2_plain::{self, Document, Tensor as PlainTensor};
 
 /// The header that says how long the JSON is, in lower case; what follows it is binary.
 pub(crate) const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
@@ -67,6 +69,19 @@ pub(crate) fn request<'a>(
 ) -> Result<Side<'a>, DecodeError> {
     let role = Role::Feature;
     let (json, binary) = parts(body, json_length, role)?;
+    if let Some(Document { id, tensors, .. }) = plain(json, binary, "inputs") {
+        return Ok(Side { id, ..side_of_plain(tensors, naming, role)? });
+    }
+    request_of_any(json, binary, naming)
+}
+
+/// Reads a request of any JSON.
+pub(crate) fn request_of_any<'a>(
+    json: &'a [u8],
+    binary: &'a [u8],
+    naming: &'a Naming,
+) -> Result<Side<'a>, DecodeError> {
+    let role = Role::Feature;
     let request: Request<'_> = json::typed(json).map_err(|error| DecodeError::json(role, &error))?;
     let side = side(request.inputs, binary, naming, role)?;
     Ok(Side { id: request.id.map(|id| id.0), ..side })
@@ -80,6 +95,9 @@ pub(crate) fn response<'a>(
 ) -> Result<Side<'a>, DecodeError> {
     let role = Role::Prediction;
     let (json, binary) = parts(body, json_length, role)?;
+    if let Some(Document { id, model_version, tensors }) = plain(json, binary, "outputs") {
+        return Ok(Side { id, model_version, ..side_of_plain(tensors, naming, role)? });
+    }
     let response: Response<'_> = json::typed(json).map_err(|error| DecodeError::json(role, &error))?;
     let side = side(response.outputs, binary, naming, role)?;
     Ok(Side { id: response.id.map(|id| id.0), model_version: response.model_version.map(|version| version.0), ..side })
@@ -93,6 +111,19 @@ fn parts<'a>(body: &'a [u8], json_length: Option<&str>, role: Role) -> Result<(&
         let what = format!("{JSON_LENGTH_HEADER} is '{said}', which is no length within its {} bytes", body.len());
         DecodeError::Malformed { role, what }
     })
+}
+
+/// A body that is nothing but plain JSON.
+fn plain<'a>(json: &'a [u8], binary: &[u8], tensors: &str) -> Option<Document<'a>> {
+    if binary.is_empty() { v2_plain::read(json, tensors) } else { None }
+}
+
+fn side_of_plain<'a>(tensors: Vec<PlainTensor<'a>>, naming: &'a Naming, role: Role) -> Result<Side<'a>, DecodeError> {
+    let mut assembly = Assembly::new(role, naming, tensors.len());
+    for PlainTensor { description, data } in tensors {
+        assembly.add(description, |_, _| Ok(data))?;
+    }
+    Ok(assembly.finish())
 }
 
 fn side<'a>(
@@ -110,7 +141,7 @@ fn side<'a>(
             (Some(_), Some(_)) => Err("it has data both in the JSON and behind it".to_owned()),
             (Some(Ok(bytes)), None) => raw::cells(bytes, datatype, expected),
             (Some(Err(size)), None) => Err(format!("its {size} bytes are not there: the body ends before")),
-            (None, Some(data)) => fit(data, datatype),
+            (None, Some(data)) => fit(data, datatype).map(Cells::Any),
             (None, None) => Err("it has no data: neither in the JSON, nor a binary_data_size".to_owned()),
         })?;
     }
@@ -204,7 +235,7 @@ pub(crate) mod tests {
 
     pub(crate) fn columns(side: Side<'_>) -> Vec<(String, Vec<Cell<'static>>)> {
         let columns = side.columns.into_iter().map(crate::rows::Column::into_owned);
-        columns.map(|column| (column.name.into_owned(), column.cells)).collect()
+        columns.map(|column| (column.name.into_owned(), column.cells.into_vec())).collect()
     }
 
     fn json(cell: &Cell<'_>) -> serde_json::Value {

@@ -88,7 +88,7 @@ fn check(name: &str) {
     let wanted: Vec<_> = expected.columns.iter().map(|column| (&*column.name, role(column))).collect();
     assert_eq!(names, wanted, "{name}");
     for (column, wanted) in rows.columns.iter().zip(&expected.columns) {
-        let cells: Vec<_> = column.cells.iter().map(written).collect();
+        let cells: Vec<_> = column.cells.iter().map(|cell| written(&cell)).collect();
         let kind = |cell: &Value| if cell.is_null() { "missing" } else { &*wanted.kind };
         let wanted: Vec<_> = wanted.cells.iter().map(|cell| (kind(cell), cell.clone())).collect();
         assert_eq!(cells, wanted, "{name}, {}", column.name);

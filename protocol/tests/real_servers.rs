@@ -18,7 +18,7 @@ fn naming() -> Naming {
 }
 
 fn row<'a>(rows: &Rows<'a>, index: usize) -> Vec<Cell<'a>> {
-    rows.columns.iter().map(|column| column.cells[index].clone()).collect()
+    rows.columns.iter().filter_map(|column| Some(column.cells.get(index)?.into_owned())).collect()
 }
 
 #[test]

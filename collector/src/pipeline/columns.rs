@@ -167,7 +167,7 @@ impl Columns {
 
 /// The type of a column's first value that says anything.
 fn first_kind(column: &Column<'_>) -> Option<ColumnType> {
-    column.cells.iter().find_map(|cell| match cell {
+    column.cells.iter().find_map(|cell| match &*cell {
         Cell::Missing => None,
         Cell::Integer(_) => Some(ColumnType::Integer),
         Cell::Number(_) => Some(ColumnType::Number),
@@ -216,6 +216,8 @@ pub(crate) fn archived_name(name: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use driftline_protocol::Cells;
+
     use super::*;
 
     #[test]
@@ -223,7 +225,7 @@ mod tests {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(crate::store::SCHEMA).unwrap();
         let mut columns = Columns::load(&db, &Model::undescribed("m"), None).unwrap();
-        columns.keep(&Column { name: "hour".into(), role: Role::Feature, cells: vec![Cell::Number(7.0)] });
+        columns.keep(&Column { name: "hour".into(), role: Role::Feature, cells: Cells::Numbers(vec![7.0]) });
         let told = columns.first_wrong_type("column.hour").unwrap();
         assert_eq!(told, "column.hour held what is no number; such values are kept as missing");
         assert_eq!(columns.first_wrong_type("column.hour"), None);

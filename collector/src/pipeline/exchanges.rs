@@ -351,7 +351,7 @@ fn places(model: &ModelState, rows: &Rows<'_>, taken: &Taken<'_>) -> Places {
     let mut unusable = 0;
     let times = (0..rows.count)
         .map(|row| {
-            let time = column.and_then(|column| time_micros(&column.cells[row], *unit));
+            let time = column.and_then(|column| time_micros(&*column.cells.get(row)?, *unit));
             time.and_then(|time| usable(time, taken.received_at)).unwrap_or_else(|| {
                 unusable += 1;
                 of_request
@@ -366,8 +366,8 @@ fn column<'r, 'a>(rows: &'r Rows<'a>, name: &str) -> Option<&'r Column<'a>> {
 }
 
 fn row_id<'r>(column: Option<&Column<'_>>, row: usize, request_id: &'r str, rows: usize) -> Cow<'r, str> {
-    match column.map(|column| &column.cells[row]) {
-        Some(cell) if !matches!(cell, Cell::Missing | Cell::Embedding(_)) => category(cell).into(),
+    match column.and_then(|column| column.cells.get(row)) {
+        Some(cell) if !matches!(*cell, Cell::Missing | Cell::Embedding(_)) => category(&cell).into(),
         _ if rows == 1 => request_id.into(),
         _ => format!("{request_id}/{row}").into(),
     }
@@ -380,7 +380,7 @@ fn freshness(model: &ModelState, rows: &Rows<'_>, times: &[i64], taken: &Taken<'
         let column = column(rows, &freshness.column);
         let max_age = freshness.max_age.as_micros() as i64;
         let is_fresh = |(row, time): (usize, &i64)| {
-            let of = column.and_then(|column| time_micros(&column.cells[row], freshness.unit));
+            let of = column.and_then(|column| time_micros(&*column.cells.get(row)?, freshness.unit));
             of.is_some_and(|of| (-FRESHNESS_SKEW_MICROS..=max_age).contains(&time.saturating_sub(of)))
         };
         let good = times.iter().enumerate().filter(|row| is_fresh(*row)).count() as u64;

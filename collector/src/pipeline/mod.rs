@@ -62,7 +62,7 @@ pub(crate) const UNVERSIONED: &str = "unversioned";
 pub(crate) const HEADLINE: Detector = Detector::Psi;
 /// The name that versions share when there are too many.
 const OTHER_VERSIONS: &str = "other";
-/// How much of the journal is read at once, compressed.
+/// How much of the journal is gone through at once, compressed.
 const READ_BYTES: usize = 4 << 20;
 /// How long the thread sleeps when nothing wakes it.
 const TICK: Duration = Duration::from_millis(200);
@@ -323,8 +323,14 @@ impl Pipeline {
 
     /// Takes in one batch. After an error, nothing of it.
     fn entry(&mut self, entry: journal::Entry, purpose: Purpose) -> Result<(), StoreError> {
-        let fresh = self.parts.store.fresh.take(entry.position);
-        let batch = match fresh.map_or_else(|| frame::decode(&entry.frame), Ok) {
+        let batch = match self.parts.store.fresh.take(entry.position) {
+            Some(batch) => Ok(batch),
+            None => {
+                let frame = self.parts.store.read_blocking(|db| journal::frame(db, entry.position))?;
+                frame::decode(&frame)
+            }
+        };
+        let batch = match batch {
             Ok(batch) => batch,
             Err(error) => {
                 // It was read before it was acknowledged, so this is the disk's doing.

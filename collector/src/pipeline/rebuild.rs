@@ -158,7 +158,7 @@ mod tests {
     use std::time::Duration;
 
     use driftline_detectors::{ColumnKind, Reference, ReferenceBuilder};
-    use driftline_protocol::{Cell, Column, Role};
+    use driftline_protocol::{Cells, Column, Role};
 
     use super::*;
     use crate::config::{ColumnType, TimeUnit};
@@ -192,7 +192,7 @@ mod tests {
         for (number, hour) in hours.iter().enumerate() {
             table.begin_row(meta(hour * HOUR, 200, "complete"));
             let value = number as f64 * 0.37 % 11.0;
-            let column = Column { name: "x".into(), role: Role::Feature, cells: vec![Cell::Number(value)] };
+            let column = Column { name: "x".into(), role: Role::Feature, cells: Cells::Numbers(vec![value]) };
             table.push(&column, ColumnType::Number, TimeUnit::Rfc3339, 0..1);
         }
         table.finish().unwrap()

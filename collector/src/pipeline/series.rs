@@ -266,7 +266,7 @@ mod tests {
     use std::time::Duration;
 
     use driftline_detectors::{ColumnKind, Detector, ReferenceBuilder, Verdict};
-    use driftline_protocol::{Cell, Column, Role};
+    use driftline_protocol::{Cells, Column, Role};
 
     use super::*;
     use crate::config::{ColumnType, TimeUnit};
@@ -309,7 +309,7 @@ mod tests {
                 instance: "",
                 received_at: 0,
             });
-            let column = Column { name: "x".into(), role: Role::Feature, cells: vec![Cell::Number(*value)] };
+            let column = Column { name: "x".into(), role: Role::Feature, cells: Cells::Numbers(vec![*value]) };
             table.push(&column, ColumnType::Number, TimeUnit::Rfc3339, 0..1);
         }
         table.finish().unwrap()

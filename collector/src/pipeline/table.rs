@@ -10,7 +10,7 @@ use arrow_array::builder::{
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit as ArrowTimeUnit};
-use driftline_protocol::{Cell, Column};
+use driftline_protocol::{Cell, Cells, Column};
 
 use super::fields::{boolean_of_field, number_of_field};
 use crate::config::{ColumnType, TimeUnit};
@@ -215,15 +215,20 @@ impl Table {
         }
         self.bytes += CELL_BYTES * (self.rows - target.builder.len());
         target.builder.fill_to(before);
-        for cell in &column.cells[cells] {
-            self.bytes += match cell {
-                Cell::Text(text) | Cell::Field(text) => text.len(),
-                Cell::Embedding(vector) => size_of_val(&**vector),
-                _ => 0,
-            };
-            if !target.builder.append(cell, target.unit) {
-                target.builder.append_null();
-                target.wrong_type += 1;
+        match (&column.cells, &mut target.builder) {
+            (Cells::Numbers(numbers), Builder::Number(builder)) => builder.append_slice(&numbers[cells]),
+            (Cells::Numbers(numbers), _) => {
+                numbers[cells].iter().for_each(|number| target.append(&Cell::Number(*number)));
+            }
+            (Cells::Any(any), _) => {
+                for cell in &any[cells] {
+                    self.bytes += match cell {
+                        Cell::Text(text) | Cell::Field(text) => text.len(),
+                        Cell::Embedding(vector) => size_of_val(&**vector),
+                        _ => 0,
+                    };
+                    target.append(cell);
+                }
             }
         }
     }
@@ -285,6 +290,16 @@ impl Table {
         arrays.iter_mut().for_each(Array::shrink_to_fit);
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
         Ok(Finished { batch, wrong_type })
+    }
+}
+
+impl TableColumn {
+    /// Adds a cell; what is of another type is null, and counted.
+    fn append(&mut self, cell: &Cell<'_>) {
+        if !self.builder.append(cell, self.unit) {
+            self.builder.append_null();
+            self.wrong_type += 1;
+        }
     }
 }
 
@@ -443,7 +458,7 @@ mod tests {
     }
 
     fn column<'a>(name: &'a str, cells: Vec<Cell<'a>>) -> Column<'a> {
-        Column { name: name.into(), role: Role::Feature, cells }
+        Column { name: name.into(), role: Role::Feature, cells: cells.into() }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use driftline_protocol::{Batch, Exchange};
 
 /// Memory that batches may take here. What comes when it is taken is decoded again.
-const MAX_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 24 << 20;
 /// What an exchange takes besides its bytes: itself, and its texts' allocations.
 const EXCHANGE_BYTES: usize = size_of::<Exchange>() + 256;
 

@@ -200,7 +200,7 @@ mod tests {
     fn journalled(db: &Connection) -> Vec<(String, bool, bool, u32)> {
         let entries = journal::read_after(db, 0, usize::MAX).unwrap();
         let read = |entry: journal::Entry| {
-            let batch = frame::decode(&entry.frame).unwrap();
+            let batch = frame::decode(&journal::frame(db, entry.position).unwrap()).unwrap();
             assert_eq!(batch.instance, "request", "where the request came from");
             let exchange = &batch.exchanges[0];
             (exchange.request_id.clone(), exchange.request.is_some(), exchange.response.is_some(), exchange.status)

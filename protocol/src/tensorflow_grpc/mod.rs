@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::cells::Cells;
 use crate::decode::DecodeError;
 use crate::grpc::Messages;
 use crate::naming::{Naming, TensorNaming};
@@ -123,7 +124,7 @@ fn message_of<'a>(message: &'a [u8], naming: &'a Naming, role: Role) -> Result<P
             let mut alone = Assembly::new(role, naming, 1);
             alone.add(description(name, tensor.datatype, vec![1]), values)?;
             let columns = alone.finish().columns.into_iter();
-            scalars.extend(columns.filter_map(|column| Some((column.name, column.cells.into_iter().next()?))));
+            scalars.extend(columns.filter_map(|column| Some((column.name, column.cells.into_vec().pop()?))));
         } else {
             assembly.add(description(name, tensor.datatype, tensor.shape.clone()), values)?;
         }
@@ -256,10 +257,10 @@ impl<'a> Tensor<'a> {
     }
 
     /// Its values, of which there must be so many.
-    fn cells(&self, parts: &[&'a [u8]], datatype: Datatype, expected: usize) -> Result<Vec<Cell<'a>>, String> {
+    fn cells(&self, parts: &[&'a [u8]], datatype: Datatype, expected: usize) -> Result<Cells<'a>, String> {
         match (self.content, datatype) {
-            ([], _) => filled(typed(parts, datatype, expected)?, datatype, expected),
-            (content, Datatype::Bytes) => Ok(texts(content, expected)?),
+            ([], _) => filled(typed(parts, datatype, expected)?, datatype, expected).map(Cells::Any),
+            (content, Datatype::Bytes) => Ok(texts(content, expected)?.into()),
             (content, datatype) => raw::cells(content, datatype, expected),
         }
     }

@@ -165,7 +165,7 @@ fn call<const N: usize, const M: usize>(
     let rows = rows(messages(&request, Role::Feature), Some(messages(&response, Role::Prediction)), &naming);
     let rows = rows.map_err(|error| error.reason())?;
     let row = |row: usize| {
-        let cells = rows.columns.iter().map(|column| format!("{}={:?}", column.name, column.cells[row]));
+        let cells = rows.columns.iter().map(|column| format!("{}={:?}", column.name, column.cells.get(row).unwrap()));
         cells.collect::<Vec<_>>().join(" ")
     };
     Ok((0..rows.count).map(row).collect())

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use crate::cells::Cells;
 use crate::decode::DecodeError;
 use crate::grpc::Messages;
 use crate::naming::Naming;
@@ -112,7 +113,7 @@ fn side<'a>(message: &'a [u8], naming: &'a Naming, role: Role) -> Result<Side<'a
                 Err("it has contents of its own beside raw ones".to_owned())
             }
             Some(raw) => raw::cells(raw, datatype, expected),
-            None => typed(&contents, datatype, expected).map_err(str::to_owned),
+            None => typed(&contents, datatype, expected).map(Cells::Any).map_err(str::to_owned),
         })?;
     }
     Ok(Side { id: infer.id, model_version: infer.model_version, ..assembly.finish() })

@@ -125,9 +125,9 @@ fn call_rows(requests: &[u8], responses: &[u8]) -> Result<(Rows<'static>, String
     let messages = |body, role| Messages::new(body, None, role);
     let rows = rows(messages(requests, Role::Feature), Some(messages(responses, Role::Prediction)), &naming);
     let rows = rows.map_err(|error| error.reason())?.into_owned();
-    let cells = |cells: &[Cell<'_>]| {
+    let cells = |cells: &Cells<'_>| {
         let cell = |cell: &Cell<'_>| if let Cell::Integer(value) = cell { value.to_string() } else { "-".to_owned() };
-        cells.iter().map(cell).collect::<Vec<_>>().join(" ")
+        cells.iter().map(|own| cell(&own)).collect::<Vec<_>>().join(" ")
     };
     let text = rows.columns.iter().map(|column| format!("{}: {}", column.name, cells(&column.cells)));
     let text = text.collect::<Vec<_>>().join(", ");

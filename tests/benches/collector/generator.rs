@@ -16,6 +16,7 @@ use driftline_tests::metric;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+use crate::frames::{Block, Frames};
 use crate::http::Connection;
 use crate::workload::{Workload, batch_exchanges};
 
@@ -69,6 +70,8 @@ pub(crate) struct Report {
 struct Load {
     arguments: Arguments,
     bodies: Vec<(Body, Body)>,
+    /// The bodies once more, where they are compressed beforehand.
+    blocks: Vec<Block>,
     batch_exchanges: u64,
     began: Instant,
     /// The next batch.
@@ -96,10 +99,13 @@ impl Sent {
 /// Runs as a process of its own.
 pub(crate) fn run_and_print(arguments: &Arguments) {
     let bodies = arguments.load.bodies();
+    let is_prepared = arguments.load.rows_each() > 1 && !arguments.lines;
+    let blocks = if is_prepared { bodies.iter().map(Block::new).collect() } else { Vec::new() };
     let batch_exchanges = batch_exchanges(&bodies);
     let load = Arc::new(Load {
         arguments: arguments.clone(),
         bodies,
+        blocks,
         batch_exchanges,
         began: Instant::now(),
         next: AtomicU64::new(0),
@@ -155,7 +161,7 @@ impl Load {
 
     fn send(&self, number: u64) -> Sent {
         let mut connection = Connection::open(self.arguments.target).unwrap();
-        let mut framer = Framer::new().unwrap();
+        let (mut framer, mut frames) = (Framer::new().unwrap(), Frames::new());
         let mut exchange = self.arguments.load.exchange();
         let boot = ((std::process::id() as u128) << 64 | u128::from(number + 1)).to_be_bytes();
         let mut batch = Batch {
@@ -171,17 +177,26 @@ impl Load {
             batch.last_sequence += self.batch_exchanges;
             for sequence in batch.first_sequence..=batch.last_sequence {
                 let number = ticket * self.batch_exchanges + sequence - batch.first_sequence;
-                let (request, response) = &self.bodies[number as usize % self.bodies.len()];
                 exchange.sequence = sequence;
                 exchange.request_id = format!("{:08x}-{number:012x}", std::process::id());
                 exchange.started_at_micros = happened + (sequence - batch.first_sequence) as i64;
+                let place = number as usize % self.bodies.len();
+                if let Some(block) = self.blocks.get(place) {
+                    frames.add(&exchange, block);
+                    continue;
+                }
+                let (request, response) = &self.bodies[place];
                 (exchange.request, exchange.response) = (Some(request.clone()), Some(response.clone()));
                 match self.arguments.lines {
                     true => lines.extend(line(&exchange)),
                     false => framer.add(&exchange),
                 }
             }
-            let frame = if self.arguments.lines { std::mem::take(&mut lines) } else { framer.finish(&batch).unwrap() };
+            let frame = match self.arguments.lines {
+                true => std::mem::take(&mut lines),
+                false if self.blocks.is_empty() => framer.finish(&batch).unwrap(),
+                false => frames.finish(&batch),
+            };
             sent.frame_bytes += frame.len() as u64;
             sent.deferred += deliver(&mut connection, &frame);
             self.acknowledged.fetch_add(self.batch_exchanges, Ordering::Relaxed);

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the benchmark")]
 
 mod collector;
+mod frames;
 mod generator;
 mod http;
 mod measure;

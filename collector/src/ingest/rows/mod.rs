@@ -209,7 +209,7 @@ pub(crate) fn read_arrow(bytes: &[u8]) -> Result<usize, Refused> {
 mod tests {
     use std::sync::Arc;
 
-    use driftline_protocol::{Cell, Naming, decode_rows, frame};
+    use driftline_protocol::{Cell, Cells, Naming, decode_rows, frame};
     use tokio::sync::Semaphore;
 
     use super::row::MAX_ROWS;
@@ -245,9 +245,11 @@ mod tests {
         let naming = Naming::default();
         let rows = decode_rows(exchange, &naming).unwrap();
         assert_eq!((rows.count, rows.model_version.as_deref()), (1, Some("v3")));
-        let cells: Vec<(&str, &Cell<'_>)> =
-            rows.columns.iter().map(|column| (&*column.name, &column.cells[0])).collect();
-        assert_eq!(cells, [("temp", &Cell::Number(39.02)), ("wind", &Cell::Missing), ("late", &Cell::Number(0.25))]);
+        let columns: Vec<(&str, &Cells<'_>)> =
+            rows.columns.iter().map(|column| (&*column.name, &column.cells)).collect();
+        let expected = [("temp", Cell::Number(39.02)), ("wind", Cell::Missing), ("late", Cell::Number(0.25))];
+        let expected = expected.map(|(name, cell)| (name, Cells::from(vec![cell])));
+        assert_eq!(columns, expected.each_ref().map(|(name, cells)| (*name, cells)));
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn cells(exchange: &Exchange) -> Vec<(String, Cell<'static>)> {
         Cell::Boolean(value) => Cell::Boolean(*value),
         _ => Cell::Missing,
     };
-    rows.columns.iter().map(|column| (column.name.to_string(), own(&column.cells[0]))).collect()
+    rows.columns.iter().map(|column| (column.name.to_string(), own(&column.cells.get(0).unwrap()))).collect()
 }
 
 fn text(value: &str) -> Cell<'static> {
