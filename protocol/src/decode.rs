@@ -14,7 +14,7 @@ use crate::paths::{InferencePath, ModelProtocol, inference_path};
 use crate::rows::{Column, ColumnsByName, Role, Rows};
 use crate::tensorflow_grpc::Call;
 use crate::v2::JSON_LENGTH_HEADER;
-use crate::{generic, invocations, openai, seldon, tensorflow_grpc, torchserve, v1, v2, v2_grpc};
+use crate::{generic, invocations, openai, seldon, seldon_grpc, tensorflow_grpc, torchserve, v1, v2, v2_grpc};
 
 /// Why an exchange has no rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -160,12 +160,13 @@ fn rows_of<'a>(
             let json_length = exchange.response_header(JSON_LENGTH_HEADER);
             features.join(response.map(|response| v2::response(response, json_length, naming)).transpose()?)?
         }
-        ModelProtocol::V2Grpc | ModelProtocol::TensorFlowGrpc => {
+        ModelProtocol::V2Grpc | ModelProtocol::TensorFlowGrpc | ModelProtocol::SeldonGrpc => {
             let requests = Messages::new(request, exchange.request_header("grpc-encoding"), Role::Feature);
             let encoding = exchange.response_header("grpc-encoding");
             let responses = response.map(|response| Messages::new(response, encoding, Role::Prediction));
             match path.protocol {
                 ModelProtocol::V2Grpc => v2_grpc::rows(requests, responses, naming)?,
+                ModelProtocol::SeldonGrpc => seldon_grpc::rows(requests, responses, naming)?,
                 _ => tensorflow_grpc::rows(Call::of(&exchange.target), requests, responses, naming)?,
             }
         }

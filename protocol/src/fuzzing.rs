@@ -101,6 +101,12 @@ pub fn decode_seldon(data: &[u8]) {
     decode_typed("/api/v1.0/predictions", "", data);
 }
 
+/// A request and a response of Seldon's messages.
+pub fn decode_seldon_grpc(data: &[u8]) {
+    let encoding = Header { name: "grpc-encoding".to_owned(), value: "gzip".to_owned() };
+    decode("/seldon.protos.Seldon/Predict", data, &[encoding]);
+}
+
 pub fn decode_generic(data: &[u8]) {
     decode_typed("/score", "generic", data);
 }

@@ -10,7 +10,7 @@ use crate::not_numbers;
 use crate::rows::{Cell, MAX_NAME_BYTES, Role};
 
 /// How deep bodies may nest: serde_json's own limit is 128, and a row has no use for half of it.
-const MAX_DEPTH: usize = 16;
+pub(crate) const MAX_DEPTH: usize = 16;
 
 /// Cells that a tensor's data begin with room for: a kilobyte, which allocators keep at hand.
 const FIRST_CELLS: usize = 32;
