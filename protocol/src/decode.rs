@@ -12,8 +12,9 @@ use crate::grpc::Messages;
 pub(crate) use crate::naming::Naming;
 use crate::paths::{InferencePath, ModelProtocol, inference_path};
 use crate::rows::{Column, ColumnsByName, Role, Rows};
+use crate::tensorflow_grpc::Call;
 use crate::v2::JSON_LENGTH_HEADER;
-use crate::{generic, invocations, openai, seldon, tensorflow_grpc, torchserve, v1, v2, v2_grpc};
+use crate::{generic, invocations, openai, seldon, seldon_grpc, tensorflow_grpc, torchserve, v1, v2, v2_grpc};
 
 /// Why an exchange has no rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,10 +22,6 @@ use crate::{generic, invocations, openai, seldon, tensorflow_grpc, torchserve, v
 pub enum DecodeError {
     #[error("'{target}' is not a path of a model protocol that can be decoded")]
     UnknownProtocol { target: String },
-    #[error(
-        "bodies of this call of the protocol '{protocol}' cannot be decoded; the exchange counts for latency and availability"
-    )]
-    UnsupportedProtocol { protocol: &'static str },
     #[error("the {} body stayed in the pod, by the sidecar's rules", side(*role))]
     Withheld { role: Role },
     #[error("the sidecar had no memory for the bodies; raise its --capture-budget")]
@@ -67,7 +64,6 @@ impl DecodeError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::UnknownProtocol { .. } => "unknown_protocol",
-            Self::UnsupportedProtocol { .. } => "unsupported_protocol",
             Self::Withheld { .. } => "withheld",
             Self::Budget => "budget",
             Self::Truncated { .. } => "truncated",
@@ -84,9 +80,8 @@ impl DecodeError {
     }
 
     /// Every reason, so that counters exist before the first.
-    pub const REASONS: [&'static str; 14] = [
+    pub const REASONS: [&'static str; 13] = [
         "unknown_protocol",
-        "unsupported_protocol",
         "withheld",
         "budget",
         "truncated",
@@ -128,9 +123,6 @@ impl DecodeError {
 /// See [`DecodeError`]. A body that nobody can decode says nothing about the others.
 pub fn decode_rows<'a>(exchange: &'a Exchange, naming: &'a Naming) -> Result<Rows<'a>, DecodeError> {
     let path = path_of_bodies(exchange)?;
-    if path.protocol == ModelProtocol::TensorFlowGrpc && !tensorflow_grpc::is_read(&exchange.target) {
-        return Err(DecodeError::UnsupportedProtocol { protocol: path.protocol.name() });
-    }
     if exchange.end() == EndState::Budget {
         return Err(DecodeError::Budget);
     }
@@ -168,13 +160,15 @@ fn rows_of<'a>(
             let json_length = exchange.response_header(JSON_LENGTH_HEADER);
             features.join(response.map(|response| v2::response(response, json_length, naming)).transpose()?)?
         }
-        ModelProtocol::V2Grpc | ModelProtocol::TensorFlowGrpc => {
+        ModelProtocol::V2Grpc | ModelProtocol::TensorFlowGrpc | ModelProtocol::SeldonGrpc => {
             let requests = Messages::new(request, exchange.request_header("grpc-encoding"), Role::Feature);
             let encoding = exchange.response_header("grpc-encoding");
             let responses = response.map(|response| Messages::new(response, encoding, Role::Prediction));
-            let is_v2 = path.protocol == ModelProtocol::V2Grpc;
-            let rows = if is_v2 { v2_grpc::rows } else { tensorflow_grpc::rows };
-            rows(requests, responses, naming)?
+            match path.protocol {
+                ModelProtocol::V2Grpc => v2_grpc::rows(requests, responses, naming)?,
+                ModelProtocol::SeldonGrpc => seldon_grpc::rows(requests, responses, naming)?,
+                _ => tensorflow_grpc::rows(Call::of(&exchange.target), requests, responses, naming)?,
+            }
         }
         ModelProtocol::V1 => v1::rows(&bodies, naming)?,
         ModelProtocol::Invocations => invocations::rows(&bodies, naming)?,
@@ -410,11 +404,10 @@ mod tests {
     }
 
     #[test]
-    fn what_stayed_in_the_pod_and_what_nobody_decodes_yet_have_names() {
+    fn what_stayed_in_the_pod_has_a_name_and_a_route_names_the_protocol() {
         let mut withheld = v2_exchange("", "");
         withheld.request = Some(Body { redaction: Redaction::Withheld.into(), size: 9, ..Body::default() });
         assert_eq!(reason(&withheld), "withheld");
-        assert_eq!(reason(&exchange("/tensorflow.serving.PredictionService/Classify", "", "")), "unsupported_protocol");
         let routed = Exchange {
             protocol: "v1".into(),
             ..exchange("/score", r#"{"instances": [{"x": 1}]}"#, "{\"predictions\": [2]}")

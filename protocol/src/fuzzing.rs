@@ -67,10 +67,12 @@ pub fn decode_v2_grpc(data: &[u8]) {
     decode("/inference.GRPCInferenceService/ModelStreamInfer", data, &[encoding]);
 }
 
-/// The same of TensorFlow Serving's messages.
+/// The same of TensorFlow Serving's messages, of every call.
 pub fn decode_tensorflow_grpc(data: &[u8]) {
-    let encoding = Header { name: "grpc-encoding".to_owned(), value: "gzip".to_owned() };
-    decode("/tensorflow.serving.PredictionService/Predict", data, &[encoding]);
+    let encoding = [Header { name: "grpc-encoding".to_owned(), value: "gzip".to_owned() }];
+    for call in ["Predict", "Classify", "Regress", "MultiInference"] {
+        decode(&format!("/tensorflow.serving.PredictionService/{call}"), data, &encoding);
+    }
 }
 
 /// The first byte says which codings the rest has.
@@ -102,6 +104,12 @@ pub fn decode_torchserve(data: &[u8]) {
 
 pub fn decode_seldon(data: &[u8]) {
     decode_typed("/api/v1.0/predictions", "", data);
+}
+
+/// A request and a response of Seldon's messages.
+pub fn decode_seldon_grpc(data: &[u8]) {
+    let encoding = Header { name: "grpc-encoding".to_owned(), value: "gzip".to_owned() };
+    decode("/seldon.protos.Seldon/Predict", data, &[encoding]);
 }
 
 pub fn decode_generic(data: &[u8]) {

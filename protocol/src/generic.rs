@@ -66,10 +66,33 @@ fn json_rows<'a>(
     naming: &'a Naming,
     dialect: &Dialect,
 ) -> Result<Rows<'a>, DecodeError> {
+    rows_with(request, |rows| predictions(bodies, rows, naming, dialect), naming, dialect)
+}
+
+/// The rows of bodies that were read by somebody else.
+pub(crate) fn rows_of_values<'a>(
+    request: Value<'a>,
+    response: Option<Value<'a>>,
+    naming: &'a Naming,
+    dialect: &Dialect,
+) -> Result<Rows<'a>, DecodeError> {
+    let predictions = |rows| match response {
+        Some(response) => predictions_of(response, rows, naming, dialect),
+        None => Ok(Predictions::default()),
+    };
+    rows_with(request, predictions, naming, dialect)
+}
+
+fn rows_with<'a>(
+    request: Value<'a>,
+    predictions: impl FnOnce(usize) -> Result<Predictions<'a>, DecodeError>,
+    naming: &'a Naming,
+    dialect: &Dialect,
+) -> Result<Rows<'a>, DecodeError> {
     let mapping = naming.body.as_ref();
     let id = mapping.and_then(|mapping| text_at(mapping.id.as_ref(), &request));
     let features = features(request, naming, dialect)?;
-    let predictions = predictions(bodies, features.rows(), naming, dialect)?;
+    let predictions = predictions(features.rows())?;
     let mut rows = joined(features, predictions.columns)?;
     rows.id = id.or(predictions.id);
     rows.model_version = predictions.model_version;
@@ -118,7 +141,16 @@ fn predictions<'a>(
     if matches!(format, Format::Csv { .. }) {
         return Ok(Predictions { columns: Some(csv_body::predictions(body, rows)?), ..Predictions::default() });
     }
-    let response = value(body, format, Role::Prediction)?;
+    predictions_of(value(body, format, Role::Prediction)?, rows, naming, dialect)
+}
+
+/// What a response says that is no CSV.
+fn predictions_of<'a>(
+    response: Value<'a>,
+    rows: usize,
+    naming: &'a Naming,
+    dialect: &Dialect,
+) -> Result<Predictions<'a>, DecodeError> {
     let mapping = naming.body.as_ref();
     let (id, model_version) = mapping.map_or((None, None), |mapping| {
         (text_at(mapping.id.as_ref(), &response), text_at(mapping.model_version.as_ref(), &response))

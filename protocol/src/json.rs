@@ -7,13 +7,10 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::decode::DecodeError;
 use crate::not_numbers;
-use crate::rows::{Cell, Role};
+use crate::rows::{Cell, MAX_NAME_BYTES, Role};
 
 /// How deep bodies may nest: serde_json's own limit is 128, and a row has no use for half of it.
-const MAX_DEPTH: usize = 16;
-/// Longest name that an object's value may have: names become those of columns, and one is written for each value of a
-/// list.
-const MAX_NAME_BYTES: usize = 1000;
+pub(crate) const MAX_DEPTH: usize = 16;
 
 /// Cells that a tensor's data begin with room for: a kilobyte, which allocators keep at hand.
 const FIRST_CELLS: usize = 32;

@@ -55,6 +55,7 @@ mod recorded;
 mod round_trips;
 mod rows;
 mod seldon;
+mod seldon_grpc;
 mod stack;
 mod tensorflow_grpc;
 mod tensors;

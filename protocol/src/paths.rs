@@ -19,13 +19,15 @@ pub enum ModelProtocol {
     TorchServe,
     /// Seldon Core's `/api/v1.0/predictions`: arrays with names, JSON or text.
     Seldon,
+    /// The same over gRPC: `Predict` of a deployment and of one of its models.
+    SeldonGrpc,
     /// Anything else that the owner's routes name: JSON whose fields a mapping names.
     Generic,
 }
 
 impl ModelProtocol {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::V1,
         Self::V2,
         Self::V2Grpc,
@@ -34,6 +36,7 @@ impl ModelProtocol {
         Self::OpenAi,
         Self::TorchServe,
         Self::Seldon,
+        Self::SeldonGrpc,
         Self::Generic,
     ];
 
@@ -48,6 +51,7 @@ impl ModelProtocol {
             Self::OpenAi => "openai",
             Self::TorchServe => "torchserve",
             Self::Seldon => "seldon",
+            Self::SeldonGrpc => "seldon_grpc",
             Self::Generic => "generic",
         }
     }
@@ -89,6 +93,9 @@ pub fn inference_path<'a>(method: &str, target: &'a str) -> Option<InferencePath
         "/invocations" => return without_model(ModelProtocol::Invocations),
         "/inference.GRPCInferenceService/ModelInfer" | "/inference.GRPCInferenceService/ModelStreamInfer" => {
             return without_model(ModelProtocol::V2Grpc);
+        }
+        "/seldon.protos.Seldon/Predict" | "/seldon.protos.Model/Predict" => {
+            return without_model(ModelProtocol::SeldonGrpc);
         }
         _ => {}
     }
@@ -194,6 +201,7 @@ mod tests {
             "/inference.GRPCInferenceService/ServerLive",
             "/inference.GRPCInferenceService/ModelMetadata",
             "/tensorflow.serving.PredictionService/GetModelMetadata",
+            "/seldon.protos.Seldon/SendFeedback",
             "/grpc.health.v1.Health/Check",
             "",
             "*",
@@ -217,6 +225,8 @@ mod tests {
             ("/models/m/invoke", ModelProtocol::Invocations),
             ("/api/v1.0/predictions", ModelProtocol::Seldon),
             ("/seldon/models/flights/api/v0.1/predictions", ModelProtocol::Seldon),
+            ("/seldon.protos.Seldon/Predict", ModelProtocol::SeldonGrpc),
+            ("/seldon.protos.Model/Predict", ModelProtocol::SeldonGrpc),
         ] {
             assert_eq!(protocol(target), Some(expected), "{target}");
             assert_eq!(inference_path("GET", target), None);

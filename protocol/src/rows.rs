@@ -13,9 +13,11 @@ pub const MAX_COLUMNS: usize = 1000;
 /// How many cells an exchange's rows may have on each side. Rows that lack columns have cells all the same, so a short body
 /// can claim many; a body of 16 MiB holds about so many that are really there.
 pub const MAX_CELLS: usize = 4_000_000;
-/// Most bytes of text that a body may have repeated in every row: as short bodies can claim many rows, they could claim
+/// Most bytes of texts and vectors that a body may have repeated in every row: as short bodies can claim many rows, they could claim
 /// gigabytes.
 pub(crate) const MAX_SHARED_BYTES: usize = 1024;
+/// Longest name that a body may give: names become those of columns, and one is written for each value of a list or tensor.
+pub(crate) const MAX_NAME_BYTES: usize = 1000;
 
 /// The rows of one exchange.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -161,9 +163,11 @@ impl<'a> ColumnsByName<'a> {
         let mut bytes = 0;
         for (name, cells) in one_row.columns {
             let Some(cell) = cells.into_iter().next().filter(|_| !self.index.contains_key(&name)) else { continue };
-            if let Cell::Text(text) = &cell {
-                bytes += text.len();
-            }
+            bytes += match &cell {
+                Cell::Text(text) => text.len(),
+                Cell::Embedding(vector) => size_of_val(&**vector),
+                _ => 0,
+            };
             if bytes > MAX_SHARED_BYTES && self.rows > 1 {
                 let what = format!("all rows share it, and what they share has more than {MAX_SHARED_BYTES} bytes");
                 return Err(DecodeError::Shape { role, column: name.into_owned(), what });

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::bodies::Bodies;
+use crate::coding::MAX_DECOMPRESSED_BYTES;
 use crate::decode::{DecodeError, Naming};
 use crate::generic::{self, Dialect};
 use crate::json::{Entries, Text, Value, take, typed};
@@ -32,6 +33,15 @@ pub(crate) fn rows<'a>(bodies: &Bodies<'a>, naming: &'a Naming) -> Result<Rows<'
         rows.id = bodies.response.and_then(id).or_else(|| id(bodies.request));
     }
     Ok(rows)
+}
+
+/// The rows of messages that were read as their JSON form would be.
+pub(crate) fn rows_of_messages<'a>(
+    request: Value<'a>,
+    response: Option<Value<'a>>,
+    naming: &'a Naming,
+) -> Result<Rows<'a>, DecodeError> {
+    generic::rows_of_values(request, response, naming, &SELDON)
 }
 
 /// The id that Seldon gives every request, and its answer repeats.
@@ -73,6 +83,11 @@ fn table(mut data: Entries<'_>) -> Result<Value<'_>, &'static str> {
         (_, Some(Value::Object(tensor))) => rows_of_tensor(tensor)?,
         _ => return Err("its data has neither an 'ndarray' nor a 'tensor'"),
     };
+    // A name with escapes is written again for each row.
+    let written = names.iter().map(|name| if let Cow::Owned(name) = name { name.len() } else { 0 }).sum::<usize>();
+    if written.saturating_mul(values.len()) > MAX_DECOMPRESSED_BYTES {
+        return Err("its names, written for each row, have more bytes than a body may have");
+    }
     let is_flat = values.iter().all(|value| matches!(value, Value::Scalar(_)));
     // As many values as names are one row of them.
     if is_flat && names.len() > 1 && names.len() == values.len() {
@@ -210,6 +225,9 @@ mod tests {
         ] {
             assert_eq!(decoded(request, answer), Err("malformed"), "{request}");
         }
+        let escaped =
+            format!(r#"{{"data": {{"names": ["\u00f6{}"], "ndarray": [{}1]}}}}"#, "n".repeat(1 << 20), "1,".repeat(20));
+        assert_eq!(decoded(&escaped, answer), Err("malformed"));
         let zero = r#"{"data": {"tensor": {"shape": [1000000000, 0], "values": []}}}"#;
         assert!(decoded(zero, answer).unwrap().len() <= 1);
         assert_eq!(decoded(r#"{"data": {"ndarray": [[1], [2]]}}"#, answer), Err("row_mismatch"));

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use crate::cells::Cells;
 use crate::decode::DecodeError;
 use crate::naming::{Naming, TensorNaming};
-use crate::rows::{Cell, Column, MAX_CELLS, MAX_COLUMNS, Role, Rows};
+use crate::rows::{Cell, Column, MAX_CELLS, MAX_COLUMNS, MAX_NAME_BYTES, Role, Rows};
 
 /// Columns that a tensor is split in without being told to. Tables that come as one tensor have up to a few hundred; the
 /// common embeddings begin at 384.
@@ -176,6 +176,10 @@ impl<'a> Assembly<'a> {
         }
         let Description { name, datatype, shape } = tensor;
         let role = self.role;
+        if name.len() > MAX_NAME_BYTES {
+            let what = format!("a name has {} bytes; {MAX_NAME_BYTES} may be", name.len());
+            return Err(DecodeError::Malformed { role, what });
+        }
         let wrong = |what: String| DecodeError::Shape { role, column: name.to_string(), what };
         let datatype = Datatype::named(&datatype)
             .ok_or_else(|| wrong(format!("datatype '{datatype}' is none that a column can have")))?;
@@ -328,6 +332,18 @@ mod tests {
         assert_eq!(names(&untold, MAX_SPLIT as u64 + 1).unwrap(), "x");
         assert_eq!(names(&untold, MAX_DIMENSIONS as u64).unwrap(), "x");
         assert!(names(&untold, MAX_DIMENSIONS as u64 + 1).unwrap_err().contains("ignored"));
+    }
+
+    #[test]
+    fn a_long_name_is_not_written_for_each_of_many_columns() {
+        let naming = Naming::default();
+        let named = |length: usize| {
+            let mut assembly = Assembly::new(Role::Feature, &naming, 1);
+            let description = Description { name: "n".repeat(length).into(), datatype: "FP64".into(), shape: vec![1] };
+            assembly.add(description, |_, _| Ok(vec![Cell::Number(0.5)]))
+        };
+        assert_eq!(named(MAX_NAME_BYTES), Ok(()));
+        assert!(named(MAX_NAME_BYTES + 1).unwrap_err().to_string().contains("1001 bytes"));
     }
 
     #[test]

@@ -4,9 +4,12 @@ import contextlib
 from concurrent import futures
 
 import grpc
+from tensorflow.core.example.example_pb2 import Example
 from tensorflow.core.framework import types_pb2 as types
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest, ClassificationResponse
+from tensorflow_serving.apis.inference_pb2 import InferenceTask, MultiInferenceRequest, MultiInferenceResponse
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from tensorflow_serving.apis.prediction_service_pb2_grpc import (
@@ -14,6 +17,7 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import (
     PredictionServiceStub,
     add_PredictionServiceServicer_to_server,
 )
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest, RegressionResponse
 
 
 def tensor(dtype: int, sizes: list[int], **values) -> TensorProto:
@@ -37,6 +41,28 @@ class Flights(PredictionServiceServicer):
                 "threshold": tensor(types.DT_DOUBLE, [], double_val=[0.75]),
             },
         )
+
+    def Classify(self, request, context):
+        response = ClassificationResponse(model_spec=ModelSpec(name="flights", version={"value": 3}))
+        for late in [0.25, 0.5]:
+            classes = [{"label": "late", "score": late}, {"label": "höher", "score": 1 - late}]
+            response.result.classifications.add(classes=classes)
+        return response
+
+    def Regress(self, request, context):
+        response = RegressionResponse(model_spec=ModelSpec(name="flights", version={"value": 3}))
+        for value in [1.5, 0.0]:
+            response.result.regressions.add(value=value)
+        return response
+
+    def MultiInference(self, request, context):
+        response = MultiInferenceResponse()
+        spec = {"name": "flights", "version": {"value": 3}}
+        regression = self.Regress(request, context).result
+        response.results.add(model_spec=ModelSpec(signature_name="delay", **spec), regression_result=regression)
+        classification = self.Classify(request, context).result
+        response.results.add(model_spec=ModelSpec(signature_name="kind", **spec), classification_result=classification)
+        return response
 
 
 @contextlib.contextmanager
@@ -69,6 +95,34 @@ def call(address: str, compression: grpc.Compression = grpc.Compression.NoCompre
     )
     with grpc.insecure_channel(address) as channel:
         PredictionServiceStub(channel).Predict(request, compression=compression, timeout=10)
+
+
+def example(**features) -> Example:
+    """Lists of floats, integers or bytes, by the name of the list."""
+    made = Example()
+    for name, (kind, values) in features.items():
+        getattr(made.features.feature[name], f"{kind}_list").value.extend(values)
+    return made
+
+
+def call_with_examples(address: str, compression: grpc.Compression):
+    """Two rows by each call that takes examples; those of the last have a context."""
+    examples = [
+        example(wind=("float", [1.0, 2.0]), carrier=("bytes", ["ö".encode()]), minute=("int64", [2**53 + 1])),
+        example(wind=("float", [3.0, -0.25]), carrier=("bytes", [b"DL"])),
+    ]
+    spec = ModelSpec(name="flights")
+    plain = {"example_list": {"examples": examples}}
+    shared = {"example_list_with_context": {"examples": examples, "context": example(site=("bytes", [b"north"]))}}
+    tasks = [InferenceTask(model_spec=spec, method_name=f"tensorflow/serving/{name}") for name in ["regress", "classify"]]
+    with grpc.insecure_channel(address) as channel:
+        stub = PredictionServiceStub(channel)
+        for call, request in [
+            (stub.Classify, ClassificationRequest(model_spec=spec, input=plain)),
+            (stub.Regress, RegressionRequest(model_spec=spec, input=plain)),
+            (stub.MultiInference, MultiInferenceRequest(tasks=tasks, input=shared)),
+        ]:
+            call(request, compression=compression, timeout=10)
 
 
 def call_failed(address: str):

@@ -118,3 +118,23 @@ def test_calls_of_tensorflows_predict_are_rows(tmp_path, compression):
     ]
     assert table.schema.field("minute").type == pa.int64() and table.schema.field("half").type == pa.float64()
     assert set(table["version"].to_pylist()) == {"3", "unversioned"}
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_calls_of_tensorflows_with_examples_are_rows(tmp_path, compression):
+    with tensorflow_predict.server() as upstream, archived(tmp_path, {"wind": {"columns": ["speed", "gust"]}}) as (url, rows):
+        with sidecar(tmp_path, upstream, url, "typed", "--flush-interval=50ms") as (address, _):
+            tensorflow_predict.call_with_examples(address.removeprefix("http://"), compression)
+        table = rows(3 * 2)
+    features = [("ö", 2**53 + 1, 1.0, 2.0), ("DL", None, 3.0, -0.25)]
+    expected = {
+        ("site", "late", "höher"): [(None, 0.25, 0.75), (None, 0.5, 0.5)],
+        ("site", "prediction"): [(None, 1.5), (None, 0.0)],
+        ("site", "delay.prediction", "kind.late", "kind.höher"): [("north", 1.5, 0.25, 0.75), ("north", 0.0, 0.5, 0.5)],
+    }
+    for index, (names, answers) in enumerate(expected.items()):
+        columns = ["carrier", "minute", "speed", "gust", *names]
+        found = [tuple(row.values()) for row in table.select(columns).slice(2 * index, 2).to_pylist()]
+        assert found == [(*row, *answer) for row, answer in zip(features, answers)]
+    # A version that is a number everywhere is one when it is read from the path.
+    assert set(table["version"].to_pylist()) == {3}

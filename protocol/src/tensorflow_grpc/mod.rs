@@ -1,8 +1,11 @@
-//! TensorFlow Serving over gRPC: `Predict`.
+//! TensorFlow Serving over gRPC: `Predict`, and the calls with examples.
 //!
 //! Inputs and outputs are maps, whose order is anybody's; here it is that of their names. A tensor's values are the bytes
 //! of its content, or typed fields: where these are fewer than its shape holds, the last of them is meant to be repeated,
 //! as TensorFlow reads them. A tensor without a dimension is the same in every row.
+
+mod examples;
+mod results;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,7 +17,7 @@ use crate::naming::{Naming, TensorNaming};
 use crate::paths::path_of;
 use crate::protobuf::{Fields, varint};
 use crate::raw;
-use crate::rows::{Cell, ColumnsByName, MAX_COLUMNS, MAX_SHARED_BYTES, Role, Rows};
+use crate::rows::{Cell, ColumnsByName, MAX_CELLS, MAX_COLUMNS, MAX_SHARED_BYTES, Role, Rows};
 use crate::tensors::{Assembly, Datatype, Description, Side};
 
 /// TensorFlow has no tensors of more.
@@ -40,20 +43,48 @@ const DATATYPES: [(u64, &str); 14] = [
     (23, "UINT64"),
 ];
 
-/// Whether a call's messages are read. Those with examples (`Classify`, `Regress`, `MultiInference`) are not.
-pub(crate) fn is_read(target: &str) -> bool {
-    !["/Classify", "/Regress", "/MultiInference"].iter().any(|call| path_of(target).ends_with(call))
+/// The field of a `ModelSpec` that names the signature.
+const SIGNATURE_NAME: u32 = 3;
+
+/// What is called. All but the first take examples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Predict,
+    Classify,
+    Regress,
+    MultiInference,
+}
+
+impl Call {
+    /// The call that a target names; `Predict` where the owner's route has a path of its own.
+    pub(crate) fn of(target: &str) -> Self {
+        match path_of(target).rsplit('/').next() {
+            Some("Classify") => Self::Classify,
+            Some("Regress") => Self::Regress,
+            Some("MultiInference") => Self::MultiInference,
+            _ => Self::Predict,
+        }
+    }
+
+    fn read<'a>(self, message: &'a [u8], naming: &'a Naming, role: Role) -> Result<Unshared<'a>, DecodeError> {
+        match (self, role) {
+            (Self::Predict, _) => message_of(message, naming, role),
+            (_, Role::Feature) => examples::request(message, self, naming),
+            (_, Role::Prediction) => Ok(Unshared { side: results::response(message, self)?, scalars: Vec::new() }),
+        }
+    }
 }
 
 /// The rows of a call. A response without a message has no predictions.
 pub(crate) fn rows<'a>(
+    call: Call,
     requests: Messages<'a>,
     responses: Option<Messages<'a>>,
     naming: &'a Naming,
 ) -> Result<Rows<'a>, DecodeError> {
     let missing = || DecodeError::Malformed { role: Role::Feature, what: "it has no message".to_owned() };
-    let request = predict(requests, naming, Role::Feature)?.ok_or_else(missing)?;
-    let response = responses.map(|responses| predict(responses, naming, Role::Prediction)).transpose()?.flatten();
+    let request = side(call, requests, naming, Role::Feature)?.ok_or_else(missing)?;
+    let response = responses.map(|responses| side(call, responses, naming, Role::Prediction)).transpose()?.flatten();
     let answered = response.as_ref().and_then(|response| response.side.rows);
     let rows = request.side.rows.or(answered).unwrap_or(1);
     let features = request.shared(rows, Role::Feature)?;
@@ -62,16 +93,16 @@ pub(crate) fn rows<'a>(
 
 /// One side, before it is known how many rows there are.
 #[derive(Debug, Default)]
-struct Predict<'a> {
+struct Unshared<'a> {
     side: Side<'a>,
     /// What is the same in every row.
     scalars: Vec<(Cow<'a, str>, Cell<'a>)>,
 }
 
-impl<'a> Predict<'a> {
-    fn into_owned(self) -> Predict<'static> {
+impl<'a> Unshared<'a> {
+    fn into_owned(self) -> Unshared<'static> {
         let own = |(name, cell): (Cow<'_, str>, Cell<'_>)| (Cow::Owned(name.into_owned()), cell.into_owned());
-        Predict { side: self.side.into_owned(), scalars: self.scalars.into_iter().map(own).collect() }
+        Unshared { side: self.side.into_owned(), scalars: self.scalars.into_iter().map(own).collect() }
     }
 
     /// The side with its scalars in each of so many rows.
@@ -80,6 +111,13 @@ impl<'a> Predict<'a> {
             return Ok(self.side);
         }
         let rows = *self.side.rows.get_or_insert(rows);
+        let count = self.side.columns.len() + self.scalars.len();
+        if count > MAX_COLUMNS {
+            return Err(DecodeError::TooManyColumns);
+        }
+        if rows.saturating_mul(count) > MAX_CELLS {
+            return Err(DecodeError::TooManyCells);
+        }
         let mut columns = ColumnsByName::of(Vec::new(), rows);
         let mut scalars = ColumnsByName::default();
         scalars.next_row()?;
@@ -93,16 +131,21 @@ impl<'a> Predict<'a> {
 }
 
 /// Reads the one message of a side.
-fn predict<'a>(mut messages: Messages<'a>, naming: &'a Naming, role: Role) -> Result<Option<Predict<'a>>, DecodeError> {
+fn side<'a>(
+    call: Call,
+    mut messages: Messages<'a>,
+    naming: &'a Naming,
+    role: Role,
+) -> Result<Option<Unshared<'a>>, DecodeError> {
     match messages.next().transpose()? {
         None => Ok(None),
-        Some(Cow::Borrowed(message)) => message_of(message, naming, role).map(Some),
-        Some(Cow::Owned(message)) => message_of(&message, naming, role).map(|side| Some(side.into_owned())),
+        Some(Cow::Borrowed(message)) => call.read(message, naming, role).map(Some),
+        Some(Cow::Owned(message)) => call.read(&message, naming, role).map(|side| Some(side.into_owned())),
     }
 }
 
 /// Reads a `PredictRequest` or a `PredictResponse`.
-fn message_of<'a>(message: &'a [u8], naming: &'a Naming, role: Role) -> Result<Predict<'a>, DecodeError> {
+fn message_of<'a>(message: &'a [u8], naming: &'a Naming, role: Role) -> Result<Unshared<'a>, DecodeError> {
     let malformed = |what: &str| DecodeError::Malformed { role, what: what.to_owned() };
     let (model_spec, tensors) = match role {
         Role::Feature => (1, 2),
@@ -130,7 +173,7 @@ fn message_of<'a>(message: &'a [u8], naming: &'a Naming, role: Role) -> Result<P
         }
     }
     let side = Side { model_version: message.version, ..assembly.finish() };
-    Ok(Predict { side, scalars })
+    Ok(Unshared { side, scalars })
 }
 
 fn description(name: Cow<'_, str>, datatype: u64, shape: Vec<u64>) -> Description<'_> {

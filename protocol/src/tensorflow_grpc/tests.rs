@@ -162,7 +162,8 @@ fn call<const N: usize, const M: usize>(
     let naming = Naming::default();
     let (request, response) = (framed(0, &request.encode_to_vec()), framed(0, &response.encode_to_vec()));
     let messages = |body, role| Messages::new(body, None, role);
-    let rows = rows(messages(&request, Role::Feature), Some(messages(&response, Role::Prediction)), &naming);
+    let rows =
+        rows(Call::Predict, messages(&request, Role::Feature), Some(messages(&response, Role::Prediction)), &naming);
     let rows = rows.map_err(|error| error.reason())?;
     let row = |row: usize| {
         let cells = rows.columns.iter().map(|column| format!("{}={:?}", column.name, column.cells.get(row).unwrap()));
@@ -232,7 +233,10 @@ fn messages_that_do_not_add_up_are_refused_with_a_reason() {
     let unknown = Some(TensorShape { unknown_rank: true, dim: Vec::new() });
     assert_eq!(reason(&|tensor| tensor.tensor_shape = unknown.clone()), Err("malformed"));
     let naming = Naming::default();
-    assert!(rows(Messages::new(b"", None, Role::Feature), None, &naming).is_err(), "there is no message");
+    assert!(
+        rows(Call::Predict, Messages::new(b"", None, Role::Feature), None, &naming).is_err(),
+        "there is no message"
+    );
     let pieces = [&b"\x12\x42\x0a\x00"[..], &b"\x12\x00".repeat(32)].concat();
     let error = message_of(&pieces, &naming, Role::Feature).unwrap_err().to_string();
     assert!(error.contains("pieces"), "{error}");
