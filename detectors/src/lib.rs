@@ -55,6 +55,7 @@
 mod blocks;
 mod build;
 mod categorical;
+pub mod causes;
 pub mod change;
 mod coarse;
 mod distances;
