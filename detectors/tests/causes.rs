@@ -92,7 +92,7 @@ fn of_numbers_of_which_only_cells_are_known() {
 
 #[test]
 fn of_a_dictionary_with_a_tail() {
-    let customer = |i: u32| format!("customer {}", if i % 3 == 0 { i % 7 } else { i % 2999 });
+    let customer = |i: u32| format!("customer {}", if i.is_multiple_of(3) { i % 7 } else { i % 2999 });
     let names: Vec<String> = (0..6000).map(customer).collect();
     let reference = categorical(&names);
     let mut window = reference.empty_profile();
@@ -102,8 +102,10 @@ fn of_a_dictionary_with_a_tail() {
 }
 
 /// The values of a bell and of a skewed column, all different: more than a grid keeps one by one.
-const CURVES: [(&str, fn(u32) -> f64); 2] =
+const CURVES: [(&str, Curve); 2] =
     [("bell", |i| 60.0 + 6.0 * (uniform(i) / (1.0 - uniform(i))).ln()), ("skewed", |i| 20.0 / (1.05 - uniform(i)))];
+
+type Curve = fn(u32) -> f64;
 
 /// Evenly spread between 0 and 1, whichever stretch of them is taken.
 fn uniform(i: u32) -> f64 {

@@ -187,7 +187,7 @@ pub enum Unusable {
 impl Reference {
     /// What the window's drift looks like, that which accounts for most first, and what nothing accounts for last. The shares of
     /// what explains how the values are distributed add up to no more than 1.
-    /// Empty when no score drifts.
+    /// Empty when no score drifts, and of the distribution where the samples lie no further apart than chance brings them.
     ///
     /// # Panics
     /// When the window is not of this reference.

@@ -56,6 +56,9 @@ pub(super) fn causes(grid: &Grid, reference: &NumericProfile, window: &NumericPr
     let now = Shape::new(&steps, window, |step| (step.window(), in_step(step).1));
     let chance = MEAN_GAP * inverse_sizes(steps.reference, steps.window).sqrt();
     let whole = Whole { gap: now.misfit(&before, Affine::SAME), chance };
+    if whole.gap <= chance {
+        return Vec::new();
+    }
     let fill = heaps.iter().max_by(|a, b| a.excess().total_cmp(&b.excess())).filter(|heap| heap.excess() >= MIN_FILL);
     let filled = fill.map(|heap| {
         let rest = now.without(heap.value, heap.excess());
