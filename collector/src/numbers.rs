@@ -2,6 +2,11 @@
 
 /// Three significant digits, without an exponent where a person would not write one.
 pub(crate) fn significant(value: f64) -> String {
+    digits(value, 3)
+}
+
+/// So many significant digits, in the same way.
+pub(crate) fn digits(value: f64, digits: usize) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }
@@ -9,10 +14,11 @@ pub(crate) fn significant(value: f64) -> String {
         return value.to_string();
     }
     let magnitude = value.abs().log10().floor();
+    let digits = digits.saturating_sub(1);
     if !(-4.0..=6.0).contains(&magnitude) {
-        return format!("{value:.2e}");
+        return format!("{value:.digits$e}");
     }
-    let decimals = (2.0 - magnitude).max(0.0) as usize;
+    let decimals = (digits as f64 - magnitude).max(0.0) as usize;
     let text = format!("{value:.decimals$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }

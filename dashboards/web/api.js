@@ -50,7 +50,9 @@ import { learnTime } from './clock.js';
 /** @typedef {{column: string, cells: (Score | null)[]}} ColumnScores */
 /** @typedef {{detector: string, effect_unit: string | null, version: string | null, windows: ScoredWindow[], columns: ColumnScores[]}} ScoreMatrix */
 /** @typedef {{label: string, from: number | null, to: number | null, reference: number, window: number}} Bar */
-/** @typedef {{column: string, version: string, window: ScoredWindow, scores: Score[], bars: Bar[]}} ColumnDetail */
+/** @typedef {{column: string, version: string, window: ScoredWindow, scores: Score[], causes: Cause[], since: Since | null, bars: Bar[]}} ColumnDetail */
+/** @typedef {{says: string, share: number}} Cause */
+/** Ends of windows. @typedef {{detector: string, first: string, earliest: string, latest: string}} Since */
 /**
  * @typedef {object} TrafficPoint
  * @property {string} at

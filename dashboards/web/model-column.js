@@ -6,7 +6,7 @@ import { drawHistogram } from './chart-histogram.js';
 import { drawScore, scoreLegend } from './chart-score.js';
 import { detector, noiseLevel } from './detectors.js';
 import { element, h, patch } from './dom.js';
-import { count, counted, number, probability, span } from './format.js';
+import { count, counted, number, probability, share, span } from './format.js';
 import { watch } from './live.js';
 import { onScale, verdictBadge } from './score-words.js';
 
@@ -98,6 +98,7 @@ export class ModelColumn {
         h('div', { class: 'panel' },
           h('h3', null, 'Reference against the window'),
           detail ? [histogramLegend(detail), this.barsFrame.host] : h('p', { class: 'empty-line' }, 'No distribution is kept of this column and window.'))),
+      detail && detail.causes.length > 0 && causePanel(detail),
       detail && scoreTable(detail));
     if (cells) this.scoreFrame.show((width) => drawScore({ ...choice, cells, onSelect: (index) => this.choose(index) }, width));
     if (detail) this.barsFrame.show((width) => drawHistogram(detail.bars, width));
@@ -132,6 +133,22 @@ function histogramLegend({ scores }) {
     h('li', null, h('span', { class: 'key key-reference', 'aria-hidden': 'true' }), `Reference${first ? `, ${counted(first.n_reference, 'row')}` : ''}`),
     h('li', null, h('span', { class: 'key key-window', 'aria-hidden': 'true' }), `Window${first ? `, ${counted(first.n_window, 'row')}` : ''}`),
     h('li', { class: 'muted' }, 'Share of rows'));
+}
+
+/**
+ * What the drift looks like, and since when.
+ * @param {ColumnDetail} detail
+ */
+function causePanel({ causes, since, window }) {
+  const length = Date.parse(window.ends) - Date.parse(window.starts);
+  const began = (/** @type {string} */ ends) => new Date(Date.parse(ends) - length).toISOString();
+  return h('div', { class: 'panel' },
+    h('h3', null, 'What the change looks like'),
+    h('dl', { class: 'facts' },
+      causes.map(({ says, share: part }, index) => [h('dt', null, index === 0 ? 'Looks like' : 'And'),
+        h('dd', null, says, h('span', { class: 'muted' }, `, ${share(part)} of the change`))]),
+      since && [h('dt', null, 'Since'), h('dd', null, span(began(since.first), since.first),
+        h('span', { class: 'muted' }, since.earliest === since.latest ? ' (the first window)' : `, with a certainty of 95 % within ${span(began(since.earliest), since.latest)}`))]));
 }
 
 /** @param {ColumnDetail} detail */

@@ -43,6 +43,16 @@ impl Coarsening {
         Self { of_cell, cells: outside + 1 }
     }
 
+    /// How many coarse cells there are; the last is for what lies outside.
+    pub(crate) fn cells(&self) -> usize {
+        self.cells
+    }
+
+    /// The coarse cell of a cell of the grid.
+    pub(crate) fn of(&self, cell: usize) -> usize {
+        self.of_cell[cell]
+    }
+
     /// Counts of a profile of the same grid in the coarse cells.
     pub(crate) fn counts(&self, profile: &NumericProfile) -> Vec<u64> {
         let mut counts = vec![0; self.cells];

@@ -232,4 +232,4 @@ fn categorical_shares(dictionary: &Dictionary, reference: &CategoricalProfile, w
 }
 
 /// From so many rows on in the reference, a category is compared on its own although there is a tail.
-const COMMON_ROWS: u64 = 10;
+pub(crate) const COMMON_ROWS: u64 = 10;

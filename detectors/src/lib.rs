@@ -57,6 +57,8 @@
 mod blocks;
 mod build;
 mod categorical;
+pub mod causes;
+pub mod change;
 mod coarse;
 mod comparison;
 mod detector;

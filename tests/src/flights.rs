@@ -69,6 +69,29 @@ impl MonthOfFlights {
         self.batch.num_rows()
     }
 
+    /// A column's numbers, in the order of the rows; none where there is none.
+    ///
+    /// # Panics
+    /// When there is no such column, or it holds no numbers.
+    #[must_use]
+    pub fn numbers(&self, column: &str) -> Vec<Option<f64>> {
+        let column = self.batch.column_by_name(column).expect("a column");
+        match column.as_primitive_opt::<Int32Type>() {
+            Some(whole) => whole.iter().map(|value| value.map(f64::from)).collect(),
+            None => column.as_primitive::<Float64Type>().iter().collect(),
+        }
+    }
+
+    /// A column's texts, in the order of the rows.
+    ///
+    /// # Panics
+    /// When there is no such column, or it holds no texts.
+    #[must_use]
+    pub fn texts(&self, column: &str) -> Vec<String> {
+        let column = self.batch.column_by_name(column).expect("a column").as_string::<i32>();
+        column.iter().flatten().map(str::to_owned).collect()
+    }
+
     /// Bodies of V2 requests with these columns and the scheduled departure, each of so many rows.
     #[must_use]
     pub fn v2_requests(&self, columns: &[&str], rows_each: usize) -> Vec<Value> {

@@ -11,15 +11,18 @@ use driftline_alerts::{
 
 use super::book::{Change, Orphan};
 use super::picture;
+use crate::causes::{self, Past};
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::series::ClosedWindow;
 use crate::times;
 
 /// Windows that a sparkline shows.
-pub(crate) const SPARKLINE_WINDOWS: usize = 20;
+const SPARKLINE_WINDOWS: usize = 20;
+/// Causes that an alert names.
+const MAX_CAUSES: usize = 2;
 
-/// The last effects of one column's score, the newest last; asked by version, column and score.
-pub(crate) type History<'a> = dyn Fn(&str, &str, &str) -> Vec<Option<f64>> + 'a;
+/// The last windows of one column's score, the newest last; asked by version, column and score.
+pub(crate) type History<'a> = dyn Fn(&str, &str, &str) -> Vec<Past> + 'a;
 
 /// What is known around a change, beyond the alert itself.
 pub(crate) struct Context<'a> {
@@ -194,6 +197,7 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
         );
     }
     if let Some(worst) = members.first() {
+        facts_of_the_change(rule, worst, context, &mut fact);
         match worst.last {
             Reading::Score { threshold, noise, n, .. } => {
                 let own = match &rule.condition {
@@ -280,12 +284,43 @@ fn in_words(time: Duration) -> String {
     }
 }
 
+/// What the worst member's change looks like, and since when.
+fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact: &mut impl FnMut(&str, String)) {
+    let (Some(window), Condition::Score { score, above, .. }) = (context.window, &rule.condition) else { return };
+    let name = label(worst, "column");
+    let Some(column) = window.columns.iter().find(|column| column.column == name) else { return };
+    let causes: Vec<String> = column
+        .causes
+        .iter()
+        .take(MAX_CAUSES)
+        .map(|cause| format!("{} ({} of the change)", causes::in_words(cause), percent(cause.share)))
+        .collect();
+    let Reading::Score { threshold, noise, .. } = worst.last else { return };
+    if causes.is_empty() {
+        return;
+    }
+    fact("Looks like", format!("{}, in {name}", causes.join("; and ")));
+    let limit = above.unwrap_or(threshold).max(noise);
+    let history = (context.history)(label(worst, "version"), name, score);
+    if let Some(since) = causes::since(&history, limit) {
+        let starts = |ends: i64| ends - (window.ends - window.starts);
+        let mut text = format!("the window {}", times::span(starts(since.first), since.first));
+        if since.earliest < since.latest {
+            let between = times::span(starts(since.earliest), since.latest);
+            text.push_str(&format!("; with a certainty of 95% within {between}"));
+        }
+        fact("Since", text);
+    }
+}
+
 fn row(rule: &Rule, member: &Member, context: &Context<'_>) -> EvidenceRow {
     let (threshold, n, line) = match (&rule.condition, member.last) {
         (Condition::Score { score, above, .. }, Reading::Score { threshold, noise, n, .. }) => {
             let limit = above.unwrap_or(threshold).max(noise);
             let history = (context.history)(label(member, "version"), label(member, "column"), score);
-            (significant(limit), thousands(n), sparkline(&history))
+            let effects: Vec<Option<f64>> = history.iter().map(|past| Some(past.effect)).collect();
+            let shown = &effects[effects.len().saturating_sub(SPARKLINE_WINDOWS)..];
+            (significant(limit), thousands(n), sparkline(shown))
         }
         (Condition::Sli { below, .. }, Reading::Ratio { valid, .. }) => {
             (percent(*below), thousands(valid), String::new())

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use driftline_detectors::causes::Cause;
 use driftline_detectors::{Detector, Noise, Score, Verdict};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::{ApiError, Params, Segments};
 use super::models::check_known;
 use super::{Api, MAX_LIMIT};
+use crate::causes::{self, HISTORY_WINDOWS, Past};
 use crate::pipeline::HEADLINE;
 use crate::times::rfc3339;
 
@@ -99,8 +101,37 @@ pub(crate) struct ColumnDetail {
     window: Window,
     /// All its scores.
     scores: Vec<ScoreView>,
+    /// What the drift looks like, the likeliest first; empty when nothing drifts.
+    causes: Vec<CauseView>,
+    /// Since when it drifts, by the history of the first of its scores that does; null when nothing drifts, or when its history
+    /// does not reach back to before.
+    since: Option<SinceView>,
     /// Reference and window side by side.
     bars: Vec<BarView>,
+}
+
+/// What a drift looks like.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CauseView {
+    /// In words.
+    says: String,
+    /// How much of the change it accounts for, from 0 to 1.
+    share: f64,
+    /// `kind` (`unit_change`, `shift`, `spread`, `default_fill`, `stuck_value`, `new_categories`, `renamed_categories`,
+    /// `gone_categories`, `missing` or `unexplained`) with its numbers.
+    #[schema(value_type = Object)]
+    change: serde_json::Value,
+}
+
+/// Since when a score drifts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SinceView {
+    detector: String,
+    /// End of the first window that drifted, the most likely one.
+    first: String,
+    /// The earliest that it may be. Up to `latest` it is so with a probability of 95 %.
+    earliest: String,
+    latest: String,
 }
 
 /// One bar of a histogram.
@@ -281,12 +312,67 @@ fn read_column(
         }
     }
     scores.sort_by_key(|score| Detector::ALL.iter().position(|detector| *detector == score.detector));
+    let drifts = scores.iter().find(|score| score.verdict == Verdict::Drift);
+    let since = match drifts {
+        Some(score) => read_since(db, (model, &version, column), ends, score)?,
+        None => None,
+    };
     Ok(Some(ColumnDetail {
+        causes: read_causes(db, model, &version, ends, column)?,
+        since,
         column: column.to_owned(),
         version,
         window,
         scores: scores.iter().map(ScoreView::from).collect(),
         bars: serde_json::from_str(&bars).unwrap_or_default(),
+    }))
+}
+
+fn read_causes(
+    db: &Connection,
+    model: &str,
+    version: &str,
+    ends: i64,
+    column: &str,
+) -> rusqlite::Result<Vec<CauseView>> {
+    let stored: Option<String> = db
+        .prepare_cached(
+            "SELECT causes FROM causes WHERE model = ?1 AND version = ?2 AND ends = ?3 AND column_name = ?4",
+        )?
+        .query_row(params![model, version, ends, column], |row| row.get(0))
+        .optional()?;
+    let causes: Vec<Cause> = stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let view = |cause: &Cause| CauseView {
+        says: causes::in_words(cause),
+        share: cause.share,
+        change: serde_json::to_value(&cause.kind).unwrap_or_default(),
+    };
+    Ok(causes.iter().map(view).collect())
+}
+
+/// Since when this score of the window that ends then drifts.
+fn read_since(
+    db: &Connection,
+    (model, version, column): (&str, &str, &str),
+    ends: i64,
+    score: &Score,
+) -> rusqlite::Result<Option<SinceView>> {
+    let mut history: Vec<Past> = db
+        .prepare_cached(
+            "SELECT ends, effect FROM scores
+             WHERE model = ?1 AND version = ?2 AND column_name = ?3 AND detector = ?4 AND ends <= ?5
+             ORDER BY ends DESC LIMIT ?6",
+        )?
+        .query_map(params![model, version, column, score.detector.name(), ends, HISTORY_WINDOWS], |row| {
+            Ok(Past { ends: row.get(0)?, effect: row.get(1)? })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    history.reverse();
+    Ok(causes::since(&history, score.threshold_in_force()).map(|since| SinceView {
+        detector: score.detector.name().to_owned(),
+        first: rfc3339(since.first),
+        earliest: rfc3339(since.earliest),
+        latest: rfc3339(since.latest),
     }))
 }
 

@@ -284,6 +284,13 @@ pub(super) fn store_window(db: &Connection, stored: &StoredWindow, now: i64) -> 
                 verdict.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default(),
             ])?;
         }
+        if !column.causes.is_empty() {
+            let causes = serde_json::to_string(&column.causes).unwrap_or_else(|_| "[]".to_owned());
+            db.prepare_cached(
+                "INSERT OR REPLACE INTO causes (model, version, ends, column_name, causes) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![model, version, window.ends, column.column, causes])?;
+        }
         let bars = serde_json::to_string(&column.bars).unwrap_or_else(|_| "[]".to_owned());
         db.prepare_cached(
             "INSERT OR REPLACE INTO histograms (model, version, ends, column_name, bars) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -408,7 +415,7 @@ mod tests {
         let mut scores = reference.scores(&reference.profile(), &Thresholds::default(), true);
         let all = scores.len();
         scores[0].value = f64::NAN;
-        let column = ClosedColumn { column: "x".into(), scores, bars: Vec::new() };
+        let column = ClosedColumn { column: "x".into(), scores, causes: Vec::new(), bars: Vec::new() };
         let window = ClosedWindow { starts: 0, ends: 1, rows: 100, filled: 1, panes: 1, columns: vec![column] };
         let window = StoredWindow { model: "m".into(), version: "1".into(), reference: String::new(), window };
         let checkpoint = Checkpoint { windows: vec![window], counted_through: 7, ..Checkpoint::default() };

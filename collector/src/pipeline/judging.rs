@@ -14,6 +14,7 @@ use super::series::{ClosedColumn, ClosedWindow, Wall};
 use super::{HEADLINE, ModelState, Pipeline, slis};
 use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence;
+use crate::causes::{HISTORY_WINDOWS, Past};
 use crate::config::{ARCHIVE_SLI, EventTime, Windows};
 use crate::numbers::{significant, thousands};
 use crate::store::StoreError;
@@ -102,14 +103,15 @@ impl Pipeline {
     /// Puts a change of an alert into the next checkpoint, for everybody who is to know.
     fn tell(&mut self, change: &Change, window: Option<(&Arc<str>, &ClosedWindow)>) {
         let now = now_micros();
-        let store = &self.parts.store;
+        let (store, waiting) = (&self.parts.store, &self.next.windows);
         let history = |version: &str, column: &str, score: &str| {
             let Some((model, window)) = window else { return Vec::new() };
             let mut history =
                 store.read_blocking(|db| score_history(db, model, version, column, score)).unwrap_or_default();
-            let last = window.columns.iter().find(|own| own.column == column);
-            let last = last.and_then(|own| own.scores.iter().find(|own| own.detector.name() == score));
-            history.extend(last.map(|score| Some(score.effect)));
+            // Windows that closed since the last checkpoint are not stored yet.
+            let is_of_version = |stored: &&StoredWindow| *stored.model == **model && stored.version == version;
+            let waiting = waiting.iter().filter(is_of_version).map(|stored| &stored.window);
+            history.extend(waiting.chain([window]).filter_map(|window| past(window, column, score)));
             history
         };
         let context = evidence::Context {
@@ -289,21 +291,28 @@ fn window_text(window: &ClosedWindow) -> String {
     }
 }
 
-/// The last effects of a score that are stored, the newest last.
+/// A score of a window, as its history has it.
+fn past(window: &ClosedWindow, column: &str, score: &str) -> Option<Past> {
+    let column = window.columns.iter().find(|own| own.column == column)?;
+    let score = column.scores.iter().find(|own| own.detector.name() == score)?;
+    Some(Past { ends: window.ends, effect: score.effect })
+}
+
+/// The last windows of a score that are stored, the newest last.
 fn score_history(
     db: &rusqlite::Connection,
     model: &str,
     version: &str,
     column: &str,
     score: &str,
-) -> rusqlite::Result<Vec<Option<f64>>> {
-    let mut history: Vec<Option<f64>> = db
+) -> rusqlite::Result<Vec<Past>> {
+    let mut history: Vec<Past> = db
         .prepare_cached(
-            "SELECT effect FROM scores WHERE model = ?1 AND version = ?2 AND column_name = ?3 AND detector = ?4
+            "SELECT ends, effect FROM scores WHERE model = ?1 AND version = ?2 AND column_name = ?3 AND detector = ?4
              ORDER BY ends DESC LIMIT ?5",
         )?
-        .query_map(rusqlite::params![model, version, column, score, evidence::SPARKLINE_WINDOWS as i64 - 1], |row| {
-            row.get(0)
+        .query_map(rusqlite::params![model, version, column, score, HISTORY_WINDOWS], |row| {
+            Ok(Past { ends: row.get(0)?, effect: row.get(1)? })
         })?
         .collect::<rusqlite::Result<_>>()?;
     history.reverse();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use driftline_detectors::causes::Cause;
 use driftline_detectors::{Bar, Profile, Reference, Score};
 
 use super::counting;
@@ -70,6 +71,8 @@ pub(crate) struct ClosedWindow {
 pub(crate) struct ClosedColumn {
     pub(crate) column: String,
     pub(crate) scores: Vec<Score>,
+    /// What the drift looks like; empty when no score drifts.
+    pub(crate) causes: Vec<Cause>,
     pub(crate) bars: Vec<Bar>,
 }
 
@@ -219,10 +222,12 @@ impl Series {
                 total.merge(&pane.profiles[index]);
             }
             let detectors = scoring.detectors(reference.kind());
+            let scores = reference.scores_of(detectors, &total, &scoring.thresholds, is_covered);
             ClosedColumn {
                 column: reference.column.clone(),
-                scores: reference.scores_of(detectors, &total, &scoring.thresholds, is_covered),
+                causes: reference.causes(&total, &scores),
                 bars: reference.histogram(&total),
+                scores,
             }
         };
         Some(ClosedWindow {

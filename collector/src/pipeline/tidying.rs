@@ -74,7 +74,7 @@ fn windows(db: &Connection, before: i64) -> rusqlite::Result<bool> {
         .query_map(params![before, ROUND / 20], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (model, version, ends) in &windows {
-        for table in ["scores", "histograms", "windows"] {
+        for table in ["scores", "histograms", "causes", "windows"] {
             db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2 AND ends = ?3"))?
                 .execute(params![model, version, ends])?;
         }
@@ -106,6 +106,7 @@ mod tests {
                 "INSERT INTO windows VALUES ('m', '1', {at}, 0, 1, 1, 1, '', {at});
                  INSERT INTO scores VALUES ('m', '1', {at}, 'c', 'psi', 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, NULL, 0.2, 'ok');
                  INSERT INTO histograms VALUES ('m', '1', {at}, 'c', '[]');
+                 INSERT INTO causes VALUES ('m', '1', {at}, 'c', '[]');
                  INSERT INTO sli_counts VALUES ('m', 'latency', '', {at}, 1, 1);
                  INSERT INTO sli_hours VALUES ('m', 'latency', '', {at}, 1, 1);
                  INSERT INTO latencies VALUES ('m', {at}, x'');
@@ -128,7 +129,9 @@ mod tests {
         ))
         .unwrap();
         assert!(!tidy(&db, now).unwrap());
-        for table in ["windows", "scores", "histograms", "sli_counts", "sli_hours", "latencies", "outcomes", "cuts"] {
+        for table in
+            ["windows", "scores", "histograms", "causes", "sli_counts", "sli_hours", "latencies", "outcomes", "cuts"]
+        {
             assert_eq!(count(&db, table), 1, "{table}");
         }
         assert_eq!((count(&db, "episodes"), count(&db, "outbox")), (3, 3));

@@ -134,6 +134,16 @@ CREATE TABLE histograms (
     PRIMARY KEY (model, version, ends, column_name)
 ) STRICT, WITHOUT ROWID;
 
+-- What a column's drift looks like, as JSON; of those that drift only.
+CREATE TABLE causes (
+    model TEXT NOT NULL,
+    version TEXT NOT NULL,
+    ends INTEGER NOT NULL,
+    column_name TEXT NOT NULL,
+    causes TEXT NOT NULL,
+    PRIMARY KEY (model, version, ends, column_name)
+) STRICT, WITHOUT ROWID;
+
 -- Good and valid events of a slice of ten seconds. `label` tells several indicators of one name apart (a column).
 CREATE TABLE sli_counts (
     model TEXT NOT NULL,

@@ -1,0 +1,235 @@
+//! Causes: which cells make a score what it is, and what kind of change it looks like.
+//!
+//! Both follow from the two profiles alone, so they can be asked of any window that was ever counted.
+//!
+//! * [`Reference::contributions`] takes a score apart into its cells. They add up to the score.
+//! * [`Reference::causes`] looks at the shape of the change: it undoes each thing that it might be (a change of unit, a default
+//!   that fills gaps, a stuck value, new or renamed categories, a shift, a spread), and sees how much of the distance goes away.
+//!   What is left is [`CauseKind::Unexplained`], and said.
+//! * [`mix`] says how much of a change is that segments are mixed otherwise, and how much lies within them.
+//!
+//! A cause is claimed only of scores that drift, and none is a proof: temperatures that were halved look like temperatures that
+//! are given in another unit. It says where to look first.
+//!
+//! ```
+//! use driftline_detectors::causes::CauseKind;
+//! use driftline_detectors::{ColumnKind, ReferenceBuilder, Thresholds};
+//!
+//! let fahrenheit = |i: i32| f64::from(30 + (i * 37) % 50);
+//! let mut builder = ReferenceBuilder::new("temperature", ColumnKind::Numeric);
+//! (0..1000).for_each(|i| builder.number(None, fahrenheit(i)));
+//! let reference = builder.build(None).unwrap();
+//!
+//! let mut window = reference.empty_profile();
+//! let celsius: Vec<f64> = (0..500).map(|i| (fahrenheit(i) - 32.0) / 1.8).collect();
+//! reference.count_numbers(&mut window, &celsius);
+//! let scores = reference.scores(&window, &Thresholds::default(), true);
+//! let causes = reference.causes(&window, &scores);
+//! let CauseKind::UnitChange { factor, offset, known_as, .. } = &causes[0].kind else { panic!("{causes:?}") };
+//! assert_eq!(known_as[0], "Fahrenheit to Celsius");
+//! assert!((factor - 0.5556).abs() < 1e-4 && (offset + 17.7778).abs() < 1e-4 && causes[0].share > 0.95);
+//! ```
+
+mod categorical;
+mod contributions;
+mod conversions;
+mod mix;
+mod numeric;
+mod shape;
+mod unusable;
+
+use serde::{Deserialize, Serialize};
+
+pub use contributions::{Cell, Contribution};
+pub use mix::{MixShift, SegmentPair, SegmentShift, mix};
+
+use crate::reference::{Normal, Profile, Reference};
+use crate::score::{Detector, Score, Verdict};
+
+/// How many categories a cause names; its shares are those of all.
+pub const MAX_NAMED: usize = 5;
+/// The scores that compare how the usable values are distributed.
+const DISTANCES: [Detector; 9] = [
+    Detector::Psi,
+    Detector::Ks,
+    Detector::JensenShannon,
+    Detector::Wasserstein,
+    Detector::CramerVonMises,
+    Detector::ChiSquare,
+    Detector::TotalVariation,
+    Detector::Hellinger,
+    Detector::LInfinity,
+];
+/// Share of a change from which on what nothing explains is mentioned beside what something does.
+const MENTIONED: f64 = 0.25;
+
+/// What a change looks like.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The kind of change, with its numbers.
+    #[serde(flatten)]
+    pub kind: CauseKind,
+    /// How much of the change it accounts for, from 0 to 1: by how much the distance between window and reference shrinks,
+    /// beyond what chance makes of it, when it is undone. Of rows without a usable value, and of new categories that are too few
+    /// to move the rest, the share of their own score.
+    pub share: f64,
+}
+
+/// The kinds of change. Shares are from 0 to 1; before is the reference, now the window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum CauseKind {
+    /// All values are `factor` times what they were, plus `offset`.
+    UnitChange {
+        /// What they are multiplied by.
+        factor: f64,
+        /// What is added then, in the window's unit.
+        offset: f64,
+        /// Conversions with these numbers, each as `from to`; empty when none is known.
+        known_as: Vec<String>,
+        /// The gap between the distribution functions that is left when it is undone (Kolmogorov-Smirnov's statistic, from 0 to 1).
+        misfit: f64,
+    },
+    /// All values are higher, or lower, by about as much.
+    Shift {
+        /// By how much, in the column's unit.
+        by: f64,
+        /// The same in standard deviations of the reference; none when it has no spread.
+        deviations: Option<f64>,
+    },
+    /// Values lie further apart than they did, or closer together, about the same middle.
+    Spread {
+        /// How much wider: 2 is twice as wide.
+        factor: f64,
+    },
+    /// One value takes the place of others: a default, a cap, or a new zero.
+    DefaultFill {
+        /// Which: a number or a category.
+        value: FillValue,
+        /// Its share of the values before.
+        before: f64,
+        /// Its share now.
+        now: f64,
+    },
+    /// Nearly all rows hold one value.
+    StuckValue {
+        /// Which.
+        value: FillValue,
+        /// Its share of the values before.
+        before: f64,
+        /// Its share now.
+        now: f64,
+    },
+    /// Categories that the reference never saw.
+    NewCategories {
+        /// The commonest of them with their shares; empty when there were too many to keep by name.
+        names: Vec<(String, f64)>,
+        /// How many there are; none when there were too many to count.
+        count: Option<usize>,
+        /// Their share of the values.
+        now: f64,
+    },
+    /// Known categories under names that differ in case, spaces, hyphens or a trailing `.0` only.
+    RenamedCategories {
+        /// The commonest of them: the name before and the name now.
+        names: Vec<(String, String)>,
+        /// How many there are.
+        count: usize,
+        /// Their share of the values now.
+        now: f64,
+    },
+    /// Categories that are gone.
+    GoneCategories {
+        /// The commonest of them with their shares before.
+        names: Vec<(String, f64)>,
+        /// How many there are.
+        count: usize,
+        /// Their share of the values before.
+        before: f64,
+    },
+    /// More rows without a usable value.
+    Missing {
+        /// Why it is not usable.
+        what: Unusable,
+        /// Share of all rows before.
+        before: f64,
+        /// Share now.
+        now: f64,
+    },
+    /// What none of these accounts for.
+    Unexplained,
+}
+
+/// A value of a column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FillValue {
+    /// Of a numeric column.
+    Number(f64),
+    /// Of a categorical column.
+    Category(String),
+}
+
+/// Why a row's value cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unusable {
+    /// Absent or null.
+    Absent,
+    /// NaN.
+    Nan,
+    /// Infinite, or beyond all measure.
+    Infinite,
+    /// Of another type than the column's.
+    WrongType,
+}
+
+impl Reference {
+    /// What the window's drift looks like, that which accounts for most first, and what nothing accounts for last. The shares of
+    /// what explains how the values are distributed add up to no more than 1.
+    /// Empty when no score drifts, and of the distribution where the samples lie no further apart than chance brings them.
+    ///
+    /// # Panics
+    /// When the window is not of this reference.
+    pub fn causes(&self, window: &Profile, scores: &[Score]) -> Vec<Cause> {
+        let drifts = |detector: Detector| {
+            scores.iter().any(|score| score.detector == detector && score.verdict == Verdict::Drift)
+        };
+        let mut causes = Vec::new();
+        if drifts(Detector::MissingShare) {
+            causes.extend(unusable::causes(&self.profile(), window));
+        }
+        let moved = DISTANCES.into_iter().any(drifts);
+        match (&self.normal, window) {
+            (Normal::Numeric { grid, profile, .. }, Profile::Numeric(window)) => {
+                if moved {
+                    causes.extend(numeric::causes(grid, profile, window));
+                }
+            }
+            (Normal::Categorical { dictionary, profile }, Profile::Categorical(window)) => {
+                if moved || drifts(Detector::NewCategoryShare) {
+                    causes.extend(categorical::causes(dictionary, profile, window, moved));
+                }
+            }
+            _ => unreachable!("a profile is of the kind of its reference"),
+        }
+        let is_unexplained = |cause: &Cause| cause.kind == CauseKind::Unexplained;
+        causes.sort_by(|a, b| is_unexplained(a).cmp(&is_unexplained(b)).then(b.share.total_cmp(&a.share)));
+        causes
+    }
+}
+
+/// What is left of a change that these account for, when it is worth a word.
+fn with_the_rest(mut causes: Vec<Cause>) -> Vec<Cause> {
+    let left = 1.0 - causes.iter().map(|cause| cause.share).sum::<f64>();
+    if left >= MENTIONED {
+        causes.push(Cause { kind: CauseKind::Unexplained, share: left.min(1.0) });
+    }
+    causes
+}
+
+/// By how much a distance shrinks beyond chance, as a part of the whole.
+fn explained(before: f64, after: f64, chance: f64) -> f64 {
+    let whole = before - chance;
+    if whole <= 0.0 { 0.0 } else { ((before - after.max(chance)) / whole).clamp(0.0, 1.0) }
+}
