@@ -56,6 +56,7 @@ mod blocks;
 mod build;
 mod categorical;
 mod coarse;
+pub mod compat;
 mod distances;
 mod file;
 mod grid;

@@ -69,6 +69,28 @@ impl MonthOfFlights {
         self.batch.num_rows()
     }
 
+    /// A column of numbers; NaN stands for what is missing.
+    ///
+    /// # Panics
+    /// When there is no such column of numbers.
+    #[must_use]
+    pub fn numbers(&self, column: &str) -> Vec<f64> {
+        let column = self.batch.column_by_name(column).expect("a column");
+        match column.as_primitive_opt::<Float64Type>() {
+            Some(column) => column.iter().map(|value| value.unwrap_or(f64::NAN)).collect(),
+            None => column.as_primitive::<Int32Type>().iter().map(|value| value.map_or(f64::NAN, f64::from)).collect(),
+        }
+    }
+
+    /// A column of names.
+    ///
+    /// # Panics
+    /// When there is no such column of names.
+    #[must_use]
+    pub fn names(&self, column: &str) -> Vec<Option<&str>> {
+        self.batch.column_by_name(column).expect("a column").as_string::<i32>().iter().collect()
+    }
+
     /// Bodies of V2 requests with these columns and the scheduled departure, each of so many rows.
     #[must_use]
     pub fn v2_requests(&self, columns: &[&str], rows_each: usize) -> Vec<Value> {
