@@ -69,14 +69,13 @@ impl NumericProfile {
     /// When the profile was not made for this grid.
     pub fn count(&mut self, grid: &Grid, values: &[f64]) {
         assert_eq!(self.cells.len(), grid.cells(), "a profile counts on the grid that it was made for");
-        let mut countable = [0.0; BLOCK];
         for block in values.chunks(BLOCK) {
             // Nearly all blocks are countable as they are.
             if block.iter().fold(true, |all, value| all & is_countable(*value)) {
                 self.count_countable(grid, block);
                 continue;
             }
-            let mut kept = 0;
+            let (mut countable, mut kept) = ([0.0; BLOCK], 0);
             for &value in block {
                 if is_countable(value) {
                     countable[kept] = value;

@@ -1,4 +1,4 @@
-"""What other libraries take for the same columns, in nanoseconds for a value, as JSON.
+"""What other libraries take for the same columns, in nanoseconds of one core for a value, as JSON.
 
     python others.py FOLDER
 
@@ -28,17 +28,17 @@ from river.drift import KSWIN
 from scipy.stats import ks_2samp
 
 warnings.filterwarnings("ignore")
-KSWIN_VALUES = 5000  # it takes a second for some thousands
+KSWIN_VALUES = 1000  # it takes a second for some thousands
 
 folder = pathlib.Path(sys.argv[1])
 spent: dict[str, list[float]] = {}
 
 
 def timed(name: str, values: int, work):
-    began = time.perf_counter()
+    began = time.process_time()
     result = work()
     sums = spent.setdefault(name, [0.0, 0.0])
-    sums[0] += time.perf_counter() - began
+    sums[0] += time.process_time() - began
     sums[1] += values
     return result
 
