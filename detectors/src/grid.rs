@@ -31,7 +31,9 @@ pub struct Grid {
 
 /// As a file or a database holds it.
 impl From<Vec<f64>> for Grid {
-    fn from(cuts: Vec<f64>) -> Self {
+    fn from(mut cuts: Vec<f64>) -> Self {
+        // The distinct values of a sample are a few thousand, in memory for all of its rows.
+        cuts.shrink_to_fit();
         Self { lookup: Lookup::new(&cuts), cuts }
     }
 }

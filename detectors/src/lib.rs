@@ -61,6 +61,7 @@ pub mod causes;
 pub mod change;
 mod coarse;
 mod comparison;
+pub mod compat;
 mod detector;
 mod distances;
 mod file;

@@ -5,13 +5,16 @@
 //! the list's numbers there, what is below a bucket is below the number, so the answer is exact, however they lie.
 //!
 //! Which function it is, the list decides: buckets of one width where the list is even; else of one width within each power
-//! of two, as narrow as the list is dense there, seen from its middle or from zero. A list that crowds even those is
-//! bisected, for sixteen numbers side by side, so that their waits overlap.
+//! of two, as narrow as the list is dense there, seen from its middle or from zero; else, where the list is a few clusters
+//! far apart, of one width within each cluster. A list that crowds even those is bisected, for sixteen numbers side by side,
+//! so that their waits overlap.
 
 use std::hint::select_unpredictable;
 
 /// Buckets for each number of the list.
 const BUCKETS_PER_NUMBER: usize = 4;
+/// The same in a cluster: its numbers crowd its middle, and only this keeps them apart there.
+const BUCKETS_PER_NUMBER_OF_A_CLUSTER: usize = 2 * BUCKETS_PER_NUMBER;
 /// Share of the list that may lie in a bucket with a smaller number before another function is tried: there it is searched.
 const FEW: f64 = 0.01;
 /// Numbers that are searched for side by side.
@@ -46,6 +49,7 @@ struct Bucket {
 enum Spread {
     Even(Even),
     Exponents(Exponents),
+    Clusters(Clusters),
     Bisected,
 }
 
@@ -71,18 +75,39 @@ struct Class {
     shift: u32,
 }
 
+/// Buckets of one width in each stretch of one width, from its first number to its last.
+#[derive(Debug, Clone, PartialEq)]
+struct Clusters {
+    outer: Even,
+    /// At least one. What lies beyond the last lies in it.
+    stretches: Vec<Stretch>,
+}
+
+/// The buckets of one stretch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Stretch {
+    even: Even,
+    first: u32,
+    /// The bucket of its last number, counted from its first.
+    last: u32,
+}
+
 impl Lookup {
     /// A table for a sorted list of finite numbers.
     pub(crate) fn new(sorted: &[f64]) -> Self {
         let middle = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
-        let even = Even::of(sorted);
+        let even = Even::of(sorted, BUCKETS_PER_NUMBER);
         let table = Self::table(sorted, |number| even.bucket(number), Spread::Even(even));
         let from = |middle| {
             let exponents = Exponents::of(sorted, middle);
             Self::table(sorted, |number| exponents.bucket(number), Spread::Exponents(exponents.clone()))
         };
+        let in_clusters = || {
+            let clusters = Clusters::of(sorted);
+            Self::table(sorted, |number| clusters.bucket(number), Spread::Clusters(clusters.clone()))
+        };
         let bisected = Self { spread: Spread::Bisected, buckets: Vec::new(), is_crowded: false };
-        table.or_else(|| from(middle)).or_else(|| from(0.0)).unwrap_or(bisected)
+        table.or_else(|| from(middle)).or_else(|| from(0.0)).or_else(in_clusters).unwrap_or(bisected)
     }
 
     /// The table of a spread; none when it crowds the list.
@@ -110,6 +135,7 @@ impl Lookup {
         match &self.spread {
             Spread::Even(even) => self.look_up(sorted, numbers, places, |number| even.bucket(number)),
             Spread::Exponents(exponents) => self.look_up(sorted, numbers, places, |number| exponents.bucket(number)),
+            Spread::Clusters(clusters) => self.look_up(sorted, numbers, places, |number| clusters.bucket(number)),
             Spread::Bisected => bisect(sorted, numbers, places),
         }
     }
@@ -149,15 +175,15 @@ impl Bucket {
 }
 
 impl Even {
-    fn of(sorted: &[f64]) -> Self {
+    fn of(sorted: &[f64], buckets_per_number: usize) -> Self {
         let (lowest, highest) = (sorted.first().copied().unwrap_or(0.0), sorted.last().copied().unwrap_or(0.0));
-        let scale = (BUCKETS_PER_NUMBER * sorted.len()) as f64 / (highest - lowest);
+        let scale = (buckets_per_number * sorted.len()) as f64 / (highest - lowest);
         Self { lowest, scale: if scale.is_finite() { scale } else { 0.0 } }
     }
 
-    /// What is below the lowest is in the first.
+    /// What is below the lowest is in the first. By 32 bits: processors have no instruction to 64 without a sign.
     fn bucket(&self, number: f64) -> usize {
-        ((number - self.lowest) * self.scale) as usize
+        ((number - self.lowest) * self.scale) as u32 as usize
     }
 }
 
@@ -182,6 +208,30 @@ impl Exponents {
         let bits = distance_bits(number, self.middle);
         let Class { first, shift } = self.classes[class(bits)];
         first as usize + ((bits & ((1 << MANTISSA_BITS) - 1)) >> shift) as usize
+    }
+}
+
+impl Clusters {
+    fn of(sorted: &[f64]) -> Self {
+        let outer = Even::of(sorted, 1);
+        let count = sorted.last().map_or(0, |number| outer.bucket(*number)) + 1;
+        let (mut rest, mut first) = (sorted, 0);
+        let stretch = |index: usize| {
+            let (inside, after) = rest.split_at(rest.partition_point(|number| outer.bucket(*number) <= index));
+            rest = after;
+            let even = Even::of(inside, BUCKETS_PER_NUMBER_OF_A_CLUSTER);
+            let last = inside.last().map_or(0, |number| even.bucket(*number)) as u32;
+            let stretch = Stretch { even, first, last };
+            // One without any shares the first bucket of the next.
+            first += if inside.is_empty() { 0 } else { last + 1 };
+            stretch
+        };
+        Self { outer, stretches: (0..count).map(stretch).collect() }
+    }
+
+    fn bucket(&self, number: f64) -> usize {
+        let Stretch { even, first, last } = self.stretches[self.outer.bucket(number).min(self.stretches.len() - 1)];
+        first as usize + even.bucket(number).min(last as usize)
     }
 }
 
@@ -246,14 +296,16 @@ mod tests {
     /// Every table that there is for a list, crowded or not.
     fn lookups(sorted: &[f64]) -> Vec<Lookup> {
         let middle = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
-        let even = Even::of(sorted);
+        let even = Even::of(sorted, BUCKETS_PER_NUMBER);
         let tables = [middle, 0.0].map(|middle| {
             let exponents = Exponents::of(sorted, middle);
             Lookup::table(sorted, |number| exponents.bucket(number), Spread::Exponents(exponents.clone()))
         });
         let bisected = Lookup { spread: Spread::Bisected, buckets: Vec::new(), is_crowded: false };
         let even = Lookup::table(sorted, |number| even.bucket(number), Spread::Even(even));
-        tables.into_iter().chain([even]).flatten().chain([bisected, Lookup::new(sorted)]).collect()
+        let clusters = Clusters::of(sorted);
+        let in_clusters = Lookup::table(sorted, |number| clusters.bucket(number), Spread::Clusters(clusters.clone()));
+        tables.into_iter().chain([even, in_clusters]).flatten().chain([bisected, Lookup::new(sorted)]).collect()
     }
 
     fn check(sorted: &[f64], numbers: &[f64]) {
@@ -295,6 +347,10 @@ mod tests {
         assert!(matches!(Lookup::new(&uneven).spread, Spread::Exponents(_)));
         // Two spikes far apart: neither width nor exponent tells their numbers from each other.
         let spikes: Vec<f64> = even.iter().map(|i| i * 1e-6 + if *i < 500.0 { 0.0 } else { 1e4 } + 1e3).collect();
-        assert!(matches!(Lookup::new(&spikes).spread, Spread::Bisected));
+        assert!(matches!(Lookup::new(&spikes).spread, Spread::Clusters(_)));
+        // Spikes within spikes.
+        let within: Vec<f64> = spikes.iter().map(|one| if *one < 5e3 { one * 1e-9 } else { *one }).collect();
+        let within: Vec<f64> = within.iter().chain(&[1e9, 1e9 + 1.0]).copied().collect();
+        assert!(matches!(Lookup::new(&within).spread, Spread::Bisected));
     }
 }

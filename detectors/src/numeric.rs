@@ -1,5 +1,7 @@
 //! The profile of a numeric column: counts on its reference's grid, and the little more that scores need.
 
+use std::hint::select_unpredictable;
+
 use serde::{Deserialize, Serialize};
 
 use crate::grid::Grid;
@@ -16,6 +18,8 @@ pub(crate) fn is_countable(value: f64) -> bool {
 
 /// Numbers that are counted in one go: enough for their waits to overlap, few enough to stay close by.
 const BLOCK: usize = 256;
+/// Numbers whose least and greatest are taken side by side.
+const RANGE_LANES: usize = 8;
 
 /// Counts of one numeric column on one grid. Profiles of the same grid add up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,14 +84,13 @@ impl NumericProfile {
     /// ```
     pub fn count(&mut self, grid: &Grid, values: &[f64]) {
         assert_eq!(self.cells.len(), grid.cells(), "a profile counts on the grid that it was made for");
-        let mut countable = [0.0; BLOCK];
         for block in values.chunks(BLOCK) {
             // Nearly all blocks are countable as they are.
             if block.iter().fold(true, |all, value| all & is_countable(*value)) {
                 self.count_countable(grid, block);
                 continue;
             }
-            let mut kept = 0;
+            let (mut countable, mut kept) = ([0.0; BLOCK], 0);
             for &value in block {
                 if is_countable(value) {
                     countable[kept] = value;
@@ -104,31 +107,58 @@ impl NumericProfile {
 
     /// Counts at most a block of numbers that all lie in cells.
     fn count_countable(&mut self, grid: &Grid, values: &[f64]) {
-        self.add_moments(origin(grid), values);
+        self.widen_range(values);
         let mut places = [0; BLOCK];
         let places = &mut places[..values.len()];
         grid.find_cells(values, places);
-        for (value, cell) in values.iter().zip(places) {
-            let cell = *cell as usize;
-            self.cells[cell] += 1;
-            if cell.is_multiple_of(2) {
-                self.open_sums[cell / 2] += value;
-                self.off_grid.count(*value);
+        let origin = origin(grid);
+        let (cells, open_sums) = (&mut self.cells[..], &mut self.open_sums[..]);
+        // Sums are added to one after another, so that they do not depend on how values come in batches. Each addition waits
+        // for the one before, and cells are counted meanwhile.
+        let (mut sum, mut squares) = (self.shifted_sum, self.shifted_squares);
+        let mut add = |value: f64| {
+            let shifted = value - origin;
+            sum += shifted;
+            squares += shifted * shifted;
+        };
+        if self.off_grid.is_exact() {
+            // Values are nearly always on an exact grid, so nothing is guessed wrong here.
+            for (value, cell) in values.iter().zip(places) {
+                let cell = *cell as usize;
+                add(*value);
+                cells[cell] += 1;
+                if cell.is_multiple_of(2) {
+                    open_sums[cell / 2] += value;
+                    self.off_grid.count(*value);
+                }
+            }
+        } else {
+            for (value, cell) in values.iter().zip(places) {
+                let cell = *cell as usize;
+                add(*value);
+                cells[cell] += 1;
+                open_sums[cell / 2] += select_unpredictable(cell.is_multiple_of(2), *value, 0.0);
             }
         }
+        (self.shifted_sum, self.shifted_squares) = (sum, squares);
     }
 
-    /// Adds to the range and the sums. One after another, so that they do not depend on how values come in batches.
-    fn add_moments(&mut self, origin: f64, values: &[f64]) {
+    /// Makes the range hold these values too.
+    fn widen_range(&mut self, values: &[f64]) {
         let Some(first) = values.first() else { return };
-        let (mut low, mut high) = self.range.unwrap_or((*first, *first));
-        for value in values {
-            low = if *value < low { *value } else { low };
-            high = if *value > high { *value } else { high };
-            let shifted = value - origin;
-            self.shifted_sum += shifted;
-            self.shifted_squares += shifted * shifted;
+        let (low, high) = self.range.unwrap_or((*first, *first));
+        let (mut lows, mut highs) = ([low; RANGE_LANES], [high; RANGE_LANES]);
+        let lesser = |a: f64, b: f64| if a < b { a } else { b };
+        let greater = |a: f64, b: f64| if a > b { a } else { b };
+        let (whole, rest) = values.as_chunks::<RANGE_LANES>();
+        for chunk in whole {
+            for ((low, high), value) in lows.iter_mut().zip(&mut highs).zip(chunk) {
+                *low = lesser(*value, *low);
+                *high = greater(*value, *high);
+            }
         }
+        let low = lows.iter().chain(rest).copied().fold(low, lesser);
+        let high = highs.iter().chain(rest).copied().fold(high, greater);
         self.range = Some((low, high));
     }
 

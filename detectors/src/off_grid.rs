@@ -6,9 +6,10 @@
 //! their bounds. Being past the bound depends on the union of the values alone, so merging stays commutative and
 //! associative.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use serde::{Deserialize, Serialize};
+use foldhash::fast::RandomState;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::lookup::ordered_bits;
 
@@ -19,8 +20,14 @@ pub const MAX_OFF_GRID_VALUES: usize = 4096;
 /// Exact counts of the finite values that are not on the grid, or the knowledge that there were too many.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OffGrid {
-    /// Keyed by bits that order like the numbers. None once the bound was passed.
-    counts: Option<BTreeMap<i64, u64>>,
+    /// Keyed by bits that order like the numbers. None once the bound was passed. Hashed, for a month that is warmer than the
+    /// reference's looks up every row; written in order, so that the same rows make the same bytes.
+    #[serde(serialize_with = "in_order")]
+    counts: Option<HashMap<i64, u64, RandomState>>,
+}
+
+fn in_order<S: Serializer>(counts: &Option<HashMap<i64, u64, RandomState>>, serializer: S) -> Result<S::Ok, S::Error> {
+    counts.as_ref().map(|counts| counts.iter().collect::<BTreeMap<_, _>>()).serialize(serializer)
 }
 
 fn from_ordered_bits(ordered: i64) -> f64 {
@@ -34,7 +41,7 @@ impl OffGrid {
     /// assert!(driftline_detectors::OffGrid::counting().is_exact());
     /// ```
     pub fn counting() -> Self {
-        Self { counts: Some(BTreeMap::new()) }
+        Self { counts: Some(HashMap::default()) }
     }
 
     /// Not counting: for grids that are not exact, where the cells are all there is.
@@ -67,8 +74,12 @@ impl OffGrid {
     /// assert_eq!(values.values().unwrap().collect::<Vec<_>>(), [(2.5, 1)]);
     /// ```
     pub fn count(&mut self, value: f64) {
-        if let Some(counts) = &mut self.counts {
-            *counts.entry(ordered_bits(value)).or_insert(0) += 1;
+        let Some(counts) = &mut self.counts else { return };
+        let bits = ordered_bits(value);
+        if let Some(known) = counts.get_mut(&bits) {
+            *known += 1;
+        } else {
+            counts.insert(bits, 1);
             self.close_if_past_bound();
         }
     }
@@ -117,7 +128,9 @@ impl OffGrid {
     /// assert_eq!(values.values().unwrap().collect::<Vec<_>>(), [(-1.0, 1), (2.5, 1)]);
     /// ```
     pub fn values(&self) -> Option<impl Iterator<Item = (f64, u64)> + '_> {
-        self.counts.as_ref().map(|counts| counts.iter().map(|(bits, count)| (from_ordered_bits(*bits), *count)))
+        let mut values: Vec<(i64, u64)> = self.counts.as_ref()?.iter().map(|(bits, count)| (*bits, *count)).collect();
+        values.sort_unstable();
+        Some(values.into_iter().map(|(bits, count)| (from_ordered_bits(bits), count)))
     }
 
     fn close_if_past_bound(&mut self) {

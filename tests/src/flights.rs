@@ -92,6 +92,15 @@ impl MonthOfFlights {
         column.iter().flatten().map(str::to_owned).collect()
     }
 
+    /// A column of names.
+    ///
+    /// # Panics
+    /// When there is no such column of names.
+    #[must_use]
+    pub fn names(&self, column: &str) -> Vec<Option<&str>> {
+        self.batch.column_by_name(column).expect("a column").as_string::<i32>().iter().collect()
+    }
+
     /// Bodies of V2 requests with these columns and the scheduled departure, each of so many rows.
     #[must_use]
     pub fn v2_requests(&self, columns: &[&str], rows_each: usize) -> Vec<Value> {
