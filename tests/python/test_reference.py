@@ -38,7 +38,7 @@ def numbers_of(normal: dict) -> numpy.ndarray:
 
 def write_rows(path, table: pyarrow.Table):
     if path.suffix == ".parquet":
-        pyarrow.parquet.write_table(table, path, row_group_size=777, compression="zstd")
+        pyarrow.parquet.write_table(table, path, row_group_size=777)
     elif path.suffix == ".csv":
         pyarrow.csv.write_csv(table, path)
     else:
