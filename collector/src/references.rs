@@ -61,7 +61,7 @@ pub(crate) fn of_model(model: &Model) -> Result<Option<(Arc<References>, Referen
     if file.model != model.name {
         warn!(model = %model.name, reference = %file.model, "the reference was built for another model");
     }
-    let references = References { columns: file.columns.clone(), identity };
+    let references = References { columns: file.columns.clone(), derived: file.derived.clone(), identity };
     Ok(Some((Arc::new(references), file)))
 }
 

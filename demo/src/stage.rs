@@ -164,10 +164,8 @@ fn reference(folder: &Path, config: &Config, model: &Model, flights: &[Flight]) 
     let plan = ReferencePlan {
         model: model.name.clone(),
         inputs: vec![input],
-        columns: Vec::new(),
-        exclude: Vec::new(),
-        categorical: Vec::new(),
         time: Some((time.clone(), described.windows)),
+        ..ReferencePlan::default()
     };
     let file = build_reference(&plan).map_err(|error| failed(&error))?;
     write_reference(&file, &folder.join("reference.json")).map_err(|error| failed(&error))?;

@@ -1,12 +1,13 @@
 //! Building references from rows.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::blocks::{RareCategory, block_noise};
-use crate::categorical::{CategoricalProfile, Dictionary, MAX_CATEGORIES, MAX_CATEGORY_BYTES, Tail};
-use crate::grid::{Grid, GridError};
-use crate::numeric::{NumericProfile, is_countable};
+use crate::categorical::{CategoricalProfile, category_hash};
+use crate::grid::GridError;
+use crate::numeric::NumericProfile;
 use crate::reference::{ColumnKind, Normal, Profile, Reference};
+use crate::survey::{CategorySurvey, NumericSurvey};
 
 /// Distinct values up to which a grid holds them all, and is exact.
 pub const MAX_EXACT_VALUES: usize = 4096;
@@ -22,7 +23,31 @@ pub struct WindowShape {
     pub min_filled: u32,
 }
 
-/// Collects one column's values, and makes its reference.
+/// What a row of a column holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RowValue<'a> {
+    /// A number. In a categorical column it is of the wrong type.
+    Number(f64),
+    /// A category. In a numeric column it is of the wrong type.
+    Category(&'a str),
+    /// Nothing.
+    Missing,
+    /// Something that is neither.
+    WrongType,
+}
+
+/// The rows of a column, wherever they lie. They are gone through more than once, for they may be more than memory holds:
+/// first for the cells, then to be counted on them.
+pub trait Rows {
+    /// Hands over all rows in their order, each with the pane of time that it lies in if that is known.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    fn each(&self, take: &mut dyn FnMut(Option<i64>, RowValue<'_>)) -> Result<(), String>;
+}
+
+/// Collects one column's values in memory, and makes its reference. For more rows than that there is
+/// [`Reference::of_rows`].
 ///
 /// ```
 /// use driftline_detectors::{ColumnKind, Detector, Profile, ReferenceBuilder, Thresholds, Verdict};
@@ -72,7 +97,15 @@ pub enum BuildError {
         /// The column.
         column: String,
         /// Rows that were read.
-        rows: usize,
+        rows: u64,
+    },
+    /// The rows cannot be read.
+    #[error("column '{column}': {why}")]
+    Rows {
+        /// The column.
+        column: String,
+        /// What is wrong.
+        why: String,
     },
     /// The values do not make a grid.
     #[error("column '{column}': {source}")]
@@ -195,28 +228,87 @@ impl ReferenceBuilder {
     /// assert!(builder.build(None).is_err(), "a reference needs a value");
     /// ```
     pub fn build(self, window: Option<WindowShape>) -> Result<Reference, BuildError> {
-        let rows = self.rows();
-        let normal = match &self.values {
-            Values::Numeric(values) => {
+        Reference::of_rows(&self.column, self.kind(), &self, window)
+    }
+}
+
+impl Rows for ReferenceBuilder {
+    fn each(&self, take: &mut dyn FnMut(Option<i64>, RowValue<'_>)) -> Result<(), String> {
+        match &self.values {
+            Values::Numeric(values) => values.iter().for_each(|(pane, value)| take(*pane, RowValue::Number(*value))),
+            Values::Categorical { names, rows } => {
+                let mut by_index = vec![""; names.len()];
+                for (name, index) in names {
+                    by_index[*index as usize] = name;
+                }
+                rows.iter().for_each(|(pane, index)| take(*pane, RowValue::Category(by_index[*index as usize])));
+            }
+        }
+        for (pane, unusable) in &self.unusable {
+            take(
+                *pane,
+                match unusable {
+                    Unusable::Missing => RowValue::Missing,
+                    Unusable::WrongType => RowValue::WrongType,
+                },
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Reference {
+    /// The reference of a column's rows. With a window's shape, and when the rows come with panes, its own stretches of
+    /// time are scored too (see [`crate::BlockNoise`]).
+    ///
+    /// Memory holds a profile for each pane then, and no row: whatever their number, a numeric column takes a sample of
+    /// a million values at most, and a categorical one 262,144 names.
+    ///
+    /// # Errors
+    /// When no row has a usable value, or the rows cannot be read.
+    pub fn of_rows(
+        column: &str,
+        kind: ColumnKind,
+        rows: &dyn Rows,
+        window: Option<WindowShape>,
+    ) -> Result<Self, BuildError> {
+        let unread = |why: String| BuildError::Rows { column: column.to_owned(), why };
+        let normal = match kind {
+            ColumnKind::Numeric => {
+                let (mut survey, mut row) = (NumericSurvey::default(), 0);
+                rows.each(&mut |_, value| {
+                    if let RowValue::Number(value) = value {
+                        survey.add(row, value);
+                    }
+                    row += 1;
+                })
+                .map_err(unread)?;
                 let (grid, exact) =
-                    grid(values).map_err(|source| BuildError::Grid { column: self.column.clone(), source })?;
+                    survey.grid().map_err(|source| BuildError::Grid { column: column.to_owned(), source })?;
                 let profile = NumericProfile::empty(&grid, exact);
                 Normal::Numeric { grid, exact, profile }
             }
-            Values::Categorical { names, rows } => {
-                let dictionary = dictionary(names, rows);
+            ColumnKind::Categorical => {
+                let mut survey = CategorySurvey::default();
+                rows.each(&mut |_, value| {
+                    if let RowValue::Category(name) = value {
+                        survey.add(name);
+                    }
+                })
+                .map_err(unread)?;
+                let dictionary = survey.dictionary();
                 let profile = CategoricalProfile::empty(&dictionary);
                 Normal::Categorical { dictionary, profile }
             }
         };
-        let mut reference = Reference { column: self.column.clone(), normal, blocks: BTreeMap::new() };
-        let panes = self.profiles(&reference);
+        let mut reference = Self { column: column.to_owned(), normal, blocks: BTreeMap::new() };
+        let panes = count_panes(&reference, rows, window.is_some()).map_err(unread)?;
         let mut total = reference.empty_profile();
         for profile in panes.values() {
             total.merge(profile);
         }
         if total.usable() == 0 {
-            return Err(BuildError::Empty { column: self.column, rows });
+            return Err(BuildError::Empty { column: column.to_owned(), rows: total.rows() });
         }
         match (&mut reference.normal, total) {
             (Normal::Numeric { profile, .. }, Profile::Numeric(total)) => *profile = total,
@@ -224,108 +316,79 @@ impl ReferenceBuilder {
             _ => unreachable!("a profile is of the kind of its reference"),
         }
         if let Some(shape) = window {
+            let rare = rare_categories(&reference, rows).map_err(unread)?;
             let timed = panes.into_iter().filter_map(|(pane, profile)| Some((pane?, profile))).collect();
-            reference.blocks = block_noise(&reference, &timed, &self.rare_categories(&reference), shape);
+            reference.blocks = block_noise(&reference, &timed, &rare, shape);
         }
         Ok(reference)
     }
-
-    /// The categories that only the tail holds, where all their rows have a time.
-    fn rare_categories(&self, reference: &Reference) -> Vec<RareCategory> {
-        let (Values::Categorical { names, rows }, Normal::Categorical { dictionary, .. }) =
-            (&self.values, &reference.normal)
-        else {
-            return Vec::new();
-        };
-        if !dictionary.has_tail() {
-            return Vec::new();
-        }
-        let named: HashSet<&str> = dictionary.categories().iter().map(String::as_str).collect();
-        let is_rare: HashSet<u32> =
-            names.iter().filter(|(name, _)| !named.contains(name.as_str())).map(|(_, index)| *index).collect();
-        let mut spans: BTreeMap<u32, Option<RareCategory>> = BTreeMap::new();
-        for (pane, index) in rows.iter().filter(|(_, index)| is_rare.contains(index)) {
-            let here = pane.map(|pane| RareCategory { first: pane, last: pane, rows: 1 });
-            spans
-                .entry(*index)
-                .and_modify(|known| {
-                    *known = known.zip(here).map(|(known, here)| RareCategory {
-                        first: known.first.min(here.first),
-                        last: known.last.max(here.last),
-                        rows: known.rows + 1,
-                    });
-                })
-                .or_insert(here);
-        }
-        spans.into_values().flatten().collect()
-    }
-
-    /// Counts the rows on the reference's cells, pane by pane; rows without a time share one profile.
-    fn profiles(&self, reference: &Reference) -> BTreeMap<Option<i64>, Profile> {
-        let mut profiles: BTreeMap<Option<i64>, Profile> = BTreeMap::new();
-        let mut of = |pane: Option<i64>, count: &dyn Fn(&mut Profile)| {
-            count(profiles.entry(pane).or_insert_with(|| reference.empty_profile()));
-        };
-        match &self.values {
-            Values::Numeric(values) => {
-                for (pane, value) in values {
-                    of(*pane, &|profile| reference.count_numbers(profile, &[*value]));
-                }
-            }
-            Values::Categorical { names, rows } => {
-                let mut by_index = vec![""; names.len()];
-                for (name, index) in names {
-                    by_index[*index as usize] = name;
-                }
-                for (pane, index) in rows {
-                    of(*pane, &|profile| reference.count_category(profile, by_index[*index as usize]));
-                }
-            }
-        }
-        for (pane, unusable) in &self.unusable {
-            of(*pane, &|profile| match unusable {
-                Unusable::Missing => reference.count_missing(profile, 1),
-                Unusable::WrongType => reference.count_wrong_type(profile, 1),
-            });
-        }
-        profiles
-    }
 }
 
-/// All distinct values where they are few, else quantiles by the inverted CDF with the smallest and the largest value;
-/// and whether it is all of them.
-fn grid(values: &[(Option<i64>, f64)]) -> Result<(Grid, bool), GridError> {
-    let mut sorted: Vec<f64> =
-        values.iter().map(|(_, value)| *value + 0.0).filter(|value| is_countable(*value)).collect();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let mut distinct = sorted.clone();
-    distinct.dedup();
-    if distinct.len() <= MAX_EXACT_VALUES {
-        return Ok((Grid::new(distinct)?, true));
+/// Numbers that are counted in one go.
+const BATCH: usize = 1024;
+
+/// Counts the rows on the reference's cells, pane by pane; rows without a time share one profile, and so do all where
+/// panes are of no use.
+fn count_panes(
+    reference: &Reference,
+    rows: &dyn Rows,
+    by_pane: bool,
+) -> Result<BTreeMap<Option<i64>, Profile>, String> {
+    let mut profiles: BTreeMap<Option<i64>, Profile> = BTreeMap::new();
+    // Numbers that follow each other in one pane.
+    let (mut batch, mut of_batch): (Vec<f64>, Option<i64>) = (Vec::with_capacity(BATCH), None);
+    rows.each(&mut |pane, value| {
+        let pane = pane.filter(|_| by_pane);
+        if !batch.is_empty() && (pane != of_batch || batch.len() == BATCH) {
+            reference.count_numbers(profile_of(&mut profiles, reference, of_batch), &batch);
+            batch.clear();
+        }
+        of_batch = pane;
+        match value {
+            RowValue::Number(value) => batch.push(value),
+            RowValue::Category(name) => {
+                reference.count_category(profile_of(&mut profiles, reference, pane), name);
+            }
+            RowValue::Missing => reference.count_missing(profile_of(&mut profiles, reference, pane), 1),
+            RowValue::WrongType => reference.count_wrong_type(profile_of(&mut profiles, reference, pane), 1),
+        }
+    })?;
+    if !batch.is_empty() {
+        reference.count_numbers(profile_of(&mut profiles, reference, of_batch), &batch);
     }
-    let last = sorted.len() - 1;
-    let mut cuts: Vec<f64> =
-        (0..=QUANTILES).map(|k| sorted[(k * sorted.len()).div_ceil(QUANTILES).saturating_sub(1).min(last)]).collect();
-    cuts.dedup();
-    Ok((Grid::new(cuts)?, false))
+    Ok(profiles)
 }
 
-/// The most frequent categories, by falling frequency and then by name, so that the same rows make the same file.
-fn dictionary(names: &HashMap<String, u32>, rows: &[(Option<i64>, u32)]) -> Dictionary {
-    let mut counts = vec![0u64; names.len()];
-    for (_, index) in rows {
-        counts[*index as usize] += 1;
-    }
-    let mut ranked: Vec<(&String, u64)> = names.iter().map(|(name, index)| (name, counts[*index as usize])).collect();
-    ranked.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-    let (mut kept, mut rest) = (Vec::new(), Vec::new());
-    for (name, rows) in ranked {
-        if kept.len() < MAX_CATEGORIES && name.len() <= MAX_CATEGORY_BYTES {
-            kept.push(name.clone());
-        } else {
-            rest.push((name.as_str(), rows));
+fn profile_of<'p>(
+    profiles: &'p mut BTreeMap<Option<i64>, Profile>,
+    reference: &Reference,
+    pane: Option<i64>,
+) -> &'p mut Profile {
+    profiles.entry(pane).or_insert_with(|| reference.empty_profile())
+}
+
+/// The categories that only the tail holds, where it knows them and all their rows have a time.
+fn rare_categories(reference: &Reference, rows: &dyn Rows) -> Result<Vec<RareCategory>, String> {
+    let Normal::Categorical { dictionary, .. } = &reference.normal else { return Ok(Vec::new()) };
+    let Some(hashes) = dictionary.tail().and_then(|tail| tail.hashes()) else { return Ok(Vec::new()) };
+    let mut spans: BTreeMap<u64, Option<RareCategory>> = BTreeMap::new();
+    rows.each(&mut |pane, value| {
+        let RowValue::Category(name) = value else { return };
+        let hash = category_hash(name);
+        if hashes.binary_search(&hash).is_err() {
+            return;
         }
-    }
-    let tail = (!rest.is_empty()).then(|| Tail::new(rest));
-    Dictionary::new(kept, tail)
+        let here = pane.map(|pane| RareCategory { first: pane, last: pane, rows: 1 });
+        spans
+            .entry(hash)
+            .and_modify(|known| {
+                *known = known.zip(here).map(|(known, here)| RareCategory {
+                    first: known.first.min(here.first),
+                    last: known.last.max(here.last),
+                    rows: known.rows + 1,
+                });
+            })
+            .or_insert(here);
+    })?;
+    Ok(spans.into_values().flatten().collect())
 }

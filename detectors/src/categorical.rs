@@ -45,13 +45,23 @@ impl Tail {
     /// assert!(dictionary.has_tail());
     /// ```
     pub fn new<'a>(categories: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
+        Self::of_hashes(categories.into_iter().map(|(name, rows)| (category_hash(name), rows)))
+    }
+
+    /// The tail of categories with these hashes, each with its rows.
+    pub(crate) fn of_hashes(categories: impl IntoIterator<Item = (u64, u64)>) -> Self {
         let (mut hashes, mut seen_once) = (Vec::new(), 0);
-        for (name, rows) in categories {
-            hashes.push(category_hash(name));
+        for (hash, rows) in categories {
+            hashes.push(hash);
             seen_once += u64::from(rows == 1);
         }
         hashes.sort_unstable();
         Self { hashes: (hashes.len() <= MAX_TAIL_CATEGORIES).then_some(hashes), seen_once }
+    }
+
+    /// The hashes of its categories, ascending, where they are known.
+    pub(crate) fn hashes(&self) -> Option<&[u64]> {
+        self.hashes.as_deref()
     }
 
     /// Whether a category belongs to it. When its categories are not known, every one does that is not in the dictionary.
@@ -139,6 +149,11 @@ impl Dictionary {
     /// ```
     pub fn has_tail(&self) -> bool {
         self.tail.is_some()
+    }
+
+    /// What it knows of the rare rest, if there is one.
+    pub(crate) fn tail(&self) -> Option<&Tail> {
+        self.tail.as_ref()
     }
 
     /// Whether a category that the reference never saw can be told from those that it did.

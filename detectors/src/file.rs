@@ -1,34 +1,16 @@
 //! The reference file: the references of a model's columns, with where they came from.
 //!
-//! It is JSON, so that it can be read anywhere:
-//!
-//! ```json
-//! {
-//!   "format": "driftline-reference", "version": 1,
-//!   "model": "flight-delay", "rows": 13068,
-//!   "sources": [{"path": "january.parquet", "bytes": 271828, "sha256": "…"}],
-//!   "built_at": "2026-11-21T09:35:00Z",
-//!   "window": {"pane_seconds": 86400, "panes": 10},
-//!   "columns": [
-//!     {"column": "temp", "blocks": {"psi": {"windows": 22, "mean": 3.2, "standard_deviation": 1.5, "max": 5.4}},
-//!      "normal": {"kind": "numeric", "exact": true, "grid": [10.94, 12.02],
-//!                 "profile": {"cells": [0, 41, 0, 38, 0], "…": "see NumericProfile"}}}
-//!   ]
-//! }
-//! ```
-//!
-//! A categorical column has a `dictionary` in the place of `grid`: its `categories`, whether there is a `tail` of rarer ones,
-//! and if so `tail_hashes` (FNV-1a, 64 bits, of each of their names; see [`crate::category_hash`]) and `tail_seen_once`, how
-//! many of them the reference saw once.
+//! It is JSON, so that it can be read anywhere; `docs/reference-file.md` describes every field.
 
 use serde::{Deserialize, Serialize};
 
+use crate::derive::Derivation;
 use crate::reference::{Normal, Reference};
 
 /// The first thing in every reference file.
 pub const FORMAT: &str = "driftline-reference";
-/// The version that this code writes, and the only one that it reads.
-pub const VERSION: u32 = 1;
+/// The version that this code writes. It reads all before it: version 1 had no derived columns and no options.
+pub const VERSION: u32 = 2;
 
 /// A model's references.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,12 +24,18 @@ pub struct ReferenceFile {
     pub model: String,
     /// Rows that it was built from.
     pub rows: u64,
-    /// The files that it was built from.
+    /// The files that it was built from, those of the archive by their names there.
     pub sources: Vec<Source>,
+    /// The command's arguments, as they were given.
+    #[serde(default)]
+    pub options: Vec<String>,
     /// When it was built, as RFC 3339.
     pub built_at: String,
     /// The windows that its block noise is for; none when it was built without times.
     pub window: Option<WindowLength>,
+    /// How some of the columns are derived from others that are not scored themselves.
+    #[serde(default)]
+    pub derived: Vec<Derivation>,
     /// The columns.
     pub columns: Vec<Reference>,
 }
@@ -82,7 +70,7 @@ pub enum FileError {
     Json(#[from] serde_json::Error),
     /// Of another format or version.
     #[error(
-        "this is '{format}' version {version}, and only '{FORMAT}' version {VERSION} can be read; build it again with this version's 'driftline reference build'"
+        "this is '{format}' version {version}, and only '{FORMAT}' up to version {VERSION} can be read; build it again with this version's 'driftline reference build'"
     )]
     Version {
         /// What it says it is.
@@ -117,12 +105,16 @@ impl ReferenceFile {
             version: u32,
         }
         let head: Head = serde_json::from_str(text)?;
-        if head.format != FORMAT || head.version != VERSION {
+        if head.format != FORMAT || !(1..=VERSION).contains(&head.version) {
             return Err(FileError::Version { format: head.format, version: head.version });
         }
         let file: Self = serde_json::from_str(text)?;
         for reference in &file.columns {
             check(reference).map_err(|what| FileError::Inconsistent { column: reference.column.clone(), what })?;
+        }
+        for derivation in &file.derived {
+            check_derivation(derivation)
+                .map_err(|what| FileError::Inconsistent { column: derivation.column().to_owned(), what })?;
         }
         Ok(file)
     }
@@ -133,6 +125,18 @@ impl ReferenceFile {
     /// Never for a reference that was built: every number in it is finite.
     pub fn to_text(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
+    }
+}
+
+fn check_derivation(derivation: &Derivation) -> Result<(), String> {
+    match derivation {
+        Derivation::Text { vocabulary, .. } if !vocabulary.is_in_order() => {
+            Err("the hashes of its words do not ascend".to_owned())
+        }
+        Derivation::Embedding { space, .. } if !space.is_consistent() => {
+            Err("its centroid and axes are not finite and of one length".to_owned())
+        }
+        _ => Ok(()),
     }
 }
 

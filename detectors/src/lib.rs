@@ -62,6 +62,7 @@ pub mod change;
 mod coarse;
 mod comparison;
 pub mod compat;
+mod derive;
 mod detector;
 mod distances;
 mod file;
@@ -72,16 +73,19 @@ mod null;
 mod numeric;
 mod off_grid;
 mod reference;
+mod sample;
 mod score;
 mod steps;
+mod survey;
 
 pub use blocks::{BlockNoise, MIN_STRETCHES};
-pub use build::{BuildError, MAX_EXACT_VALUES, QUANTILES, ReferenceBuilder, WindowShape};
+pub use build::{BuildError, MAX_EXACT_VALUES, QUANTILES, ReferenceBuilder, RowValue, Rows, WindowShape};
 pub use categorical::{
     CategoricalProfile, Dictionary, MAX_CATEGORIES, MAX_CATEGORY_BYTES, MAX_NEW_CATEGORIES, MAX_TAIL_CATEGORIES, Tail,
     category_hash,
 };
 pub use coarse::COARSE_CELLS;
+pub use derive::{AXES, Derivation, Derived, Learning, MAX_AXES_DIMENSIONS, MAX_WORDS, SourceValue, Space, Vocabulary};
 pub use detector::Detector;
 pub use file::{FORMAT, FileError, ReferenceFile, Source, VERSION, WindowLength};
 pub use grid::{Grid, GridError};

@@ -7,14 +7,20 @@ use clap::{Args, Subcommand};
 use driftline_detectors::{Normal, Reference, ReferenceFile};
 use driftline_document::parse_duration;
 
+use super::samples::Archive;
 use super::{EXIT_USAGE, load};
-use crate::config::{EventTime, Windows};
+use crate::archive::read::{self, Stretch};
+use crate::config::{Config, EventTime, Windows};
 use crate::numbers::{significant, thousands};
-use crate::reference_build::{ReferencePlan, build_reference, write_reference};
+use crate::reference_build::{ArchivedRows, ReferencePlan, build_reference, write_reference};
+use crate::times;
+
+/// The archive's column of when a row happened.
+const EVENT_TIME: &str = "event_time";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ReferenceCommand {
-    /// Builds a reference from Parquet or CSV files.
+    /// Builds a reference from files or from the archive.
     Build(Box<Build>),
     /// Shows what a reference holds.
     Show {
@@ -25,9 +31,21 @@ pub(super) enum ReferenceCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct Build {
-    /// Parquet (.parquet) and CSV (.csv) files.
-    #[arg(required = true, value_name = "FILE")]
+    /// Parquet (.parquet), CSV (.csv) and JSON lines (.jsonl, .ndjson) files.
+    #[arg(required_unless_present = "archive", conflicts_with = "archive", value_name = "FILE")]
     inputs: Vec<PathBuf>,
+    /// Of what the collector archived, instead of files: rows of calls that succeeded and that the sample drew.
+    #[arg(long, requires_all = ["config", "from", "to"], conflicts_with = "time_column")]
+    archive: bool,
+    /// Only archived rows of this version of the model.
+    #[arg(long, value_name = "VERSION", requires = "archive")]
+    version: Option<String>,
+    /// Archived rows from this event time on, as in 2013-07-01 or 2013-07-01T05:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = times::parse, requires = "archive")]
+    from: Option<i64>,
+    /// Archived rows up to this event time, which is not part of it.
+    #[arg(long, value_name = "TIME", value_parser = times::parse, requires = "archive")]
+    to: Option<i64>,
     /// The model that it is for.
     #[arg(long, value_name = "NAME")]
     model: String,
@@ -43,6 +61,15 @@ pub(super) struct Build {
     /// Columns that are names although they look like numbers.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     categorical: Vec<String>,
+    /// Columns of texts that are no names, as comments are: their length, words and characters are scored.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    text: Vec<String>,
+    /// Columns of times, where they are RFC 3339 texts: their age, hour and weekday are scored.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    timestamp: Vec<String>,
+    /// Columns of embeddings, where they are arrays of JSON lines: their length, angle and places on axes are scored.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    embedding: Vec<String>,
     /// The column that says when a row happened. With it the reference learns how far its own stretches of time lie
     /// apart, and windows are judged by that too.
     #[arg(long, value_name = "NAME")]
@@ -79,20 +106,29 @@ fn run_build(build: Build) -> ExitCode {
         Ok(time) => time,
         Err(code) => return code,
     };
-    let mut exclude = build.exclude;
+    let mut exclude = build.exclude.clone();
     exclude.extend(described);
     let plan = ReferencePlan {
-        model: build.model,
-        inputs: build.inputs,
-        columns: build.column,
+        model: build.model.clone(),
+        inputs: build.inputs.clone(),
+        columns: build.column.clone(),
         exclude,
-        categorical: build.categorical,
+        categorical: build.categorical.clone(),
+        text: build.text.clone(),
+        timestamp: build.timestamp.clone(),
+        embedding: build.embedding.clone(),
         time,
+        options: std::env::args().skip(1).collect(),
     };
-    let file = match build_reference(&plan) {
+    let built = match archived(&build) {
+        Ok(Some((config, stretch))) => build_of_archive(&plan, &config, &stretch),
+        Ok(None) => build_reference(&plan).map_err(|error| error.to_string()),
+        Err(code) => return code,
+    };
+    let file = match built {
         Ok(file) => file,
-        Err(error) => {
-            eprintln!("driftline: {error}");
+        Err(why) => {
+            eprintln!("driftline: {why}");
             return ExitCode::FAILURE;
         }
     };
@@ -107,6 +143,38 @@ fn run_build(build: Build) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The archive and what is wanted of it, if it is of the archive.
+fn archived(build: &Build) -> Result<Option<(Config, Stretch)>, ExitCode> {
+    let (true, Some(path), Some(from), Some(to)) = (build.archive, &build.config, build.from, build.to) else {
+        return Ok(None);
+    };
+    if from >= to {
+        eprintln!("driftline: --from is not before --to");
+        return Err(ExitCode::from(EXIT_USAGE));
+    }
+    let stretch = Stretch { model: build.model.clone(), version: build.version.clone(), from, to };
+    Ok(Some((load(path)?, stretch)))
+}
+
+fn build_of_archive(plan: &ReferencePlan, config: &Config, stretch: &Stretch) -> Result<ReferenceFile, String> {
+    let archive = Archive::open(config)?;
+    let files = archive.runtime.block_on(read::files(&archive.place, stretch))?;
+    if files.is_empty() {
+        return Err(format!(
+            "the archive has no rows of model '{}' in {}",
+            plan.model,
+            times::span(stretch.from, stretch.to)
+        ));
+    }
+    let mut rows = ArchivedRows::new(plan);
+    for file in &files {
+        let contents = archive.get(&file.path)?;
+        rows.begin_file(&file.path, &contents);
+        read::rows(contents, stretch, &mut |batch| rows.take(&batch)).map_err(|why| format!("{}: {why}", file.path))?;
+    }
+    rows.finish().map_err(|error| error.to_string())
 }
 
 type Time = Option<(String, Windows)>;
@@ -125,10 +193,15 @@ fn time(build: &Build) -> Result<(Time, Vec<String>), ExitCode> {
         let model = config.model(&build.model);
         let mut exclude: Vec<String> = model.row_id.iter().cloned().collect();
         exclude.extend(model.slis.freshness.iter().map(|freshness| freshness.column.clone()));
-        let column = build.time_column.clone().or(match &model.event_time {
+        let of_model = match &model.event_time {
             EventTime::Column { name, .. } => Some(name.clone()),
             EventTime::Request => None,
-        });
+        };
+        if build.archive {
+            exclude.extend(of_model);
+            return Ok((Some((EVENT_TIME.to_owned(), model.windows)), exclude));
+        }
+        let column = build.time_column.clone().or(of_model);
         return Ok((column.map(|column| (column, model.windows)), exclude));
     }
     let (Some(pane), Some(window)) = (&build.pane, &build.window) else { return Ok((None, Vec::new())) };
@@ -156,6 +229,11 @@ fn show(file: &ReferenceFile) {
         Some(window) => println!("  block noise for windows of {} panes of {} s", window.panes, window.pane_seconds),
         None => println!("  without block noise: built without times"),
     }
+    for derivation in &file.derived {
+        let columns = derivation.columns();
+        let scored = columns.iter().filter(|(name, _)| file.columns.iter().any(|column| column.column == *name));
+        println!("  of {} {} columns are derived", derivation.column(), scored.count());
+    }
     println!();
     println!("{:<24} {:<12} {:>9} {:>9}  cells", "column", "kind", "values", "missing");
     for column in &file.columns {
@@ -181,8 +259,15 @@ fn describe(reference: &Reference) -> (&'static str, String) {
             ("numeric", format!("{} cut points, {kind}{range}", grid.cuts().len()))
         }
         Normal::Categorical { dictionary, .. } => {
+            if is_boolean(dictionary.categories()) {
+                return ("boolean", "false and true".to_owned());
+            }
             let tail = if dictionary.has_tail() { " and the rest as one" } else { "" };
             ("categorical", format!("{} categories{tail}", dictionary.categories().len()))
         }
     }
+}
+
+fn is_boolean(categories: &[String]) -> bool {
+    categories.len() == 2 && categories.iter().all(|name| name == "true" || name == "false")
 }

@@ -96,7 +96,7 @@ pub enum ColumnType {
     Text,
     /// A time.
     Timestamp,
-    /// A vector of single-precision floats. Archived, and not scored.
+    /// A vector of single-precision floats. What is scored is derived from it.
     Embedding,
 }
 

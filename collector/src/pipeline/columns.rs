@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use driftline_detectors::{ColumnKind, ReferenceFile};
+use driftline_detectors::{ColumnKind, Derivation, ReferenceFile};
 use driftline_protocol::{Cell, Column, Role};
 use rusqlite::{Connection, params};
 
@@ -26,6 +26,8 @@ pub(crate) struct Columns {
     /// Types that configuration and reference say.
     said: BTreeMap<String, ColumnType>,
     units: BTreeMap<String, TimeUnit>,
+    /// Whence derived columns come, by their names.
+    sources: BTreeMap<String, String>,
     /// Those that were given a type since the last checkpoint.
     new: Vec<usize>,
     /// Archived names of columns that have held something of another type.
@@ -68,6 +70,17 @@ impl Columns {
             };
             said.insert(reference.column.clone(), kind);
         }
+        let mut sources = BTreeMap::new();
+        for derivation in reference.iter().flat_map(|file| &file.derived) {
+            let kind = match derivation {
+                Derivation::Timestamp { .. } => ColumnType::Timestamp,
+                Derivation::Text { .. } => ColumnType::Text,
+                Derivation::Embedding { .. } => ColumnType::Embedding,
+            };
+            said.insert(derivation.column().to_owned(), kind);
+            let columns = derivation.columns().into_iter();
+            sources.extend(columns.map(|(name, _)| (name, derivation.column().to_owned())));
+        }
         let mut units = BTreeMap::new();
         if let EventTime::Column { name, unit } = &model.event_time {
             said.insert(name.clone(), ColumnType::Timestamp);
@@ -90,6 +103,7 @@ impl Columns {
             last: 0,
             said,
             units,
+            sources,
             new: Vec::new(),
             wrong: HashSet::new(),
         };
@@ -143,8 +157,10 @@ impl Columns {
         Some(place)
     }
 
-    /// Whether a column is a feature or a prediction. One that never came is a feature that is missing.
+    /// Whether a column is a feature or a prediction: what is derived is what its source is. One that never came is a
+    /// feature that is missing.
     pub(crate) fn role(&self, name: &str) -> Role {
+        let name = self.sources.get(name).map_or(name, String::as_str);
         self.index.get(name).map_or(Role::Feature, |place| self.known[*place].role)
     }
 
@@ -199,6 +215,16 @@ pub(crate) fn role_name(role: Role) -> &'static str {
 /// What stands before the name of a column that every row has one of.
 const RENAMED: &str = "column.";
 
+/// Whether an archived column, or a folder, is one that every row has.
+pub(crate) fn is_ours(archived: &str) -> bool {
+    META_COLUMNS.iter().chain(&PARTITION_KEYS).any(|reserved| reserved.eq_ignore_ascii_case(archived))
+}
+
+/// The name of a column that is archived under this one: what [`archived_name`] was given.
+pub(crate) fn name_of_archived(archived: &str) -> &str {
+    archived.strip_prefix(RENAMED).filter(|name| archived_name(name) == archived).unwrap_or(archived)
+}
+
 /// The name under which a column is archived: its own, unless every row or every folder has one of that name. No two
 /// columns share one: what is called like a renamed column is renamed too.
 pub(crate) fn archived_name(name: &str) -> Cow<'_, str> {
@@ -207,11 +233,7 @@ pub(crate) fn archived_name(name: &str) -> Cow<'_, str> {
         plain = rest;
     }
     // Engines do not tell upper from lower case.
-    if META_COLUMNS.iter().chain(&PARTITION_KEYS).any(|reserved| reserved.eq_ignore_ascii_case(plain)) {
-        Cow::Owned(format!("{RENAMED}{name}"))
-    } else {
-        Cow::Borrowed(name)
-    }
+    if is_ours(plain) { Cow::Owned(format!("{RENAMED}{name}")) } else { Cow::Borrowed(name) }
 }
 
 #[cfg(test)]
@@ -247,6 +269,7 @@ mod tests {
         }
         let archived: std::collections::BTreeSet<_> = names.iter().map(|name| archived_name(name)).collect();
         assert_eq!(archived.len(), names.len());
+        assert!(names.iter().all(|name| name_of_archived(&archived_name(name)) == name));
         assert!(META_COLUMNS.iter().chain(&PARTITION_KEYS).all(|reserved| !archived.contains(*reserved)));
     }
 }

@@ -139,7 +139,7 @@ impl Rebuild {
 
 /// Whether a row of a batch is one that windows count: of a call that succeeded, and drawn by the sample. Archives did not
 /// always say the latter.
-fn counted(batch: &RecordBatch) -> Result<impl Fn(usize) -> bool, String> {
+pub(crate) fn counted(batch: &RecordBatch) -> Result<impl Fn(usize) -> bool, String> {
     let column = |name: &str| batch.column_by_name(name);
     let status = column("status").and_then(|status| status.as_primitive_opt::<UInt16Type>());
     let status = status.ok_or("there is no column status of whole numbers")?;
@@ -183,7 +183,7 @@ mod tests {
         let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
         (0..1000).for_each(|i| builder.number(None, f64::from(i % 10)));
         let columns: Vec<Reference> = vec![builder.build(None).unwrap()];
-        Arc::new(References { columns, identity: "r".into() })
+        Arc::new(References { columns, identity: "r".into(), ..References::default() })
     }
 
     /// Rows of these hours, with values between those that the reference knows: sums of them depend on their order.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use driftline_detectors::causes::Cause;
-use driftline_detectors::{Bar, Profile, Reference, Score};
+use driftline_detectors::{Bar, Derivation, Profile, Reference, Score};
 
 use super::counting;
 use super::table::Finished;
@@ -14,6 +14,8 @@ use crate::config::{Scoring, Windows};
 #[derive(Debug, Default)]
 pub(crate) struct References {
     pub(crate) columns: Vec<Reference>,
+    /// How some of them are derived.
+    pub(crate) derived: Vec<Derivation>,
     /// Identity of the file they are from; empty without one. Profiles of another file do not add up with these.
     pub(crate) identity: String,
 }
@@ -136,7 +138,7 @@ impl Series {
         let rows = table.batch.num_rows() as u64;
         pane.rows += rows;
         pane.dirty = true;
-        counting::count(table, &references.columns, &mut pane.profiles);
+        counting::count(table, references, &mut pane.profiles);
         self.rows += rows;
         self.newest_event = Some(self.newest_event.map_or(newest, |known| known.max(newest)));
         self.last_row = now;
@@ -298,7 +300,7 @@ mod tests {
         for i in 0..1000 {
             builder.number(None, f64::from(i % 10));
         }
-        References { columns: vec![builder.build(None).unwrap()], identity: "r".into() }
+        References { columns: vec![builder.build(None).unwrap()], identity: "r".into(), ..References::default() }
     }
 
     fn table(values: &[f64]) -> Finished {

@@ -1,30 +1,39 @@
-//! `driftline reference build`: from files of rows to a reference file.
+//! `driftline reference build`: from rows of files or of the archive to a reference file.
+//!
+//! ```text
+//!   Parquet, CSV, JSON lines, archive ─▶ chunks of rows ─▶ lanes, one for each column ─▶ references, some at a time
+//! ```
+//!
+//! Sources are read once. What a reference is depends on the order of the rows alone, and not on how many threads made it.
 
+mod archived;
+mod aside;
+mod columns;
 mod csv;
+mod gathering;
+mod json_lines;
 mod parquet;
 mod values;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use driftline_detectors::{
-    ColumnKind, FORMAT, MIN_STRETCHES, Reference, ReferenceBuilder, ReferenceFile, Source, VERSION, WindowLength,
-    WindowShape,
-};
+use driftline_detectors::{FORMAT, MIN_STRETCHES, Reference, ReferenceFile, Source, VERSION, WindowLength};
 use sha2::{Digest, Sha256};
 
-use self::values::{Chunk, Values, add};
+pub(crate) use self::archived::ArchivedRows;
+use self::gathering::Gathering;
+use self::values::Take;
 use crate::config::Windows;
 use crate::times::{now_micros, rfc3339};
 
 /// What to build a reference from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ReferencePlan {
     /// The model that it is for.
     pub model: String,
-    /// Parquet and CSV files, by their ending.
+    /// Parquet, CSV and JSON lines files, by their ending.
     pub inputs: Vec<PathBuf>,
     /// The columns to take; all when empty.
     pub columns: Vec<String>,
@@ -32,15 +41,23 @@ pub struct ReferencePlan {
     pub exclude: Vec<String>,
     /// Columns that are names although they look like numbers.
     pub categorical: Vec<String>,
+    /// Columns of texts that are no names: what is scored of them is derived, as of those that follow.
+    pub text: Vec<String>,
+    /// Columns of times, where they are written as texts.
+    pub timestamp: Vec<String>,
+    /// Columns of vectors, where they are JSON's arrays.
+    pub embedding: Vec<String>,
     /// The column that says when a row happened, and the windows to come: with them the reference also learns what its
     /// own stretches of time say of each other.
     pub time: Option<(String, Windows)>,
+    /// What is noted in the file of how it was asked for.
+    pub options: Vec<String>,
 }
 
 /// Why there is no reference.
 #[derive(Debug, thiserror::Error)]
 pub enum ReferenceError {
-    /// A file that cannot be read.
+    /// A source that cannot be read.
     #[error("{}: {why}", path.display())]
     Input {
         /// Which.
@@ -53,28 +70,37 @@ pub enum ReferenceError {
     Plan(String),
 }
 
-/// Builds a reference.
+/// Builds a reference of files.
 ///
 /// # Errors
 /// See [`ReferenceError`].
 pub fn build_reference(plan: &ReferencePlan) -> Result<ReferenceFile, ReferenceError> {
     if plan.inputs.is_empty() {
-        return Err(ReferenceError::Plan("no input; name Parquet or CSV files".to_owned()));
+        return Err(ReferenceError::Plan("no input; name Parquet, CSV or JSON lines files".to_owned()));
     }
-    let mut building =
-        Building { plan, builders: BTreeMap::new(), order: Vec::new(), present: BTreeSet::new(), rows: 0, untimed: 0 };
+    let mut gathering = Gathering::new(plan);
     let mut sources = Vec::new();
     for path in &plan.inputs {
         let input = |why: String| ReferenceError::Input { path: path.clone(), why };
         sources.push(source(path).map_err(|error| input(format!("{error}; check the path")))?);
-        let mut take = |chunk: Chunk| building.take(chunk);
-        match path.extension().and_then(|ending| ending.to_str()) {
-            Some("parquet") => parquet::read(path, &mut take).map_err(input)?,
-            Some("csv") => csv::read(path, &plan.categorical, &mut take).map_err(input)?,
-            _ => return Err(input("files ending in .parquet and .csv can be read".to_owned())),
-        }
+        read_rows(path, &plan.embedding, &mut |chunk| gathering.take(chunk)).map_err(input)?;
+        gathering.end_source();
     }
-    building.finish(sources)
+    finish(gathering, plan, sources)
+}
+
+/// Reads the rows of a file, piece by piece. Its ending says what it is. In JSON lines, arrays of the columns that are named
+/// as embeddings are vectors; others have a column for each place.
+///
+/// # Errors
+/// What is wrong with it, or what `take` said.
+pub(crate) fn read_rows(path: &Path, embeddings: &[String], take: &mut Take<'_>) -> Result<(), String> {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("parquet") => parquet::read(path, take),
+        Some("csv") => csv::read(path, take),
+        Some("jsonl" | "ndjson") => json_lines::read(path, embeddings, take),
+        _ => Err("files ending in .parquet, .csv, .jsonl and .ndjson can be read".to_owned()),
+    }
 }
 
 /// Writes a reference file, so that a reader sees the old one or the new one and nothing between.
@@ -93,133 +119,32 @@ pub fn write_reference(file: &ReferenceFile, path: &Path) -> std::io::Result<u64
     Ok(text.len() as u64)
 }
 
-struct Building<'a> {
-    plan: &'a ReferencePlan,
-    builders: BTreeMap<String, ReferenceBuilder>,
-    /// Columns in the order of their first appearance.
-    order: Vec<String>,
-    /// Names of all columns of all inputs, wanted or not.
-    present: BTreeSet<String>,
-    rows: u64,
-    /// Rows without a usable time.
-    untimed: u64,
-}
-
-impl Building<'_> {
-    fn wants(&self, column: &str) -> bool {
-        let plan = self.plan;
-        let is_time = plan.time.as_ref().is_some_and(|(time, _)| time == column);
-        !is_time
-            && !plan.exclude.iter().any(|excluded| excluded == column)
-            && (plan.columns.is_empty() || plan.columns.iter().any(|wanted| wanted == column))
+/// The reference of everything that was gathered.
+fn finish(
+    gathering: Gathering<'_>,
+    plan: &ReferencePlan,
+    sources: Vec<Source>,
+) -> Result<ReferenceFile, ReferenceError> {
+    let rows = gathering.rows();
+    let (columns, derived) = gathering.finish().map_err(ReferenceError::Plan)?;
+    if let Some((_, windows)) = &plan.time {
+        warn_of_no_block_noise(&columns, windows);
     }
-
-    fn take(&mut self, chunk: Chunk) -> Result<(), String> {
-        let rows = chunk.first().map_or(0, |(_, values)| values.len());
-        let panes = self.panes(&chunk, rows)?;
-        for (column, values) in &chunk {
-            if !self.present.contains(column) {
-                self.present.insert(column.clone());
-            }
-            if !self.wants(column) {
-                continue;
-            }
-            let is_name = self.plan.categorical.contains(column);
-            let kind = match values {
-                Values::Numbers(_) | Values::Fields { are_numbers: true, .. } if !is_name => ColumnKind::Numeric,
-                Values::Numbers(_) | Values::Texts(_) | Values::Fields { .. } => ColumnKind::Categorical,
-                Values::Times(_) => continue,
-            };
-            if !self.builders.contains_key(column) {
-                let mut builder = ReferenceBuilder::new(column.clone(), kind);
-                // Files before this one did not have it.
-                (0..self.rows).for_each(|_| builder.missing(None));
-                self.order.push(column.clone());
-                self.builders.insert(column.clone(), builder);
-            }
-            let Some(builder) = self.builders.get_mut(column) else { continue };
-            // The file that had the column first decides, as a column has one kind.
-            add(builder, values, &panes);
-        }
-        self.rows += rows as u64;
-        for (column, builder) in &mut self.builders {
-            if !chunk.iter().any(|(present, _)| present == column) {
-                panes.iter().for_each(|pane| builder.missing(*pane));
-            }
-        }
-        Ok(())
-    }
-
-    /// The number of the pane of each row.
-    fn panes(&mut self, chunk: &Chunk, rows: usize) -> Result<Vec<Option<i64>>, String> {
-        let Some((column, windows)) = &self.plan.time else { return Ok(vec![None; rows]) };
-        let Some((_, values)) = chunk.iter().find(|(name, _)| name == column) else {
-            return Err(format!("there is no time column '{column}'; name another with --time-column"));
-        };
-        let times: Vec<Option<i64>> = match values {
-            Values::Times(times) => times.clone(),
-            Values::Fields { are_numbers: false, texts } | Values::Texts(texts) => {
-                let parse =
-                    |text: &Option<String>| Some(text.as_ref()?.parse::<jiff::Timestamp>().ok()?.as_microsecond());
-                texts.iter().map(parse).collect()
-            }
-            Values::Numbers(_) | Values::Fields { .. } => {
-                return Err(format!("the time column '{column}' holds numbers; times or RFC 3339 texts are needed"));
-            }
-        };
-        self.untimed += times.iter().filter(|time| time.is_none()).count() as u64;
-        let pane = |time: i64| windows.pane_start(time).div_euclid(windows.pane_micros());
-        Ok(times.into_iter().map(|time| time.map(pane)).collect())
-    }
-
-    fn finish(self, sources: Vec<Source>) -> Result<ReferenceFile, ReferenceError> {
-        let plan = self.plan;
-        let missing: Vec<&str> =
-            plan.columns.iter().filter(|column| !self.builders.contains_key(*column)).map(String::as_str).collect();
-        if !missing.is_empty() {
-            let there: Vec<&str> = self.present.iter().map(String::as_str).collect();
-            return Err(ReferenceError::Plan(format!(
-                "no input has a usable column {}; there are {}",
-                missing.join(", "),
-                there.join(", ")
-            )));
-        }
-        if self.untimed > 0 {
-            tracing::warn!(
-                rows = self.untimed,
-                "rows without a time are counted, and tell nothing of stretches of time"
-            );
-        }
-        let shape =
-            plan.time.as_ref().map(|(_, windows)| WindowShape { panes: windows.panes, min_filled: windows.min_filled });
-        let mut builders = self.builders;
-        let columns: Result<Vec<_>, _> = self
-            .order
-            .iter()
-            .filter_map(|column| builders.remove(column))
-            .map(|builder| builder.build(shape))
-            .collect();
-        let columns = columns.map_err(|error| ReferenceError::Plan(error.to_string()))?;
-        if columns.is_empty() {
-            return Err(ReferenceError::Plan("no input has a column to take".to_owned()));
-        }
-        if let Some((_, windows)) = &plan.time {
-            warn_of_no_block_noise(&columns, windows);
-        }
-        Ok(ReferenceFile {
-            format: FORMAT.to_owned(),
-            version: VERSION,
-            model: plan.model.clone(),
-            rows: self.rows,
-            sources,
-            built_at: rfc3339(now_micros()),
-            window: plan
-                .time
-                .as_ref()
-                .map(|(_, windows)| WindowLength { pane_seconds: windows.pane.as_secs(), panes: windows.panes }),
-            columns,
-        })
-    }
+    Ok(ReferenceFile {
+        format: FORMAT.to_owned(),
+        version: VERSION,
+        model: plan.model.clone(),
+        rows,
+        sources,
+        options: plan.options.clone(),
+        built_at: rfc3339(now_micros()),
+        window: plan
+            .time
+            .as_ref()
+            .map(|(_, windows)| WindowLength { pane_seconds: windows.pane.as_secs(), panes: windows.panes }),
+        derived,
+        columns,
+    })
 }
 
 /// Says for which columns the rows tell nothing of stretches of time, and what would help.
@@ -250,8 +175,11 @@ fn source(path: &Path) -> std::io::Result<Source> {
         hash.update(&buffer[..read]);
         bytes += read as u64;
     }
-    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Source { path: path.display().to_string(), bytes, sha256 })
+    Ok(Source { path: path.display().to_string(), bytes, sha256: hexadecimal(hash) })
+}
+
+fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -261,14 +189,7 @@ mod tests {
     use super::*;
 
     fn plan(inputs: Vec<PathBuf>) -> ReferencePlan {
-        ReferencePlan {
-            model: "m".into(),
-            inputs,
-            columns: Vec::new(),
-            exclude: Vec::new(),
-            categorical: Vec::new(),
-            time: None,
-        }
+        ReferencePlan { model: "m".into(), inputs, ..ReferencePlan::default() }
     }
 
     fn csv_file(folder: &Path, text: &str) -> PathBuf {
@@ -319,6 +240,37 @@ mod tests {
         assert_eq!(categories(&file.columns[1]), ["false"]);
         assert_eq!(categories(&file.columns[2]), ["True", "maybe"]);
         assert_eq!(categories(&file.columns[3]), ["True"]);
+    }
+
+    #[test]
+    fn rows_of_json_lines_are_those_of_the_same_csv() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let lines = [
+            r#"{"temp": 39.02, "plane": {"tail": "N1", "seats": [3, 150]}, "late": true}"#,
+            "",
+            r#"{"temp": null, "plane": {"tail": "N2", "seats": [3]}, "late": false, "gate": "A1"}"#,
+            r#"{"plane": {"tail": "N1", "seats": [4, "none"]}}"#,
+        ];
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let of_json = build_reference(&plan(vec![path])).unwrap();
+        let csv = "late,plane.seats_0,plane.seats_1,plane.tail,temp,gate\ntrue,3,150,N1,39.02,\nfalse,3,,N2,,A1\n,4,none,N1,,\n";
+        let of_csv = build(&[csv], |_| {});
+        let mut columns = [of_json.columns, of_csv.columns];
+        columns.iter_mut().for_each(|columns| columns.sort_by(|a, b| a.column.cmp(&b.column)));
+        assert_eq!(columns[0], columns[1]);
+        assert_eq!((of_json.rows, columns[0].len()), (3, 6));
+    }
+
+    #[test]
+    fn a_line_that_is_no_row_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        for (text, part) in [("{\"a\": 1}\n[1]\n", "line 2: it is no object"), ("{\"a\": 1}\n\n{", "line 3: EOF")] {
+            std::fs::write(&path, text).unwrap();
+            let error = build_reference(&plan(vec![path.clone()])).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

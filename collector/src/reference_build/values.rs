@@ -1,70 +1,43 @@
-//! Columns of files as they come: in pieces, and with as many types as their format has.
+//! Rows of files as they come: in pieces, each value with the type that its format knows.
 
-use driftline_detectors::{ColumnKind, ReferenceBuilder};
+use std::borrow::Cow;
 
-use crate::pipeline::table::number_category;
+use serde::{Deserialize, Serialize};
 
-/// A column's values in a piece of a file.
-#[derive(Debug)]
-pub(super) enum Values {
-    Numbers(Vec<Option<f64>>),
-    Texts(Vec<Option<String>>),
+/// One value of a row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Value<'a> {
+    Missing,
+    Number(f64),
+    Boolean(bool),
+    #[serde(borrow)]
+    Text(Cow<'a, str>),
     /// Of a file without types; its numbers are as they are spelled there.
-    Fields {
-        texts: Vec<Option<String>>,
-        /// Whether all of them are numbers.
-        are_numbers: bool,
-    },
+    #[serde(borrow)]
+    Field(Cow<'a, str>),
     /// Microseconds since the Unix epoch.
-    Times(Vec<Option<i64>>),
+    Time(i64),
+    Vector(Vec<f32>),
+    /// Nothing that is scored.
+    Other,
 }
 
-/// A piece of a file: its columns, all of one length.
-pub(super) type Chunk = Vec<(String, Values)>;
+/// A piece of a file: its columns, each with a value for every row.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk<'a> {
+    pub(crate) rows: usize,
+    pub(crate) columns: Vec<(Cow<'a, str>, Vec<Value<'a>>)>,
+}
 
-impl Values {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Numbers(values) => values.len(),
-            Self::Texts(values) | Self::Fields { texts: values, .. } => values.len(),
-            Self::Times(values) => values.len(),
-        }
+impl Chunk<'_> {
+    /// A column's values.
+    pub(crate) fn column(&self, name: &str) -> Option<&[Value<'_>]> {
+        self.columns.iter().find(|(known, _)| known == name).map(|(_, values)| values.as_slice())
     }
 }
 
-/// Adds a column's values to its builder, each with its pane.
-pub(super) fn add(builder: &mut ReferenceBuilder, values: &Values, panes: &[Option<i64>]) {
-    let kind = builder.kind();
-    match values {
-        Values::Numbers(values) => {
-            for (value, pane) in values.iter().zip(panes) {
-                match (value, kind) {
-                    (None, _) => builder.missing(*pane),
-                    (Some(value), ColumnKind::Numeric) => builder.number(*pane, *value),
-                    (Some(value), ColumnKind::Categorical) => {
-                        builder.category(*pane, &number_category(*value));
-                    }
-                }
-            }
-        }
-        Values::Texts(values) => {
-            for (value, pane) in values.iter().zip(panes) {
-                match value {
-                    None => builder.missing(*pane),
-                    Some(value) => builder.category(*pane, value),
-                }
-            }
-        }
-        Values::Fields { texts, .. } => {
-            for (text, pane) in texts.iter().zip(panes) {
-                let number = || text.as_ref().and_then(|text| text.parse().ok());
-                match (text, (kind == ColumnKind::Numeric).then(number).flatten()) {
-                    (None, _) => builder.missing(*pane),
-                    (Some(_), Some(number)) => builder.number(*pane, number),
-                    (Some(text), None) => builder.category(*pane, text),
-                }
-            }
-        }
-        Values::Times(_) => {}
-    }
-}
+/// Rows that are handed on at once.
+pub(super) const CHUNK_ROWS: usize = 8192;
+
+/// What takes the pieces of a file, one after the other.
+pub(crate) type Take<'t> = dyn FnMut(&Chunk<'_>) -> Result<(), String> + 't;

@@ -1,0 +1,187 @@
+"""References as others read them: JSON and NumPy, against the rows that they were built from."""
+
+import json
+import os
+import subprocess
+
+import numpy
+import pyarrow
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from conftest import BINARIES
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+
+
+def driftline(*arguments, **more) -> str:
+    ran = subprocess.run([BINARIES / "driftline", *map(str, arguments)], capture_output=True, text=True, **more)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def build(folder, *arguments, **more) -> dict:
+    output = folder / "reference.json"
+    driftline("reference", "build", "--model=m", f"--output={output}", *arguments, **more)
+    return json.loads(output.read_text())
+
+
+def normals(file: dict) -> dict:
+    return {column["column"]: column["normal"] for column in file["columns"]}
+
+
+def numbers_of(normal: dict) -> numpy.ndarray:
+    """The values of an exact column, from its counts."""
+    assert normal["exact"] and sum(normal["profile"]["cells"][::2]) == 0
+    return numpy.repeat(normal["grid"], normal["profile"]["cells"][1::2])
+
+
+def write_rows(path, table: pyarrow.Table):
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(table, path, row_group_size=777)
+    elif path.suffix == ".csv":
+        pyarrow.csv.write_csv(table, path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    return path
+
+
+def test_the_same_rows_make_the_same_reference_from_every_format(tmp_path):
+    random = numpy.random.default_rng(5)
+    rows = 20_000
+    temperatures = [None if x < -2 else round(float(x), 2) for x in random.normal(size=rows)]
+    table = pyarrow.table({
+        "temp": temperatures,
+        "amount": random.lognormal(size=rows),
+        "carrier": random.choice(["UA", "DL", "AA"], size=rows, p=[0.6, 0.3, 0.1]),
+        "late": random.random(rows) < 0.2,
+    })
+    halves = [table.slice(0, rows // 2), table.slice(rows // 2)]
+    built = {}
+    for ending in ("parquet", "csv", "jsonl"):
+        files = [write_rows(tmp_path / f"{half}.{ending}", part) for half, part in enumerate(halves)]
+        file = build(tmp_path, *files)
+        assert [source["bytes"] for source in file["sources"]] == [path.stat().st_size for path in files]
+        assert file["version"] == 2 and file["rows"] == rows and str(files[1]) in file["options"]
+        built[ending] = normals(file)
+    assert built["parquet"] == built["csv"] == built["jsonl"]
+
+    columns = built["parquet"]
+    there = numpy.array([x for x in temperatures if x is not None])
+    assert numpy.array_equal(numbers_of(columns["temp"]), numpy.sort(there))
+    assert columns["temp"]["profile"]["missing"] == rows - len(there)
+    # Quantiles: the shares up to each cut point are those of the rows, and the cut points those of NumPy.
+    amounts, amount = numpy.sort(table["amount"].to_numpy()), columns["amount"]
+    cells = numpy.array(amount["profile"]["cells"])
+    assert not amount["exact"] and len(amount["grid"]) == 1025
+    assert numpy.array_equal(cells.cumsum()[1::2], numpy.searchsorted(amounts, amount["grid"], side="right"))
+    wanted = numpy.quantile(amounts, numpy.arange(1025) / 1024, method="inverted_cdf")
+    assert numpy.array_equal(amount["grid"], wanted)
+    names, counts = numpy.unique(table["carrier"].to_numpy(zero_copy_only=False), return_counts=True)
+    found = dict(zip(columns["carrier"]["dictionary"]["categories"], columns["carrier"]["profile"]["cells"]))
+    assert found == dict(zip(names, counts))
+    assert columns["late"]["dictionary"]["categories"] == ["false", "true"]
+
+
+def test_a_reference_of_the_archive_is_that_of_its_rows(demo_folder, tmp_path):
+    config, stretch = f"--config={demo_folder / 'driftline.yaml'}", ("--from=2013-07-01", "--to=2013-07-04")
+    rows = tmp_path / "rows.parquet"
+    driftline("samples", "--model=flight-delay", config, *stretch, "--format=parquet", f"--output={rows}")
+    table = pyarrow.parquet.read_table(rows)
+    output = tmp_path / "archive.json"
+    driftline("reference", "build", "--model=flight-delay", config, "--archive", *stretch, f"--output={output}")
+    file = json.loads(output.read_text())
+    kept = [s // 100 == 2 and e == "complete" for s, e in zip(table["status"].to_pylist(), table["end_state"].to_pylist())]
+    table = table.filter(pyarrow.array(kept))
+    assert file["rows"] == table.num_rows > 1000 and all(len(s["sha256"]) == 64 for s in file["sources"])
+    columns = normals(file)
+    # Archived as column.hour, for a folder is called hour; and no column is one that only the archive has.
+    hours = table["column.hour"].to_numpy()
+    assert numpy.array_equal(numbers_of(columns["hour"]), numpy.sort(hours))
+    assert not {"request_id", "status", "event_time", "column.hour", "instance", "latency_ms"} & columns.keys()
+    configured = json.loads((demo_folder / "reference.json").read_text())
+    assert {c["column"] for c in configured["columns"]} <= columns.keys()
+
+
+def test_embeddings_lie_where_scikit_learn_says(tmp_path):
+    vectors = load_digits().data.astype(numpy.float32)
+    path = tmp_path / "rows.parquet"
+    column = pyarrow.array(list(vectors), type=pyarrow.list_(pyarrow.float32()))
+    pyarrow.parquet.write_table(pyarrow.table({"vector": column}), path, compression="zstd")
+    file = build(tmp_path, path)
+    [derived] = file["derived"]
+    pca = PCA(8, svd_solver="full").fit(vectors.astype(float))
+    axes = pca.components_ * numpy.sign(numpy.take_along_axis(
+        pca.components_, numpy.abs(pca.components_).argmax(axis=1)[:, None], axis=1))
+    numpy.testing.assert_allclose(derived["space"]["axes"], axes, atol=1e-9)
+    numpy.testing.assert_allclose(derived["space"]["centroid"], vectors.astype(float).mean(axis=0), rtol=1e-12)
+    centred = vectors.astype(float) - pca.mean_
+    norms = numpy.linalg.norm(vectors.astype(float), axis=1)
+    expected = {"vector.norm": norms, "vector.cosine": vectors @ pca.mean_ / norms / numpy.linalg.norm(pca.mean_)}
+    expected |= {f"vector.pc{i + 1}": centred @ axis for i, axis in enumerate(axes)}
+    columns = normals(file)
+    assert columns.keys() == expected.keys()
+    for name, values in expected.items():
+        numpy.testing.assert_allclose(numbers_of(columns[name]), numpy.sort(values), atol=1e-9, err_msg=name)
+
+
+def test_texts_and_times_are_scored_by_what_is_derived(tmp_path):
+    texts = ["Late again, 20 minutes!", "late", "", "Très bien", "飛行機 late"]
+    times = [f"2013-07-0{day}T0{day}:30:00Z" for day in range(1, 6)]
+    rows = [{"note": text, "booked": time, "at": "2013-07-06T00:00:00Z"} for text, time in zip(texts, times)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    columns = normals(build(tmp_path, path, "--text=note", "--timestamp=booked", "--time-column=at", "--pane=1d", "--window=1d"))
+    assert numpy.array_equal(numbers_of(columns["note.length"]), sorted(map(len, texts)))
+    assert numpy.array_equal(numbers_of(columns["note.words"]), sorted([4, 1, 0, 2, 4]))
+    digits = [sum(map(str.isdigit, text)) / len(text) for text in texts if text]
+    assert numpy.array_equal(numbers_of(columns["note.digits"]), sorted(digits))
+    # Of the words of a row, those that no other row has; "late" is in three.
+    assert numpy.array_equal(numbers_of(columns["note.new_words"]), sorted([3 / 4, 0, 1, 3 / 4]))
+    assert columns["note.new_words"]["profile"]["missing"] == 1
+    ages = [86_400 * (6 - day) - 3600 * day - 1800 for day in range(1, 6)]
+    assert numpy.array_equal(numbers_of(columns["booked.age"]), sorted(ages))
+    assert set(columns["booked.hour"]["dictionary"]["categories"]) == {"01", "02", "03", "04", "05"}
+    assert set(columns["booked.weekday"]["dictionary"]["categories"]) == {"monday", "tuesday", "wednesday", "thursday", "friday"}
+
+
+def test_more_rows_than_memory_has_room_for(tmp_path):
+    random = numpy.random.default_rng(6)
+    path, groups, rows = tmp_path / "rows.parquet", 30, 100_000
+    schema = pyarrow.schema([(f"c{i}", pyarrow.float64()) for i in range(10)])
+    values = [numpy.empty(0)]
+    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for _ in range(groups):
+            columns = [random.normal(size=rows) for _ in schema]
+            values.append(columns[0])
+            writer.write_table(pyarrow.table(columns, schema=schema))
+    # 30 million numbers are 270 MB with what says that they are numbers: more than stays in memory.
+    output = tmp_path / "reference.json"
+    command = [BINARIES / "driftline", "reference", "build", "--model=m", f"--output={output}", path]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0 and used.ru_maxrss < 450 * 1024, f"{used.ru_maxrss} KiB"
+    normal = normals(json.loads(output.read_text()))["c0"]
+    sorted_values = numpy.sort(numpy.concatenate(values))
+    cells = numpy.array(normal["profile"]["cells"])
+    assert numpy.array_equal(cells.cumsum()[1::2], numpy.searchsorted(sorted_values, normal["grid"], side="right"))
+    shares = cells.cumsum()[1::2] / cells.sum()
+    assert numpy.abs(shares - numpy.arange(len(shares)) / (len(shares) - 1)).max() < 0.003
+
+
+@pytest.mark.parametrize("change", [{"version": 3}, {"format": "other"}])
+def test_a_file_of_another_version_says_what_to_do(tmp_path, change):
+    path = tmp_path / "reference.json"
+    path.write_text(json.dumps({"format": "driftline-reference", "version": 2} | change))
+    ran = subprocess.run([BINARIES / "driftline", "reference", "show", path], capture_output=True, text=True)
+    assert ran.returncode == 1 and "build it again" in ran.stderr
+
+
+def test_a_file_of_the_first_version_is_read(demo_folder, tmp_path):
+    file = json.loads((demo_folder / "reference.json").read_text())
+    for later in ("options", "derived"):
+        file.pop(later, None)
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(file | {"version": 1}))
+    assert "numeric" in driftline("reference", "show", path)
