@@ -34,7 +34,6 @@ mod pipeline;
 mod protocols_page;
 mod reference_build;
 mod references;
-mod report;
 mod runbooks;
 mod server;
 mod store;

@@ -63,7 +63,7 @@ pub(crate) struct ColumnScores {
 /// A score with what it takes to believe it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct ScoreView {
-    pub(crate) detector: String,
+    detector: String,
     /// As the literature defines it; the lower end when it lies in an interval.
     value: f64,
     /// The interval's upper end; equal to the value when that is exact.
@@ -88,7 +88,7 @@ pub(crate) struct ScoreView {
     /// Probability of as much under no drift with independent rows, or an upper bound of it.
     p_value: f64,
     n_reference: u64,
-    pub(crate) n_window: u64,
+    n_window: u64,
     /// `ok`, `drift` or `not_enough_data`.
     pub(crate) verdict: String,
 }

@@ -1,8 +1,7 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `doctor`.
+//! `doctor`.
 
 mod backfill;
-mod backtest;
 mod doctor;
 mod filter;
 mod heaps;
@@ -57,9 +56,6 @@ enum Command {
     /// Makes the scores of past windows again from the archive, as they were, or under another reference or configuration:
     /// of all windows that end after --from, and by --to at the latest.
     Backfill(Box<backfill::Backfill>),
-    /// Says which alerts the past would have brought: archived rows go through the same windows, scores, rules and alert
-    /// states, with and without a change that you think of.
-    Backtest(Box<backtest::Backtest>),
 }
 
 /// Whether words after `driftline` are a command line that it takes.
@@ -91,7 +87,6 @@ pub fn main() -> ExitCode {
         Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Samples(samples) => samples::run(&samples),
         Command::Backfill(backfill) => backfill::run(&backfill),
-        Command::Backtest(backtest) => backtest::run(&backtest),
     }
 }
 

@@ -8,7 +8,7 @@ use driftline_detectors::{Score, Verdict};
 use tracing::warn;
 
 use super::checkpoint::{StoredWindow, ToTell};
-use super::columns::{Columns, role_name};
+use super::columns::role_name;
 use super::events::{Event, EventKind};
 use super::series::{ClosedColumn, ClosedWindow, Wall};
 use super::{HEADLINE, ModelState, Pipeline, slis};
@@ -76,11 +76,18 @@ impl Pipeline {
         }
         metrics.windows_closed.with_label_values(&[model]).inc();
         metrics.window_rows.with_label_values(&[model, version]).set(window.rows as i64);
-        let observations = observations(model, version, &window, &state.columns);
+        let mut observations = Vec::new();
         for column in &window.columns {
             for score in &column.scores {
                 let series = [model, version, column.column.as_str(), score.detector.name()];
                 metrics.show_score(series, score.effect, score.threshold_in_force());
+                observations.push(observation(
+                    model,
+                    version,
+                    column,
+                    role_name(state.columns.role(&column.column)),
+                    score,
+                ));
             }
             self.next.events.extend(drift_event(state, version, column));
         }
@@ -213,17 +220,8 @@ pub(super) fn is_finite(score: &Score) -> bool {
         .all(f64::is_finite)
 }
 
-/// What the rules are shown of a window.
-pub(crate) fn observations(model: &str, version: &str, window: &ClosedWindow, columns: &Columns) -> Vec<Observation> {
-    let of_column = |column: &ClosedColumn| {
-        let role = role_name(columns.role(&column.column));
-        column.scores.iter().map(|score| observation(model, version, column, role, score)).collect::<Vec<_>>()
-    };
-    window.columns.iter().flat_map(of_column).collect()
-}
-
 /// For how long a column or a version may be missing while others of its model are scored, in microseconds.
-pub(crate) fn forget_after(windows: &Windows) -> i64 {
+fn forget_after(windows: &Windows) -> i64 {
     let every = windows.every_micros();
     let idle = windows.lateness.saturating_add(windows.close_when_idle).as_micros() as i64;
     every.saturating_mul(FORGET_WINDOWS).saturating_add(idle).max(SHORTEST_FORGET_MICROS)

@@ -201,21 +201,6 @@ pub(crate) fn examine(folder: &Path) -> Result<String, String> {
     Ok(format!("{} is whole; {waiting} batches are in the journal", path.display()))
 }
 
-/// Opens the database in a folder to read in it, if there is one that can be read. A collector may run on it.
-pub(crate) fn look_into(folder: &Path) -> Option<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let database = Connection::open_with_flags(folder.join("driftline.db"), flags).ok()?;
-    let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0)).ok()?;
-    (version == SCHEMA_VERSION).then_some(database)
-}
-
-/// A database that is empty and vanishes with its connection.
-pub(crate) fn nowhere() -> rusqlite::Result<Connection> {
-    let mut database = Connection::open_in_memory()?;
-    create(&mut database)?;
-    Ok(database)
-}
-
 /// Makes the tables and the collector's identity, in one transaction: a database without an identity would never open
 /// again.
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
