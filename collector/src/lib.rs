@@ -15,6 +15,7 @@ mod access;
 mod alerting;
 mod api;
 mod archive;
+mod backtest;
 mod causes;
 mod commands;
 pub mod config;

@@ -47,6 +47,11 @@ pub(crate) struct Orphan {
 }
 
 impl Book {
+    /// The rules, of which nothing was observed yet.
+    pub(crate) fn new(rules: Vec<Rule>) -> Self {
+        Self { rules, alerts: BTreeMap::new(), changed: Vec::new(), refused: 0 }
+    }
+
     /// The rules, and the alerts as they were stored; and the open episodes that none of them will end.
     pub(crate) fn load(db: &Connection, rules: Vec<Rule>) -> rusqlite::Result<(Self, Vec<Orphan>)> {
         let mut statement = db.prepare("SELECT fingerprint, rule, state FROM alerts")?;
@@ -77,7 +82,7 @@ impl Book {
                 (None, Phase::Inactive | Phase::Pending { .. }) => {}
             }
         }
-        let book = Self { rules, alerts, changed: Vec::new(), refused: 0 };
+        let book = Self { alerts, ..Self::new(rules) };
         let orphans = orphans(db, &book, ruleless)?;
         Ok((book, orphans))
     }

@@ -1,7 +1,8 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `doctor`.
+//! `backtest`, `doctor`.
 
 mod backfill;
+mod backtest;
 mod doctor;
 mod filter;
 mod heaps;
@@ -56,6 +57,9 @@ enum Command {
     /// Makes the scores of past windows again from the archive, as they were, or under another reference or configuration:
     /// of all windows that end after --from, and by --to at the latest.
     Backfill(Box<backfill::Backfill>),
+    /// Says when the rules would have told somebody, from archived rows, and under a proposed configuration. Exits with 0;
+    /// with 1 when there are more pages than --max-pages, with 2 when no window could be judged.
+    Backtest(Box<backtest::Backtest>),
 }
 
 /// Whether words after `driftline` are a command line that it takes.
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Samples(samples) => samples::run(&samples),
         Command::Backfill(backfill) => backfill::run(&backfill),
+        Command::Backtest(backtest) => backtest::run(&backtest),
     }
 }
 

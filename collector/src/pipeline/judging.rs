@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use driftline_alerts::{Condition, Labels, Observation, Reading, Transition};
 use driftline_detectors::{Score, Verdict};
+use driftline_protocol::Role;
 use tracing::warn;
 
 use super::checkpoint::{StoredWindow, ToTell};
@@ -76,18 +77,11 @@ impl Pipeline {
         }
         metrics.windows_closed.with_label_values(&[model]).inc();
         metrics.window_rows.with_label_values(&[model, version]).set(window.rows as i64);
-        let mut observations = Vec::new();
+        let observations = observations(model, version, &window, &|column| state.columns.role(column));
         for column in &window.columns {
             for score in &column.scores {
                 let series = [model, version, column.column.as_str(), score.detector.name()];
                 metrics.show_score(series, score.effect, score.threshold_in_force());
-                observations.push(observation(
-                    model,
-                    version,
-                    column,
-                    role_name(state.columns.role(&column.column)),
-                    score,
-                ));
             }
             self.next.events.extend(drift_event(state, version, column));
         }
@@ -221,10 +215,24 @@ pub(super) fn is_finite(score: &Score) -> bool {
 }
 
 /// For how long a column or a version may be missing while others of its model are scored, in microseconds.
-fn forget_after(windows: &Windows) -> i64 {
+pub(crate) fn forget_after(windows: &Windows) -> i64 {
     let every = windows.every_micros();
     let idle = windows.lateness.saturating_add(windows.close_when_idle).as_micros() as i64;
     every.saturating_mul(FORGET_WINDOWS).saturating_add(idle).max(SHORTEST_FORGET_MICROS)
+}
+
+/// What the rules are told of a window: every score of every column.
+pub(crate) fn observations(
+    model: &str,
+    version: &str,
+    window: &ClosedWindow,
+    role: &dyn Fn(&str) -> Role,
+) -> Vec<Observation> {
+    let of_column = |column: &ClosedColumn| {
+        let role = role_name(role(&column.column));
+        column.scores.iter().map(|score| observation(model, version, column, role, score)).collect::<Vec<_>>()
+    };
+    window.columns.iter().flat_map(of_column).collect()
 }
 
 fn observation(model: &str, version: &str, column: &ClosedColumn, role: &str, score: &Score) -> Observation {

@@ -16,7 +16,7 @@ mod counting;
 pub(crate) mod events;
 mod exchanges;
 mod fields;
-mod judging;
+pub(crate) mod judging;
 pub(crate) mod rebuild;
 pub(crate) mod rewriting;
 pub(crate) mod series;

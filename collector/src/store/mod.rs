@@ -165,6 +165,22 @@ pub(crate) fn claim(folder: &Path) -> Result<Claimed, StoreError> {
     Ok(Claimed { connection, path, lock })
 }
 
+/// Opens the database in a folder to read it, beside a collector that runs on it or without one. None where there is none
+/// of this version.
+///
+/// # Errors
+/// What the database said.
+pub(crate) fn look(folder: &Path) -> rusqlite::Result<Option<Connection>> {
+    let path = folder.join("driftline.db");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let database = Connection::open_with_flags(&path, flags)?;
+    let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok((version == SCHEMA_VERSION).then_some(database))
+}
+
 /// Looks at the database in a folder without changing it: which version it has, and whether it is whole.
 ///
 /// # Errors

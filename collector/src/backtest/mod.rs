@@ -1,0 +1,303 @@
+//! When somebody would have been told: windows of the past through the rules, in virtual time.
+//!
+//! ```text
+//!   archived rows ─▶ windows, made again ─▶ observations ─▶ the rules' alerts ─▶ episodes
+//!                          └──────────────▶ course: every score over the windows, and each column's worst window
+//! ```
+//!
+//! Windows are those of [`crate::pipeline::rebuild`], observations those of [`crate::pipeline::judging`], and the alerts'
+//! state machine is the collector's own; only the clock is another. A window is looked at when the live pipeline could have
+//! closed it at the earliest: the allowed lateness after its end.
+
+mod course;
+pub(crate) mod difference;
+mod drawing;
+pub(crate) mod page;
+pub(crate) mod report;
+
+use driftline_alerts::{Condition, Labels, Member, Reading, Rule, Severity, Transition};
+use driftline_protocol::Role;
+use serde::Serialize;
+
+pub(crate) use course::Course;
+
+use crate::alerting::book::{Book, Change};
+use crate::config::Windows;
+use crate::pipeline::judging;
+use crate::pipeline::rebuild::Rebuilt;
+use crate::times;
+
+/// Episodes that are kept one by one. A rule that fires oftener than this is wrong, however often.
+const MAX_EPISODES: usize = 10_000;
+/// Members of an episode that are kept, the farthest over their limit first.
+const MAX_REASONS: usize = 20;
+
+/// One configuration, tried on the past.
+#[derive(Debug, Default)]
+pub(crate) struct Trial {
+    /// Where the configuration was read.
+    pub(crate) config: String,
+    pub(crate) windows: u64,
+    pub(crate) rows: u64,
+    pub(crate) episodes: Vec<Episode>,
+    /// Episodes past [`MAX_EPISODES`].
+    pub(crate) not_kept: u64,
+    /// Rules that could not be tried, and what else is not as it would be live; each in a sentence.
+    pub(crate) left_out: Vec<String>,
+    pub(crate) course: Course,
+}
+
+/// A time in which an alert fired.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Episode {
+    pub(crate) rule: String,
+    pub(crate) severity: Severity,
+    pub(crate) runbook: String,
+    pub(crate) condition: String,
+    /// What makes it this alert: the rule's grouping labels.
+    pub(crate) labels: Labels,
+    #[serde(serialize_with = "as_time")]
+    pub(crate) fired: i64,
+    /// None where it still fired at the end.
+    #[serde(serialize_with = "as_time_or_null")]
+    pub(crate) resolved: Option<i64>,
+    /// The window whose scores it fired on.
+    #[serde(serialize_with = "as_span")]
+    pub(crate) window: (i64, i64),
+    /// Its members when it fired.
+    pub(crate) because: Vec<Reason>,
+    /// Members when it fired that are not among these.
+    pub(crate) more: u64,
+}
+
+/// A member of an episode: what was over its limit, and by how much.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Reason {
+    /// The labels that tell it from other members.
+    pub(crate) labels: Labels,
+    pub(crate) score: String,
+    pub(crate) value: f64,
+    pub(crate) limit: f64,
+    pub(crate) n: u64,
+}
+
+/// One model's rules while its windows close, one after the other.
+pub(crate) struct ModelTrial<'t> {
+    trial: &'t mut Trial,
+    book: Book,
+    model: &'t str,
+    windows: Windows,
+    /// By their place among the trial's episodes: those that fire.
+    firing: Vec<(String, usize)>,
+}
+
+impl Trial {
+    /// Begins with a model. `models` says how many there will be.
+    pub(crate) fn begin<'t>(
+        &'t mut self,
+        model: &'t str,
+        windows: &Windows,
+        rules: &[Rule],
+        models: usize,
+    ) -> ModelTrial<'t> {
+        let rules = rules.iter().filter(|rule| {
+            let left_out = why_left_out(rule, models);
+            let is_tried = left_out.is_none();
+            self.left_out.extend(left_out.filter(|why| !self.left_out.contains(why)));
+            is_tried
+        });
+        let book = Book::new(rules.cloned().collect());
+        ModelTrial { trial: self, book, model, windows: windows.clone(), firing: Vec::new() }
+    }
+
+    /// How many episodes are of this severity.
+    pub(crate) fn count(&self, severity: Severity) -> u64 {
+        self.episodes.iter().filter(|episode| episode.severity == severity).count() as u64
+    }
+}
+
+/// Why a rule cannot be tried on archived rows, if it cannot.
+fn why_left_out(rule: &Rule, models: usize) -> Option<String> {
+    match &rule.condition {
+        Condition::Sli { sli, .. } => Some(format!(
+            "rule {} is not tried: the indicator {sli} is counted as calls arrive, not from the archive",
+            rule.name
+        )),
+        Condition::Score { .. } if models > 1 && !rule.group_by.iter().any(|label| label == "model") => Some(format!(
+            "rule {} is not tried: its alerts span models; name one model with --model to try it on that alone",
+            rule.name
+        )),
+        Condition::Score { .. } => None,
+    }
+}
+
+impl ModelTrial<'_> {
+    /// Takes the window that closes next.
+    pub(crate) fn take(&mut self, rebuilt: &Rebuilt, role: &dyn Fn(&str) -> Role) {
+        let Rebuilt { version, window } = rebuilt;
+        self.trial.windows += 1;
+        let now = window.ends.saturating_add(self.windows.lateness.as_micros() as i64);
+        let observations = judging::observations(self.model, version, window, role);
+        let forget_after = judging::forget_after(&self.windows);
+        for change in self.book.observe_scores(&observations, now, forget_after) {
+            self.note(&change, (window.starts, window.ends), now);
+        }
+        self.trial.course.take(self.model, version, window);
+    }
+
+    fn note(&mut self, change: &Change, window: (i64, i64), now: i64) {
+        match &change.transition {
+            Transition::Fired { .. } if self.trial.episodes.len() >= MAX_EPISODES => self.trial.not_kept += 1,
+            Transition::Fired { episode } => {
+                self.firing.push((episode.clone(), self.trial.episodes.len()));
+                self.trial.episodes.push(fired(change, window, now));
+            }
+            Transition::Resolved { episode, .. } => {
+                if let Some(place) = self.firing.iter().position(|(firing, _)| firing == episode) {
+                    let (_, index) = self.firing.swap_remove(place);
+                    self.trial.episodes[index].resolved = Some(now);
+                }
+            }
+        }
+    }
+}
+
+fn fired(change: &Change, window: (i64, i64), now: i64) -> Episode {
+    let Change { rule, alert, .. } = change;
+    let mut because: Vec<Reason> = alert.over().filter_map(|member| reason(rule, &alert.labels, member)).collect();
+    let over = |reason: &Reason| reason.value / reason.limit.max(f64::MIN_POSITIVE);
+    because.sort_by(|a, b| over(b).total_cmp(&over(a)));
+    let more = because.len().saturating_sub(MAX_REASONS) as u64;
+    because.truncate(MAX_REASONS);
+    Episode {
+        rule: rule.name.clone(),
+        severity: rule.severity,
+        runbook: rule.runbook.clone(),
+        condition: rule.condition.in_words(),
+        labels: alert.labels.clone(),
+        fired: now,
+        resolved: None,
+        window,
+        because,
+        more,
+    }
+}
+
+fn reason(rule: &Rule, group: &Labels, member: &Member) -> Option<Reason> {
+    let (Condition::Score { score, above, .. }, Reading::Score { value, threshold, noise, n }) =
+        (&rule.condition, member.last)
+    else {
+        return None;
+    };
+    let own = member.labels.iter().filter(|(name, _)| !group.contains_key(*name));
+    let labels = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+    Some(Reason { labels, score: score.clone(), value, limit: above.unwrap_or(threshold).max(noise), n })
+}
+
+fn as_time<S: serde::Serializer>(micros: &i64, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&times::rfc3339(*micros))
+}
+
+fn as_time_or_null<S: serde::Serializer>(micros: &Option<i64>, to: S) -> Result<S::Ok, S::Error> {
+    micros.map(times::rfc3339).serialize(to)
+}
+
+fn as_span<S: serde::Serializer>((starts, ends): &(i64, i64), to: S) -> Result<S::Ok, S::Error> {
+    [times::rfc3339(*starts), times::rfc3339(*ends)].serialize(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use driftline_alerts::KofM;
+    use driftline_detectors::{Bar, Detector, Noise, Score, Verdict};
+
+    use super::*;
+    use crate::pipeline::series::{ClosedColumn, ClosedWindow};
+    use report::Report;
+
+    const DAY: i64 = 86_400_000_000;
+    const HOSTILE: &str = "<b onload='x'>&\"";
+
+    fn rule(name: &str, group_by: &str) -> Rule {
+        Rule {
+            name: name.to_owned(),
+            severity: Severity::Page,
+            runbook: "feature-drift".to_owned(),
+            condition: Condition::Score {
+                score: "psi".to_owned(),
+                matching: Labels::new(),
+                above: None,
+                windows: KofM { k: 2, m: 2 },
+            },
+            group_by: vec![group_by.to_owned()],
+            targets: Vec::new(),
+        }
+    }
+
+    fn window(day: i64, psi: f64) -> Rebuilt {
+        let score = Score {
+            detector: Detector::Psi,
+            value: psi,
+            upper: psi,
+            effect: psi,
+            n_reference: 1000,
+            n_window: 500,
+            p_value: 0.5,
+            noise: Noise { independent: 0.05, blocks: None },
+            threshold: 0.2,
+            verdict: if psi > 0.2 { Verdict::Drift } else { Verdict::Ok },
+        };
+        let bar = Bar { label: HOSTILE.to_owned(), from: None, to: None, reference: 1.0, window: 1.0 };
+        let column = ClosedColumn { column: HOSTILE.to_owned(), scores: vec![score], bars: vec![bar] };
+        let (starts, ends) = ((day - 1) * DAY, day * DAY);
+        let window = ClosedWindow { starts, ends, rows: 500, filled: 1, panes: 1, columns: vec![column] };
+        Rebuilt { version: Arc::from("1"), window }
+    }
+
+    /// Days of these scores through these rules, each closed six hours after its end.
+    fn tried(rules: &[Rule], models: usize, psi: &[f64]) -> Trial {
+        let (mut trial, lateness) = (Trial::default(), Duration::from_secs(6 * 3600));
+        let mut of_model = trial.begin("m", &Windows { lateness, ..Windows::default() }, rules, models);
+        for (day, psi) in (1..).zip(psi) {
+            of_model.take(&window(day, *psi), &|_| Role::Feature);
+        }
+        trial
+    }
+
+    #[test]
+    fn alerts_fire_and_resolve_when_their_windows_could_have_closed() {
+        let trial = tried(&[rule("R", "model")], 1, &[0.1, 0.9, 0.8, 0.1, 0.1, 0.9, 0.9]);
+        let times: Vec<_> = trial.episodes.iter().map(|episode| (episode.fired, episode.resolved)).collect();
+        assert_eq!(times, [(3 * DAY + DAY / 4, Some(4 * DAY + DAY / 4)), (7 * DAY + DAY / 4, None)]);
+        let Episode { window, because, .. } = &trial.episodes[0];
+        assert_eq!(*window, (2 * DAY, 3 * DAY));
+        assert_eq!((because[0].value, because[0].limit, because[0].n), (0.8, 0.2, 500));
+        assert_eq!((trial.windows, trial.count(Severity::Page), trial.count(Severity::Ticket)), (7, 2, 0));
+    }
+
+    #[test]
+    fn a_rule_that_spans_models_is_left_out_of_several_and_tried_on_one() {
+        let rules = [rule("R", "column")];
+        assert_eq!(tried(&rules, 1, &[0.9, 0.9]).episodes.len(), 1);
+        let several = tried(&rules, 2, &[0.9, 0.9]);
+        assert!(several.episodes.is_empty() && several.left_out[0].contains("rule R is not tried"));
+    }
+
+    #[test]
+    fn pages_that_are_too_many_are_said_and_names_stay_text_on_the_page() {
+        let (quiet, loud) = (tried(&[], 1, &[0.9, 0.9]), tried(&[rule(HOSTILE, "model")], 1, &[0.9, 0.9]));
+        let report = |proposed, max_pages| Report { from: 0, to: 9 * DAY, present: &quiet, proposed, max_pages };
+        assert!(report(None, Some(0)).is_within_max_pages() && report(Some(&loud), Some(1)).is_within_max_pages());
+        let report = report(Some(&loud), Some(0));
+        assert!(!report.is_within_max_pages());
+        assert!(
+            report.headline().starts_with("1 page and 0 tickets with the proposed configuration, instead of 0 pages")
+        );
+        let page = page::html(&report);
+        assert!(!page.contains("<b ") && page.contains("&lt;b onload=&#39;x&#39;&gt;&amp;&quot;"));
+        assert!(report.text().contains("new with the proposed configuration: 1 alert\n"));
+    }
+}

@@ -1,0 +1,156 @@
+"""What a backtest says: what the live collector did, what a proposed configuration would change, and exit codes for CI."""
+
+import html.parser
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+
+import pytest
+from conftest import BINARIES
+
+YEAR = ("--from=2013-01-01", "--to=2014-01-01")
+HOSTILE = "<script>alert(1)</script>&\"'"
+
+
+def backtest(config, *more: str, code: int = 0) -> subprocess.CompletedProcess:
+    command = [BINARIES / "driftline", "backtest", f"--config={config}", *more]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == code, ran.stderr
+    return ran
+
+
+def said(config, *more: str, code: int = 0) -> dict:
+    return json.loads(backtest(config, *YEAR, "--format=json", *more, code=code).stdout)
+
+
+def lived(folder) -> list[list]:
+    """What the live collector told: rule, and the last days of the windows on which it fired and resolved."""
+    database = sqlite3.connect(f"file:{folder / 'data' / 'driftline.db'}?mode=ro", uri=True)
+    events = database.execute("SELECT kind, text FROM events ORDER BY id").fetchall()
+    # The rules of indicators are of the clock, and not of the archive.
+    slis = {"LatencySlo", "AvailabilitySlo", "StaleFeatures", "CaptureLoss", "ArchiveLag"}
+    database.close()
+    day, episodes, firing = "", [], {}
+    for kind, text in events:
+        rule = text.split(":")[0]
+        if kind == "window":
+            day = re.search(r"to (\S+) UTC", text)[1]
+        elif kind == "alert_fired" and rule not in slis:
+            firing[rule] = [rule, day, None]
+            episodes.append(firing[rule])
+        elif kind == "alert_resolved" and rule not in slis:
+            firing.pop(rule)[2] = day
+    return episodes
+
+
+@pytest.fixture
+def proposed(demo_folder):
+    """Writes the demo's configuration with other rules; relative paths stay those of the demo."""
+    written = []
+
+    def write(rules: str):
+        path = demo_folder / f"proposed-{len(written)}.yaml"
+        path.write_text((demo_folder / "driftline.yaml").read_text().split("\nalerts:")[0] + f"\nalerts:\n  rules:\n{rules}")
+        written.append(path)
+        return path
+
+    yield write
+    for path in written:
+        path.unlink()
+
+
+def paging(rule: str, score: str, windows: str = "2 of 3", above: str = "") -> str:
+    when = f"{{score: {score}, windows: {windows}{above}}}"
+    return f"    - {{name: {rule}, severity: page, runbook: feature-drift, when: {when}, group_by: [model]}}\n"
+
+
+def test_the_timeline_is_that_of_the_live_collector(demo_folder):
+    report = said(demo_folder / "driftline.yaml")
+    present = report["present"]
+    live = lived(demo_folder)
+    found = [[e["rule"], e["window"][1][:10], e["resolved"] and e["resolved"][:10]] for e in present["episodes"]]
+    # The last days' windows were still open when the demo ended.
+    last = max(day for episode in live for day in episode[1:] if day)
+    assert [e for e in sorted(found) if e[1] <= last] == sorted(live) and len(live) >= 3
+    database = sqlite3.connect(f"file:{demo_folder / 'data' / 'driftline.db'}?mode=ro", uri=True)
+    told = database.execute("SELECT notification FROM episodes").fetchall()
+    database.close()
+    for (notification,) in told:
+        notification = json.loads(notification)
+        window = dict(notification["facts"]).get("Window")
+        for episode in present["episodes"]:
+            if window and episode["rule"] == notification["rule"] and f"to {episode['window'][1][:10]} UTC" in window:
+                assert len(episode["because"]) == len(notification["rows"])
+                for reason, row in zip(episode["because"], notification["rows"], strict=True):
+                    assert f"{reason['labels']['column']} (version {reason['labels']['version']})" == row["what"]
+                    assert reason["value"] == pytest.approx(float(row["value"]), rel=0.01)
+                    assert reason["limit"] == pytest.approx(float(row["threshold"]), rel=0.01)
+                break
+        else:
+            assert window is None, f"nothing in the backtest is {notification['summary']}"
+    assert any("LatencySlo is not tried" in note for note in present["left_out"])
+
+
+def test_a_proposed_configuration_stands_beside_the_present_one_and_its_pages_count(demo_folder, proposed):
+    config = demo_folder / "driftline.yaml"
+    same = said(config, f"--against={config}")
+    assert (same["difference"]["gone"], same["difference"]["added"]) == ([], [])
+    assert same["difference"]["kept"] == len(same["present"]["episodes"]) > 0
+    # A fixed PSI of 0.2 is not below what chance reaches; one window that drifts pages at once.
+    other = proposed(paging("FeatureDrift", "psi", "1 of 1") + "    - {name: MissingValues, enabled: false}\n")
+    report = said(config, f"--against={other}")
+    pages = report["proposed"]["pages"]
+    assert pages >= 1 and report["present"]["pages"] == 0
+    assert {e["rule"] for e in report["difference"]["gone"]} >= {"MissingValues"}
+    assert {e["severity"] for e in report["difference"]["added"]} == {"page"}
+    text = backtest(config, *YEAR, f"--against={other}", f"--max-pages={pages}").stdout
+    assert text.startswith(f"{pages} page") and "gone with the proposed configuration" in text
+    ran = backtest(config, *YEAR, f"--against={other}", f"--max-pages={pages - 1}", code=1)
+    assert "More than the" in ran.stdout
+    backtest(config, *YEAR, "--max-pages=0")
+
+
+def test_a_stretch_without_rows_is_no_answer_and_mistakes_are_explained(demo_folder, tmp_path):
+    config = demo_folder / "driftline.yaml"
+    empty = backtest(config, "--from=1999-01-01", "--to=1999-06-01", "--max-pages=5", code=2)
+    assert "No window could be judged" in empty.stdout
+    assert "--from is not before --to" in backtest(config, "--from=2013-02-01", "--to=2013-01-01", code=64).stderr
+    assert "model 'nope' has no reference" in backtest(config, *YEAR, "--model=nope", code=64).stderr
+    assert "nope.yaml" in backtest(config, *YEAR, "--against=nope.yaml", code=64).stderr
+    assert "cannot write" in backtest(config, *YEAR, f"--output={tmp_path}/no/report", code=74).stderr
+
+
+class Elements(html.parser.HTMLParser):
+    """The elements of a page, its attributes, and what it would load."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.names, self.attributes = set(), set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.names.add(tag)
+        self.attributes.update(name for name, _ in attributes)
+
+
+def test_the_page_needs_nothing_but_itself_and_hostile_names_stay_text(demo_folder, tmp_path):
+    shutil.copytree(demo_folder / "data", tmp_path / "data")
+    text = (demo_folder / "driftline.yaml").read_text().replace("folder: archive", f"folder: {demo_folder / 'archive'}")
+    reference = json.loads((demo_folder / "reference.json").read_text())
+    # A column and a category of it that nobody would have named so; in the archive it is missing in every row.
+    carrier = next(column for column in reference["columns"] if column["column"] == "carrier")
+    reference["columns"].append(json.loads(json.dumps(carrier).replace('"carrier"', json.dumps(HOSTILE)).replace('"UA"', json.dumps(HOSTILE + "UA"))))
+    (tmp_path / "reference.json").write_text(json.dumps(reference))
+    (tmp_path / "driftline.yaml").write_text(text.split("\nalerts:")[0] + "\n")
+    output = tmp_path / "report.html"
+    headline = backtest(tmp_path / "driftline.yaml", *YEAR, "--format=html", f"--output={output}").stderr.strip()
+    page = output.read_text()
+    assert f"<h1>{headline.splitlines()[-1]}</h1>" in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    elements = Elements(page)
+    assert "svg" in elements.names and not elements.names & {"script", "link", "img", "iframe", "object"}
+    assert not [name for name in elements.attributes if name.startswith("on") or name in ("src", "href")]
+    assert not re.search(r"url\(|@import|https?://", page)
+    assert len(page) < 1_000_000
