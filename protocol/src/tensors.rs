@@ -340,7 +340,7 @@ mod tests {
         let named = |length: usize| {
             let mut assembly = Assembly::new(Role::Feature, &naming, 1);
             let description = Description { name: "n".repeat(length).into(), datatype: "FP64".into(), shape: vec![1] };
-            assembly.add(description, |_, _| Ok(vec![Cell::Number(0.5)]))
+            assembly.add(description, |_, _| Ok(vec![Cell::Number(0.5)].into()))
         };
         assert_eq!(named(MAX_NAME_BYTES), Ok(()));
         assert!(named(MAX_NAME_BYTES + 1).unwrap_err().to_string().contains("1001 bytes"));

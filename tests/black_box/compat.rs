@@ -15,8 +15,10 @@ const GOLDEN: &str = include_str!("../golden/compat.json");
 
 const CATEGORICAL: [&str; 3] = ["carrier", "origin", "dest"];
 
-/// The columns that the script makes of others, and how.
-const DERIVED: [(&str, &str, fn(f64) -> f64); 4] = [
+/// A column that the script makes of another: its name, the other's, and how.
+type Made = (&'static str, &'static str, fn(f64) -> f64);
+
+const DERIVED: [Made; 4] = [
     ("third_of_the_day", "hour", |hour| (hour / 8.0).floor()),
     ("afternoon", "hour", |hour| (hour / 12.0).floor()),
     ("zero", "hour", |hour| hour * 0.0),

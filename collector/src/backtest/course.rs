@@ -132,6 +132,8 @@ mod tests {
             value: effect,
             upper: effect,
             effect,
+            interval: (effect, effect),
+            null_mean: 0.0,
             n_reference: 9,
             n_window: 9,
             p_value: 1.0,

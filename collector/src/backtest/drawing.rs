@@ -29,8 +29,7 @@ pub(super) fn lane(times: &[(i64, Option<i64>)], (from, to): (i64, i64)) -> Stri
         let (left, right) = (place(*fired), place(resolved.unwrap_or(to)));
         // However short it was, it is seen.
         let width = (right - left).max(3.0);
-        let _ =
-            write!(contents, "<rect class=\"lane-fired\" x=\"{left:.1}\" width=\"{width:.1}\" height=\"{HEIGHT}\"/>");
+        write!(contents, "<rect class=\"lane-fired\" x=\"{left:.1}\" width=\"{width:.1}\" height=\"{HEIGHT}\"/>").ok();
     }
     svg("lane-picture", &format!("fired {} times", times.len()), &contents)
 }

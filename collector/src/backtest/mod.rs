@@ -119,7 +119,7 @@ impl Trial {
 /// Why a rule cannot be tried on archived rows, if it cannot.
 fn why_left_out(rule: &Rule, models: usize) -> Option<String> {
     match &rule.condition {
-        Condition::Sli { sli, .. } => Some(format!(
+        Condition::Sli { sli, .. } | Condition::Budget { sli, .. } => Some(format!(
             "rule {} is not tried: the indicator {sli} is counted as calls arrive, not from the archive",
             rule.name
         )),
@@ -243,6 +243,8 @@ mod tests {
             value: psi,
             upper: psi,
             effect: psi,
+            interval: (psi, psi),
+            null_mean: 0.0,
             n_reference: 1000,
             n_window: 500,
             p_value: 0.5,
@@ -251,7 +253,8 @@ mod tests {
             verdict: if psi > 0.2 { Verdict::Drift } else { Verdict::Ok },
         };
         let bar = Bar { label: HOSTILE.to_owned(), from: None, to: None, reference: 1.0, window: 1.0 };
-        let column = ClosedColumn { column: HOSTILE.to_owned(), scores: vec![score], bars: vec![bar] };
+        let column =
+            ClosedColumn { column: HOSTILE.to_owned(), scores: vec![score], bars: vec![bar], causes: Vec::new() };
         let (starts, ends) = ((day - 1) * DAY, day * DAY);
         let window = ClosedWindow { starts, ends, rows: 500, filled: 1, panes: 1, columns: vec![column] };
         Rebuilt { version: Arc::from("1"), window }

@@ -162,8 +162,8 @@ fn columns(trial: &Trial) -> String {
         .to_owned();
     shown.iter().for_each(|(name, course, worst)| html.push_str(&column(name, course, worst)));
     if more > 0 {
-        let _ =
-            write!(html, "<p class=\"sub\">{} more columns lay closer to their reference.</p>", thousands(more as u64));
+        write!(html, "<p class=\"sub\">{} more columns lay closer to their reference.</p>", thousands(more as u64))
+            .ok();
     }
     html + "</section>"
 }

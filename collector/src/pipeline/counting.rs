@@ -184,7 +184,7 @@ mod tests {
                 received_at: 0,
             });
             let column =
-                |name: &'static str, cell| Column { name: name.into(), role: Role::Feature, cells: vec![cell] };
+                |name: &'static str, cell| Column { name: name.into(), role: Role::Feature, cells: vec![cell].into() };
             let booked = column("booked", Cell::Integer(time(row) / 1_000_000));
             table.push(&booked, ColumnType::Timestamp, TimeUnit::Seconds, 0..1);
             let wrong = Cell::Text("none".into());

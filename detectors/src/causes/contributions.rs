@@ -7,10 +7,10 @@ use super::unusable;
 use crate::categorical::{CategoricalProfile, Dictionary};
 use crate::coarse::Coarsening;
 use crate::comparison::COMMON_ROWS;
+use crate::detector::Detector;
 use crate::grid::Grid;
 use crate::numeric::NumericProfile;
 use crate::reference::{Normal, Profile, Reference};
-use crate::score::Detector;
 use crate::steps::{Step, Steps};
 
 /// A part of a column's values.

@@ -43,8 +43,9 @@ use serde::{Deserialize, Serialize};
 pub use contributions::{Cell, Contribution};
 pub use mix::{MixShift, SegmentPair, SegmentShift, mix};
 
+use crate::detector::Detector;
 use crate::reference::{Normal, Profile, Reference};
-use crate::score::{Detector, Score, Verdict};
+use crate::score::{Score, Verdict};
 
 /// How many categories a cause names; its shares are those of all.
 pub const MAX_NAMED: usize = 5;

@@ -141,7 +141,7 @@ fn both(request: &str, response: &str) -> [Result<Vec<Vec<String>>, &'static str
         let mut columns: Vec<_> = rows.columns.iter().collect();
         columns.sort_by_key(|column| (column.role == Role::Prediction, column.name.clone()));
         let row =
-            |row: usize| columns.iter().map(|column| format!("{}={:?}", column.name, column.cells[row])).collect();
+            |row: usize| columns.iter().map(|column| format!("{}={:?}", column.name, column.cells.get(row).unwrap())).collect();
         Ok((0..rows.count).map(row).collect())
     };
     let json = crate::recorded::exchange("/api/v1.0/predictions", (JSON, request), (JSON, response));

@@ -40,7 +40,8 @@ pub(super) fn request<'a>(message: &'a [u8], call: Call, naming: &'a Naming) -> 
     // Of a feature that examples have themselves, the context's is none of theirs.
     shared.features.retain(|name, _| !examples.features.contains_key(name));
     let columns = shared.finish()?.columns.into_iter();
-    let scalars = columns.filter_map(|column| Some((column.name, column.cells.into_iter().next()?))).collect();
+    let scalars =
+        columns.filter_map(|column| Some((column.name, column.cells.into_vec().into_iter().next()?))).collect();
     Ok(Unshared { side: Side { model_version, ..examples.finish()? }, scalars })
 }
 
@@ -145,7 +146,7 @@ impl<'a> Examples<'a> {
             let width = feature.width();
             let description =
                 Description { name, datatype: feature.datatype().into(), shape: vec![rows as u64, width as u64] };
-            assembly.add(description, |_, _| Ok(feature.filled_up(rows, width)))?;
+            assembly.add(description, |_, _| Ok(feature.filled_up(rows, width).into()))?;
         }
         Ok(Side { rows: Some(rows), ..assembly.finish() })
     }

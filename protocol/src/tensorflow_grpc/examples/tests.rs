@@ -336,7 +336,7 @@ proptest! {
         for (row, (features, value)) in examples.iter().enumerate() {
             let cells = |name: &str| {
                 let own = |column: &&crate::rows::Column<'_>| column.name.split('_').next() == Some(name);
-                read.columns.iter().filter(own).map(|column| column.cells[row].clone()).collect::<Vec<_>>()
+                read.columns.iter().filter(own).map(|column| column.cells.get(row).unwrap().into_owned()).collect::<Vec<_>>()
             };
             for (name, (_, expected)) in features {
                 let found: Vec<_> = cells(name).into_iter().filter(|cell| *cell != Cell::Missing).collect();
