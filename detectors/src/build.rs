@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::blocks::{RareCategory, block_noise};
+use crate::budget::null_effects;
 use crate::categorical::{CategoricalProfile, Dictionary, MAX_CATEGORIES, MAX_CATEGORY_BYTES, Tail};
 use crate::grid::{Grid, GridError};
 use crate::numeric::{NumericProfile, is_countable};
@@ -20,6 +21,10 @@ pub struct WindowShape {
     pub panes: u32,
     /// Panes that must hold rows for a window to be judged.
     pub min_filled: u32,
+    /// Panes from one window to the next.
+    pub every: u32,
+    /// Panes after which a day's course begins again; one when a pane is no part of a day.
+    pub season: u32,
 }
 
 /// Collects one column's values, and makes its reference.
@@ -160,7 +165,8 @@ impl ReferenceBuilder {
                 Normal::Categorical { dictionary, profile }
             }
         };
-        let mut reference = Reference { column: self.column.clone(), normal, blocks: BTreeMap::new() };
+        let mut reference =
+            Reference { column: self.column.clone(), normal, blocks: BTreeMap::new(), nulls: BTreeMap::new() };
         let panes = self.profiles(&reference);
         let mut total = reference.empty_profile();
         for profile in panes.values() {
@@ -176,7 +182,9 @@ impl ReferenceBuilder {
         }
         if let Some(shape) = window {
             let timed = panes.into_iter().filter_map(|(pane, profile)| Some((pane?, profile))).collect();
-            reference.blocks = block_noise(&reference, &timed, &self.rare_categories(&reference), shape);
+            let rare = self.rare_categories(&reference);
+            reference.blocks = block_noise(&reference, &timed, &rare, shape);
+            reference.nulls = null_effects(&reference, &timed, &rare, shape);
         }
         Ok(reference)
     }

@@ -17,12 +17,16 @@
 //! }
 //! ```
 //!
+//! A column with `blocks` has `nulls`, too: of each detector, the largest effects of windows of histories drawn from the
+//! reference (see [`crate::NullEffects`]).
+//!
 //! A categorical column has a `dictionary` in the place of `grid`: its `categories`, whether there is a `tail` of rarer ones,
 //! and if so `tail_hashes` (FNV-1a, 64 bits, of each of their names; see [`crate::category_hash`]) and `tail_seen_once`, how
 //! many of them the reference saw once.
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::NullEffects;
 use crate::reference::{Normal, Reference};
 
 /// The first thing in every reference file.
@@ -132,6 +136,9 @@ impl ReferenceFile {
 }
 
 fn check(reference: &Reference) -> Result<(), String> {
+    if !reference.nulls.values().all(NullEffects::is_consistent) {
+        return Err("what its detectors say of drawn histories is not in order".to_owned());
+    }
     match &reference.normal {
         Normal::Numeric { grid, profile, .. } => {
             let cuts = grid.cuts();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::BlockNoise;
+use crate::budget::NullEffects;
 use crate::categorical::{CategoricalProfile, Dictionary};
 use crate::coarse::Coarsening;
 use crate::distances::shares::Shares;
@@ -33,6 +34,10 @@ pub struct Reference {
     pub normal: Normal,
     /// What each detector says of the reference's own stretches of time; empty when it was built without times.
     pub blocks: BTreeMap<Detector, BlockNoise>,
+    /// What each detector says of histories that could have been, which a budget of false pages is made of; empty when
+    /// there is no block noise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nulls: BTreeMap<Detector, NullEffects>,
 }
 
 /// The cells of a reference with its own counts.
@@ -190,6 +195,7 @@ impl Reference {
                 let judgement = Judgement {
                     threshold: thresholds.of(detector),
                     blocks: self.blocks.get(&detector).map(BlockNoise::level),
+                    budget: self.nulls.get(&detector).and_then(|null| null.allowance(detector, distance.noise)),
                     window_is_covered,
                 };
                 let sizes = if detector == Detector::MissingShare { self.rows_with(window) } else { sizes };
@@ -210,12 +216,11 @@ impl Reference {
         let (Normal::Categorical { dictionary, .. }, Profile::Categorical(reference), Profile::Categorical(window)) =
             (&self.normal, rest, stretch)
         else {
-            let distances = self.distances(rest, stretch).into_iter();
-            return distances.map(|(detector, distance)| (detector, distance.effect)).collect();
+            return self.numeric_effects(rest, stretch);
         };
         let mut effects = Vec::new();
         if reference.rows() > 0 && window.rows() > 0 {
-            effects.push((Detector::MissingShare, missing_share(rest, stretch).effect));
+            effects.push((Detector::MissingShare, more_missing(rest, stretch)));
         }
         if reference.valid() > 0 && window.valid() > 0 {
             effects.extend(categorical_shares(dictionary, reference, window).effects());
@@ -226,6 +231,50 @@ impl Reference {
             }
         }
         effects
+    }
+
+    /// Those of a numeric column, without what chance makes of its shares: that takes longer than all of this.
+    fn numeric_effects(&self, rest: &Profile, stretch: &Profile) -> Vec<(Detector, f64)> {
+        let mut effects = Vec::new();
+        if rest.rows() > 0 && stretch.rows() > 0 {
+            effects.push((Detector::MissingShare, more_missing(rest, stretch)));
+        }
+        let (Normal::Numeric { grid, profile, .. }, Profile::Numeric(reference), Profile::Numeric(window)) =
+            (&self.normal, rest, stretch)
+        else {
+            return effects;
+        };
+        if reference.finite() > 0 && window.finite() > 0 {
+            let steps = Steps::new(grid, reference, window);
+            effects.push((Detector::Ks, ks::statistic(&steps).0));
+            effects.push((Detector::CramerVonMises, cramer_von_mises::effect(&steps)));
+            let deviation = profile.standard_deviation().unwrap_or(0.0);
+            effects.extend(wasserstein::distance(&steps, deviation).map(|d| (Detector::Wasserstein, d.effect)));
+            let coarsening = Coarsening::new(grid, profile);
+            let shares = Shares::new(coarsening.counts(reference).into_iter().zip(coarsening.counts(window)), 0);
+            let of_numbers =
+                |(detector, _): &(Detector, f64)| [Detector::Psi, Detector::JensenShannon].contains(detector);
+            effects.extend(shares.effects().into_iter().filter(of_numbers));
+        }
+        effects.retain(|(_, effect)| effect.is_finite());
+        effects
+    }
+
+    /// What each detector's noise would be were the window's rows independent.
+    pub(crate) fn independent_noise(&self, window: &Profile) -> BTreeMap<Detector, f64> {
+        let distances = self.distances(&self.profile(), window).into_iter();
+        distances.map(|(detector, distance)| (detector, distance.noise)).collect()
+    }
+
+    /// A profile's counts in the cells on which shares are compared.
+    pub(crate) fn share_counts(&self, profile: &Profile) -> Vec<u64> {
+        match (&self.normal, profile) {
+            (Normal::Numeric { grid, profile: reference, .. }, Profile::Numeric(profile)) => {
+                Coarsening::new(grid, reference).counts(profile)
+            }
+            (_, Profile::Categorical(profile)) => profile.cells.clone(),
+            _ => unreachable!("a profile is of the kind of its reference"),
+        }
     }
 
     /// All distances between two profiles of this reference's cells; one that is no number is left out.
@@ -272,8 +321,15 @@ impl Reference {
 }
 
 fn missing_share(reference: &Profile, window: &Profile) -> Distance {
-    let unusable = (reference.rows() - reference.usable(), window.rows() - window.usable());
-    missing::missing_share(unusable, (reference.rows(), window.rows()))
+    missing::missing_share((unusable(reference), unusable(window)), (reference.rows(), window.rows()))
+}
+
+fn more_missing(reference: &Profile, window: &Profile) -> f64 {
+    missing::more_missing((unusable(reference), unusable(window)), (reference.rows(), window.rows()))
+}
+
+fn unusable(profile: &Profile) -> u64 {
+    profile.rows() - profile.usable()
 }
 
 /// Counts of the known categories, and of each new one that the window holds.

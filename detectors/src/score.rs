@@ -122,12 +122,17 @@ pub struct Noise {
     /// What the reference's own stretches of the window's length reach against the rest of it: rows that belong together
     /// in time are not independent. None when the reference was built without times.
     pub blocks: Option<f64>,
+    /// What the budget of false pages allows, in the place of both; none without a budget, or without the times that it
+    /// needs.
+    #[serde(default)]
+    pub budget: Option<f64>,
 }
 
 impl Noise {
-    /// The larger of the two.
+    /// What the budget allows; without one, the larger of the other two.
     pub fn level(&self) -> f64 {
-        self.blocks.map_or(self.independent, |blocks| blocks.max(self.independent))
+        let chance = self.blocks.map_or(self.independent, |blocks| blocks.max(self.independent));
+        self.budget.unwrap_or(chance)
     }
 }
 
@@ -158,7 +163,7 @@ pub struct Score {
 
 impl Score {
     pub(crate) fn judge(detector: Detector, distance: Distance, sizes: (u64, u64), judgement: Judgement) -> Self {
-        let noise = Noise { independent: distance.noise, blocks: judgement.blocks };
+        let noise = Noise { independent: distance.noise, blocks: judgement.blocks, budget: judgement.budget };
         let threshold = judgement.threshold;
         let verdict = if !judgement.window_is_covered || !distance.is_finite() {
             Verdict::NotEnoughData
@@ -194,6 +199,7 @@ impl Score {
 pub(crate) struct Judgement {
     pub(crate) threshold: f64,
     pub(crate) blocks: Option<f64>,
+    pub(crate) budget: Option<f64>,
     /// Whether enough of the window's panes hold rows for it to stand for its stretch of time.
     pub(crate) window_is_covered: bool,
 }

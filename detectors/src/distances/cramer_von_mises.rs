@@ -22,6 +22,24 @@ use crate::steps::{Step, Steps};
 ///
 /// The effect is `T·(n+m)/(nm)`, about `∫(F − G)² dH`: it does not grow with the samples.
 pub(crate) fn distance(steps: &Steps) -> Distance {
+    let (value, upper) = statistic(steps);
+    let to_effect = inverse_sizes(steps.reference, steps.window);
+    Distance {
+        value,
+        upper,
+        effect: value * to_effect,
+        noise: cramer_von_mises::QUANTILE_999 * to_effect,
+        p_value: cramer_von_mises::tail(value, steps.reference, steps.window),
+    }
+}
+
+/// The distance's effect alone.
+pub(crate) fn effect(steps: &Steps) -> f64 {
+    statistic(steps).0 * inverse_sizes(steps.reference, steps.window)
+}
+
+/// T, at the least and at the most.
+fn statistic(steps: &Steps) -> (f64, f64) {
     let (n, m) = (steps.reference as f64, steps.window as f64);
     let mut x = 0.0;
     let (mut lowest, mut highest) = (0.0, 0.0);
@@ -48,15 +66,7 @@ pub(crate) fn distance(steps: &Steps) -> Distance {
         x += a * m - b * n;
     }
     let scale = n * m * (n + m);
-    let to_effect = inverse_sizes(steps.reference, steps.window);
-    let value = lowest / scale;
-    Distance {
-        value,
-        upper: highest / scale,
-        effect: value * to_effect,
-        noise: cramer_von_mises::QUANTILE_999 * to_effect,
-        p_value: cramer_von_mises::tail(value, steps.reference, steps.window),
-    }
+    (lowest / scale, highest / scale)
 }
 
 /// `Σ_{k=1..count} (start + k·step)²`.

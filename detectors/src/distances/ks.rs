@@ -9,6 +9,20 @@ use crate::steps::{Step, Steps};
 /// sample has inside a cell which both occupy. The p-value is that of SciPy's `ks_2samp(method="asymp")`.
 pub(crate) fn distance(steps: &Steps) -> Distance {
     let (n, m) = (steps.reference, steps.window);
+    let (value, upper) = statistic(steps);
+    let effective = (n as f64 * m as f64 / (n + m) as f64).round_ties_even() as u64;
+    Distance {
+        value,
+        upper,
+        effect: value,
+        noise: (-(NOISE_TAIL / 2.0).ln() / 2.0 * inverse_sizes(n, m)).sqrt(),
+        p_value: kolmogorov::tail(effective, value),
+    }
+}
+
+/// The largest gap, at the least and at the most.
+pub(crate) fn statistic(steps: &Steps) -> (f64, f64) {
+    let (n, m) = (steps.reference, steps.window);
     // Exact in integers: |A·m − B·n| / (n·m).
     let gap = |a: u64, b: u64| (i128::from(a) * i128::from(m) - i128::from(b) * i128::from(n)).unsigned_abs();
     let (mut below_reference, mut below_window) = (0, 0);
@@ -22,13 +36,5 @@ pub(crate) fn distance(steps: &Steps) -> Distance {
         (below_reference, below_window) = (reference, window);
     }
     let scale = n as f64 * m as f64;
-    let value = at_edges as f64 / scale;
-    let effective = (n as f64 * m as f64 / (n + m) as f64).round_ties_even() as u64;
-    Distance {
-        value,
-        upper: anywhere.max(at_edges) as f64 / scale,
-        effect: value,
-        noise: (-(NOISE_TAIL / 2.0).ln() / 2.0 * inverse_sizes(n, m)).sqrt(),
-        p_value: kolmogorov::tail(effective, value),
-    }
+    (at_edges as f64 / scale, anywhere.max(at_edges) as f64 / scale)
 }

@@ -9,13 +9,21 @@ use crate::null::binomial;
 /// How much larger the window's share of rows without a usable value is than the reference's; zero when it is not
 /// larger. From 0 to 1.
 pub(crate) fn missing_share(unusable: (u64, u64), rows: (u64, u64)) -> Distance {
-    let share = |i: u64, n: u64| i as f64 / n as f64;
     let in_reference = share(unusable.0, rows.0);
-    let value = (share(unusable.1, rows.1) - in_reference).max(0.0);
+    let value = more_missing(unusable, rows);
     // At the smallest, the noise is that of one row.
     let noise = (share(reached(unusable.0, rows), rows.1) - in_reference).max(share(1, rows.1));
     let p_value = if value == 0.0 { 1.0 } else { split_tail(unusable, rows) };
     Distance { value, upper: value, effect: value, noise, p_value }
+}
+
+/// The value of that alone.
+pub(crate) fn more_missing(unusable: (u64, u64), rows: (u64, u64)) -> f64 {
+    (share(unusable.1, rows.1) - share(unusable.0, rows.0)).max(0.0)
+}
+
+fn share(part: u64, of: u64) -> f64 {
+    part as f64 / of as f64
 }
 
 /// The share of the window's rows whose category the reference never saw. From 0 to 1.
