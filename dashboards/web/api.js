@@ -39,6 +39,7 @@ import { learnTime } from './clock.js';
  * @property {number} threshold
  * @property {number} noise_independent
  * @property {number | null} noise_blocks
+ * @property {number | null} noise_budget
  * @property {number} p_value
  * @property {number} n_reference
  * @property {number} n_window

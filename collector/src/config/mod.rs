@@ -3,6 +3,7 @@
 mod access;
 mod alerting;
 mod body;
+mod false_pages;
 mod models;
 mod storage;
 mod tensors;
@@ -16,6 +17,7 @@ pub use access::{Events, Ingest, ModelPattern, Protected, Rates, Reading, Reques
 pub(crate) use alerting::{ARCHIVE_SLI, SLIS};
 pub use alerting::{Alerting, TargetConfig, TargetKind};
 pub use driftline_document::{Problem, Problems};
+pub use false_pages::FalsePages;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use storage::{Archive, ArchivePlace, Partition};
 

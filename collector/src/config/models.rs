@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use driftline_detectors::{Detector, Thresholds};
+use driftline_detectors::{Detector, Thresholds, WindowShape};
 use driftline_document::{Node, Section, in_units};
 use driftline_protocol::Naming;
 
+use super::false_pages::{self, FalsePages};
 use super::{body, tensors};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -33,6 +34,8 @@ pub struct Model {
     pub windows: Windows,
     /// From which effect on a difference matters.
     pub thresholds: Thresholds,
+    /// How many alerts may begin for nothing; without it each score is judged alone.
+    pub false_pages: Option<FalsePages>,
     /// What makes a request good.
     pub slis: Slis,
 }
@@ -164,6 +167,13 @@ impl Windows {
         self.origin + since.div_euclid(every) * every + if since.rem_euclid(every) == 0 { 0 } else { every }
     }
 
+    /// Their shape in panes, as references need to know it.
+    pub fn shape(&self) -> WindowShape {
+        let (day, pane) = (DAY.as_micros(), self.pane.as_micros());
+        let season = if day.is_multiple_of(pane) { (day / pane) as u32 } else { 1 };
+        WindowShape { panes: self.panes, min_filled: self.min_filled, every: self.every, season }
+    }
+
     /// Where the pane of a time begins.
     pub fn pane_start(&self, micros: i64) -> i64 {
         let pane = self.pane_micros();
@@ -224,6 +234,7 @@ impl Model {
             columns: BTreeMap::new(),
             windows: Windows::default(),
             thresholds: Thresholds::default(),
+            false_pages: Some(FalsePages::default()),
             slis: Slis::default(),
         }
     }
@@ -271,6 +282,12 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
     let windows = section.optional("windows").and_then(|node| node.section()).map(windows).unwrap_or_default();
     let thresholds = section.optional("thresholds").and_then(|node| node.entries()).unwrap_or_default();
     let thresholds = Thresholds(thresholds.into_iter().filter_map(|(name, node)| threshold(&name, &node)).collect());
+    let false_pages = section.optional("false_pages").and_then(|node| {
+        node.parsed(
+            "'off' or so many in a time, as in 1 per month; a time is a week, month, quarter or year",
+            false_pages::budget,
+        )
+    });
     let slis = section.optional("slis").and_then(|node| node.section()).map(slis).unwrap_or_default();
     Some(Model {
         name: name?,
@@ -281,6 +298,7 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         columns,
         windows,
         thresholds,
+        false_pages: false_pages.unwrap_or(Some(FalsePages::default())),
         slis,
     })
 }

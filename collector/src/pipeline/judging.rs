@@ -202,6 +202,7 @@ pub(super) fn is_finite(score: &Score) -> bool {
     [score.value, score.upper, score.effect, score.p_value, score.threshold, score.noise.independent]
         .into_iter()
         .chain(score.noise.blocks)
+        .chain(score.noise.budget)
         .all(f64::is_finite)
 }
 

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use driftline_detectors::{
     ColumnKind, FORMAT, MIN_STRETCHES, Reference, ReferenceBuilder, ReferenceFile, Source, VERSION, WindowLength,
-    WindowShape,
 };
 use sha2::{Digest, Sha256};
 
@@ -190,8 +189,7 @@ impl Building<'_> {
                 "rows without a time are counted, and tell nothing of stretches of time"
             );
         }
-        let shape =
-            plan.time.as_ref().map(|(_, windows)| WindowShape { panes: windows.panes, min_filled: windows.min_filled });
+        let shape = plan.time.as_ref().map(|(_, windows)| windows.shape());
         let mut builders = self.builders;
         let columns: Result<Vec<_>, _> = self
             .order

@@ -22,7 +22,7 @@ pub(crate) use writer::Writer;
 
 pub(crate) const SCHEMA: &str = include_str!("schema.sql");
 /// The version of the schema. A database of another version is refused, never guessed at.
-const SCHEMA_VERSION: i64 = 4;
+const SCHEMA_VERSION: i64 = 5;
 /// Readers at once: the API's; more would only queue for the disk.
 const MAX_READERS: usize = 4;
 
