@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use driftline_detectors::{ReferenceFile, WindowLength};
+use driftline_alerts::{Condition, Rule};
+use driftline_detectors::{Detector, NullEffects, Persistence, ReferenceFile, Watch, WindowLength, level};
 use sha2::{Digest, Sha256};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::config::{Config, Model};
 use crate::pipeline::series::References;
@@ -29,7 +30,7 @@ impl LoadedReferences {
     pub(crate) fn load(config: &Config) -> Result<Self, Vec<String>> {
         let (mut models, mut problems) = (BTreeMap::new(), Vec::new());
         for model in &config.models {
-            match of_model(model) {
+            match of_model(model, &config.alerting.rules) {
                 Ok(Some(loaded)) => drop(models.insert(model.name.clone(), loaded)),
                 Ok(None) => {}
                 Err(why) => problems.push(why),
@@ -53,11 +54,12 @@ impl LoadedReferences {
 ///
 /// # Errors
 /// Why it cannot be used: what, where, and what to do.
-pub(crate) fn of_model(model: &Model) -> Result<Option<(Arc<References>, ReferenceFile)>, String> {
+pub(crate) fn of_model(model: &Model, rules: &[Rule]) -> Result<Option<(Arc<References>, ReferenceFile)>, String> {
     let Some(path) = &model.reference else { return Ok(None) };
     let (mut file, identity) =
         read(path).map_err(|why| format!("the reference of model '{}', {}: {why}", model.name, path.display()))?;
     check_window(&mut file, model);
+    allow_false_pages(&mut file, model, rules);
     if file.model != model.name {
         warn!(model = %model.name, reference = %file.model, "the reference was built for another model");
     }
@@ -90,6 +92,49 @@ fn check_window(file: &mut ReferenceFile, model: &Model) {
             ?configured,
             "the reference's block noise is for other windows and is left out; build the reference again with these"
         );
-        file.columns.iter_mut().for_each(|column| column.blocks.clear());
+        file.columns.iter_mut().for_each(|column| {
+            column.blocks.clear();
+            column.nulls.clear();
+        });
+    }
+}
+
+/// Shares the model's budget of false pages over its columns and the scores that rules watch.
+///
+/// How often a rule's alert begins is counted for all columns together, whichever of them it is about: rules of one score
+/// that part the columns among them have one budget.
+fn allow_false_pages(file: &mut ReferenceFile, model: &Model, rules: &[Rule]) {
+    let Some(budget) = model.false_pages else { return };
+    let is_other = |null: &NullEffects| null.every != model.windows.every;
+    if file.columns.iter().flat_map(|column| column.nulls.values()).any(is_other) {
+        warn!(
+            model = %model.name,
+            "the reference was built for windows that end at other times, so the budget of false pages is not kept; build it again with this configuration"
+        );
+        return;
+    }
+    let mut watches: Vec<Watch> = Vec::new();
+    for rule in rules {
+        let Condition::Score { score, windows, .. } = &rule.condition else { continue };
+        let persistence = Persistence { k: windows.k, m: windows.m };
+        let watch = Detector::named(score).map(|detector| Watch { detector, persistence });
+        watches.extend(watch.filter(|watch| !watches.contains(watch)));
+    }
+    let every = model.windows.pane * model.windows.every;
+    match level(&file.columns, &watches, budget.per_window(every)) {
+        Some(level) => {
+            file.columns.iter_mut().for_each(|column| column.allow(Some(level)));
+            info!(
+                model = %model.name,
+                false_pages = %budget,
+                one_window_in = (1.0 / level).round(),
+                "each score of each column may exceed its limit by chance in one window of so many"
+            );
+        }
+        None => warn!(
+            model = %model.name,
+            false_pages = %budget,
+            "the budget of false pages is not kept: the reference says nothing of how its own stretches of time differ; build it with --time-column and --config, from rows of at least three windows"
+        ),
     }
 }

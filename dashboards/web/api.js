@@ -42,6 +42,7 @@ import { learnTime } from './clock.js';
  * @property {number} null_mean
  * @property {number} noise_independent
  * @property {number | null} noise_blocks
+ * @property {number | null} noise_budget
  * @property {number} p_value
  * @property {number} n_reference
  * @property {number} n_window

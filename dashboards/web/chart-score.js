@@ -146,6 +146,6 @@ export function scoreLegend(score) {
     key('key-score', `${score ? detector(score.detector).short : 'Score'}${figure(score?.effect ?? NaN)}`, 'The effect in each window'),
     key('key-limit', `Limit in force${figure(score?.limit ?? NaN)}`, 'Above this the verdict is drift'),
     key('key-threshold', `It matters from${figure(score?.threshold ?? NaN)}`, 'The threshold that was set'),
-    key('key-noise', `Noise up to${figure(score ? noiseLevel(score) : NaN)}`, 'What chance, or the reference’s own stretches of time, reach'),
+    key('key-noise', `Noise up to${figure(score ? noiseLevel(score) : NaN)}`, 'What the budget of false pages allows; without one, what chance or the reference’s own stretches of time reach'),
     score && score.value !== score.effect && h('li', { class: 'muted' }, `Value ${number(score.value)}`));
 }

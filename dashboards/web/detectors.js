@@ -78,9 +78,9 @@ export function detector(name) {
 export const VERDICTS = { ok: 'ok', drift: 'drift', not_enough_data: 'not enough data' };
 
 /**
- * The level that chance or the reference's own stretches of time reach.
+ * What the budget of false pages allows; without one, what chance or the reference's own stretches of time reach.
  * @param {import('./api.js').Score} score
  */
 export function noiseLevel(score) {
-  return Math.max(score.noise_independent, score.noise_blocks ?? 0);
+  return score.noise_budget ?? Math.max(score.noise_independent, score.noise_blocks ?? 0);
 }

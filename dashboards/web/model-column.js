@@ -160,7 +160,7 @@ function scoreTable({ scores, column, window }) {
           ['Value', 'On the limit’s scale', 'Limit', 'Matters from', 'Noise', 'p', 'Rows'].map((name) => h('th', { scope: 'col', class: 'number' }, name)))),
         h('tbody', null, scores.map(scoreRow)))),
     h('div', { class: 'explanation' },
-      h('p', null, h('strong', null, 'Limit'), ': above it the verdict is drift. It is the larger of two: the threshold from which a difference matters, as configured, and the noise, which is what chance, or the reference’s own stretches of time, reach without any drift.'),
+      h('p', null, h('strong', null, 'Limit'), ': above it the verdict is drift. It is the larger of two: the threshold from which a difference matters, as configured, and the noise, which is what the budget of false pages allows, or without one what chance or the reference’s own stretches of time reach.'),
       h('p', null, h('strong', null, 'Not enough data'), ': too few panes of the window hold rows, or the sample is so small that a difference that matters could hide in its noise.'),
       h('p', null, h('strong', null, 'p'), ': how probable as much is by chance if rows were independent. Rows that follow each other in time are not, so the verdict rests on the limit.')));
 }

@@ -136,7 +136,7 @@ mod tests {
     use crate::reference::ColumnKind;
 
     fn shape(panes: u32) -> WindowShape {
-        WindowShape { panes, min_filled: panes.div_ceil(2) }
+        WindowShape { panes, min_filled: panes.div_ceil(2), every: 1, season: 1 }
     }
 
     /// A hundred rows in each of these panes, around a level that wanders from pane to pane.

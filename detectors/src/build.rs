@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::blocks::{RareCategory, block_noise};
+use crate::budget::null_effects;
 use crate::categorical::{CategoricalProfile, category_hash};
 use crate::grid::GridError;
 use crate::numeric::NumericProfile;
@@ -21,6 +22,10 @@ pub struct WindowShape {
     pub panes: u32,
     /// Panes that must hold rows for a window to be judged.
     pub min_filled: u32,
+    /// Panes from one window to the next.
+    pub every: u32,
+    /// Panes after which a day's course begins again; one when a pane is no part of a day.
+    pub season: u32,
 }
 
 /// What a row of a column holds.
@@ -301,7 +306,7 @@ impl Reference {
                 Normal::Categorical { dictionary, profile }
             }
         };
-        let mut reference = Self { column: column.to_owned(), normal, blocks: BTreeMap::new() };
+        let mut reference = Self { column: column.to_owned(), normal, blocks: BTreeMap::new(), nulls: BTreeMap::new() };
         let panes = count_panes(&reference, rows, window.is_some()).map_err(unread)?;
         let mut total = reference.empty_profile();
         for profile in panes.values() {
@@ -319,6 +324,7 @@ impl Reference {
             let rare = rare_categories(&reference, rows).map_err(unread)?;
             let timed = panes.into_iter().filter_map(|(pane, profile)| Some((pane?, profile))).collect();
             reference.blocks = block_noise(&reference, &timed, &rare, shape);
+            reference.nulls = null_effects(&reference, &timed, &rare, shape);
         }
         Ok(reference)
     }

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::NullEffects;
 use crate::derive::Derivation;
 use crate::reference::{Normal, Reference};
 
@@ -141,6 +142,9 @@ fn check_derivation(derivation: &Derivation) -> Result<(), String> {
 }
 
 fn check(reference: &Reference) -> Result<(), String> {
+    if !reference.nulls.values().all(NullEffects::is_consistent) {
+        return Err("what its detectors say of drawn histories is not in order".to_owned());
+    }
     match &reference.normal {
         Normal::Numeric { grid, profile, .. } => {
             let cuts = grid.cuts();

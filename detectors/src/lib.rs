@@ -12,7 +12,8 @@
 //! ```text
 //!   reference rows ──▶ ReferenceBuilder ──▶ Reference ─┬─ grid / dictionary: the cells
 //!                                                      ├─ counts of the reference itself
-//!                                                      └─ block noise: what its own stretches of time reach
+//!                                                      ├─ block noise: what its own stretches of time reach
+//!                                                      └─ null effects: what worlds like it reach, for the budget
 //!   window rows ──▶ Profile + Profile + … ──▶ Reference::scores ──▶ Score { value, noise, n, p, verdict }
 //!                                         └─▶ Reference::histogram ──▶ bars to look at
 //! ```
@@ -55,6 +56,7 @@
 //! ```
 
 mod blocks;
+mod budget;
 mod build;
 mod categorical;
 pub mod causes;
@@ -79,6 +81,7 @@ mod steps;
 mod survey;
 
 pub use blocks::{BlockNoise, MIN_STRETCHES};
+pub use budget::{NullEffects, Persistence, Watch, level};
 pub use build::{BuildError, MAX_EXACT_VALUES, QUANTILES, ReferenceBuilder, RowValue, Rows, WindowShape};
 pub use categorical::{
     CategoricalProfile, Dictionary, MAX_CATEGORIES, MAX_CATEGORY_BYTES, MAX_NEW_CATEGORIES, MAX_TAIL_CATEGORIES, Tail,

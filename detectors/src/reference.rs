@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::BlockNoise;
+use crate::budget::NullEffects;
 use crate::categorical::{CategoricalProfile, Dictionary};
+use crate::coarse::Coarsening;
 use crate::comparison::Comparison;
 use crate::detector::Detector;
 use crate::grid::Grid;
@@ -31,6 +33,10 @@ pub struct Reference {
     pub normal: Normal,
     /// What each detector says of the reference's own stretches of time; empty when it was built without times.
     pub blocks: BTreeMap<Detector, BlockNoise>,
+    /// What each detector says of histories that could have been, which a budget of false pages is made of; empty when
+    /// there is no block noise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nulls: BTreeMap<Detector, NullEffects>,
 }
 
 /// The cells of a reference with its own counts.
@@ -309,12 +315,14 @@ impl Reference {
         let reference = self.profile();
         let comparison = Comparison::new(&self.normal, &reference, window);
         let score = |detector| {
+            let distance = comparison.distance(detector)?;
             let judgement = Judgement {
                 threshold: thresholds.of(detector),
                 blocks: self.blocks.get(&detector).map(BlockNoise::level),
+                budget: self.nulls.get(&detector).and_then(|null| null.allowance(detector, distance.noise)),
                 window_is_covered,
             };
-            Some(Score::judge(detector, comparison.distance(detector)?, comparison.sizes(detector), judgement))
+            Some(Score::judge(detector, distance, comparison.sizes(detector), judgement))
         };
         let mut scores: Vec<Score> = detectors.into_iter().filter_map(score).collect();
         scores.sort_by_key(|score| Detector::ALL.iter().position(|detector| *detector == score.detector));
@@ -336,5 +344,24 @@ impl Reference {
             effects.push((Detector::NewCategoryShare, (new + rare_rows) as f64 / stretch.valid() as f64));
         }
         effects
+    }
+
+    /// What each detector's noise would be were the window's rows independent.
+    pub(crate) fn independent_noise(&self, window: &Profile) -> BTreeMap<Detector, f64> {
+        let reference = self.profile();
+        let comparison = Comparison::new(&self.normal, &reference, window);
+        let noise = |detector| Some((detector, comparison.distance(detector)?.noise));
+        Detector::ALL.into_iter().filter_map(noise).collect()
+    }
+
+    /// A profile's counts in the cells on which shares are compared.
+    pub(crate) fn share_counts(&self, profile: &Profile) -> Vec<u64> {
+        match (&self.normal, profile) {
+            (Normal::Numeric { grid, profile: reference, .. }, Profile::Numeric(profile)) => {
+                Coarsening::new(grid, reference).counts(profile)
+            }
+            (_, Profile::Categorical(profile)) => profile.cells.clone(),
+            _ => unreachable!("a profile is of the kind of its reference"),
+        }
     }
 }

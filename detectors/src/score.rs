@@ -30,18 +30,24 @@ pub struct Noise {
     /// What the reference's own stretches of the window's length reach against the rest of it: rows that belong together
     /// in time are not independent. None when the reference was built without times.
     pub blocks: Option<f64>,
+    /// What the budget of false pages allows, in the place of both; none without a budget, or without the times that it
+    /// needs.
+    #[serde(default)]
+    pub budget: Option<f64>,
 }
 
 impl Noise {
-    /// The larger of the two.
+    /// What the budget allows; without one, the larger of the other two.
     ///
     /// ```
     /// use driftline_detectors::Noise;
-    /// assert_eq!(Noise { independent: 0.02, blocks: Some(0.3) }.level(), 0.3);
-    /// assert_eq!(Noise { independent: 0.02, blocks: None }.level(), 0.02);
+    /// assert_eq!(Noise { independent: 0.02, blocks: Some(0.3), budget: None }.level(), 0.3);
+    /// assert_eq!(Noise { independent: 0.02, blocks: None, budget: None }.level(), 0.02);
+    /// assert_eq!(Noise { independent: 0.02, blocks: Some(0.3), budget: Some(0.2) }.level(), 0.2);
     /// ```
     pub fn level(&self) -> f64 {
-        self.blocks.map_or(self.independent, |blocks| blocks.max(self.independent))
+        let chance = self.blocks.map_or(self.independent, |blocks| blocks.max(self.independent));
+        self.budget.unwrap_or(chance)
     }
 }
 
@@ -76,7 +82,7 @@ pub struct Score {
 
 impl Score {
     pub(crate) fn judge(detector: Detector, distance: Distance, sizes: (u64, u64), judgement: Judgement) -> Self {
-        let noise = Noise { independent: distance.noise, blocks: judgement.blocks };
+        let noise = Noise { independent: distance.noise, blocks: judgement.blocks, budget: judgement.budget };
         let threshold = judgement.threshold;
         let verdict = if !judgement.window_is_covered || !distance.is_finite() {
             Verdict::NotEnoughData
@@ -124,6 +130,7 @@ impl Score {
 pub(crate) struct Judgement {
     pub(crate) threshold: f64,
     pub(crate) blocks: Option<f64>,
+    pub(crate) budget: Option<f64>,
     /// Whether enough of the window's panes hold rows for it to stand for its stretch of time.
     pub(crate) window_is_covered: bool,
 }

@@ -45,6 +45,18 @@ fn wasserstein_by_definition(a: &[f64], b: &[f64]) -> f64 {
     all.windows(2).map(|pair| (pair[1] - pair[0]) * (cdf(&a, pair[0]) - cdf(&b, pair[0])).abs()).sum()
 }
 
+/// The squared gap between the distribution functions, averaged over the pooled sample and the two sides of each of its values.
+fn squared_gap_by_definition(a: &[f64], b: &[f64]) -> f64 {
+    let (n, m) = (a.len() as f64, b.len() as f64);
+    let (a, b) = (sorted(a), sorted(b));
+    let gap = |below: fn(f64, f64) -> bool, x: f64| {
+        let share = |values: &[f64]| values.partition_point(|v| below(*v, x)) as f64;
+        (share(&a) / n - share(&b) / m).powi(2)
+    };
+    let sides = |x: &f64| (gap(|v, x| v < x, *x) + gap(|v, x| v <= x, *x)) / 2.0;
+    a.iter().chain(&b).map(sides).sum::<f64>() / (n + m)
+}
+
 fn cramer_von_mises_by_definition(a: &[f64], b: &[f64]) -> f64 {
     let (n, m) = (a.len() as f64, b.len() as f64);
     let all = sorted(&[a, b].concat());
@@ -153,6 +165,12 @@ proptest! {
         prop_assert_eq!(ks.value, ks.upper);
         let cvm = score(&reference, &b, Detector::CramerVonMises);
         prop_assert!(close(cvm.value, cramer_von_mises_by_definition(&a, &b)), "{} {}", cvm.value, cramer_von_mises_by_definition(&a, &b));
+        prop_assert!(close(cvm.effect, squared_gap_by_definition(&a, &b)), "{} {}", cvm.effect, squared_gap_by_definition(&a, &b));
+        let (n, m) = (a.len() as f64, b.len() as f64);
+        let all = sorted(&[a.as_slice(), b.as_slice()].concat());
+        if all.windows(2).all(|pair| pair[0] < pair[1]) {
+            prop_assert!(close(cvm.effect, cvm.value * (n + m) / (n * m)));
+        }
         prop_assert!(close(score(&reference, &b, Detector::Kuiper).value, kuiper_by_definition(&a, &b)));
         prop_assert!(close(score(&reference, &b, Detector::Auc).value, auc_by_definition(&a, &b)));
         if a.len() + b.len() >= 4 {

@@ -12,7 +12,7 @@ import pytest
 from conftest import BINARIES, collector
 
 YEAR = ("--from=2013-01-01", "--to=2014-01-01")
-NUMBERS = "value upper effect interval_low interval_high null_mean n_reference n_window p_value noise_independent noise_blocks threshold verdict".split()
+NUMBERS = "value upper effect interval_low interval_high null_mean n_reference n_window p_value noise_independent noise_blocks noise_budget threshold verdict".split()
 
 
 def run(command: str, *more: str, code: int = 0) -> subprocess.CompletedProcess:
@@ -127,7 +127,7 @@ def test_windows_are_written_where_pages_and_api_find_them_and_nobody_is_told(co
         last = db.execute("SELECT max(ends) FROM windows").fetchone()[0]
         db.execute("DELETE FROM windows WHERE ends % 3 = 0 AND ends < ?", [last])
         db.execute("UPDATE scores SET value = 7, verdict = 'drift' WHERE ends < ?", [last])
-        db.execute("INSERT INTO scores SELECT model, version, ends, 'gone', detector, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, NULL, 1, 'ok' FROM scores WHERE detector = 'psi' AND column_name = 'temp' AND ends < ?", [last])
+        db.execute("INSERT INTO scores SELECT model, version, ends, 'gone', detector, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, NULL, NULL, 1, 'ok' FROM scores WHERE detector = 'psi' AND column_name = 'temp' AND ends < ?", [last])
         # One that has more rows than the archive, and one whose time is not over.
         db.execute("UPDATE windows SET rows = rows + 1 WHERE ends = ?", [last])
         db.execute("UPDATE window_progress SET closed_through = ?", [last])

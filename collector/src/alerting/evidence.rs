@@ -33,6 +33,15 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Micros,
 }
 
+impl Context<'_> {
+    /// What the budget of false pages allows a member, where there is one in force.
+    fn budget_of(&self, member: &Member, condition: &Condition) -> Option<f64> {
+        let Condition::Score { score: name, .. } = condition else { return None };
+        let column = self.window?.columns.iter().find(|column| column.column == label(member, "column"))?;
+        column.scores.iter().find(|score| score.detector.name() == name)?.noise.budget
+    }
+}
+
 /// The notification of a change.
 pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notification {
     let Change { rule, alert, transition } = change;
@@ -204,7 +213,10 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
                     Condition::Score { above: Some(above), .. } => *above,
                     _ => threshold,
                 };
-                let chance = if noise > own {
+                let chance = if context.budget_of(worst, &rule.condition).is_some() {
+                    let is_more = if noise > own { ", so that is the limit" } else { "" };
+                    format!("{} is what the budget of false pages allows{is_more}", significant(noise))
+                } else if noise > own {
                     format!(
                         "{} is what chance or the reference's own stretches of time reach, so that is the limit",
                         significant(noise)

@@ -288,7 +288,8 @@ fn last_window(db: &Connection, model: &str) -> rusqlite::Result<Option<(String,
 
 fn drifting(db: &Connection, model: &str, version: &str, ends: i64) -> rusqlite::Result<Vec<DriftingColumn>> {
     db.prepare_cached(
-        "SELECT column_name, effect, max(threshold, noise_independent, coalesce(noise_blocks, 0)) AS in_force FROM scores
+        "SELECT column_name, effect,
+                max(threshold, coalesce(noise_budget, max(noise_independent, coalesce(noise_blocks, 0)))) AS in_force FROM scores
          WHERE model = ?1 AND version = ?2 AND ends = ?3 AND detector = ?4 AND verdict = 'drift'
          ORDER BY effect / in_force DESC",
     )?

@@ -85,6 +85,8 @@ pub(crate) struct ScoreView {
     noise_independent: f64,
     /// What the reference's own stretches of time reach; null when it was built without times.
     noise_blocks: Option<f64>,
+    /// What the budget of false pages allows, in the place of both; null without a budget, or without the times it needs.
+    noise_budget: Option<f64>,
     /// Probability of as much under no drift with independent rows, or an upper bound of it.
     p_value: f64,
     n_reference: u64,
@@ -388,7 +390,11 @@ fn score(row: &Row<'_>, detector: Detector) -> rusqlite::Result<Score> {
         n_reference: row.get::<_, i64>("n_reference")? as u64,
         n_window: row.get::<_, i64>("n_window")? as u64,
         p_value: row.get("p_value")?,
-        noise: Noise { independent: row.get("noise_independent")?, blocks: row.get("noise_blocks")? },
+        noise: Noise {
+            independent: row.get("noise_independent")?,
+            blocks: row.get("noise_blocks")?,
+            budget: row.get("noise_budget")?,
+        },
         threshold: row.get("threshold")?,
         verdict: match verdict.as_str() {
             "drift" => Verdict::Drift,
@@ -413,6 +419,7 @@ impl From<&Score> for ScoreView {
             threshold: score.threshold,
             noise_independent: score.noise.independent,
             noise_blocks: score.noise.blocks,
+            noise_budget: score.noise.budget,
             p_value: score.p_value,
             n_reference: score.n_reference,
             n_window: score.n_window,

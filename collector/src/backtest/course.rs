@@ -137,7 +137,7 @@ mod tests {
             n_reference: 9,
             n_window: 9,
             p_value: 1.0,
-            noise: driftline_detectors::Noise { independent: 0.0, blocks: None },
+            noise: driftline_detectors::Noise { independent: 0.0, blocks: None, budget: None },
             threshold: 0.2,
             verdict: if effect > 0.2 { Verdict::Drift } else { Verdict::Ok },
         };

@@ -248,7 +248,7 @@ mod tests {
             n_reference: 1000,
             n_window: 500,
             p_value: 0.5,
-            noise: Noise { independent: 0.05, blocks: None },
+            noise: Noise { independent: 0.05, blocks: None, budget: None },
             threshold: 0.2,
             verdict: if psi > 0.2 { Verdict::Drift } else { Verdict::Ok },
         };

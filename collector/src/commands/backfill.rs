@@ -67,7 +67,8 @@ fn make_again(backfill: &Backfill, config: &Config) -> Result<(), String> {
     if backfill.reference.is_some() {
         model.reference.clone_from(&backfill.reference);
     }
-    let references = references::of_model(&model)?.map(|(references, _)| references).unwrap_or_default();
+    let references =
+        references::of_model(&model, &config.alerting.rules)?.map(|(references, _)| references).unwrap_or_default();
     let reference = references.identity.clone();
     if references.columns.is_empty() {
         eprintln!("model '{}' has no reference, so nothing is scored; name one with --reference", model.name);

@@ -153,7 +153,7 @@ fn try_out(
     }
     let models = models(backtest, config);
     for model in &models {
-        let Some((references, file)) = references::of_model(model)? else { continue };
+        let Some((references, file)) = references::of_model(model, &config.alerting.rules)? else { continue };
         let Some(mut rebuild) = Rebuild::new(model, references, backtest.from, backtest.to) else { continue };
         let columns = known.as_ref().map(|db| Columns::load(db, model, Some(&file))).transpose();
         let columns = columns.map_err(|error| format!("the database: {error}"))?;

@@ -3,6 +3,7 @@
 mod access;
 mod alerting;
 mod body;
+mod false_pages;
 mod models;
 mod scoring;
 mod storage;
@@ -17,6 +18,7 @@ pub use access::{Events, Ingest, ModelPattern, Protected, Rates, Reading, Reques
 pub(crate) use alerting::{ARCHIVE_SLI, SLIS};
 pub use alerting::{Alerting, Heartbeat, TargetConfig, TargetKind};
 pub use driftline_document::{Problem, Problems};
+pub use false_pages::FalsePages;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use scoring::Scoring;
 pub use storage::{Archive, ArchivePlace, Partition};

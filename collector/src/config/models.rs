@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use driftline_detectors::WindowShape;
 use driftline_document::{Node, Section, in_units};
 use driftline_protocol::Naming;
 
+use super::false_pages::{self, FalsePages};
 use super::scoring::{Scoring, scoring};
 use super::{body, tensors};
 
@@ -33,6 +35,8 @@ pub struct Model {
     pub windows: Windows,
     /// Which scores are taken, and from which effect on a difference matters.
     pub scoring: Scoring,
+    /// How many alerts may begin for nothing; without it each score is judged alone.
+    pub false_pages: Option<FalsePages>,
     /// What makes a request good.
     pub slis: Slis,
 }
@@ -142,6 +146,13 @@ pub struct Windows {
 }
 
 impl Windows {
+    /// Their shape in panes, as references need to know it.
+    pub fn shape(&self) -> WindowShape {
+        let (day, pane) = (DAY.as_micros(), self.pane.as_micros());
+        let season = if day.is_multiple_of(pane) { (day / pane) as u32 } else { 1 };
+        WindowShape { panes: self.panes, min_filled: self.min_filled, every: self.every, season }
+    }
+
     /// The pane's length in microseconds.
     pub fn pane_micros(&self) -> i64 {
         self.pane.as_micros() as i64
@@ -224,6 +235,7 @@ impl Model {
             columns: BTreeMap::new(),
             windows: Windows::default(),
             scoring: Scoring::default(),
+            false_pages: Some(FalsePages::default()),
             slis: Slis::default(),
         }
     }
@@ -270,6 +282,12 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         columns.into_iter().filter_map(|(name, node)| Some((name, node.one_of(&ColumnType::CHOICES)?))).collect();
     let windows = section.optional("windows").and_then(|node| node.section()).map(windows).unwrap_or_default();
     let scoring = scoring(&mut section);
+    let false_pages = section.optional("false_pages").and_then(|node| {
+        node.parsed(
+            "'off' or so many in a time, as in 1 per month; a time is a week, month, quarter or year",
+            false_pages::budget,
+        )
+    });
     let slis = section.optional("slis").and_then(|node| node.section()).map(slis).unwrap_or_default();
     Some(Model {
         name: name?,
@@ -280,6 +298,7 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         columns,
         windows,
         scoring,
+        false_pages: false_pages.unwrap_or(Some(FalsePages::default())),
         slis,
     })
 }

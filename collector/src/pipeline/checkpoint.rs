@@ -260,8 +260,9 @@ pub(super) fn store_window(db: &Connection, stored: &StoredWindow, now: i64) -> 
             db.prepare_cached(
                 "INSERT OR REPLACE INTO scores
                     (model, version, ends, column_name, detector, value, upper, effect, interval_low, interval_high,
-                     null_mean, n_reference, n_window, p_value, noise_independent, noise_blocks, threshold, verdict)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                     null_mean, n_reference, n_window, p_value, noise_independent, noise_blocks, noise_budget,
+                     threshold, verdict)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
             )?
             .execute(params![
                 model,
@@ -280,6 +281,7 @@ pub(super) fn store_window(db: &Connection, stored: &StoredWindow, now: i64) -> 
                 score.p_value,
                 score.noise.independent,
                 score.noise.blocks,
+                score.noise.budget,
                 score.threshold,
                 verdict.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default(),
             ])?;
@@ -352,7 +354,8 @@ pub(crate) fn last_scores(
     mut show: impl FnMut(&str, &str, &str, f64, f64),
 ) -> rusqlite::Result<()> {
     let mut statement = db.prepare(
-        "SELECT version, column_name, detector, effect, max(threshold, noise_independent, coalesce(noise_blocks, 0))
+        "SELECT version, column_name, detector, effect,
+                max(threshold, coalesce(noise_budget, max(noise_independent, coalesce(noise_blocks, 0))))
          FROM scores AS score
          WHERE model = ?1 AND ends = (SELECT max(ends) FROM windows WHERE model = ?1 AND version = score.version)",
     )?;

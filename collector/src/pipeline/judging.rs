@@ -211,6 +211,7 @@ pub(super) fn is_finite(score: &Score) -> bool {
     [value, upper, effect, interval.0, interval.1, null_mean, p_value, threshold, score.noise.independent]
         .into_iter()
         .chain(score.noise.blocks)
+        .chain(score.noise.budget)
         .all(f64::is_finite)
 }
 

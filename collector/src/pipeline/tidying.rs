@@ -104,7 +104,7 @@ mod tests {
         for (id, at) in [("old", old), ("new", new)] {
             db.execute_batch(&format!(
                 "INSERT INTO windows VALUES ('m', '1', {at}, 0, 1, 1, 1, '', {at});
-                 INSERT INTO scores VALUES ('m', '1', {at}, 'c', 'psi', 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, NULL, 0.2, 'ok');
+                 INSERT INTO scores VALUES ('m', '1', {at}, 'c', 'psi', 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, NULL, NULL, 0.2, 'ok');
                  INSERT INTO histograms VALUES ('m', '1', {at}, 'c', '[]');
                  INSERT INTO causes VALUES ('m', '1', {at}, 'c', '[]');
                  INSERT INTO sli_counts VALUES ('m', 'latency', '', {at}, 1, 1);

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use driftline_detectors::{
-    BuildError, ColumnKind, Derivation, Derived, Learning, Reference, RowValue, Rows, SourceValue, WindowShape,
+    BuildError, ColumnKind, Derivation, Derived, Learning, Reference, RowValue, Rows, SourceValue,
 };
 
 use super::ReferencePlan;
@@ -204,8 +204,7 @@ struct LaneRows<'l> {
 impl LaneRows<'_> {
     fn reference(&self, name: &str) -> Result<Reference, BuildError> {
         let kind = if self.kind == Kind::Numeric { ColumnKind::Numeric } else { ColumnKind::Categorical };
-        let shape = |windows: &Windows| WindowShape { panes: windows.panes, min_filled: windows.min_filled };
-        Reference::of_rows(name, kind, self, self.times.windows.map(shape))
+        Reference::of_rows(name, kind, self, self.times.windows.map(Windows::shape))
     }
 }
 

@@ -119,6 +119,7 @@ CREATE TABLE scores (
     p_value REAL NOT NULL,
     noise_independent REAL NOT NULL,
     noise_blocks REAL,
+    noise_budget REAL,
     threshold REAL NOT NULL,
     verdict TEXT NOT NULL,
     PRIMARY KEY (model, version, ends, column_name, detector)

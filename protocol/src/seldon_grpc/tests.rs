@@ -140,8 +140,9 @@ fn both(request: &str, response: &str) -> [Result<Vec<Vec<String>>, &'static str
         let rows = decode_rows(exchange, &naming).map_err(|error| error.reason())?;
         let mut columns: Vec<_> = rows.columns.iter().collect();
         columns.sort_by_key(|column| (column.role == Role::Prediction, column.name.clone()));
-        let row =
-            |row: usize| columns.iter().map(|column| format!("{}={:?}", column.name, column.cells.get(row).unwrap())).collect();
+        let row = |row: usize| {
+            columns.iter().map(|column| format!("{}={:?}", column.name, column.cells.get(row).unwrap())).collect()
+        };
         Ok((0..rows.count).map(row).collect())
     };
     let json = crate::recorded::exchange("/api/v1.0/predictions", (JSON, request), (JSON, response));

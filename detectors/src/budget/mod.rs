@@ -1,0 +1,100 @@
+//! A budget of false pages: how far a score may go, when so many alerts a month may be for nothing.
+//!
+//! A limit for one score in one window says little of how often somebody is woken: there are many columns and scores, many
+//! windows, and they have much in common. Windows overlap, so they exceed in runs; columns of one day share its weather; a rule
+//! asks for two windows of three. No formula knows all of this. But the reference holds what it takes: what its own stretches
+//! of time look like, all columns together.
+//!
+//! ```text
+//!   panes of the reference ──▶ worlds: its blocks, weighed anew  ──▶ histories of windows, each scored as any window is
+//!      (all columns alike)      (what one sample may be wrong by)                │
+//!                                                                               ▼
+//!   the user's budget ──▶ level: the share of windows that may exceed ◀── episodes as the rules make them
+//!                            └──▶ for each column and score, the effect that this share exceeds: its limit
+//! ```
+//!
+//! * **The reference is a sample** ([`draws`]). Each history comes from a world that the reference could have come from, so
+//!   limits know that a month of days shows neither the mean nor the spread exactly. With sixty days and a limit at one in a
+//!   thousand, taking them as exact would nearly double the pages.
+//! * **Days are drawn whole, and together where they go together** ([`dependence`]).
+//! * **One level for all**: each column and score is exceeded in the same share of windows, and the share is the largest with
+//!   which alerts begin no more often than the budget says ([`episodes`]). Where all columns say the same, it is nearly
+//!   that of one; where none does, that of all.
+
+mod dependence;
+mod draws;
+mod episodes;
+mod null_effects;
+
+pub use episodes::Persistence;
+pub use null_effects::NullEffects;
+pub(crate) use null_effects::null_effects;
+
+use crate::detector::Detector;
+use crate::reference::Reference;
+use null_effects::{HISTORY, KEPT};
+
+/// From each level that is tried to the next.
+const STEP: f64 = 1.1;
+/// Fewer windows over their limit than this, of one column, say nothing of how often alerts begin.
+const FEWEST: f64 = 4.0;
+
+/// A rule on scores, as far as the budget needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    /// The score.
+    pub detector: Detector,
+    /// In how many windows it must be over its limit.
+    pub persistence: Persistence,
+}
+
+/// The share of windows in which each column may exceed its limit for nothing, if alerts are to begin so often: the number
+/// of episodes for each window that closes. None when no column has been drawn from, as when the reference has no times.
+///
+/// It is at most a twentieth.
+pub fn level(columns: &[Reference], watches: &[Watch], episodes_per_window: f64) -> Option<f64> {
+    let windows = columns.iter().flat_map(|column| column.nulls.values()).map(|null| null.windows).max()?;
+    let rate = |share: f64| -> f64 { watches.iter().map(|watch| episodes(columns, watch, windows, share)).sum() };
+    let least = FEWEST / f64::from(windows);
+    let mut before = (least, rate(least));
+    if before.1 > episodes_per_window {
+        // Alerts are rare here, and each has its own cause: there are half as many at half the share.
+        return Some(least * episodes_per_window / before.1);
+    }
+    while before.0 < KEPT {
+        let share = (before.0 * STEP).min(KEPT);
+        let now = (share, rate(share));
+        if now.1 > episodes_per_window {
+            let part = (episodes_per_window - before.1) / (now.1 - before.1);
+            return Some(before.0 + part * (now.0 - before.0));
+        }
+        before = now;
+    }
+    Some(KEPT)
+}
+
+/// How many alerts of a rule begin, for each window, when this share of each column's windows is over.
+fn episodes(columns: &[Reference], watch: &Watch, windows: u32, share: f64) -> f64 {
+    let members: Vec<&NullEffects> = columns.iter().filter_map(|column| column.nulls.get(&watch.detector)).collect();
+    let largest = (share * f64::from(windows)).round() as usize;
+    let worlds = windows / HISTORY;
+    let begun: u32 = (0..worlds)
+        .map(|world| {
+            let over: Vec<Vec<u32>> = members.iter().map(|null| null.over(watch.detector, largest, world)).collect();
+            episodes::beginnings(over.iter().map(Vec::as_slice), HISTORY, watch.persistence)
+        })
+        .sum();
+    f64::from(begun) / f64::from(worlds * HISTORY.saturating_sub(watch.persistence.m).max(1))
+}
+
+impl Reference {
+    /// Lets each score exceed its limit in this share of windows, wherever the reference knows what that is.
+    pub fn allow(&mut self, share: Option<f64>) {
+        for (detector, null) in &mut self.nulls {
+            match share {
+                Some(share) => null.allow(*detector, share),
+                None => null.allow_nothing(),
+            }
+        }
+    }
+}

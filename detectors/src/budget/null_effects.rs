@@ -1,0 +1,333 @@
+//! What a detector says of histories that could have been: the null distribution of its effect, with the order of windows
+//! in time.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::dependence::block_length;
+use super::draws::World;
+use crate::blocks::RareCategory;
+use crate::build::WindowShape;
+use crate::detector::Detector;
+use crate::reference::{Normal, Profile, Reference};
+
+/// Windows that one world's history holds.
+pub(crate) const HISTORY: u32 = 128;
+/// Worlds that are drawn, at the least and at the most; more where windows overlap more, since these say less new.
+const WORLDS: std::ops::RangeInclusive<u32> = 20..=64;
+/// The part of the windows that is kept: those with the largest effects. No limit lies lower than that.
+pub(crate) const KEPT: f64 = 0.05;
+/// So many windows above a level are needed to say where it lies.
+const ENOUGH: f64 = 5.0;
+/// However few blocks a window is made of, this share of them can be seen.
+const LEAST_TRUSTED: f64 = 0.2;
+/// A reference of fewer units says too little of how they differ.
+const MIN_UNITS: usize = 6;
+/// A span of time is looked at that is at most so many times as long as what of it holds rows.
+const MAX_GAPS: i64 = 4;
+/// An effect that is rounding's.
+const NOTHING: f64 = 1e-12;
+/// Digits that an effect is kept with.
+const DIGITS: i32 = 6;
+
+/// The largest effects of one detector on one column in histories in which nothing drifts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NullEffects {
+    /// How many windows were drawn: histories of 128 each, of one world each.
+    pub windows: u32,
+    /// Panes from one of them to the next.
+    pub every: u32,
+    /// Units of the reference (panes, or days of them) that were drawn together.
+    pub block: u32,
+    /// The share of windows down to which drawing says what the reference knows. Beyond it the tail is extrapolated.
+    pub trusted: f64,
+    /// The effect that this share exceeds.
+    pub at_trusted: f64,
+    /// By how much more, on the scale of squares, the effect is that a share smaller by a factor of e exceeds: the tails of
+    /// distances fall like those of sums of squares, exponentially on that scale.
+    pub slope: f64,
+    /// The noise of independent rows for windows with as many rows as these have.
+    pub independent: f64,
+    /// Numbers of the windows with the largest effects, by falling effect.
+    pub at: Vec<u32>,
+    /// Their effects.
+    pub effects: Vec<f64>,
+    /// The effect that the budget allows, once it is known (see [`NullEffects::allow`]).
+    #[serde(skip)]
+    allowed: Option<f64>,
+}
+
+impl NullEffects {
+    /// Whether a file's numbers fit each other.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let descends = self.effects.windows(2).all(|pair| pair[0] >= pair[1]);
+        let positive = self.effects.iter().all(|effect| *effect > 0.0 && effect.is_finite());
+        let most = *WORLDS.end() * HISTORY;
+        let in_range = self.windows >= HISTORY && self.windows <= most && self.at.iter().all(|at| *at < self.windows);
+        let tail = [self.trusted, self.at_trusted, self.slope, self.independent];
+        let tail = self.trusted > 0.0 && tail.iter().all(|number| number.is_finite() && *number >= 0.0);
+        in_range && tail && descends && positive && self.at.len() == self.effects.len()
+    }
+
+    /// The effect that this share of windows exceeds.
+    pub fn quantile(&self, detector: Detector, share: f64) -> f64 {
+        if share >= self.trusted {
+            return self.drawn(share);
+        }
+        let power = scale(detector);
+        let beyond = self.slope * (self.trusted / share).ln();
+        (self.at_trusted.powi(power) + beyond).powf(1.0 / f64::from(power)).min(f64::MAX)
+    }
+
+    /// Of what was drawn itself.
+    fn drawn(&self, share: f64) -> f64 {
+        let rank = share * f64::from(self.windows) - 0.5;
+        let effect = |rank: usize| self.effects.get(rank).copied().unwrap_or(0.0);
+        let (below, part) = (rank.max(0.0) as usize, rank.max(0.0).fract());
+        effect(below) + part * (effect(below + 1) - effect(below))
+    }
+
+    /// From now on, this share of windows may exceed what is allowed.
+    pub fn allow(&mut self, detector: Detector, share: f64) {
+        self.allowed = Some(self.quantile(detector, share));
+    }
+
+    /// Without a budget.
+    pub fn allow_nothing(&mut self) {
+        self.allowed = None;
+    }
+
+    /// What a window may reach whose rows, were they independent, would reach so much. Fewer rows than the reference's
+    /// stretches have are more noise, which comes on top.
+    ///
+    /// A kind of rows that the reference hardly has has no spread to draw from; there the exact limit for independent rows
+    /// is the least.
+    pub(crate) fn allowance(&self, detector: Detector, independent: f64) -> Option<f64> {
+        let allowed = self.allowed?;
+        if has_least_limit(detector) {
+            return Some(allowed.max(independent));
+        }
+        let power = scale(detector);
+        let more = (independent.powi(power) - self.independent.powi(power)).max(0.0);
+        // A tenth more or fewer rows are the same.
+        let more = if more > 0.2 * self.independent.powi(power) { more } else { 0.0 };
+        Some((allowed.powi(power) + more).powf(1.0 / f64::from(power)).min(f64::MAX))
+    }
+
+    /// The windows of a world that are over when so many of the largest effects may be, ascending, counted from its first.
+    pub(crate) fn over(&self, detector: Detector, largest: usize, world: u32) -> Vec<u32> {
+        let begins = world * HISTORY;
+        let least = if has_least_limit(detector) { self.independent } else { 0.0 };
+        let inside = |(at, effect): &(&u32, &f64)| (begins..begins + HISTORY).contains(*at) && **effect > least;
+        let largest = self.at.iter().zip(&self.effects).take(largest);
+        let mut over: Vec<u32> = largest.filter(inside).map(|(at, _)| at - begins).collect();
+        over.sort_unstable();
+        over
+    }
+}
+
+/// Whether a limit is never below the noise of independent rows.
+fn has_least_limit(detector: Detector) -> bool {
+    matches!(detector, Detector::MissingShare | Detector::NewCategoryShare)
+}
+
+/// The power of a detector's effect in which sums of squares add up.
+fn scale(detector: Detector) -> i32 {
+    match detector {
+        Detector::Psi | Detector::CramerVonMises | Detector::MissingShare | Detector::NewCategoryShare => 1,
+        _ => 2,
+    }
+}
+
+/// Draws histories from the reference's panes, and scores their windows against it.
+pub(crate) fn null_effects(
+    reference: &Reference,
+    panes: &BTreeMap<i64, Profile>,
+    rare: &[RareCategory],
+    shape: WindowShape,
+) -> BTreeMap<Detector, NullEffects> {
+    let Some(units) = Units::of(panes, shape).filter(|units| units.filled >= MIN_UNITS && !reference.blocks.is_empty())
+    else {
+        return BTreeMap::new();
+    };
+    let block = units.block(reference);
+    let novel = units.novel_rows(reference, rare, block);
+    let whole = reference.profile();
+    let worlds = (2 * shape.panes / shape.every).clamp(*WORLDS.start(), *WORLDS.end());
+    let mut effects: BTreeMap<Detector, Vec<(u32, f64)>> = BTreeMap::new();
+    let mut usual: BTreeMap<Detector, f64> = BTreeMap::new();
+    for world in 0..worlds {
+        // Each world's windows begin at another time of the day.
+        let phase = world * shape.season / worlds;
+        let needed = phase + (HISTORY - 1) * shape.every + shape.panes;
+        let history =
+            World::draw(units.count, block, u64::from(world)).history(needed.div_ceil(shape.season.max(1)) as usize);
+        let mut window = reference.empty_profile();
+        let (mut from, mut to, mut filled) = (phase as usize, phase as usize, 0);
+        for number in 0..HISTORY {
+            let begins = (phase + number * shape.every) as usize;
+            let ends = begins + shape.panes as usize;
+            for pane in units.along(&history, from..begins.min(to)) {
+                window.remove(pane);
+                filled -= 1;
+            }
+            for pane in units.along(&history, to.max(begins)..ends) {
+                window.merge(pane);
+                filled += 1;
+            }
+            (from, to) = (begins, ends);
+            if filled < shape.min_filled {
+                continue;
+            }
+            if usual.is_empty() {
+                usual = reference.independent_noise(&window);
+            }
+            let season = units.season;
+            let new: f64 = (begins..ends).map(|pane| novel[history[pane / season]] / season as f64).sum();
+            for (detector, effect) in reference.effects(&whole, &window, new.round() as u64) {
+                effects.entry(detector).or_default().push((world * HISTORY + number, effect));
+            }
+        }
+    }
+    let blocks = units.filled as f64 / block as f64;
+    let in_window = f64::from(shape.panes) / (units.season * block) as f64;
+    let trusted = (4.0 * blocks.powf(-in_window.max(1.0))).min(1.0);
+    let windows = worlds * HISTORY;
+    let kept = |(detector, effects): (Detector, Vec<(u32, f64)>)| {
+        let effects = largest_first(detector, effects, blocks);
+        let power = scale(detector);
+        let exceeded_by =
+            |share: f64| effects.get((share * f64::from(windows)) as usize).map_or(0.0, |(_, effect)| *effect);
+        let trusted = trusted.max(ENOUGH / f64::from(windows)).min(LEAST_TRUSTED);
+        let (near, far) = (exceeded_by(4.0 * trusted), exceeded_by(trusted));
+        let independent = usual.get(&detector).copied()?;
+        let most = (KEPT * f64::from(windows)).ceil() as usize + 1;
+        let (at, effects) = effects.iter().take(most).map(|(at, effect)| (*at, rounded(*effect))).unzip();
+        let null = NullEffects {
+            windows,
+            every: shape.every,
+            block: block as u32,
+            trusted,
+            at_trusted: rounded(far),
+            slope: rounded((far.powi(power) - near.powi(power)) / 4f64.ln()),
+            independent,
+            at,
+            effects,
+            allowed: None,
+        };
+        null.is_consistent().then_some((detector, null))
+    };
+    effects.into_iter().filter_map(kept).collect()
+}
+
+/// The effects, by falling size, without what is none. A sample's own spread is too small by a part: the draws from B blocks
+/// spread as (B − 1)/(B + 1) of what a new sample's lie apart from this one.
+fn largest_first(detector: Detector, mut effects: Vec<(u32, f64)>, blocks: f64) -> Vec<(u32, f64)> {
+    let wider = ((blocks + 1.0) / (blocks - 1.0)).powf(1.0 / f64::from(scale(detector)));
+    effects.retain_mut(|(_, effect)| {
+        *effect *= wider;
+        *effect > NOTHING
+    });
+    effects.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    effects
+}
+
+fn rounded(value: f64) -> f64 {
+    if value <= NOTHING {
+        return 0.0;
+    }
+    let digits = 10f64.powi(DIGITS - 1 - value.log10().floor() as i32);
+    (value * digits).round() / digits
+}
+
+/// A reference's panes by the unit of time in which they are drawn: a day's panes together, so that its course is kept, or
+/// each pane alone.
+struct Units<'a> {
+    panes: BTreeMap<i64, &'a Profile>,
+    first: i64,
+    count: usize,
+    /// Of these, how many hold rows.
+    filled: usize,
+    season: usize,
+}
+
+impl<'a> Units<'a> {
+    fn of(panes: &'a BTreeMap<i64, Profile>, shape: WindowShape) -> Option<Self> {
+        let season = i64::from(shape.season.max(1));
+        let unit = |pane: &i64| pane.div_euclid(season);
+        let last = unit(panes.last_key_value()?.0);
+        let mut filled: Vec<i64> = panes.keys().map(unit).collect();
+        filled.dedup();
+        let earliest = last.saturating_sub(MAX_GAPS * filled.len() as i64);
+        let first = *filled.iter().find(|unit| **unit >= earliest)?;
+        filled.retain(|unit| *unit >= first);
+        let panes = panes.range(first * season..).map(|(pane, profile)| (*pane, profile)).collect();
+        let (count, filled) = ((last - first + 1) as usize, filled.len());
+        Some(Self { panes, first, count, filled, season: season as usize })
+    }
+
+    /// The pane at a place of the history, if it holds rows.
+    fn along<'b>(
+        &'b self,
+        history: &'b [usize],
+        places: std::ops::Range<usize>,
+    ) -> impl Iterator<Item = &'a Profile> + 'b {
+        places.filter_map(|place| {
+            let unit = self.first + history[place / self.season] as i64;
+            self.panes.get(&(unit * self.season as i64 + (place % self.season) as i64)).copied()
+        })
+    }
+
+    fn unit(&self, pane: i64) -> i64 {
+        pane.div_euclid(self.season as i64) - self.first
+    }
+
+    /// How many units are drawn together.
+    fn block(&self, reference: &Reference) -> usize {
+        let mut counts: BTreeMap<i64, Vec<u64>> = BTreeMap::new();
+        for (pane, profile) in &self.panes {
+            let of_pane = reference.share_counts(profile);
+            let unit = counts.entry(self.unit(*pane)).or_insert_with(|| vec![0; of_pane.len()]);
+            unit.iter_mut().zip(of_pane).for_each(|(sum, count)| *sum += count);
+        }
+        block_length(&counts.into_values().collect::<Vec<_>>()).min(self.count / MIN_UNITS).max(1)
+    }
+
+    /// In each unit, the rows in categories that are found in its own block of time only: what is new in a time like it.
+    /// Against the whole reference, none of its own rows would be.
+    fn novel_rows(&self, reference: &Reference, rare: &[RareCategory], block: usize) -> Vec<f64> {
+        let mut novel = vec![0.0; self.count];
+        if !matches!(reference.normal, Normal::Categorical { .. }) {
+            return novel;
+        }
+        // Of each cell: the units between which it is found.
+        let mut spans: BTreeMap<usize, (i64, i64)> = BTreeMap::new();
+        for (pane, profile) in &self.panes {
+            for (cell, _) in reference.share_counts(profile).iter().enumerate().filter(|(_, count)| **count > 0) {
+                let unit = self.unit(*pane);
+                spans.entry(cell).and_modify(|(_, last)| *last = unit).or_insert((unit, unit));
+            }
+        }
+        let is_short = |first: i64, last: i64| last - first < block as i64;
+        for (pane, profile) in &self.panes {
+            let counts = reference.share_counts(profile);
+            let of_short = spans.iter().filter(|(_, (first, last))| is_short(*first, *last));
+            let rows: u64 = of_short.map(|(cell, _)| counts[*cell]).sum();
+            novel[self.unit(*pane) as usize] += rows as f64;
+        }
+        for category in rare {
+            let (first, last) = (self.unit(category.first).max(0), self.unit(category.last));
+            if is_short(first, last) {
+                let each = category.rows as f64 / (last - first + 1) as f64;
+                (first..=last).filter_map(|unit| usize::try_from(unit).ok()).for_each(|unit| {
+                    if let Some(rows) = novel.get_mut(unit) {
+                        *rows += each;
+                    }
+                });
+            }
+        }
+        novel
+    }
+}

@@ -1,0 +1,143 @@
+//! The budget of false pages, kept: how often alerts begin in histories in which nothing drifts.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use driftline_detectors::{
+    ColumnKind, Detector, Persistence, Profile, Reference, ReferenceBuilder, Thresholds, Watch, WindowShape, level,
+};
+
+const REFERENCE_DAYS: usize = 40;
+const YEAR: usize = 365;
+const COLUMNS: usize = 5;
+const SHAPE: WindowShape = WindowShape { panes: 5, min_filled: 3, every: 1, season: 1 };
+const TWO_OF_THREE: Persistence = Persistence { k: 2, m: 3 };
+const PER_WINDOW: f64 = 1.0 / 30.0;
+
+/// A generator of uniform numbers from 0 to 1 (xorshift64*): the same on every machine.
+struct Uniform(u64);
+
+impl Uniform {
+    fn next(&mut self) -> f64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// A number of about a normal distribution with deviation 1.
+    fn bell(&mut self) -> f64 {
+        (0..12).map(|_| self.next()).sum::<f64>() - 6.0
+    }
+
+    /// A day of each column: fifty rows around a level of the day's own, part of which all columns share.
+    fn day(&mut self) -> Vec<Vec<f64>> {
+        let shared = self.bell();
+        let level = |uniform: &mut Self| 0.4 * shared + 0.4 * uniform.bell();
+        (0..COLUMNS)
+            .map(|_| {
+                let level = level(self);
+                (0..50).map(|_| ((level + self.bell()) * 8.0).round()).collect()
+            })
+            .collect()
+    }
+}
+
+fn references(days: &[Vec<Vec<f64>>]) -> Vec<Reference> {
+    let build = |column: usize| {
+        let mut builder = ReferenceBuilder::new(format!("x{column}"), ColumnKind::Numeric);
+        for (pane, day) in days.iter().enumerate() {
+            day[column].iter().for_each(|value| builder.number(Some(pane as i64), *value));
+        }
+        builder.build(Some(SHAPE)).unwrap()
+    };
+    (0..COLUMNS).map(build).collect()
+}
+
+/// How often an alert of PSI on all columns begins in a year of days like those of the reference.
+fn pages(uniform: &mut Uniform, allowed: bool) -> u32 {
+    let mut references = references(&(0..REFERENCE_DAYS).map(|_| uniform.day()).collect::<Vec<_>>());
+    let watch = Watch { detector: Detector::Psi, persistence: TWO_OF_THREE };
+    let level = level(&references, &[watch], PER_WINDOW).unwrap();
+    references.iter_mut().for_each(|reference| reference.allow(allowed.then_some(level)));
+    let every_difference_matters = Thresholds([(Detector::Psi, 0.0)].into());
+    let mut panes: Vec<Vec<Profile>> = Vec::new();
+    let mut over = [(0u8, false); COLUMNS];
+    let (mut begun, mut firing) = (0, false);
+    for _ in 0..YEAR {
+        let day = uniform.day();
+        panes.push(references.iter().zip(&day).map(|(reference, rows)| counted(reference, rows)).collect());
+        let Some(first) = panes.len().checked_sub(SHAPE.panes as usize) else { continue };
+        for (column, (recent, is_over)) in over.iter_mut().enumerate() {
+            let mut window = references[column].empty_profile();
+            panes[first..].iter().for_each(|pane| window.merge(&pane[column]));
+            let scores = references[column].scores(&window, &every_difference_matters, true);
+            let psi = scores.iter().find(|score| score.detector == Detector::Psi).unwrap();
+            // The last three windows, the newest in the lowest bit.
+            *recent = (*recent << 1 | u8::from(psi.effect > psi.threshold_in_force())) & 0b111;
+            *is_over = if *is_over { *recent & 0b11 != 0 } else { recent.count_ones() >= 2 };
+        }
+        let now = over.iter().any(|(_, is_over)| *is_over);
+        begun += u32::from(now && !firing);
+        firing = now;
+    }
+    begun
+}
+
+fn counted(reference: &Reference, rows: &[f64]) -> Profile {
+    let mut profile = reference.empty_profile();
+    reference.count_numbers(&mut profile, rows);
+    profile
+}
+
+#[test]
+fn alerts_begin_about_as_often_as_the_budget_says_though_rows_of_a_day_belong_together() {
+    const YEARS: u32 = 12;
+    let mut uniform = Uniform(17);
+    let begun: u32 = (0..YEARS).map(|_| pages(&mut uniform, true)).sum();
+    let ratio = f64::from(begun) / (f64::from(YEARS) * YEAR as f64 * PER_WINDOW);
+    assert!((1.0 / 1.5..1.5).contains(&ratio), "{ratio} times the budget");
+}
+
+#[test]
+fn a_smaller_budget_is_a_higher_limit_and_none_is_as_before() {
+    let mut uniform = Uniform(23);
+    let days: Vec<_> = (0..REFERENCE_DAYS).map(|_| uniform.day()).collect();
+    let mut references = references(&days);
+    let window = counted(&references[0], &days[0][0]);
+    let watch = [Watch { detector: Detector::Psi, persistence: TWO_OF_THREE }];
+    let mut limits = |per_window: Option<f64>| -> Vec<f64> {
+        let share = per_window.map(|per_window| level(&references, &watch, per_window).unwrap());
+        references[0].allow(share);
+        let scores = references[0].scores(&window, &Thresholds::default(), true);
+        scores.iter().map(|score| score.noise.level()).collect()
+    };
+    let before = limits(None);
+    let (monthly, yearly) = (limits(Some(1.0 / 30.0)), limits(Some(1.0 / 365.0)));
+    assert!(monthly.iter().zip(&yearly).all(|(monthly, yearly)| monthly <= yearly), "{monthly:?} {yearly:?}");
+    assert!(monthly.iter().zip(&yearly).any(|(monthly, yearly)| monthly < yearly));
+    assert_eq!(limits(None), before);
+}
+
+#[test]
+fn the_course_of_a_day_is_no_chance() {
+    let mut uniform = Uniform(29);
+    let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+    for hour in 0..24 * 20 {
+        let level = 10.0 * (f64::from(hour) / 24.0 * std::f64::consts::TAU).sin();
+        (0..10).for_each(|_| builder.number(Some(i64::from(hour)), level + uniform.bell()));
+    }
+    let day = WindowShape { panes: 24, min_filled: 12, every: 1, season: 24 };
+    let reference = builder.build(Some(day)).unwrap();
+    // Of 240 independent rows, one window in a hundred exceeds 0.1. Hours drawn apart from their days would make more.
+    let limit = reference.nulls[&Detector::Psi].quantile(Detector::Psi, 0.01);
+    assert!((0.05..0.2).contains(&limit), "{limit}");
+}
+
+#[test]
+fn a_reference_without_times_has_no_budget_to_keep() {
+    let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+    (0..1000).for_each(|i| builder.number(None, f64::from(i % 50)));
+    let reference = builder.build(None).unwrap();
+    let watch = Watch { detector: Detector::Psi, persistence: TWO_OF_THREE };
+    assert_eq!(level(&[reference], &[watch], PER_WINDOW), None);
+}
