@@ -29,10 +29,11 @@ const GOLDEN: &str = include_str!("../golden/flights.json");
 ///
 /// P-values come from expansions that agree to fewer digits than the statistics do; SciPy's of Cramér-von Mises ends at
 /// terms of 1e-7.
-const FIELDS: [(&str, &str, &str, f64); 33] = [
+const FIELDS: [(&str, &str, &str, f64); 34] = [
     ("ks", "ks", "value", 1e-9),
     ("ks_p_value", "ks", "p_value", 1e-6),
     ("cramer_von_mises", "cramer_von_mises", "value", 1e-9),
+    ("cramer_von_mises_effect", "cramer_von_mises", "effect", 1e-9),
     ("cramer_von_mises_p_value", "cramer_von_mises", "p_value", 1e-3),
     ("wasserstein", "wasserstein", "value", 1e-9),
     ("psi", "psi", "value", 1e-9),

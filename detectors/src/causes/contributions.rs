@@ -61,6 +61,20 @@ pub struct Contribution {
     pub amount: f64,
 }
 
+/// The scores that are sums over cells, or a root of one. A rank statistic's terms belong to no cell, and a shift's to all.
+pub const TAKEN_APART: [Detector; 10] = [
+    Detector::Psi,
+    Detector::Ks,
+    Detector::JensenShannon,
+    Detector::Wasserstein,
+    Detector::ChiSquare,
+    Detector::TotalVariation,
+    Detector::Hellinger,
+    Detector::LInfinity,
+    Detector::MissingShare,
+    Detector::NewCategoryShare,
+];
+
 /// A cell with its counts.
 struct Counted {
     cell: Cell,
@@ -75,8 +89,8 @@ impl Reference {
     /// Sums over cells are taken apart as they are. A Jensen-Shannon or Hellinger distance is a root, and each cell has its part of
     /// what is under it. The largest gap of `ks` is the mass that the cells on one side of it have too much and those on the other
     /// too little, each half. `wasserstein` is the area between the distribution functions over each cell. Cells are those that
-    /// the score compares: categories, or the reference's deciles with one cell for what lies outside. Empty for
-    /// `cramer_von_mises`, for scores that are not taken of the column's kind, and when a sample is empty.
+    /// the score compares: categories, or the reference's deciles with one cell for what lies outside. Empty for scores that are
+    /// not among [`TAKEN_APART`] or not taken of the column's kind, and when a sample is empty.
     ///
     /// ```
     /// use driftline_detectors::causes::Cell;
@@ -96,6 +110,9 @@ impl Reference {
     /// # Panics
     /// When the window is not of this reference.
     pub fn contributions(&self, window: &Profile, detector: Detector) -> Vec<Contribution> {
+        if !TAKEN_APART.contains(&detector) {
+            return Vec::new();
+        }
         if detector == Detector::MissingShare {
             return of_missing(&self.profile(), window);
         }
@@ -146,7 +163,12 @@ fn of_numbers(
         cells.into_iter().zip(counts).map(|(cell, (reference, window))| Counted { cell, reference, window }).collect();
     let steps = Steps::new(grid, reference, window);
     match detector {
-        Detector::Psi | Detector::JensenShannon => of_shares(counted, 0, detector),
+        Detector::Psi
+        | Detector::JensenShannon
+        | Detector::Hellinger
+        | Detector::TotalVariation
+        | Detector::LInfinity
+        | Detector::ChiSquare => of_shares(counted, 0, detector),
         Detector::Ks => with_amounts(counted, &of_gap(grid, &coarsening, &steps)),
         Detector::Wasserstein => with_amounts(counted, &of_area(grid, &coarsening, &steps)),
         _ => Vec::new(),

@@ -40,7 +40,7 @@ mod unusable;
 
 use serde::{Deserialize, Serialize};
 
-pub use contributions::{Cell, Contribution};
+pub use contributions::{Cell, Contribution, TAKEN_APART};
 pub use mix::{MixShift, SegmentPair, SegmentShift, mix};
 
 use crate::detector::Detector;
