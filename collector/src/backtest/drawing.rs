@@ -51,7 +51,7 @@ pub(super) fn sparkline(limits: &[f64]) -> String {
 }
 
 /// Reference and window side by side, with what moved most in words.
-pub(super) fn histogram(bars: &[Bar]) -> String {
+pub(crate) fn histogram(bars: &[Bar]) -> String {
     let highest = bars.iter().map(|bar| bar.reference.max(bar.window)).fold(0.0, f64::max);
     if highest <= 0.0 {
         return "<p class=\"sub\">There is no usable value to draw.</p>".to_owned();

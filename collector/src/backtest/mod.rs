@@ -11,7 +11,7 @@
 
 mod course;
 pub(crate) mod difference;
-mod drawing;
+pub(crate) mod drawing;
 pub(crate) mod page;
 pub(crate) mod report;
 

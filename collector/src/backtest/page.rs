@@ -58,17 +58,19 @@ pub(crate) fn html(report: &Report<'_>) -> String {
     if !notes.is_empty() {
         write!(body, "<section><h2>Left out</h2><ul class=\"panel notes\">{notes}</ul></section>").ok();
     }
-    page(&body)
+    page("Driftline backtest", &body)
 }
 
-fn page(body: &str) -> String {
+/// A page that stands alone, of HTML.
+pub(crate) fn page(title: &str, body: &str) -> String {
     // What the pages fetch, this one does without.
     let look = include_str!("../../../dashboards/web/style.css").lines().filter(|line| !line.contains("url("));
     let look = look.collect::<Vec<_>>().join("\n");
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\"><title>Driftline backtest</title><style>{look}{}{}</style></head>\n\
+         content=\"width=device-width, initial-scale=1\"><title>{}</title><style>{look}{}{}</style></head>\n\
          <body class=\"report\"><main>{body}</main></body></html>\n",
+        escape_html(title),
         include_str!("../../../dashboards/web/charts.css"),
         include_str!("report.css"),
     )

@@ -1,8 +1,10 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `doctor`.
+//! `backtest`,
+//! `compare`, `doctor`.
 
 mod backfill;
 mod backtest;
+mod compare;
 mod doctor;
 mod filter;
 mod heaps;
@@ -60,6 +62,9 @@ enum Command {
     /// Says when the rules would have told somebody, from archived rows, and under a proposed configuration. Exits with 0;
     /// with 1 when there are more pages than --max-pages, with 2 when no window could be judged.
     Backtest(Box<backtest::Backtest>),
+    /// Compares two files of rows, or a reference with a file: each column's scores, and whether they say drift. Exits with 0
+    /// without drift, with 1 with it, and with 2 when there were too few rows to tell.
+    Compare(Box<compare::Compare>),
 }
 
 /// Whether words after `driftline` are a command line that it takes.
@@ -92,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Samples(samples) => samples::run(&samples),
         Command::Backfill(backfill) => backfill::run(&backfill),
         Command::Backtest(backtest) => backtest::run(&backtest),
+        Command::Compare(compare) => compare::run(&compare),
     }
 }
 

@@ -225,7 +225,7 @@ impl Rows for LaneRows<'_> {
     }
 }
 
-fn number(value: &Value<'_>) -> RowValue<'static> {
+pub(super) fn number(value: &Value<'_>) -> RowValue<'static> {
     match value {
         Value::Missing => RowValue::Missing,
         Value::Number(number) => RowValue::Number(*number),
@@ -235,7 +235,7 @@ fn number(value: &Value<'_>) -> RowValue<'static> {
     }
 }
 
-fn category(value: &Value<'_>, is_boolean: bool, take: &mut dyn FnMut(RowValue<'_>)) {
+pub(super) fn category(value: &Value<'_>, is_boolean: bool, take: &mut dyn FnMut(RowValue<'_>)) {
     match value {
         Value::Missing => take(RowValue::Missing),
         Value::Number(number) => take(RowValue::Category(&number_category(*number))),

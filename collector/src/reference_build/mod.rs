@@ -9,6 +9,7 @@
 mod archived;
 mod aside;
 mod columns;
+mod counting;
 mod csv;
 mod gathering;
 mod json_lines;
@@ -23,6 +24,7 @@ use driftline_detectors::{FORMAT, MIN_STRETCHES, Reference, ReferenceFile, Sourc
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::archived::ArchivedRows;
+pub(crate) use self::counting::{Counted, count};
 use self::gathering::Gathering;
 use self::values::Take;
 use crate::config::Windows;

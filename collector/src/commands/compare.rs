@@ -1,0 +1,311 @@
+//! `driftline compare`: one file of rows beside another, or beside a reference.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use driftline_alerts::escape_html;
+use driftline_detectors::{Bar, Detector, Reference, Score, Thresholds, Verdict};
+use serde::Serialize;
+
+use super::EXIT_USAGE;
+use crate::api::ScoreView;
+use crate::backtest::{drawing, page};
+use crate::numbers::{significant, thousands};
+use crate::pipeline::HEADLINE;
+use crate::reference_build::{Counted, ReferencePlan, build_reference, count};
+
+/// Something has drifted.
+const EXIT_DRIFT: u8 = 1;
+/// No column had rows enough to tell.
+const EXIT_NOT_ENOUGH_DATA: u8 = 2;
+/// `EX_IOERR` of sysexits.h: a file could not be read, or the report not be written.
+const EXIT_IO: u8 = 74;
+
+#[derive(Debug, Args)]
+pub(super) struct Compare {
+    /// What is normal: rows (.parquet, .csv, .jsonl, .ndjson), or a reference file (.json).
+    #[arg(value_name = "NORMAL")]
+    normal: PathBuf,
+    /// The rows that are held against it.
+    #[arg(value_name = "ROWS")]
+    rows: PathBuf,
+    /// Only these columns; repeat, or separate by commas.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    column: Vec<String>,
+    /// Not these columns.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    exclude: Vec<String>,
+    /// Columns that are names although they look like numbers.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    categorical: Vec<String>,
+    /// The scores that decide, and that the table shows; separate by commas. JSON has all.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = HEADLINE.name(), value_parser = detector)]
+    score: Vec<Detector>,
+    /// From which effect on a difference matters, as in psi=0.1; repeat for several scores.
+    #[arg(long, value_name = "SCORE=EFFECT", value_parser = threshold)]
+    threshold: Vec<(Detector, f64)>,
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// Where to write it; standard output without it.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line for each column and score, the farthest first.
+    Table,
+    Json,
+    /// One page with pictures that needs nothing but itself.
+    Html,
+}
+
+fn detector(name: &str) -> Result<Detector, String> {
+    let known = || Detector::ALL.map(Detector::name).join(", ");
+    Detector::named(name).ok_or_else(|| format!("no score; the scores are {}", known()))
+}
+
+fn threshold(text: &str) -> Result<(Detector, f64), String> {
+    let (name, effect) = text.split_once('=').ok_or("needs a score and an effect, as in psi=0.1")?;
+    let effect = effect.parse().ok().filter(|effect: &f64| effect.is_finite() && *effect >= 0.0);
+    Ok((detector(name)?, effect.ok_or("the effect is a number from 0 on")?))
+}
+
+pub(super) fn run(compare: &Compare) -> ExitCode {
+    let compared = match Compared::of(compare) {
+        Ok(compared) => compared,
+        Err((code, why)) => {
+            eprintln!("driftline: {why}");
+            return ExitCode::from(code);
+        }
+    };
+    let said = match compare.format {
+        Format::Table => compared.table(),
+        Format::Json => compared.json(),
+        Format::Html => compared.html(),
+    };
+    let written = match &compare.output {
+        Some(path) => std::fs::write(path, said).map_err(|error| format!("{}: {error}", path.display())),
+        None => std::io::stdout().write_all(said.as_bytes()).map_err(|error| error.to_string()),
+    };
+    if let Err(why) = written {
+        eprintln!("driftline: {why}");
+        return ExitCode::from(EXIT_IO);
+    }
+    ExitCode::from(compared.code())
+}
+
+/// Two samples side by side.
+struct Compared<'c> {
+    compare: &'c Compare,
+    rows: (u64, u64),
+    /// The farthest beyond its limit first.
+    columns: Vec<Column>,
+}
+
+struct Column {
+    name: String,
+    /// All of them.
+    scores: Vec<Score>,
+    bars: Vec<Bar>,
+}
+
+impl<'c> Compared<'c> {
+    fn of(compare: &'c Compare) -> Result<Self, (u8, String)> {
+        let (rows, references) = normal(compare)?;
+        let read = |why| (EXIT_IO, format!("{}: {why}", compare.rows.display()));
+        let Counted { rows: of_rows, profiles } = count(&compare.rows, &references).map_err(read)?;
+        let thresholds = Thresholds(compare.threshold.iter().copied().collect());
+        let column = |(reference, profile): (&Reference, _)| Column {
+            name: reference.column.clone(),
+            scores: reference.scores(profile, &thresholds, true),
+            bars: reference.histogram(profile),
+        };
+        let mut columns: Vec<Column> = references.iter().zip(&profiles).map(column).collect();
+        columns.sort_by(|a, b| b.beyond(&compare.score).total_cmp(&a.beyond(&compare.score)));
+        Ok(Self { compare, rows: (rows, of_rows), columns })
+    }
+
+    /// The scores that decide, with their columns.
+    fn deciding(&self) -> impl Iterator<Item = (&Column, &Score)> {
+        let decides = |score: &&Score| self.compare.score.contains(&score.detector);
+        self.columns
+            .iter()
+            .flat_map(move |column| column.scores.iter().filter(decides).map(move |score| (column, score)))
+    }
+
+    fn has(&self, verdict: Verdict) -> bool {
+        self.deciding().any(|(_, score)| score.verdict == verdict)
+    }
+
+    fn code(&self) -> u8 {
+        match () {
+            () if self.has(Verdict::Drift) => EXIT_DRIFT,
+            () if self.has(Verdict::Ok) => 0,
+            () => EXIT_NOT_ENOUGH_DATA,
+        }
+    }
+
+    fn headline(&self) -> String {
+        let drifted: Vec<&str> = self
+            .columns
+            .iter()
+            .filter(|column| column.drifts(&self.compare.score))
+            .map(|column| column.name.as_str())
+            .collect();
+        let of = format!(
+            "{} columns, {} rows beside {}",
+            self.columns.len(),
+            thousands(self.rows.1),
+            thousands(self.rows.0)
+        );
+        match (drifted.as_slice(), self.code()) {
+            ([], EXIT_NOT_ENOUGH_DATA) => format!("Too few rows to tell: {of}"),
+            ([], _) => format!("No drift: {of}"),
+            (names, _) => format!("Drift in {}: {of}", names.join(", ")),
+        }
+    }
+
+    fn table(&self) -> String {
+        let mut text = self.headline() + "\n\n";
+        let names = ["column", "score", "effect", "limit", "rows", "verdict"];
+        let [column, score, effect, limit, rows, verdict] = names;
+        let mut line = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").unwrap_or_default();
+        line(format_args!("{column:<28} {score:<18} {effect:>10} {limit:>10} {rows:>11}  {verdict}"));
+        for (column, score) in self.deciding() {
+            let view = ScoreView::from(score);
+            line(format_args!(
+                "{:<28} {:<18} {:>10} {:>10} {:>11}  {}",
+                column.name,
+                score.detector.name(),
+                significant(view.effect),
+                significant(view.limit),
+                thousands(score.n_window),
+                view.verdict.replace('_', " ")
+            ));
+        }
+        text
+    }
+
+    fn json(&self) -> String {
+        #[derive(Serialize)]
+        struct Whole<'c> {
+            headline: String,
+            normal: &'c Path,
+            rows: &'c Path,
+            n_reference: u64,
+            n_window: u64,
+            verdict: &'static str,
+            columns: Vec<One<'c>>,
+        }
+        #[derive(Serialize)]
+        struct One<'c> {
+            column: &'c str,
+            scores: Vec<ScoreView>,
+            bars: &'c [Bar],
+        }
+        let columns = self.columns.iter().map(|column| One {
+            column: &column.name,
+            scores: column.scores.iter().map(ScoreView::from).collect(),
+            bars: &column.bars,
+        });
+        let whole = Whole {
+            headline: self.headline(),
+            normal: &self.compare.normal,
+            rows: &self.compare.rows,
+            n_reference: self.rows.0,
+            n_window: self.rows.1,
+            verdict: match self.code() {
+                EXIT_DRIFT => "drift",
+                EXIT_NOT_ENOUGH_DATA => "not_enough_data",
+                _ => "ok",
+            },
+            columns: columns.collect(),
+        };
+        // Texts and finite numbers can always be written.
+        serde_json::to_string_pretty(&whole).unwrap_or_default() + "\n"
+    }
+
+    fn html(&self) -> String {
+        let state = if self.has(Verdict::Drift) { "is-over" } else { "is-fine" };
+        let files = format!("{} beside {}", self.compare.rows.display(), self.compare.normal.display());
+        let mut body = format!(
+            "<header class=\"report-head {state}\"><p class=\"sub\">Driftline compare · {}</p><h1>{}</h1></header><section><h2>Columns \
+             <span class=\"count\">the farthest first</span></h2><p class=\"swatches sub\"><span class=\"fill-reference\"></span>normal \
+             <span class=\"fill-window\"></span>rows</p>",
+            escape_html(&files),
+            escape_html(&self.headline())
+        );
+        self.columns.iter().for_each(|column| body.push_str(&column.html()));
+        page::page("Driftline compare", &(body + "</section>"))
+    }
+}
+
+impl Column {
+    /// By how much the farthest of these scores is beyond its limit.
+    fn beyond(&self, detectors: &[Detector]) -> f64 {
+        let of = |score: &Score| score.effect / score.threshold_in_force().max(f64::MIN_POSITIVE);
+        self.scores.iter().filter(|score| detectors.contains(&score.detector)).map(of).fold(0.0, f64::max)
+    }
+
+    fn drifts(&self, detectors: &[Detector]) -> bool {
+        self.scores.iter().any(|score| detectors.contains(&score.detector) && score.verdict == Verdict::Drift)
+    }
+
+    fn html(&self) -> String {
+        let row = |score: &Score| {
+            let view = ScoreView::from(score);
+            format!(
+                "<tr class=\"verdict-{0}\"><td>{1}</td><td>{2}</td><td>{3}</td><td>{4}</td><td>{5}</td></tr>",
+                view.verdict,
+                score.detector.name(),
+                significant(view.effect),
+                significant(view.limit),
+                thousands(score.n_window),
+                view.verdict.replace('_', " ")
+            )
+        };
+        format!(
+            "<article class=\"panel\"><h3 class=\"breakable\">{}</h3>{}<div class=\"table-scroller\"><table><thead><tr><th>score</th>\
+             <th>effect</th><th>limit</th><th>rows</th><th>verdict</th></tr></thead><tbody>{}</tbody></table></div></article>",
+            escape_html(&self.name),
+            drawing::histogram(&self.bars),
+            self.scores.iter().map(row).collect::<String>()
+        )
+    }
+}
+
+/// What is normal, and of how many rows. Columns that are derived from others are left out: only a collector derives them of
+/// rows.
+fn normal(compare: &Compare) -> Result<(u64, Vec<Reference>), (u8, String)> {
+    let wanted = |reference: &Reference| {
+        (compare.column.is_empty() || compare.column.contains(&reference.column))
+            && !compare.exclude.contains(&reference.column)
+    };
+    let file = if compare.normal.extension().is_some_and(|ending| ending == "json") {
+        let read = |why| (EXIT_IO, format!("{}: {why}", compare.normal.display()));
+        crate::references::read(&compare.normal).map_err(read)?.0
+    } else {
+        let plan = ReferencePlan {
+            inputs: vec![compare.normal.clone()],
+            columns: compare.column.clone(),
+            exclude: compare.exclude.clone(),
+            categorical: compare.categorical.clone(),
+            ..ReferencePlan::default()
+        };
+        build_reference(&plan).map_err(|error| (EXIT_IO, error.to_string()))?
+    };
+    let is_derived = |column: &str| file.derived.iter().any(|derivation| derivation.gives(column));
+    let references: Vec<Reference> =
+        file.columns.into_iter().filter(|reference| wanted(reference) && !is_derived(&reference.column)).collect();
+    if references.is_empty() {
+        return Err((
+            EXIT_USAGE,
+            format!("{} has none of the columns that are to be compared", compare.normal.display()),
+        ));
+    }
+    Ok((file.rows, references))
+}

@@ -1,0 +1,81 @@
+"""Two files side by side: the same scores as SciPy's, a verdict as exit code, and a page that stands alone."""
+
+import json
+import subprocess
+
+import pandas as pd
+import pytest
+from conftest import BINARIES, ROOT
+from scipy import stats
+
+
+def compare(*arguments, code: int = 0) -> subprocess.CompletedProcess:
+    ran = subprocess.run([BINARIES / "driftline", "compare", *map(str, arguments)], capture_output=True, text=True)
+    assert ran.returncode == code, (ran.returncode, ran.stdout, ran.stderr)
+    return ran
+
+
+@pytest.fixture(scope="module")
+def months(tmp_path_factory):
+    """January's even and odd days, and July, as Parquet, CSV and JSON lines."""
+    folder = tmp_path_factory.mktemp("months")
+    flights = pd.read_parquet(ROOT / "demo" / "data" / "flights.parquet")
+    date = pd.to_datetime(flights.date)
+    january = flights[date.dt.month == 1]
+    columns = ["distance", "temp", "carrier", "origin"]
+    even, odd = (january[date[january.index].dt.day % 2 == side][columns] for side in (0, 1))
+    even.to_parquet(folder / "even.parquet")
+    odd.to_csv(folder / "odd.csv", index=False)
+    flights[date.dt.month == 7][columns].to_json(folder / "july.jsonl", orient="records", lines=True)
+    odd.head(30).to_csv(folder / "few.csv", index=False)
+    return folder, even, odd
+
+
+def test_what_drifted_is_named_and_the_exit_code_is_a_gate(months):
+    folder, even, odd = months
+    july = compare(folder / "even.parquet", folder / "july.jsonl", code=1).stdout
+    assert july.startswith("Drift in temp") and "drift" in july.splitlines()[3]
+    same = json.loads(compare(folder / "even.parquet", folder / "odd.csv", "--column=distance,carrier,origin", "--format=json").stdout)
+    assert same["verdict"] == "ok" and (same["n_reference"], same["n_window"]) == (len(even), len(odd))
+    scores = {(c["column"], s["detector"]): s for c in same["columns"] for s in c["scores"]}
+    assert scores["distance", "ks"]["value"] == pytest.approx(stats.ks_2samp(even.distance, odd.distance).statistic, rel=1e-9)
+    table = pd.crosstab(pd.concat([even.carrier, odd.carrier]), [0] * len(even) + [1] * len(odd))
+    assert scores["carrier", "chi_square"]["value"] == pytest.approx(stats.chi2_contingency(table, correction=False)[0], rel=1e-9)
+    few = compare(folder / "even.parquet", folder / "few.csv", "--column=distance,origin", code=2).stdout
+    assert few.startswith("Too few rows to tell")
+
+
+def test_thresholds_and_scores_are_the_callers(months):
+    folder, *_ = months
+    files = (folder / "even.parquet", folder / "odd.csv", "--column=temp")
+    compare(*files, "--threshold=psi=100")
+    shown = compare(*files, "--score=ks,wasserstein", "--threshold=ks=1", "--threshold=wasserstein=50").stdout
+    assert " ks " in shown and " wasserstein " in shown and " psi " not in shown
+
+
+def test_a_reference_file_stands_for_its_rows_and_the_page_for_itself(months):
+    folder, *_ = months
+    reference, page = folder / "reference.json", folder / "page.html"
+    build = [BINARIES / "driftline", "reference", "build", folder / "even.parquet", "--model=m", f"--output={reference}"]
+    subprocess.run(build, check=True, capture_output=True)
+    from_rows, from_file = (compare(normal, folder / "july.jsonl", "--format=json", code=1) for normal in (folder / "even.parquet", reference))
+    assert json.loads(from_rows.stdout)["columns"] == json.loads(from_file.stdout)["columns"]
+    hostile = folder / "hostile.csv"
+    hostile.write_text("<script>x</script>\n" + "\n".join(str(i % 40) for i in range(900)) + "\n")
+    compare(hostile, hostile, "--format=html", f"--output={page}")
+    text = page.read_text()
+    assert text.startswith("<!doctype html>") and "<script" not in text and "url(" not in text and "&lt;script&gt;" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("even.parquet", "nothing.csv"), 74, "nothing.csv"),
+        (("even.parquet", "odd.csv", "--score=speed"), 64, "the scores are"),
+        (("even.parquet", "odd.csv", "--threshold=psi"), 64, "as in psi=0.1"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(months, arguments, code, says):
+    folder, *_ = months
+    paths = [folder / name if "." in name and not name.startswith("--") else name for name in arguments]
+    assert says in compare(*paths, code=code).stderr
