@@ -18,7 +18,7 @@
 //!   thousand, taking them as exact would nearly double the pages.
 //! * **Days are drawn whole, and together where they go together** ([`dependence`]).
 //! * **One level for all**: each column and score is exceeded in the same share of windows, and the share is the largest with
-//!   which alerts begin no more often than the budget says ([`episodes`]). Where all columns say the same, it is nearly
+//!   which alerts begin no more often than the budget says ([`episodes()`]). Where all columns say the same, it is nearly
 //!   that of one; where none does, that of all.
 
 mod dependence;

@@ -6,7 +6,7 @@
 //! * [`Reference::causes`] looks at the shape of the change: it undoes each thing that it might be (a change of unit, a default
 //!   that fills gaps, a stuck value, new or renamed categories, a shift, a spread), and sees how much of the distance goes away.
 //!   What is left is [`CauseKind::Unexplained`], and said.
-//! * [`mix`] says how much of a change is that segments are mixed otherwise, and how much lies within them.
+//! * [`mix()`] says how much of a change is that segments are mixed otherwise, and how much lies within them.
 //!
 //! A cause is claimed only of scores that drift, and none is a proof: temperatures that were halved look like temperatures that
 //! are given in another unit. It says where to look first.

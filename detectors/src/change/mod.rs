@@ -16,7 +16,7 @@
 //! say nothing and change nothing. A detector that found a change begins anew from there; [`Adwin`] keeps what it has
 //! since.
 //!
-//! Where the history is at hand as a whole, [`onset`] says when its change began, with an interval.
+//! Where the history is at hand as a whole, [`onset()`] says when its change began, with an interval.
 //!
 //! ```
 //! use driftline_detectors::change::{ChangeDetector, Cusum, Direction};
