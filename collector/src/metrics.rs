@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use driftline_alerts::Counts;
 use driftline_protocol::DecodeError;
 use prometheus::core::Collector;
 use prometheus::{
@@ -14,7 +15,6 @@ use prometheus::{
 };
 
 use crate::ingest::{Refused, cloud_events};
-use crate::pipeline::slis::GoodOfValid;
 use crate::{telemetry, watchdog};
 
 /// Series of scores that are exposed. More columns than this are scored all the same, and read by the API.
@@ -105,7 +105,7 @@ pub(crate) struct SliMetrics {
 }
 
 impl SliMetrics {
-    pub(crate) fn count(&self, counts: GoodOfValid) {
+    pub(crate) fn count(&self, counts: Counts) {
         self.good.inc_by(counts.good);
         self.valid.inc_by(counts.valid);
     }

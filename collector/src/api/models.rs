@@ -213,8 +213,7 @@ fn summary(db: &Connection, name: &str, reference: Option<&ReferenceFile>) -> ru
         .into_iter()
         .map(|sli| {
             let sums = slis::sums(db, name, sli, from, now_micros())?;
-            let (good, valid) =
-                sums.iter().fold((0, 0), |(good, valid), (_, sum)| (good + sum.good, valid + sum.valid));
+            let (good, valid) = sums.values().fold((0, 0), |(good, valid), sum| (good + sum.good, valid + sum.valid));
             let share = (valid > 0).then(|| good as f64 / valid as f64);
             Ok(Sli { sli: sli.to_owned(), good, valid, share })
         })

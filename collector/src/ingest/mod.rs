@@ -16,6 +16,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use driftline_alerts::Counts;
 use driftline_protocol::frame::{self, MAX_FRAME_BYTES};
 use driftline_protocol::{Acknowledgement, Batch, MEDIA_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -32,7 +33,7 @@ use crate::access::{Gate, Pass, peer};
 use crate::config;
 use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
-use crate::pipeline::slis::{GoodOfValid, SliCounts};
+use crate::pipeline::slis::SliCounts;
 use crate::store::{Store, journal};
 use crate::telemetry::{SpanContext, Spanning, Tracer};
 use crate::times::now_micros;
@@ -240,8 +241,8 @@ fn count_capture(db: &rusqlite::Connection, batch: &Batch, growth: journal::Grow
     counts.store(db)
 }
 
-fn capture(growth: journal::Growth) -> GoodOfValid {
-    GoodOfValid { good: growth.delivered, valid: growth.delivered.saturating_add(growth.lost) }
+fn capture(growth: journal::Growth) -> Counts {
+    Counts { good: growth.delivered, valid: growth.delivered.saturating_add(growth.lost) }
 }
 
 fn is_model_name(name: &str) -> bool {

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
+use driftline_alerts::Counts;
 use tokio::sync::mpsc::OwnedPermit;
 use tracing::{info, warn};
 
-use super::slis::{COLLECTOR, GoodOfValid};
+use super::slis::COLLECTOR;
 use super::{Pipeline, Purpose, READ_BYTES};
 use crate::alerting::outbox;
 use crate::archive::{self, Cut, CutLayout, PartitionKey, Unfinished};
@@ -235,7 +236,7 @@ impl Pipeline {
             let lag = oldest.map_or(0, |received| (now - received).max(0));
             let max_lag = self.parts.config.archive.max_lag.as_micros() as i64;
             let keeps_up = lag <= max_lag && !self.parts.vitals.archive_has_stopped();
-            let looked = GoodOfValid { good: u64::from(keeps_up), valid: 1 };
+            let looked = Counts { good: u64::from(keeps_up), valid: 1 };
             self.next.slis.count(COLLECTOR, ARCHIVE_SLI, "", now, looked);
             self.parts.metrics.archive_lag.set(lag as f64 / 1e6);
             self.parts.metrics.journal_position.set(newest);

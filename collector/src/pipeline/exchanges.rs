@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use driftline_alerts::Counts;
 use driftline_protocol::{Batch, Cell, Column, EndState, Exchange, Rows, decode_rows};
 use tracing::debug;
 
 use super::columns::Kept;
 use super::series::Series;
-use super::slis::GoodOfValid;
 use super::table::{Capture, RowMeta, Table, category, time_micros};
 use super::{ModelState, Pipeline, Purpose};
 use crate::archive::layout::partition_start;
@@ -174,7 +174,7 @@ impl Pipeline {
             return;
         }
         for (sli, is_good) in indicators(exchange, model.config.slis.latency.as_micros() as u64) {
-            let counts = GoodOfValid { good: if is_good { weight } else { 0 }, valid: weight };
+            let counts = Counts { good: if is_good { weight } else { 0 }, valid: weight };
             self.next.slis.count(&model.name, sli, "", at, counts);
             if sli == "latency" { metrics.latency.count(counts) } else { metrics.availability.count(counts) }
         }
@@ -384,7 +384,7 @@ fn freshness(model: &ModelState, rows: &Rows<'_>, times: &[i64], taken: &Taken<'
             of.is_some_and(|of| (-FRESHNESS_SKEW_MICROS..=max_age).contains(&time.saturating_sub(of)))
         };
         let good = times.iter().enumerate().filter(|row| is_fresh(*row)).count() as u64;
-        let counts = GoodOfValid { good: good * weight, valid: times.len() as u64 * weight };
+        let counts = Counts { good: good * weight, valid: times.len() as u64 * weight };
         slis.count(&model.name, "freshness", &freshness.column, taken.indicated_at(), counts);
         model.metrics.freshness.count(counts);
     }

@@ -16,13 +16,6 @@ const HOUR_MICROS: i64 = 3_600_000_000;
 /// What indicators of the collector itself are counted under. No model has this name.
 pub(crate) const COLLECTOR: &str = "";
 
-/// Good and valid events.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct GoodOfValid {
-    pub(crate) good: u64,
-    pub(crate) valid: u64,
-}
-
 /// What was counted since the last checkpoint, by model.
 #[derive(Debug, Default)]
 pub(crate) struct SliCounts {
@@ -33,14 +26,14 @@ pub(crate) struct SliCounts {
 #[derive(Debug, Default)]
 struct ModelCounts {
     /// By indicator, label and slice.
-    counts: BTreeMap<(&'static str, String, i64), GoodOfValid>,
+    counts: BTreeMap<(&'static str, String, i64), Counts>,
     /// By slice.
     latencies: BTreeMap<i64, LatencyCounts>,
 }
 
 impl SliCounts {
     /// Counts events of one indicator at a time.
-    pub(crate) fn count(&mut self, model: &str, sli: &'static str, label: &str, at: i64, events: GoodOfValid) {
+    pub(crate) fn count(&mut self, model: &str, sli: &'static str, label: &str, at: i64, events: Counts) {
         if events.valid > 0 {
             let key = (sli, label.to_owned(), at.div_euclid(SLICE_MICROS) * SLICE_MICROS);
             let counts = self.model(model).counts.entry(key).or_default();
@@ -115,24 +108,27 @@ fn floor(at: i64, length: i64) -> i64 {
 }
 
 /// The sum of an indicator's counts from a time up to now, for each of its labels: of whole hours, and of the slices before
-/// the first of them.
-pub(crate) fn long_sums(
+/// the first and after the last of them. What is in the future, by a clock that is ahead, is left out.
+pub(crate) fn sums(
     db: &Connection,
     model: &str,
     sli: &str,
     from: i64,
     now: i64,
 ) -> rusqlite::Result<BTreeMap<String, Counts>> {
-    let first_hour = floor(from - 1, HOUR_MICROS) + HOUR_MICROS;
+    let (first_hour, last_hour) = (floor(from - 1, HOUR_MICROS) + HOUR_MICROS, floor(now, HOUR_MICROS));
     db.prepare_cached(
         "SELECT label, sum(good), sum(valid) FROM (
              SELECT label, good, valid FROM sli_counts
-             WHERE model = ?1 AND sli = ?2 AND slice >= ?3 AND slice < ?4 AND slice <= ?5
+             WHERE model = ?1 AND sli = ?2 AND slice >= ?3 AND slice < min(?4, ?6 + 1)
              UNION ALL
-             SELECT label, good, valid FROM sli_hours WHERE model = ?1 AND sli = ?2 AND hour >= ?4 AND hour <= ?5)
+             SELECT label, good, valid FROM sli_hours WHERE model = ?1 AND sli = ?2 AND hour >= ?4 AND hour < ?5
+             UNION ALL
+             SELECT label, good, valid FROM sli_counts
+             WHERE model = ?1 AND sli = ?2 AND slice >= max(?4, ?5) AND slice <= ?6)
          GROUP BY label",
     )?
-    .query_map(params![model, sli, floor(from, SLICE_MICROS), first_hour, now], |row| {
+    .query_map(params![model, sli, floor(from, SLICE_MICROS), first_hour, last_hour, now], |row| {
         Ok((row.get(0)?, Counts { good: row.get::<_, i64>(1)? as u64, valid: row.get::<_, i64>(2)? as u64 }))
     })?
     .collect()
@@ -146,8 +142,10 @@ pub(crate) fn burn(
     (objective, pace): (&Objective, Pace),
     now: i64,
 ) -> rusqlite::Result<Vec<(String, Reading)>> {
-    let over = |length: Duration| long_sums(db, model, sli, now - length.as_micros() as i64, now);
-    let period = over(objective.period())?;
+    let over = |length: Duration| sums(db, model, sli, now - length.as_micros() as i64, now);
+    // From the beginning of an hour: slices are not kept for so long.
+    let begins = floor(now - objective.period().as_micros() as i64, HOUR_MICROS);
+    let period = sums(db, model, sli, begins, now)?;
     let (mut long, mut short) = (Vec::new(), Vec::new());
     for pair in objective.pairs(pace) {
         long.push(over(pair.long)?);
@@ -161,24 +159,6 @@ pub(crate) fn burn(
         (label, reading)
     };
     Ok(period.into_iter().map(reading).collect())
-}
-
-/// The sum of an indicator's counts from a time up to now, for each of its labels.
-pub(crate) fn sums(
-    db: &Connection,
-    model: &str,
-    sli: &str,
-    from: i64,
-    now: i64,
-) -> rusqlite::Result<Vec<(String, GoodOfValid)>> {
-    db.prepare_cached(
-        "SELECT label, sum(good), sum(valid) FROM sli_counts
-         WHERE model = ?1 AND sli = ?2 AND slice >= ?3 AND slice <= ?4 GROUP BY label",
-    )?
-    .query_map(params![model, sli, from.div_euclid(SLICE_MICROS) * SLICE_MICROS, now], |row| {
-        Ok((row.get(0)?, GoodOfValid { good: row.get::<_, i64>(1)? as u64, valid: row.get::<_, i64>(2)? as u64 }))
-    })?
-    .collect()
 }
 
 /// Buckets for each doubling of the latency: each is at most a twelfth wider than its lower end.
@@ -265,15 +245,16 @@ mod tests {
         // One event every seven minutes for two days, every fifth of them bad.
         let events: Vec<(i64, u64)> = (0..411).map(|i| (i * 7 * minute, u64::from(i % 5 != 0))).collect();
         for (at, good) in &events {
-            counts.count("m", "latency", "", *at, GoodOfValid { good: *good, valid: 1 });
+            counts.count("m", "latency", "", *at, Counts { good: *good, valid: 1 });
         }
         counts.store(&db).unwrap();
-        let now = events[events.len() - 1].0 + 3 * minute;
+        // Some of them are in the future, in the same hour and in others.
+        let now = events[events.len() - 20].0 + 3 * minute;
         for length in [5, 59, 60, 61, 95, 360, 1440, 2000, 100_000] {
             let from = floor(now - length * minute, SLICE_MICROS);
             let within: Vec<_> = events.iter().filter(|(at, _)| (from..=now).contains(at)).collect();
             let expected = Counts { good: within.iter().map(|(_, good)| good).sum(), valid: within.len() as u64 };
-            let sums = long_sums(&db, "m", "latency", now - length * minute, now).unwrap();
+            let sums = sums(&db, "m", "latency", now - length * minute, now).unwrap();
             assert_eq!(sums.get("").copied().unwrap_or_default(), expected, "{length} minutes");
         }
     }
@@ -302,14 +283,14 @@ mod tests {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(include_str!("../store/schema.sql")).unwrap();
         let mut counts = SliCounts::default();
-        counts.count("m", "latency", "", 15_000_000, GoodOfValid { good: 9, valid: 10 });
+        counts.count("m", "latency", "", 15_000_000, Counts { good: 9, valid: 10 });
         counts.latency("m", 15_000_000, 3000, 1);
         counts.store(&db).unwrap();
         counts.store(&db).unwrap();
         let all = |from, now| sums(&db, "m", "latency", from, now).unwrap();
-        assert_eq!(all(0, 15_000_000), [(String::new(), GoodOfValid { good: 18, valid: 20 })]);
-        assert_eq!(all(20_000_000, 30_000_000), []);
-        assert_eq!(all(0, 9_000_000), [], "what is in the future is not looked at");
+        assert_eq!(all(0, 15_000_000), BTreeMap::from([(String::new(), Counts { good: 18, valid: 20 })]));
+        assert!(all(20_000_000, 30_000_000).is_empty());
+        assert!(all(0, 9_000_000).is_empty(), "what is in the future is not looked at");
         let bytes: Vec<u8> = db.query_row("SELECT counts FROM latencies", [], |row| row.get(0)).unwrap();
         assert_eq!(LatencyCounts::from_bytes(&bytes).unwrap().total(), 2);
     }
