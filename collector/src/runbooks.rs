@@ -26,6 +26,7 @@ runbooks![
     "missing-values",
     "new-category",
     "prediction-drift",
+    "segment-drift",
     "stale-features",
 ];
 
