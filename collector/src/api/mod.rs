@@ -18,7 +18,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 
-pub(crate) use self::scores::ScoreView;
+pub(crate) use self::scores::{CauseView, ScoreView};
 use crate::config::Config;
 use crate::references::LoadedReferences;
 use crate::store::Store;

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::error::{ApiError, Params, Segments};
 use super::models::check_known;
-use super::scores::{CauseView, ColumnQuery, ScoreView, Window, cause_views, last_version, score, time_of, window};
+use super::scores::{CauseView, ColumnQuery, ScoreView, Window, last_version, score, time_of, window};
 use crate::segments::beyond;
 
 /// The segments of a window, the worst first.
@@ -266,5 +266,5 @@ fn read_causes(db: &Connection, place: Place<'_>, segment: &str, column: &str) -
         .query_row(params![place.model, place.version, place.ends, segment, column], |row| row.get(0))
         .optional()?;
     let causes: Vec<Cause> = stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    Ok(cause_views(&causes))
+    Ok(causes.iter().map(CauseView::from).collect())
 }
