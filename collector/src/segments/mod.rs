@@ -17,6 +17,7 @@ mod tests;
 use std::collections::{BTreeSet, HashMap};
 
 use arrow_array::{RecordBatch, UInt32Array};
+use arrow_schema::ArrowError;
 use arrow_select::take::take_record_batch;
 use driftline_detectors::{Derivation, Detector, Parting, Profile, Reference};
 use tracing::{error, warn};
@@ -105,7 +106,10 @@ impl ModelSegments {
     /// Counts the rows of a table in the pane of each segment that they are of.
     pub(crate) fn count(&self, table: &Finished, panes: &mut Vec<SegmentPane>) {
         panes.resize_with(self.known().count(), SegmentPane::default);
-        let Some(counted) = self.counted_columns(&table.batch) else { return };
+        let counted = match self.counted_columns(&table.batch) {
+            Ok(counted) => counted,
+            Err(error) => return error!(%error, "rows could not be parted into segments, and are counted in none"),
+        };
         let mut panes = panes.iter_mut();
         for parted in &self.by {
             let mut rows: Vec<Vec<u32>> = vec![Vec::new(); parted.segments.len()];
@@ -139,11 +143,11 @@ impl ModelSegments {
     }
 
     /// The columns of a batch that are counted in segments.
-    fn counted_columns(&self, batch: &RecordBatch) -> Option<RecordBatch> {
+    fn counted_columns(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let fields = batch.schema_ref().fields().iter().enumerate();
         let places: Vec<usize> =
             fields.filter(|(_, field)| self.counted.contains(field.name())).map(|(place, _)| place).collect();
-        batch.project(&places).ok()
+        batch.project(&places)
     }
 
     /// Panes of segments by their names, in the order in which they are counted here. What was counted of a segment that is

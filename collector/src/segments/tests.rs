@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use driftline_alerts::Observation;
 use driftline_detectors::causes::{Cause, CauseKind};
 use driftline_detectors::{Detector, ReferenceFile, Score, Verdict};
 use driftline_protocol::{Cells, Column, Role};
 
 use super::*;
+use crate::causes::HISTORY_WINDOWS;
 use crate::config::{ColumnType, Scoring, SegmentBy, TimeUnit, Windows};
+use crate::pipeline::judging;
 use crate::pipeline::series::{ClosedWindow, Series};
 use crate::pipeline::table::{RowMeta, Table};
 use crate::reference_build::{ReferencePlan, build_reference};
@@ -192,4 +195,53 @@ fn segments_that_the_reference_lacks_are_not_watched() {
     assert_eq!(watched(&[]), None);
     assert_eq!(watched(&["far=distance > 1000"]), None);
     assert_eq!(watched(&["origin", "far=distance > 1000"]), Some(4));
+}
+
+/// What rules are told of a window's segments: the segment and the column, by PSI.
+fn told(window: &ClosedWindow) -> Vec<(String, String)> {
+    let observations = judging::observations("m", "1", window, &|_| Role::Feature);
+    let of_segments = observations.iter().filter(|observation| observation.name == "segment_psi");
+    let named = |observation: &Observation| ["segment", "column"].map(|name| observation.labels[name].clone()).into();
+    of_segments.map(named).collect()
+}
+
+#[test]
+fn rules_see_a_segment_only_where_the_whole_does_not_drift() {
+    let (by, file) = (["origin"], reference(&["origin"], [3000; 3]));
+    let quiet = told(&closed(&model(&by), &file, &rows([500; 3])));
+    assert_eq!(quiet.len(), 3 * 3, "three places, three columns");
+    let mut all_in_hours = rows([500; 3]);
+    all_in_hours.iter_mut().for_each(|row| row.2 /= 60.0);
+    let left: BTreeSet<String> =
+        told(&closed(&model(&by), &file, &all_in_hours)).into_iter().map(|(_, column)| column).collect();
+    assert_eq!(left, ["distance", "origin"].map(str::to_owned).into(), "of delays the whole's alert speaks");
+}
+
+#[test]
+fn rules_of_the_whole_see_no_segments() {
+    let window = closed(&model(&["origin"]), &reference(&["origin"], [3000; 3]), &rows([500; 3]));
+    let observations = judging::observations("m", "1", &window, &|_| Role::Feature);
+    let has_segment = |observation: &&Observation| observation.labels.contains_key("segment");
+    assert!(observations.iter().filter(has_segment).all(|observation| Detector::named(&observation.name).is_none()));
+}
+
+#[test]
+fn scores_of_segments_are_kept_for_a_versions_last_windows() {
+    let db = rusqlite::Connection::open_in_memory().unwrap();
+    db.execute_batch(crate::store::SCHEMA).unwrap();
+    let window = closed(&model(&["origin"]), &reference(&["origin"], [3000; 3]), &rows([500; 3]));
+    let closed_windows = i64::from(HISTORY_WINDOWS) + 10;
+    for ends in 1..=closed_windows {
+        db.execute("INSERT INTO windows VALUES ('m', '1', ?1, 0, 1500, 1, 2, 'r', 0)", [ends]).unwrap();
+        stored::store_window(&db, ("m", "1", ends), &window.segments).unwrap();
+    }
+    for table in ["segment_windows", "segment_scores"] {
+        let kept = format!("SELECT min(ends), count(DISTINCT ends) FROM {table}");
+        let kept: (i64, i64) = db.query_row(&kept, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(kept, (11, i64::from(HISTORY_WINDOWS)), "{table}");
+    }
+    let mut shown = Vec::new();
+    stored::last_windows(&db, "m", |_, segment, rows, worst| shown.push((segment.to_owned(), rows, worst))).unwrap();
+    let expected = window.segments.iter().map(|one| (one.name.clone(), one.rows, one.worst().map(|(_, s)| beyond(s))));
+    assert_eq!(shown, expected.collect::<Vec<_>>(), "as they were before a restart");
 }
