@@ -63,7 +63,7 @@ export class ModelSegments {
         h('div', { class: 'toolbar' }, h('span', { class: 'muted' }, `${span(window.starts, window.ends)}, ${counted(window.rows, 'row')}`))),
       h('div', { class: 'panel panel-flush' },
         h('div', { class: 'table-scroller', tabindex: 0, role: 'region', 'aria-label': `Segments, ${span(window.starts, window.ends)}` },
-          h('table', { class: 'figures scores segments' },
+          h('table', { class: 'figures segments' },
             h('thead', null, h('tr', null, h('th', { scope: 'col' }, 'Segment'), h('th', { scope: 'col' }, 'Verdict'),
               ['Rows', 'Share', 'In the reference'].map((name) => h('th', { scope: 'col', class: 'number' }, name)),
               h('th', { scope: 'col' }, 'Worst column'), h('th', { scope: 'col', class: 'number' }, 'Of its limit'), h('th', { scope: 'col' }, 'Looks like'))),

@@ -175,7 +175,7 @@ mod tests {
                 "segments:\n- {name: a, where: distance >}",
                 "yaml:2:13: segments[0].where: 'distance >' is no condition: at the end",
             ),
-            ("segments:\n- {name: a b, where: x = 1}", "yaml:2:10: segments[0].name"),
+            ("segments:\n- {name: a b, where: x = 1}", "yaml:2:4: segments[0].name: 'a b' is not allowed"),
             ("segments:\n- {most: 3}", "needs 'column', or 'name' and 'where'"),
             ("segments:\n- column: x\n- column: x", "yaml:3:3: segments[1]: 'x' is there already"),
             ("segments:\n- {column: x, most: 50}", "there may be 51 segments"),
