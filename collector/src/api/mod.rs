@@ -20,6 +20,7 @@ use axum::routing::get;
 pub(crate) use self::scores::{CauseView, ScoreView};
 use crate::config::Config;
 use crate::references::LoadedReferences;
+use crate::runbooks::Runbooks;
 use crate::store::Store;
 
 /// What the API answers from.
@@ -28,6 +29,7 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) config: Arc<Config>,
     pub(crate) references: Arc<LoadedReferences>,
+    pub(crate) runbooks: Arc<Runbooks>,
     pub(crate) started_at: i64,
 }
 
