@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod models;
 mod openapi;
+mod postmortem;
 mod scores;
 mod status;
 mod traffic;
@@ -46,6 +47,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/models/{model}/traffic", get(traffic::traffic))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))
+        .route("/api/v1/alerts/{id}/postmortem", get(postmortem::draft))
         .route("/api/v1/archive", get(archive::list))
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/status", get(status::status))
