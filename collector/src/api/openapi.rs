@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{alerts, archive, events, models, scores, segments, status, traffic};
+use super::{alerts, archive, events, models, postmortem, scores, segments, status, traffic};
 use crate::ingest::rows;
 
 #[derive(OpenApi)]
@@ -24,6 +24,7 @@ use crate::ingest::rows;
         traffic::traffic,
         alerts::list,
         alerts::one,
+        postmortem::draft,
         archive::list,
         events::list,
         status::status,
