@@ -375,6 +375,7 @@ mod tests {
             error(&|plan| plan.segments.push(SegmentBy::parse("c").unwrap())).contains("no input has a column 'c'")
         );
         assert!(error(&|plan| plan.segments.push(SegmentBy::parse("s=c > 1").unwrap())).contains("column 'c'"));
+        assert!(error(&|plan| plan.segments.push(SegmentBy::parse("b").unwrap())).contains("no value that names"));
         assert!(error(&|plan| plan.inputs.push("rows.txt".into())).contains("rows.txt"));
         assert!(error(&|plan| plan.time = Some(("when".into(), Windows::default()))).contains("--time-column"));
     }

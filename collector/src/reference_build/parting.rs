@@ -1,6 +1,6 @@
 //! Rows parted into segments, as windows will be: whose each row is, set aside beside the columns.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow_array::builder::{Float64Builder, StringBuilder, TimestampMicrosecondBuilder};
@@ -14,6 +14,7 @@ use super::columns::{Gathered, Kind, category, lost, number};
 use super::values::{CHUNK_ROWS, Value};
 use crate::config::SegmentBy;
 use crate::pipeline::columns::{archived_name, name_of_archived};
+use crate::pipeline::table::number_category;
 use crate::segments::Split;
 
 /// Distinct values of a column that parts the rows. One with more has no segments that anybody would look at.
@@ -136,7 +137,8 @@ fn way(by: &SegmentBy, columns: &[Gathered], aside: &Aside, rows: u64, own: &mut
     };
     let split = Split::new(&parting)?;
     let mut sources = Vec::new();
-    for archived in split.columns() {
+    // A condition may name a column more than once.
+    for archived in split.columns().into_iter().collect::<BTreeSet<_>>() {
         let column = find(name_of_archived(archived))?;
         sources.push((column, column.lane.reader(aside)));
     }
@@ -172,38 +174,37 @@ fn values(column: &Gathered, aside: &Aside) -> Result<Vec<(String, u64)>, String
     }
     let may_name = |(name, _): &(String, u64)| name.len() <= MAX_VALUE_BYTES && Parting::may_name(name);
     let mut counts: Vec<(String, u64)> = counts.into_iter().filter(may_name).collect();
+    if counts.is_empty() {
+        return Err(format!(
+            "column '{}' has no value that names a segment; name another column, or part the rows by a condition",
+            column.name
+        ));
+    }
     counts.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     Ok(counts)
 }
 
 /// Hands out the name of a value, as the collector will have it.
 fn named(value: &Value<'_>, kind: Kind, take: &mut dyn FnMut(&str)) {
-    let number = match kind {
-        Kind::Numeric => match number(value) {
-            RowValue::Number(number) => Value::Number(number),
-            _ => return,
-        },
-        _ => {
-            return category(value, kind == Kind::Boolean, &mut |value| {
-                if let RowValue::Category(name) = value {
-                    take(name);
-                }
-            });
-        }
-    };
-    named(&number, Kind::Categorical, take);
+    if kind != Kind::Numeric {
+        return category(value, kind == Kind::Boolean, &mut |value| {
+            if let RowValue::Category(name) = value {
+                take(name);
+            }
+        });
+    }
+    if let RowValue::Number(number) = number(value) {
+        take(&number_category(number));
+    }
 }
 
 /// The next rows of some columns, as the collector would hold them.
 fn batch(sources: &mut [(&Gathered, Reader<'_>)], rows: usize) -> Result<RecordBatch, String> {
-    let mut columns: Vec<(String, ArrayRef, bool)> = Vec::new();
-    for (column, values) in sources {
+    let column = |(column, values): &mut (&Gathered, Reader<'_>)| {
         let array = array(column.kind, values, rows).map_err(lost)?;
-        let name = archived_name(&column.name).into_owned();
-        if !columns.iter().any(|(known, ..)| *known == name) {
-            columns.push((name, array, true));
-        }
-    }
+        Ok((archived_name(&column.name).into_owned(), array, true))
+    };
+    let columns: Vec<(String, ArrayRef, bool)> = sources.iter_mut().map(column).collect::<Result<_, String>>()?;
     RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| error.to_string())
 }
 
