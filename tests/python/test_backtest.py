@@ -85,8 +85,8 @@ def test_the_timeline_is_that_of_the_live_collector(demo_folder):
                 assert len(episode["because"]) == len(notification["rows"])
                 for reason, row in zip(episode["because"], notification["rows"], strict=True):
                     labels = reason["labels"]
-                        segment = f" in segment {labels['segment']}" if "segment" in labels else ""
-                        assert f"{labels['column']}{segment} (version {labels['version']})" == row["what"]
+                    segment = f" in segment {labels['segment']}" if "segment" in labels else ""
+                    assert f"{labels['column']}{segment} (version {labels['version']})" == row["what"]
                     assert reason["value"] == pytest.approx(float(row["value"]), rel=0.01)
                     assert reason["limit"] == pytest.approx(float(row["threshold"]), rel=0.01)
                 break
