@@ -25,6 +25,7 @@ runbooks![
     "latency-slo",
     "missing-values",
     "new-category",
+    "new-change",
     "prediction-drift",
     "stale-features",
 ];

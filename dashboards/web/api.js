@@ -26,7 +26,7 @@ import { learnTime } from './clock.js';
  */
 /** @typedef {{pane_seconds: number, panes: number, every_panes: number, lateness_seconds: number, min_filled_panes: number}} WindowSettings */
 /** @typedef {{name: string, role: string, type: string | null, scored_as: string | null}} Column */
-/** @typedef {ModelSummary & {event_time: string, windows: WindowSettings, latency_objective_ms: number, columns: Column[]}} ModelDetail */
+/** @typedef {ModelSummary & {event_time: string, windows: WindowSettings, compare_with: string[], latency_objective_ms: number, columns: Column[]}} ModelDetail */
 /** @typedef {'ok' | 'drift' | 'not_enough_data'} Verdict */
 /**
  * @typedef {object} Score
@@ -49,9 +49,11 @@ import { learnTime } from './clock.js';
  * @property {Verdict} verdict
  */
 /** @typedef {{column: string, cells: (Score | null)[]}} ColumnScores */
-/** @typedef {{detector: string, effect_unit: string | null, version: string | null, windows: ScoredWindow[], columns: ColumnScores[]}} ScoreMatrix */
+/** @typedef {{detector: string, against: string, effect_unit: string | null, version: string | null, windows: ScoredWindow[], columns: ColumnScores[]}} ScoreMatrix */
 /** @typedef {{label: string, from: number | null, to: number | null, reference: number, window: number}} Bar */
-/** @typedef {{column: string, version: string, window: ScoredWindow, scores: Score[], causes: Cause[], since: Since | null, bars: Bar[]}} ColumnDetail */
+/** @typedef {{column: string, version: string, window: ScoredWindow, scores: Score[], causes: Cause[], since: Since | null, bars: Bar[], beside: Beside[], standing: Standing | null}} ColumnDetail */
+/** Earlier windows; without scores while there are too few. @typedef {{against: string, starts: string | null, ends: string | null, windows: number, needed: number, is_accepted: boolean, scores: Score[]}} Beside */
+/** @typedef {{kind: string, says: string}} Standing */
 /** @typedef {{says: string, share: number}} Cause */
 /** Ends of windows. @typedef {{detector: string, first: string, earliest: string, latest: string}} Since */
 /**
@@ -159,7 +161,7 @@ export const paths = {
   models: () => withQuery('/models'),
   /** @param {string} model */
   model: (model) => withQuery(`/models/${encodeURIComponent(model)}`),
-  /** @param {string} model @param {{detector?: string, version?: string | null, limit?: number}} query */
+  /** @param {string} model @param {{detector?: string, against?: string | null, version?: string | null, limit?: number}} query */
   scores: (model, query) => withQuery(`/models/${encodeURIComponent(model)}/scores`, query),
   /** @param {string} model @param {string} column @param {{version?: string | null, ends?: string | null}} query */
   column: (model, column, query) =>

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use driftline_detectors::{Bar, Detector, Score};
 use serde::Serialize;
 
-use crate::api::ScoreView;
+use crate::api::{BesideView, ScoreView};
 use crate::numbers::{significant, thousands};
 use crate::pipeline::checkpoint::StoredWindow;
 use crate::times::rfc3339;
@@ -109,6 +109,8 @@ struct WindowLine<'w> {
 struct ColumnLine<'w> {
     column: &'w str,
     scores: Vec<ScoreView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    beside: Vec<BesideView>,
     bars: &'w [Bar],
 }
 
@@ -118,6 +120,7 @@ impl<'w> WindowLine<'w> {
         let columns = window.columns.iter().map(|column| ColumnLine {
             column: &column.column,
             scores: column.scores.iter().map(ScoreView::from).collect(),
+            beside: column.beside.iter().map(BesideView::from).collect(),
             bars: &column.bars,
         });
         Self {

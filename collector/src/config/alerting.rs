@@ -11,6 +11,7 @@ use driftline_detectors::Detector;
 use driftline_document::{Node, Section, read};
 
 use crate::alerting::heartbeat;
+use crate::pipeline::earlier::{Against, COMPARED};
 use crate::runbooks;
 
 /// The rules that ship, in the format of the user's own.
@@ -232,7 +233,8 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
     let matching = matching.into_iter().filter_map(|(name, node)| Some((name, node.text()?.to_owned()))).collect();
     match (score, sli) {
         (Some(score), None) => {
-            let names: Vec<(&str, &str)> = Detector::ALL.map(|detector| (detector.name(), detector.name())).to_vec();
+            let names = score_names();
+            let names: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
             let score = score.one_of(&names)?.to_owned();
             let above = section.optional("above").and_then(|node| node.number(0.0..=1e9));
             let windows = section.optional("windows").and_then(|node| node.parsed("'k of m', as in 2 of 3", k_of_m));
@@ -263,6 +265,16 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
             None
         }
     }
+}
+
+/// What rules may look at: scores against the reference, and those beside earlier windows.
+fn score_names() -> Vec<String> {
+    let beside = |against: Against| COMPARED.map(|detector| against.score_name(detector));
+    Detector::ALL
+        .into_iter()
+        .map(|detector| detector.name().to_owned())
+        .chain(Against::ALL.into_iter().flat_map(beside))
+        .collect()
 }
 
 /// A condition on an error budget. One that can never be met is a problem, not a silence.

@@ -3,6 +3,7 @@
 mod access;
 mod alerting;
 mod body;
+mod compare_with;
 mod false_pages;
 mod models;
 mod scoring;
@@ -17,6 +18,7 @@ use driftline_document::Section;
 pub use access::{Events, Ingest, ModelPattern, Protected, Rates, Reading, RequestsAlone, Tls, Token};
 pub(crate) use alerting::{ARCHIVE_SLI, SLIS};
 pub use alerting::{Alerting, Heartbeat, TargetConfig, TargetKind};
+pub use compare_with::CompareWith;
 pub use driftline_document::{Problem, Problems};
 pub use false_pages::FalsePages;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};

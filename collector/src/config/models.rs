@@ -8,6 +8,7 @@ use driftline_detectors::WindowShape;
 use driftline_document::{Node, Section, in_units};
 use driftline_protocol::Naming;
 
+use super::compare_with::{self, CompareWith};
 use super::false_pages::{self, FalsePages};
 use super::scoring::{Scoring, scoring};
 use super::{body, tensors};
@@ -33,6 +34,8 @@ pub struct Model {
     pub columns: BTreeMap<String, ColumnType>,
     /// How time is cut.
     pub windows: Windows,
+    /// Earlier windows that windows are compared with, besides the reference.
+    pub compare_with: CompareWith,
     /// Which scores are taken, and from which effect on a difference matters.
     pub scoring: Scoring,
     /// How many alerts may begin for nothing; without it each score is judged alone.
@@ -234,6 +237,7 @@ impl Model {
             naming: Naming::default(),
             columns: BTreeMap::new(),
             windows: Windows::default(),
+            compare_with: CompareWith::default(),
             scoring: Scoring::default(),
             false_pages: Some(FalsePages::default()),
             slis: Slis::default(),
@@ -281,6 +285,12 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
     let columns =
         columns.into_iter().filter_map(|(name, node)| Some((name, node.one_of(&ColumnType::CHOICES)?))).collect();
     let windows = section.optional("windows").and_then(|node| node.section()).map(windows).unwrap_or_default();
+    let compare_with = section.optional("compare_with").and_then(|node| {
+        if reference.is_none() {
+            node.problem("needs a 'reference': earlier windows are counted on its cells");
+        }
+        Some(compare_with::compare_with(node.section()?, &windows))
+    });
     let scoring = scoring(&mut section);
     let false_pages = section.optional("false_pages").and_then(|node| {
         node.parsed(
@@ -297,6 +307,7 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         naming: Naming { features: features.unwrap_or_default(), tensors: tensors::tensors(tensors), body },
         columns,
         windows,
+        compare_with: compare_with.unwrap_or_default(),
         scoring,
         false_pages: false_pages.unwrap_or(Some(FalsePages::default())),
         slis,

@@ -10,15 +10,18 @@ use tracing::warn;
 
 use super::checkpoint::{StoredWindow, ToTell};
 use super::columns::role_name;
+use super::earlier::stored::{self, StoredEarlier};
+use super::earlier::{Against, Beside, Compared, Comparing, EarlierWindow};
 use super::events::{Event, EventKind};
 use super::series::{ClosedColumn, ClosedWindow, Wall};
 use super::{HEADLINE, ModelState, Pipeline, slis};
 use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence;
 use crate::causes::{HISTORY_WINDOWS, Past};
-use crate::config::{ARCHIVE_SLI, EventTime, Windows};
+use crate::config::{ARCHIVE_SLI, CompareWith, EventTime, Windows};
+use crate::metrics::Metrics;
 use crate::numbers::{significant, thousands};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::times::{self, now_micros};
 
 /// A column or a version that is gone is watched for at least so long more.
@@ -75,6 +78,7 @@ impl Pipeline {
                 metrics.scores_not_finite.inc_by(left_out as u64);
             }
         }
+        let accepted = compare(state, version, &mut window, &self.parts.store, &mut self.next.earlier);
         metrics.windows_closed.with_label_values(&[model]).inc();
         metrics.window_rows.with_label_values(&[model, version]).set(window.rows as i64);
         let observations = observations(model, version, &window, &|column| state.columns.role(column));
@@ -83,8 +87,10 @@ impl Pipeline {
                 let series = [model, version, column.column.as_str(), score.detector.name()];
                 metrics.show_score(series, score.effect, score.threshold_in_force());
             }
+            column.beside.iter().for_each(|beside| show_beside(metrics, (model, version, &column.column), beside));
             self.next.events.extend(drift_event(state, version, column));
         }
+        self.next.events.extend(accepted);
         self.next.events.push(Event { kind: EventKind::Window, model: model.to_string(), text: window_text(&window) });
         let forget_after = forget_after(&state.config.windows);
         let changes = self.book.observe_scores(&observations, now_micros(), forget_after);
@@ -222,7 +228,60 @@ pub(crate) fn forget_after(windows: &Windows) -> i64 {
     every.saturating_mul(FORGET_WINDOWS).saturating_add(idle).max(SHORTEST_FORGET_MICROS)
 }
 
-/// What the rules are told of a window: every score of every column.
+/// Compares a window with earlier ones of its version, and keeps it for later ones. Gives what is to be said of it.
+fn compare(
+    state: &mut ModelState,
+    version: &Arc<str>,
+    window: &mut ClosedWindow,
+    store: &Store,
+    waiting: &mut Vec<StoredEarlier>,
+) -> Vec<Event> {
+    let ModelState { config, references, comparing, name, .. } = state;
+    if config.compare_with == CompareWith::default() {
+        window.profiles.clear();
+        return Vec::new();
+    }
+    let comparing = comparing
+        .entry(Arc::clone(version))
+        .or_insert_with(|| Comparing::new(config.compare_with, config.windows.clone()));
+    let shelf = |ends: i64| {
+        // What was kept since the last checkpoint is not stored yet.
+        let is_it = |kept: &&StoredEarlier| *kept.model == **name && *kept.version == **version && kept.ends == ends;
+        let stored = || store.read_blocking(|db| stored::load(db, (name, version), &references.identity, ends));
+        match waiting.iter().find(is_it) {
+            Some(kept) => EarlierWindow::unpacked(&kept.contents),
+            None => stored()
+                .inspect_err(
+                    |error| warn!(model = %name, %version, %error, "an earlier window cannot be read, and is left out"),
+                )
+                .ok()
+                .flatten(),
+        }
+    };
+    let Compared { keep, accepted } = comparing.compare(window, references, &config.scoring, &shelf);
+    let keep_from = comparing.keep_from(window.ends);
+    waiting.extend(keep.map(|kept| StoredEarlier {
+        model: name.to_string(),
+        version: version.to_string(),
+        reference: references.identity.clone(),
+        ends: window.ends,
+        contents: kept.packed(),
+        keep_from,
+    }));
+    let text = |column| format!("{column} has stayed changed; windows are compared with what it is now from here on");
+    let event = |column| Event { kind: EventKind::Drift, model: name.to_string(), text: text(column) };
+    accepted.into_iter().map(event).collect()
+}
+
+/// Shows a column's scores beside earlier windows.
+pub(super) fn show_beside(metrics: &Metrics, (model, version, column): (&str, &str, &str), beside: &Beside) {
+    for score in &beside.scores {
+        let series = [model, version, column, score.detector.name(), beside.against.name()];
+        metrics.show_beside(series, score.effect, score.threshold_in_force());
+    }
+}
+
+/// What the rules are told of a window: every score of every column, against the reference and beside earlier windows.
 pub(crate) fn observations(
     model: &str,
     version: &str,
@@ -231,12 +290,23 @@ pub(crate) fn observations(
 ) -> Vec<Observation> {
     let of_column = |column: &ClosedColumn| {
         let role = role_name(role(&column.column));
-        column.scores.iter().map(|score| observation(model, version, column, role, score)).collect::<Vec<_>>()
+        let observation = |name, score| observation(model, version, (column, role), (name, score));
+        let scores = column.scores.iter().map(|score| (score.detector.name().to_owned(), score));
+        let beside = column
+            .beside
+            .iter()
+            .flat_map(|beside| beside.scores.iter().map(|score| (beside.against.score_name(score.detector), score)));
+        scores.chain(beside).map(|(name, score)| observation(name, score)).collect::<Vec<_>>()
     };
     window.columns.iter().flat_map(of_column).collect()
 }
 
-fn observation(model: &str, version: &str, column: &ClosedColumn, role: &str, score: &Score) -> Observation {
+fn observation(
+    model: &str,
+    version: &str,
+    (column, role): (&ClosedColumn, &str),
+    (name, score): (String, &Score),
+) -> Observation {
     let labels = [("model", model), ("version", version), ("column", &column.column), ("role", role)];
     let reading = match score.verdict {
         Verdict::NotEnoughData => Reading::NotEnoughData,
@@ -248,7 +318,7 @@ fn observation(model: &str, version: &str, column: &ClosedColumn, role: &str, sc
         },
     };
     Observation {
-        name: score.detector.name().to_owned(),
+        name,
         labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         reading,
     }
@@ -300,8 +370,7 @@ fn window_text(window: &ClosedWindow) -> String {
 
 /// A score of a window, as its history has it.
 fn past(window: &ClosedWindow, column: &str, score: &str) -> Option<Past> {
-    let column = window.columns.iter().find(|own| own.column == column)?;
-    let score = column.scores.iter().find(|own| own.detector.name() == score)?;
+    let score = window.columns.iter().find(|own| own.column == column)?.score(score)?;
     Some(Past { ends: window.ends, effect: score.effect })
 }
 
@@ -313,6 +382,9 @@ fn score_history(
     column: &str,
     score: &str,
 ) -> rusqlite::Result<Vec<Past>> {
+    if let Some((against, detector)) = Against::of_score(score) {
+        return stored::history(db, (model, version, column), (against, detector), HISTORY_WINDOWS);
+    }
     let mut history: Vec<Past> = db
         .prepare_cached(
             "SELECT ends, effect FROM scores WHERE model = ?1 AND version = ?2 AND column_name = ?3 AND detector = ?4

@@ -13,6 +13,7 @@ mod archiving;
 pub(crate) mod checkpoint;
 pub(crate) mod columns;
 mod counting;
+pub(crate) mod earlier;
 pub(crate) mod events;
 mod exchanges;
 mod fields;
@@ -40,6 +41,7 @@ use tracing::{error, info, warn};
 use self::archiving::ArchiveBuffer;
 use self::checkpoint::{Checkpoint, last_scores, load_series};
 use self::columns::Columns;
+use self::earlier::{Comparing, stored};
 use self::events::{Event, EventKind};
 use self::exchanges::Gathering;
 use self::series::{References, Series};
@@ -145,6 +147,8 @@ struct ModelState {
     columns: Columns,
     versions: Versions,
     series: BTreeMap<Arc<str>, Series>,
+    /// What compares a version's windows with earlier ones, from its first window on.
+    comparing: HashMap<Arc<str>, Comparing>,
     /// Whether a version's column drifted when it was last judged.
     drifting: HashMap<(Arc<str>, String), bool>,
     name: Arc<str>,
@@ -367,6 +371,9 @@ impl Pipeline {
             last_scores(db, name, |version, column, score, effect, limit| {
                 metrics.show_score([name, version, column, score], effect, limit);
             })?;
+            stored::last_comparisons(db, name, |version, column, beside| {
+                judging::show_beside(metrics, (name, version, column), beside);
+            })?;
             let stored = load_series(db, name, &references.identity)?;
             Ok((Columns::load(db, &config, file)?, Versions::load(db, name)?, stored))
         })?;
@@ -389,6 +396,7 @@ impl Pipeline {
             columns,
             versions,
             series,
+            comparing: HashMap::new(),
             drifting: HashMap::new(),
             name: Arc::clone(&name),
             metrics,

@@ -49,7 +49,7 @@ pub(crate) fn rewrite(db: &Connection, stored: &StoredWindow, now: i64) -> rusql
         return Ok(Rewritten::Larger);
     }
     // Its columns may be others.
-    for table in ["scores", "histograms", "causes"] {
+    for table in ["scores", "histograms", "causes", "comparisons"] {
         db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2 AND ends = ?3"))?
             .execute(key)?;
     }
