@@ -19,7 +19,7 @@ use axum::Router;
 use axum::routing::get;
 
 pub(crate) use self::beside::BesideView;
-pub(crate) use self::scores::ScoreView;
+pub(crate) use self::scores::{CauseView, ScoreView};
 use crate::config::Config;
 use crate::references::LoadedReferences;
 use crate::store::Store;
