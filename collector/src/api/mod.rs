@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod models;
 mod openapi;
+mod postmortem;
 mod scores;
 mod status;
 mod traffic;
@@ -22,6 +23,7 @@ pub(crate) use self::beside::BesideView;
 pub(crate) use self::scores::{CauseView, ScoreView};
 use crate::config::Config;
 use crate::references::LoadedReferences;
+use crate::runbooks::Runbooks;
 use crate::store::Store;
 
 /// What the API answers from.
@@ -30,6 +32,7 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) config: Arc<Config>,
     pub(crate) references: Arc<LoadedReferences>,
+    pub(crate) runbooks: Arc<Runbooks>,
     pub(crate) started_at: i64,
 }
 
@@ -46,6 +49,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/models/{model}/traffic", get(traffic::traffic))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))
+        .route("/api/v1/alerts/{id}/postmortem", get(postmortem::draft))
         .route("/api/v1/archive", get(archive::list))
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/status", get(status::status))

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{alerts, archive, events, models, scores, status, traffic};
+use super::{alerts, archive, events, models, postmortem, scores, status, traffic};
 use crate::ingest::rows;
 
 #[derive(OpenApi)]
@@ -22,6 +22,7 @@ use crate::ingest::rows;
         traffic::traffic,
         alerts::list,
         alerts::one,
+        postmortem::draft,
         archive::list,
         events::list,
         status::status,

@@ -33,6 +33,8 @@ pub struct Alerting {
     pub evaluation_interval: Duration,
     /// Who is told that there is somebody who would tell.
     pub heartbeat: Option<Heartbeat>,
+    /// The folder with runbooks besides those that ship.
+    pub runbooks: Option<PathBuf>,
 }
 
 /// A target as it is configured.
@@ -113,6 +115,7 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         targets: BTreeMap::new(),
         evaluation_interval: Duration::from_secs(15),
         heartbeat: None,
+        runbooks: None,
     };
     let mut own = Vec::new();
     if let Some(mut section) = section {
@@ -128,8 +131,9 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         let interval = interval.and_then(|node| node.duration(Duration::from_millis(100)..=Duration::from_secs(3600)));
         alerting.evaluation_interval = interval.unwrap_or(alerting.evaluation_interval);
         alerting.heartbeat = section.optional("heartbeat").and_then(|node| read_heartbeat(node.section()?, folder));
+        alerting.runbooks = section.optional("runbooks").and_then(|node| Some(folder.join(node.text()?)));
         let nodes = section.optional("rules").and_then(|node| node.list()).unwrap_or_default();
-        own = rules(nodes, Some(&alerting.targets));
+        own = rules(nodes, Some(&alerting));
     }
     let everyone: Vec<String> = alerting.targets.keys().cloned().collect();
     let is_replaced = |shipped: &ReadRule| own.iter().any(|rule| rule.name == shipped.name);
@@ -164,11 +168,12 @@ fn shipped_rules() -> Vec<ReadRule> {
     shipped.result.unwrap_or_default()
 }
 
-fn rules(nodes: Vec<Node<'_>>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Vec<ReadRule> {
+/// The rules of a list; of `alerting`, which targets and runbooks they may name. Shipped ones are right by test.
+fn rules(nodes: Vec<Node<'_>>, alerting: Option<&Alerting>) -> Vec<ReadRule> {
     let mut rules: Vec<ReadRule> = Vec::new();
     for node in nodes {
         let Some(section) = node.section() else { continue };
-        let Some(rule) = rule(section, targets) else { continue };
+        let Some(rule) = rule(section, alerting) else { continue };
         if rules.iter().any(|other| other.name == rule.name) {
             node.problem(format!("there is another rule '{}'", rule.name));
         }
@@ -177,7 +182,7 @@ fn rules(nodes: Vec<Node<'_>>, targets: Option<&BTreeMap<String, TargetConfig>>)
     rules
 }
 
-fn rule(mut section: Section<'_>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Option<ReadRule> {
+fn rule(mut section: Section<'_>, alerting: Option<&Alerting>) -> Option<ReadRule> {
     let name = section.required("name").and_then(|node| {
         node.parsed("up to 100 letters, digits, '-' and '_'", |text| {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -193,10 +198,14 @@ fn rule(mut section: Section<'_>, targets: Option<&BTreeMap<String, TargetConfig
     let severities = Severity::ALL.map(|severity| (severity.name(), severity));
     let severity = section.required("severity").and_then(|node| node.one_of(&severities));
     let runbook = section.required("runbook").and_then(|node| {
-        let known: Vec<&str> = runbooks::ids().collect();
-        node.parsed(&format!("the id of a runbook: {}", known.join(", ")), |text| {
-            known.contains(&text).then(|| text.to_owned())
-        })
+        if alerting.is_some_and(|alerting| alerting.runbooks.is_some()) {
+            // Whether it is in the folder shows when that is read.
+            return node.parsed(runbooks::ID_FORM, |text| runbooks::is_id(text).then(|| text.to_owned()));
+        }
+        let known: Vec<&str> = runbooks::shipped_ids().collect();
+        let allowed =
+            format!("the id of a runbook: {}; alerts.runbooks names a folder with your own", known.join(", "));
+        node.parsed(&allowed, |text| known.contains(&text).then(|| text.to_owned()))
     });
     let condition = section.required("when").and_then(|node| condition(node.section()?));
     let group_by = section.optional("group_by").and_then(|node| node.list());
@@ -206,9 +215,9 @@ fn rule(mut section: Section<'_>, targets: Option<&BTreeMap<String, TargetConfig
     let mut rule_targets = Vec::new();
     for node in named_targets.unwrap_or_default() {
         let Some(target) = node.text() else { continue };
-        match targets {
-            Some(targets) if !targets.contains_key(target) => {
-                let known: Vec<&str> = targets.keys().map(String::as_str).collect();
+        match alerting {
+            Some(alerting) if !alerting.targets.contains_key(target) => {
+                let known: Vec<&str> = alerting.targets.keys().map(String::as_str).collect();
                 node.problem(format!("'{target}' is no target; under alerts.targets are: {}", known.join(", ")));
             }
             _ => rule_targets.push(target.to_owned()),

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::{no_such_page, secured};
 use crate::alerting::outbox;
 use crate::api::Api;
-use crate::runbooks::{self, Runbook};
-use crate::times::rfc3339;
+use crate::runbooks::{Runbook, lint};
+use crate::times::second;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct PageQuery {
@@ -19,9 +19,9 @@ pub(super) struct PageQuery {
 }
 
 /// `GET /runbooks`: all of them.
-pub(super) async fn list() -> Response {
+pub(super) async fn list(State(api): State<Api>) -> Response {
     let mut items = String::new();
-    for runbook in runbooks::ALL {
+    for runbook in api.runbooks.iter() {
         items.push_str(&format!(
             "<li><a href=\"/runbooks/{id}\">{title}</a> <span class=\"muted\">{rule}, {severity}</span></li>",
             id = runbook.id,
@@ -35,7 +35,7 @@ pub(super) async fn list() -> Response {
 
 /// `GET /runbooks/{id}?alert=…`: one, with the alert's own values where it has places for them.
 pub(super) async fn page(State(api): State<Api>, Path(id): Path<String>, Query(query): Query<PageQuery>) -> Response {
-    let Some(runbook) = runbooks::find(&id) else { return no_such_page().await };
+    let Some(runbook) = api.runbooks.find(&id) else { return no_such_page().await };
     let alert = match query.alert {
         Some(episode) => api.store.read(move |db| outbox::triggered(db, &episode)).await.ok().flatten(),
         None => None,
@@ -84,7 +84,7 @@ fn plain(value: &str) -> String {
 }
 
 /// Markdown to HTML. Raw HTML is shown as text: runbooks need none.
-fn render(runbook: Runbook, values: &Values) -> String {
+fn render(runbook: &Runbook, values: &Values) -> String {
     let text = values.fill(runbook.body());
     let options = Options::ENABLE_TABLES | Options::ENABLE_TASKLISTS;
     let mut heading: Option<String> = None;
@@ -97,9 +97,7 @@ fn render(runbook: Runbook, values: &Values) -> String {
                 events.push(event);
             }
             Event::End(TagEnd::Heading(_)) => {
-                let id: String = heading.take().unwrap_or_default();
-                let id: String =
-                    id.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+                let id = lint::anchor(&heading.take().unwrap_or_default());
                 // Headings can be linked to.
                 if let Some(Event::Start(Tag::Heading { id: slot, .. })) =
                     events.iter_mut().rev().find(|event| matches!(event, Event::Start(Tag::Heading { .. })))
@@ -126,12 +124,6 @@ fn render(runbook: Runbook, values: &Values) -> String {
 const TABLE: &str = "<div class=\"table-scroller\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>";
 const TABLE_END: &str = "</table></div>";
 
-/// A time as the other pages write it: 2013-07-11 05:00:00 UTC.
-fn instant(micros: i64) -> String {
-    let time = rfc3339(micros);
-    format!("{} UTC", time.get(..19).unwrap_or(&time).replace('T', " "))
-}
-
 fn banner(alert: &Notification) -> String {
     let mut rows = String::new();
     for row in alert.rows.iter().take(5) {
@@ -152,10 +144,10 @@ fn banner(alert: &Notification) -> String {
         )
     };
     format!(
-        "<aside class=\"banner {severity}\"><p><strong>{summary}</strong></p><p class=\"muted\">Fired {fired}. <a href=\"/alerts/{episode}\">The alert</a> says whether it still holds.</p>{table}</aside>",
+        "<aside class=\"banner {severity}\"><p><strong>{summary}</strong></p><p class=\"muted\">Fired {fired} UTC. <a href=\"/alerts/{episode}\">The alert</a> says whether it still holds.</p>{table}</aside>",
         severity = alert.severity.name(),
         summary = escape_html(&alert.summary),
-        fired = escape_html(&instant(alert.started_at)),
+        fired = second(alert.started_at),
         episode = escape_html(&alert.episode),
     )
 }
@@ -177,12 +169,13 @@ fn document(title: &str, body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runbooks::Runbooks;
 
     #[test]
     fn values_are_filled_in_and_cannot_become_markup() {
         let values = Values::new("http://driftline:4600", None);
-        let runbook = runbooks::find("feature-drift").unwrap();
-        let html = render(runbook, &values);
+        let shipped = Runbooks::shipped();
+        let html = render(shipped.find("feature-drift").unwrap(), &values);
         assert!(html.contains("http://driftline:4600/api/v1/models/MODEL"), "{html}");
         assert!(html.contains("<h2 id=\"in-30-seconds\">"));
         assert_eq!(plain("a`<script>`[x](javascript:y)"), "a__script___x__javascript:y_");
