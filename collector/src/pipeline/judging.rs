@@ -10,18 +10,17 @@ use tracing::warn;
 
 use super::checkpoint::{StoredWindow, ToTell};
 use super::columns::role_name;
-use super::earlier::stored::{self, StoredEarlier};
-use super::earlier::{Against, Beside, Compared, Comparing, EarlierWindow};
+use super::comparing::{compare, show_beside};
+use super::earlier::{Against, stored};
 use super::events::{Event, EventKind};
 use super::series::{ClosedColumn, ClosedWindow, Wall};
 use super::{HEADLINE, ModelState, Pipeline, slis};
 use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence;
 use crate::causes::{HISTORY_WINDOWS, Past};
-use crate::config::{ARCHIVE_SLI, CompareWith, EventTime, Windows};
-use crate::metrics::Metrics;
+use crate::config::{ARCHIVE_SLI, EventTime, Windows};
 use crate::numbers::{significant, thousands};
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::times::{self, now_micros};
 
 /// A column or a version that is gone is watched for at least so long more.
@@ -226,59 +225,6 @@ pub(crate) fn forget_after(windows: &Windows) -> i64 {
     let every = windows.every_micros();
     let idle = windows.lateness.saturating_add(windows.close_when_idle).as_micros() as i64;
     every.saturating_mul(FORGET_WINDOWS).saturating_add(idle).max(SHORTEST_FORGET_MICROS)
-}
-
-/// Compares a window with earlier ones of its version, and keeps it for later ones. Gives what is to be said of it.
-fn compare(
-    state: &mut ModelState,
-    version: &Arc<str>,
-    window: &mut ClosedWindow,
-    store: &Store,
-    waiting: &mut Vec<StoredEarlier>,
-) -> Vec<Event> {
-    let ModelState { config, references, comparing, name, .. } = state;
-    if config.compare_with == CompareWith::default() {
-        window.profiles.clear();
-        return Vec::new();
-    }
-    let comparing = comparing
-        .entry(Arc::clone(version))
-        .or_insert_with(|| Comparing::new(config.compare_with, config.windows.clone()));
-    let shelf = |ends: i64| {
-        // What was kept since the last checkpoint is not stored yet.
-        let is_it = |kept: &&StoredEarlier| *kept.model == **name && *kept.version == **version && kept.ends == ends;
-        let stored = || store.read_blocking(|db| stored::load(db, (name, version), &references.identity, ends));
-        match waiting.iter().find(is_it) {
-            Some(kept) => EarlierWindow::unpacked(&kept.contents),
-            None => stored()
-                .inspect_err(
-                    |error| warn!(model = %name, %version, %error, "an earlier window cannot be read, and is left out"),
-                )
-                .ok()
-                .flatten(),
-        }
-    };
-    let Compared { keep, accepted } = comparing.compare(window, references, &config.scoring, &shelf);
-    let keep_from = comparing.keep_from(window.ends);
-    waiting.extend(keep.map(|kept| StoredEarlier {
-        model: name.to_string(),
-        version: version.to_string(),
-        reference: references.identity.clone(),
-        ends: window.ends,
-        contents: kept.packed(),
-        keep_from,
-    }));
-    let text = |column| format!("{column} has stayed changed; windows are compared with what it is now from here on");
-    let event = |column| Event { kind: EventKind::Drift, model: name.to_string(), text: text(column) };
-    accepted.into_iter().map(event).collect()
-}
-
-/// Shows a column's scores beside earlier windows.
-pub(super) fn show_beside(metrics: &Metrics, (model, version, column): (&str, &str, &str), beside: &Beside) {
-    for score in &beside.scores {
-        let series = [model, version, column, score.detector.name(), beside.against.name()];
-        metrics.show_beside(series, score.effect, score.threshold_in_force());
-    }
 }
 
 /// What the rules are told of a window: every score of every column, against the reference and beside earlier windows.

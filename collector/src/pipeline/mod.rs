@@ -12,6 +12,7 @@
 mod archiving;
 pub(crate) mod checkpoint;
 pub(crate) mod columns;
+mod comparing;
 mod counting;
 pub(crate) mod earlier;
 pub(crate) mod events;
@@ -372,7 +373,7 @@ impl Pipeline {
                 metrics.show_score([name, version, column, score], effect, limit);
             })?;
             stored::last_comparisons(db, name, |version, column, beside| {
-                judging::show_beside(metrics, (name, version, column), beside);
+                comparing::show_beside(metrics, (name, version, column), beside);
             })?;
             let stored = load_series(db, name, &references.identity)?;
             Ok((Columns::load(db, &config, file)?, Versions::load(db, name)?, stored))

@@ -105,7 +105,7 @@ pub(crate) struct EarlierWindow {
 }
 
 impl EarlierWindow {
-    /// As it is kept: profiles are mostly zeros, which take an eighth of the room.
+    /// As it is kept: most counts take a byte there.
     pub(crate) fn packed(&self) -> Vec<u8> {
         // Serialising plain data into memory cannot fail.
         postcard::to_stdvec(self).unwrap_or_default()

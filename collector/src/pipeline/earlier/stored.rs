@@ -22,7 +22,7 @@ pub(crate) struct StoredEarlier {
 }
 
 /// Stores a window for later ones, and forgets those that no later one is compared with.
-pub(in crate::pipeline) fn store(db: &Connection, earlier: &StoredEarlier) -> rusqlite::Result<()> {
+pub(crate) fn store(db: &Connection, earlier: &StoredEarlier) -> rusqlite::Result<()> {
     let StoredEarlier { model, version, reference, ends, contents, keep_from } = earlier;
     db.prepare_cached(
         "INSERT OR REPLACE INTO earlier_windows (model, version, ends, reference, contents) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -34,7 +34,7 @@ pub(in crate::pipeline) fn store(db: &Connection, earlier: &StoredEarlier) -> ru
 }
 
 /// The window that ended then, if it is kept and on the cells of this reference.
-pub(in crate::pipeline) fn load(
+pub(crate) fn load(
     db: &Connection,
     (model, version): (&str, &str),
     reference: &str,
@@ -54,7 +54,7 @@ pub(in crate::pipeline) fn load(
 }
 
 /// Stores what a column of a window is beside earlier ones.
-pub(in crate::pipeline) fn store_beside(
+pub(crate) fn store_beside(
     db: &Connection,
     (model, version, ends): (&str, &str, i64),
     column: &ClosedColumn,
@@ -93,7 +93,7 @@ pub(crate) fn comparisons(
 }
 
 /// What each column of the last window of each of a model's versions is beside earlier ones.
-pub(in crate::pipeline) fn last_comparisons(
+pub(crate) fn last_comparisons(
     db: &Connection,
     model: &str,
     mut show: impl FnMut(&str, &str, &Beside),
@@ -113,7 +113,7 @@ pub(in crate::pipeline) fn last_comparisons(
 }
 
 /// The last windows of a score beside earlier ones, the newest last.
-pub(in crate::pipeline) fn history(
+pub(crate) fn history(
     db: &Connection,
     (model, version, column): (&str, &str, &str),
     (against, detector): (Against, Detector),

@@ -138,7 +138,11 @@ fn a_bad_day_is_no_part_of_what_the_next_is_measured_by() {
     }
     let beside = &last[0].columns[0].beside[0];
     assert_eq!(verdicts(&last[0]), (Verdict::Ok, Some(Verdict::Ok)));
-    assert_eq!((beside.windows, beside.needed, beside.span), (7, 5, Some((5 * DAY, 15 * DAY))), "with the bad days between");
+    assert_eq!(
+        (beside.windows, beside.needed, beside.span),
+        (7, 5, Some((5 * DAY, 15 * DAY))),
+        "with the bad days between"
+    );
 }
 
 #[test]
