@@ -23,7 +23,7 @@ pub(crate) struct BesideView {
     /// How many there are, and how many it takes.
     windows: u32,
     needed: u32,
-    /// Whether they are of a change that has stayed for so long that it is what is normal.
+    /// Whether they are a change that has just lasted for all of them, and so is what is normal from here on.
     is_accepted: bool,
     /// Empty while there are too few windows.
     scores: Vec<ScoreView>,

@@ -83,7 +83,7 @@ pub(crate) struct Beside {
     /// How many there are, and how many it takes.
     pub(crate) windows: u32,
     pub(crate) needed: u32,
-    /// Whether they are of a change that lasted for so long that it is what is normal.
+    /// Whether they are a change that has just lasted for all of them, and so is what is normal from here on.
     pub(crate) is_accepted: bool,
     /// None while there are too few windows.
     pub(crate) scores: Vec<Score>,

@@ -62,7 +62,7 @@ impl Standing {
             1 => format!("the window{time}"),
             windows => format!("the {} windows{time}", thousands(u64::from(windows))),
         };
-        let after = if recent.is_accepted { ", since which it has stayed changed" } else { "" };
+        let after = if recent.is_accepted { ", a change that has stayed" } else { "" };
         match self {
             Self::NewChange => format!("new: unlike the reference, and unlike {windows}"),
             Self::Skew => {
