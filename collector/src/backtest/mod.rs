@@ -261,8 +261,16 @@ mod tests {
             beside: Vec::new(),
         };
         let (starts, ends) = ((day - 1) * DAY, day * DAY);
-        let (columns, profiles) = (vec![column], Vec::new());
-        let window = ClosedWindow { starts, ends, rows: 500, filled: 1, panes: 1, columns, profiles };
+        let window = ClosedWindow {
+            starts,
+            ends,
+            rows: 500,
+            filled: 1,
+            panes: 1,
+            columns: vec![column],
+            profiles: Vec::new(),
+            segments: Vec::new(),
+        };
         Rebuilt { version: Arc::from("1"), window }
     }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 use driftline_alerts::{
     Condition, KofM, Labels, Mailbox, Objective, Pace, Rule, SecretSource, Severity, SlackWay, SmtpTls, Transport,
 };
-use driftline_detectors::Detector;
+use driftline_detectors::{Detector, SEGMENT_DETECTORS};
 use driftline_document::{Node, Section, read};
 
 use crate::alerting::heartbeat;
 use crate::pipeline::earlier::{Against, COMPARED};
 use crate::runbooks;
+use crate::segments::{segment_score, watched_score};
 
 /// The rules that ship, in the format of the user's own.
 const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
@@ -207,7 +208,15 @@ fn rule(mut section: Section<'_>, alerting: Option<&Alerting>) -> Option<ReadRul
             format!("the id of a runbook: {}; alerts.runbooks names a folder with your own", known.join(", "));
         node.parsed(&allowed, |text| known.contains(&text).then(|| text.to_owned()))
     });
-    let condition = section.required("when").and_then(|node| condition(node.section()?));
+    let when = section.required("when");
+    let condition = when.as_ref().and_then(|node| condition(node.section()?));
+    if let (Some(node), Some(Condition::Score { score, .. }), Some(Severity::Page)) = (&when, &condition, severity)
+        && watched_score(score).1
+    {
+        node.problem(format!(
+            "'{score}' is of segments, which no budget of false pages counts: nobody is woken by it; let it be a ticket, or watch the whole"
+        ));
+    }
     let group_by = section.optional("group_by").and_then(|node| node.list());
     let group_by = group_by.map(|names| names.iter().filter_map(|node| Some(node.text()?.to_owned())).collect());
     let named_targets = section.optional("targets").and_then(|node| node.list());
@@ -276,12 +285,11 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
     }
 }
 
-/// What rules may look at: scores against the reference, and those beside earlier windows.
+/// What rules may look at: scores against the reference, those of segments, and those beside earlier windows.
 fn score_names() -> Vec<String> {
     let beside = |against: Against| COMPARED.map(|detector| against.score_name(detector));
-    Detector::ALL
-        .into_iter()
-        .map(|detector| detector.name().to_owned())
+    let all = Detector::ALL.map(|detector| detector.name().to_owned()).into_iter();
+    all.chain(SEGMENT_DETECTORS.into_iter().map(segment_score))
         .chain(Against::ALL.into_iter().flat_map(beside))
         .collect()
 }

@@ -7,6 +7,7 @@ mod compare_with;
 mod false_pages;
 mod models;
 mod scoring;
+mod segments;
 mod storage;
 mod tensors;
 
@@ -23,6 +24,7 @@ pub use driftline_document::{Problem, Problems};
 pub use false_pages::FalsePages;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use scoring::Scoring;
+pub use segments::{SegmentBy, Segments};
 pub use storage::{Archive, ArchivePlace, Partition};
 
 /// A checked configuration.

@@ -11,6 +11,7 @@ use driftline_protocol::Naming;
 use super::compare_with::{self, CompareWith};
 use super::false_pages::{self, FalsePages};
 use super::scoring::{Scoring, scoring};
+use super::segments::{Segments, segments};
 use super::{body, tensors};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,6 +39,8 @@ pub struct Model {
     pub compare_with: CompareWith,
     /// Which scores are taken, and from which effect on a difference matters.
     pub scoring: Scoring,
+    /// Parts of the rows that are each compared with themselves.
+    pub segments: Segments,
     /// How many alerts may begin for nothing; without it each score is judged alone.
     pub false_pages: Option<FalsePages>,
     /// What makes a request good.
@@ -239,6 +242,7 @@ impl Model {
             windows: Windows::default(),
             compare_with: CompareWith::default(),
             scoring: Scoring::default(),
+            segments: Segments::default(),
             false_pages: Some(FalsePages::default()),
             slis: Slis::default(),
         }
@@ -292,6 +296,7 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         Some(compare_with::compare_with(node.section()?, &windows))
     });
     let scoring = scoring(&mut section);
+    let segments = segments(&mut section);
     let false_pages = section.optional("false_pages").and_then(|node| {
         node.parsed(
             "'off' or so many in a time, as in 1 per month; a time is a week, month, quarter or year",
@@ -309,6 +314,7 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         windows,
         compare_with: compare_with.unwrap_or_default(),
         scoring,
+        segments,
         false_pages: false_pages.unwrap_or(Some(FalsePages::default())),
         slis,
     })

@@ -11,7 +11,7 @@ use driftline_protocol::Role;
 use rusqlite::{Connection, params};
 use tracing::{error, warn};
 
-use super::earlier::stored::{self, StoredEarlier};
+use super::earlier::stored::{self as earlier, StoredEarlier};
 use super::events::{self, Event};
 use super::series::{ClosedWindow, SeriesProgress};
 use super::slis::SliCounts;
@@ -21,6 +21,7 @@ use crate::alerting::{book, outbox};
 use crate::archive::{self, Unfinished};
 use crate::config::ColumnType;
 use crate::failpoint::Failpoint;
+use crate::segments::{SegmentPane, stored};
 use crate::store::StoreError;
 use crate::times::now_micros;
 
@@ -70,6 +71,8 @@ pub(crate) struct StoredPane {
     pub(crate) rows: u64,
     pub(crate) reference: String,
     pub(crate) profiles: Vec<u8>,
+    /// Those of the segments that hold rows; none without any.
+    pub(crate) segments: Option<Vec<u8>>,
 }
 
 /// A window as it is stored.
@@ -121,6 +124,13 @@ impl Checkpoint {
                 "INSERT OR REPLACE INTO panes (model, version, start, rows, reference, profiles) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![pane.model, pane.version, pane.start, pane.rows as i64, pane.reference, pane.profiles])?;
+            if let Some(segments) = &pane.segments {
+                db.prepare_cached(
+                    "INSERT OR REPLACE INTO segment_panes (model, version, start, reference, segments)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![pane.model, pane.version, pane.start, pane.reference, segments])?;
+            }
         }
         for (model, version, progress) in &self.progress {
             db.prepare_cached(
@@ -137,14 +147,16 @@ impl Checkpoint {
             ])?;
         }
         for (model, version, before) in &self.forget_panes {
-            db.prepare_cached("DELETE FROM panes WHERE model = ?1 AND version = ?2 AND start < ?3")?
-                .execute(params![model, version, before])?;
+            for table in ["panes", "segment_panes"] {
+                db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2 AND start < ?3"))?
+                    .execute(params![model, version, before])?;
+            }
         }
         for (model, spans) in &self.versions {
             versions::store(db, model, spans)?;
         }
         for (model, version) in &self.forget_versions {
-            for table in ["panes", "window_progress", "earlier_windows"] {
+            for table in ["panes", "segment_panes", "window_progress", "earlier_windows"] {
                 db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2"))?
                     .execute([model, version])?;
             }
@@ -152,8 +164,8 @@ impl Checkpoint {
         for window in &self.windows {
             store_window(db, window, now)?;
         }
-        for earlier in &self.earlier {
-            stored::store(db, earlier)?;
+        for kept in &self.earlier {
+            earlier::store(db, kept)?;
         }
         self.slis.store(db)?;
         book::store(db, &self.alerts, now)?;
@@ -196,6 +208,11 @@ impl Pipeline {
                         rows: pane.rows,
                         reference: model.references.identity.clone(),
                         profiles: profiles_to_bytes(&pane.profiles),
+                        segments: model
+                            .references
+                            .segments
+                            .as_ref()
+                            .and_then(|segments| stored::panes_to_bytes(segments, &pane.segments)),
                     });
                 }
                 if let Some(progress) = progress {
@@ -305,9 +322,9 @@ pub(super) fn store_window(db: &Connection, stored: &StoredWindow, now: i64) -> 
             "INSERT OR REPLACE INTO histograms (model, version, ends, column_name, bars) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![model, version, window.ends, column.column, bars])?;
-        stored::store_beside(db, (model, version, window.ends), column)?;
+        earlier::store_beside(db, (model, version, window.ends), column)?;
     }
-    Ok(())
+    stored::store_window(db, (model, version, window.ends), &window.segments)
 }
 
 fn store_notification(db: &Connection, told: &ToTell, now: i64) -> rusqlite::Result<()> {
@@ -352,7 +369,16 @@ pub(crate) fn profiles_to_bytes(profiles: &[Profile]) -> Vec<u8> {
 /// What is stored of a model's versions: progress, and the panes that still count.
 pub(crate) struct StoredSeries {
     pub(crate) progress: SeriesProgress,
-    pub(crate) panes: Vec<(i64, u64, Vec<Profile>)>,
+    pub(crate) panes: Vec<OpenPane>,
+}
+
+/// A pane that still counts.
+pub(crate) struct OpenPane {
+    pub(crate) start: i64,
+    pub(crate) rows: u64,
+    pub(crate) profiles: Vec<Profile>,
+    /// The panes of segments that hold rows, by name.
+    pub(crate) segments: Vec<(String, SegmentPane)>,
 }
 
 /// What the last window of each of a model's versions said: version, column, score, effect and the limit in force.
@@ -394,14 +420,25 @@ pub(crate) fn load_series(
         })?
         .collect::<rusqlite::Result<_>>()?;
     let mut statement = db.prepare(
-        "SELECT version, start, rows, profiles FROM panes WHERE model = ?1 AND reference = ?2 ORDER BY start",
+        "SELECT version, start, rows, profiles, segments FROM panes
+         LEFT JOIN segment_panes USING (model, version, start, reference)
+         WHERE model = ?1 AND reference = ?2 ORDER BY start",
     )?;
     let mut rows = statement.query([model, reference])?;
     while let Some(row) = rows.next()? {
         let version: String = row.get(0)?;
         let bytes: Vec<u8> = row.get(3)?;
         match (series.get_mut(&version), postcard::from_bytes::<Vec<Profile>>(&bytes)) {
-            (Some(series), Ok(profiles)) => series.panes.push((row.get(1)?, row.get::<_, i64>(2)? as u64, profiles)),
+            (Some(series), Ok(profiles)) => {
+                let segments =
+                    row.get::<_, Option<Vec<u8>>>(4)?.map_or(Ok(Vec::new()), |bytes| stored::panes_of_bytes(&bytes));
+                let segments = segments.unwrap_or_else(|error| {
+                    tracing::warn!(model, version, %error, "a stored pane's segments cannot be read, and are left out");
+                    Vec::new()
+                });
+                let (start, rows) = (row.get(1)?, row.get::<_, i64>(2)? as u64);
+                series.panes.push(OpenPane { start, rows, profiles, segments });
+            }
             (_, Err(error)) => tracing::warn!(model, version, %error, "a stored pane cannot be read, and is left out"),
             (None, _) => {}
         }
@@ -428,8 +465,16 @@ mod tests {
         scores[0].value = f64::NAN;
         let column =
             ClosedColumn { column: "x".into(), scores, causes: Vec::new(), bars: Vec::new(), beside: Vec::new() };
-        let (columns, profiles) = (vec![column], Vec::new());
-        let window = ClosedWindow { starts: 0, ends: 1, rows: 100, filled: 1, panes: 1, columns, profiles };
+        let window = ClosedWindow {
+            starts: 0,
+            ends: 1,
+            rows: 100,
+            filled: 1,
+            panes: 1,
+            columns: vec![column],
+            profiles: Vec::new(),
+            segments: Vec::new(),
+        };
         let window = StoredWindow { model: "m".into(), version: "1".into(), reference: String::new(), window };
         let checkpoint = Checkpoint { windows: vec![window], counted_through: 7, ..Checkpoint::default() };
         checkpoint.write(&db, 0).unwrap();

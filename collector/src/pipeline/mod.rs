@@ -13,7 +13,7 @@ mod archiving;
 pub(crate) mod checkpoint;
 pub(crate) mod columns;
 mod comparing;
-mod counting;
+pub(crate) mod counting;
 pub(crate) mod earlier;
 pub(crate) mod events;
 mod exchanges;
@@ -40,7 +40,7 @@ use driftline_protocol::{Naming, frame};
 use tracing::{error, info, warn};
 
 use self::archiving::ArchiveBuffer;
-use self::checkpoint::{Checkpoint, last_scores, load_series};
+use self::checkpoint::{Checkpoint, OpenPane, last_scores, load_series};
 use self::columns::Columns;
 use self::earlier::{Comparing, stored};
 use self::events::{Event, EventKind};
@@ -54,6 +54,7 @@ use crate::config::{Config, Model, Partition};
 use crate::failpoint::Failpoint;
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::references::LoadedReferences;
+use crate::segments::stored::last_windows;
 use crate::store::{Store, StoreError, journal};
 use crate::telemetry::{Spanning, Tracer};
 use crate::vitals::Vitals;
@@ -375,15 +376,22 @@ impl Pipeline {
             stored::last_comparisons(db, name, |version, column, beside| {
                 comparing::show_beside(metrics, (name, version, column), beside);
             })?;
+            last_windows(db, name, |version, segment, rows, worst| {
+                let known = references.segments.as_ref();
+                if known.is_some_and(|segments| segments.names().any(|name| name == segment)) {
+                    metrics.show_segment([name, version, segment], rows, worst);
+                }
+            })?;
             let stored = load_series(db, name, &references.identity)?;
             Ok((Columns::load(db, &config, file)?, Versions::load(db, name)?, stored))
         })?;
         let mut series = BTreeMap::new();
         for (version, stored) in stored.into_iter().filter(|(version, _)| versions.is_active(version)) {
             let mut one = Series::new(config.windows.clone(), Some(stored.progress));
-            for (start, rows, profiles) in stored.panes {
+            for OpenPane { start, rows, profiles, segments } in stored.panes {
                 if profiles.len() == references.columns.len() {
-                    one.restore(start, rows, profiles);
+                    let segments = references.segments.as_ref().map(|known| known.restore(segments));
+                    one.restore(start, rows, profiles, segments.unwrap_or_default());
                 }
             }
             series.insert(Arc::from(version), one);

@@ -45,6 +45,7 @@ runbooks![
     "new-category",
     "new-change",
     "prediction-drift",
+    "segment-drift",
     "stale-features",
 ];
 
