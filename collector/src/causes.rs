@@ -89,6 +89,17 @@ pub(crate) fn in_words(cause: &Cause) -> String {
             };
             format!("{what}: {} of the rows, {} before", percent(*now), percent(*before))
         }
+        CauseKind::MixShift { by, segments, count } => {
+            let moved: Vec<String> = segments
+                .iter()
+                .map(|(name, before, now)| format!("{} from {} to {}", shown(name), percent(*before), percent(*now)))
+                .collect();
+            let more = match count.saturating_sub(moved.len()) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("another mix of {}: {} of the rows{more}", shown(by), moved.join(", "))
+        }
         CauseKind::Unexplained => "nothing that is known by its shape".to_owned(),
     }
 }

@@ -23,6 +23,7 @@ pub mod config;
 mod documented;
 mod door;
 mod failpoint;
+mod filter;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -36,6 +37,7 @@ mod protocols_page;
 mod reference_build;
 mod references;
 mod runbooks;
+mod segments;
 mod server;
 mod store;
 mod telemetry;

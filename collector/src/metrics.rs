@@ -1,7 +1,7 @@
 //! What the collector tells of itself and of the models it watches, in Prometheus' format.
 //!
 //! Every label set is bounded: models by `max_models`, versions and columns by their own limits, and the scores in all
-//! by [`MAX_SCORE_SERIES`].
+//! by [`MAX_SCORE_SERIES`]; segments by the same.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -53,8 +53,11 @@ pub(crate) struct Metrics {
     score: GaugeVec,
     score_limit: GaugeVec,
     score_series: Mutex<BTreeSet<[String; 4]>>,
+    segment_series: Mutex<BTreeSet<[String; 3]>>,
     pub(crate) score_series_refused: IntCounter,
     pub(crate) window_rows: IntGaugeVec,
+    segment_rows: IntGaugeVec,
+    segment_worst: GaugeVec,
     request_duration: HistogramVec,
     pub(crate) sli_good: IntCounterVec,
     pub(crate) sli_valid: IntCounterVec,
@@ -239,14 +242,30 @@ impl Metrics {
                 )?,
             )?,
             score_series: Mutex::new(BTreeSet::new()),
+            segment_series: Mutex::new(BTreeSet::new()),
             score_series_refused: counter(
                 "driftline_score_series_refused_total",
-                "Scores that are not exposed, because there are too many series.",
+                "Scores, and segments, that are not exposed, because there are too many series.",
             )?,
             window_rows: gauges(
                 "driftline_window_rows",
                 "Rows in the last window that closed.",
                 &["model", "version"],
+            )?,
+            segment_rows: gauges(
+                "driftline_segment_rows",
+                "Rows of a segment in the last window that closed.",
+                &["model", "version", "segment"],
+            )?,
+            segment_worst: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "driftline_segment_worst_score",
+                        "The score of a segment's columns that is furthest beyond its limit in the last window that closed, in limits: above 1 it drifts.",
+                    ),
+                    &["model", "version", "segment"],
+                )?,
             )?,
             request_duration: register(&registry, HistogramVec::new(durations, &["model"])?)?,
             sli_good: counters(
@@ -472,6 +491,39 @@ impl Metrics {
         }
     }
 
+    /// Shows a segment's rows and its worst score, as long as there is room for its series. A segment of which nothing is
+    /// judged has no worst score.
+    pub(crate) fn show_segment(&self, series: [&str; 3], rows: u64, worst: Option<f64>) {
+        let owned = series.map(str::to_owned);
+        let has_room = self
+            .segment_series
+            .lock()
+            .is_ok_and(|mut known| known.contains(&owned) || (known.len() < MAX_SCORE_SERIES && known.insert(owned)));
+        if !has_room {
+            self.score_series_refused.inc();
+            return;
+        }
+        self.segment_rows.with_label_values(&series).set(i64::try_from(rows).unwrap_or(i64::MAX));
+        match worst {
+            Some(worst) => self.segment_worst.with_label_values(&series).set(worst),
+            None => drop(self.segment_worst.remove_label_values(&series)),
+        }
+    }
+
+    /// Forgets what was shown of a version's segments.
+    pub(crate) fn forget_segments(&self, model: &str, version: &str) {
+        let Ok(mut known) = self.segment_series.lock() else { return };
+        known.retain(|series| {
+            let is_kept = series[0] != model || series[1] != version;
+            if !is_kept {
+                // One of which nothing was judged has no worst score.
+                self.segment_rows.remove_label_values(series).ok();
+                self.segment_worst.remove_label_values(series).ok();
+            }
+            is_kept
+        });
+    }
+
     /// All of them, as they are now.
     pub(crate) fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
         self.registry.gather()
@@ -500,6 +552,7 @@ mod tests {
             gauge.with_label_values(&["m", "1", "c", "psi"]).set(0.0);
         }
         metrics.window_rows.with_label_values(&["m", "1"]).set(0);
+        metrics.show_segment(["m", "1", "s"], 0, Some(0.0));
         metrics.request_duration.with_label_values(&["m"]).observe(0.0);
         metrics.clock_offset.with_label_values(&["m"]).observe(0.0);
         metrics.alerts_firing.with_label_values(&["R", "page"]).set(0);

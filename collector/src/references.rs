@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::config::{Config, Model};
 use crate::pipeline::series::References;
+use crate::segments::ModelSegments;
 
 /// Largest reference file that is read.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -63,7 +64,8 @@ pub(crate) fn of_model(model: &Model, rules: &[Rule]) -> Result<Option<(Arc<Refe
     if file.model != model.name {
         warn!(model = %model.name, reference = %file.model, "the reference was built for another model");
     }
-    let references = References { columns: file.columns.clone(), derived: file.derived.clone(), identity };
+    let segments = ModelSegments::of(model, &file.derived, file.segments.as_ref());
+    let references = References { columns: file.columns.clone(), derived: file.derived.clone(), identity, segments };
     Ok(Some((Arc::new(references), file)))
 }
 
@@ -96,6 +98,9 @@ fn check_window(file: &mut ReferenceFile, model: &Model) {
             column.blocks.clear();
             column.nulls.clear();
         });
+        let by = file.segments.iter_mut().flat_map(|segments| &mut segments.by);
+        let columns = by.flat_map(|by| &mut by.segments).flat_map(|segment| &mut segment.columns);
+        columns.for_each(|column| column.blocks.clear());
     }
 }
 

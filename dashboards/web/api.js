@@ -53,6 +53,9 @@ import { learnTime } from './clock.js';
 /** @typedef {{label: string, from: number | null, to: number | null, reference: number, window: number}} Bar */
 /** @typedef {{column: string, version: string, window: ScoredWindow, scores: Score[], causes: Cause[], since: Since | null, bars: Bar[]}} ColumnDetail */
 /** @typedef {{says: string, share: number}} Cause */
+/** @typedef {{column: string, score: Score, limits: number, causes: Cause[]}} WorstScore */
+/** @typedef {{segment: string, rows: number, share: number, reference_rows: number, is_scored: boolean, verdict: Verdict, drifting: number, worst: WorstScore | null}} Segment */
+/** @typedef {{version: string | null, window: ScoredWindow | null, segments: Segment[]}} SegmentList */
 /** Ends of windows. @typedef {{detector: string, first: string, earliest: string, latest: string}} Since */
 /**
  * @typedef {object} TrafficPoint
@@ -164,6 +167,8 @@ export const paths = {
   /** @param {string} model @param {string} column @param {{version?: string | null, ends?: string | null}} query */
   column: (model, column, query) =>
     withQuery(`/models/${encodeURIComponent(model)}/columns/${encodeURIComponent(column)}`, query),
+  /** @param {string} model @param {{version?: string | null, ends?: string | null}} query */
+  segments: (model, query) => withQuery(`/models/${encodeURIComponent(model)}/segments`, query),
   /** @param {string} model @param {number} minutes */
   traffic: (model, minutes) => withQuery(`/models/${encodeURIComponent(model)}/traffic`, { minutes }),
   /** @param {{state?: string, model?: string, limit?: number}} [query] */

@@ -1,4 +1,4 @@
-/** One model: its key facts, drift by column over time, the column that was chosen, traffic, and alerts. */
+/** One model: its key facts, drift by column over time, the column that was chosen, segments, traffic, and alerts. */
 
 import { alertList } from './alert-row.js';
 import { paths } from './api.js';
@@ -7,6 +7,7 @@ import { watch } from './live.js';
 import { ModelColumn } from './model-column.js';
 import { ModelDrift } from './model-drift.js';
 import { modelHeader } from './model-header.js';
+import { ModelSegments } from './model-segments.js';
 import { ModelTraffic } from './model-traffic.js';
 import { setTitle } from './navigate.js';
 
@@ -23,6 +24,7 @@ export function modelPage(host, name) {
   const column = new ModelColumn(name);
   const drift = new ModelDrift(name, column);
   column.onWindow = (ends) => drift.chooseWindow(ends);
+  const segments = new ModelSegments(name);
   const traffic = new ModelTraffic(name);
 
   /** @type {ModelDetail | null} */
@@ -32,13 +34,14 @@ export function modelPage(host, name) {
   const drawHead = () => {
     if (detail) patch(head, modelHeader(detail, episodes.filter(({ state }) => state === 'firing')));
   };
-  patch(host, head, drift.host, column.host, traffic.host, alerts);
+  patch(host, head, drift.host, column.host, segments.host, traffic.host, alerts);
   const stops = [
     watch(paths.model(name), 3, (/** @type {ModelDetail} */ answer) => {
       detail = answer;
       drawHead();
       drift.update(answer);
       column.describe(answer);
+      segments.update(answer);
     }, (problem) => patch(host, h('h1', null, 'There is no such model'), h('p', { class: 'lead' }, problem.message), h('p', null, h('a', { href: '/' }, 'All models')))),
     watch(paths.alerts({ model: name, limit: MOST_ALERTS }), 3, (/** @type {Episode[]} */ answer) => {
       // What fires stands first, however long ago it began.
@@ -52,6 +55,7 @@ export function modelPage(host, name) {
     for (const stop of stops) stop();
     drift.stop();
     column.stop();
+    segments.stop();
     traffic.stop();
   };
 }

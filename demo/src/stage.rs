@@ -126,6 +126,9 @@ models:
     reference: reference.json
     event_time: {{column: scheduled_at}}
     row_id: flight_id
+    # Each airport is also compared with itself.
+    segments:
+      - {{column: origin}}
     # Fifteen days of one January know little of what a January may bring.
     false_pages: 1 per year
     windows:
@@ -167,6 +170,7 @@ fn reference(folder: &Path, config: &Config, model: &Model, flights: &[Flight]) 
         model: model.name.clone(),
         inputs: vec![input],
         time: Some((time.clone(), described.windows)),
+        segments: described.segments.by,
         ..ReferencePlan::default()
     };
     let file = build_reference(&plan).map_err(|error| failed(&error))?;

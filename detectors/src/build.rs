@@ -323,26 +323,27 @@ impl Reference {
             }
         };
         let mut reference = Self { column: column.to_owned(), normal, blocks: BTreeMap::new(), nulls: BTreeMap::new() };
-        let panes = count_panes(&reference, rows, window.is_some()).map_err(unread)?;
-        let mut total = reference.empty_profile();
-        for profile in panes.values() {
-            total.merge(profile);
-        }
+        let timed = reference.take_rows(rows, window.is_some())?;
+        let total = reference.profile();
         if total.usable() == 0 {
             return Err(BuildError::Empty { column: column.to_owned(), rows: total.rows() });
         }
-        match (&mut reference.normal, total) {
-            (Normal::Numeric { profile, .. }, Profile::Numeric(total)) => *profile = total,
-            (Normal::Categorical { profile, .. }, Profile::Categorical(total)) => *profile = total,
-            _ => unreachable!("a profile is of the kind of its reference"),
-        }
         if let Some(shape) = window {
             let rare = rare_categories(&reference, rows).map_err(unread)?;
-            let timed = panes.into_iter().filter_map(|(pane, profile)| Some((pane?, profile))).collect();
             reference.blocks = block_noise(&reference, &timed, &rare, shape);
             reference.nulls = null_effects(&reference, &timed, &rare, shape);
         }
         Ok(reference)
+    }
+
+    /// Takes the counts of these rows for the reference's own, and hands out those of each pane of time.
+    pub(crate) fn take_rows(&mut self, rows: &dyn Rows, by_pane: bool) -> Result<BTreeMap<i64, Profile>, BuildError> {
+        let unread = |why: String| BuildError::Rows { column: self.column.clone(), why };
+        let panes = count_panes(self, rows, by_pane).map_err(unread)?;
+        let mut total = self.empty_profile();
+        panes.values().for_each(|profile| total.merge(profile));
+        self.set_profile(total);
+        Ok(panes.into_iter().filter_map(|(pane, profile)| Some((pane?, profile))).collect())
     }
 }
 

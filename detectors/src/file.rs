@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::budget::NullEffects;
 use crate::derive::Derivation;
 use crate::reference::{Normal, Reference};
+use crate::segments::Segments;
 
 /// The first thing in every reference file.
 pub const FORMAT: &str = "driftline-reference";
@@ -39,6 +40,9 @@ pub struct ReferenceFile {
     pub derived: Vec<Derivation>,
     /// The columns.
     pub columns: Vec<Reference>,
+    /// Parts of the rows that are compared with themselves, if it was built with any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<Segments>,
 }
 
 /// A file that a reference was built from.
@@ -117,6 +121,12 @@ impl ReferenceFile {
             check_derivation(derivation)
                 .map_err(|what| FileError::Inconsistent { column: derivation.column().to_owned(), what })?;
         }
+        if let Some(segments) = &file.segments {
+            for reference in &segments.columns {
+                check(reference).map_err(|what| FileError::Inconsistent { column: reference.column.clone(), what })?;
+            }
+            segments.check().map_err(|(column, what)| FileError::Inconsistent { column, what })?;
+        }
         Ok(file)
     }
 
@@ -140,6 +150,7 @@ impl ReferenceFile {
     ///     window: None,
     ///     derived: vec![],
     ///     columns: vec![builder.build(None).unwrap()],
+    ///     segments: None,
     /// };
     /// assert_eq!(ReferenceFile::parse(&file.to_text().unwrap()).unwrap(), file);
     /// ```

@@ -77,6 +77,7 @@ mod off_grid;
 mod reference;
 mod sample;
 mod score;
+mod segments;
 mod steps;
 mod survey;
 
@@ -97,3 +98,7 @@ pub use numeric::{MAX_MAGNITUDE, NumericProfile};
 pub use off_grid::{MAX_OFF_GRID_VALUES, OffGrid};
 pub use reference::{ColumnKind, Normal, Profile, Reference, Thresholds};
 pub use score::{Noise, Score, Verdict};
+pub use segments::{
+    MIN_SEGMENT_ROWS, Parting, SEGMENT_CATEGORIES, SEGMENT_CUTS, SEGMENT_DETECTORS, Segment, SegmentColumn,
+    Segmentation, Segments,
+};

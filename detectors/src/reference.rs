@@ -183,6 +183,18 @@ impl Reference {
         }
     }
 
+    /// Takes other counts for the reference's own.
+    ///
+    /// # Panics
+    /// When they are not of this reference.
+    pub(crate) fn set_profile(&mut self, counts: Profile) {
+        match (&mut self.normal, counts) {
+            (Normal::Numeric { profile, .. }, Profile::Numeric(counts)) => *profile = counts,
+            (Normal::Categorical { profile, .. }, Profile::Categorical(counts)) => *profile = counts,
+            _ => unreachable!("a profile is of the kind of its reference"),
+        }
+    }
+
     /// A profile without any rows.
     ///
     /// ```

@@ -88,6 +88,25 @@ describe('what the pages say', () => {
     assert.ok(reference.includes(`${count(model.reference.rows)} rows of ${model.reference.columns} columns`), reference);
   });
 
+  looks('the segments have their rows, and the worst stands first', async (page) => {
+    const { segments } = await collector.api(`/models/${MODEL}/segments`);
+    await page.goto(`/models/${MODEL}`);
+    await page.locator('table.segments tbody tr').first().waitFor();
+    const rows = await page.locator('table.segments tbody tr').evaluateAll((all) => all.map((row) =>
+      [...row.children].map((cell) => cell.textContent ?? '')));
+    assert.equal(rows.length, segments.length);
+    assert.deepEqual(segments.map((/** @type {{segment: string}} */ { segment }) => segment).sort(), ['origin=EWR', 'origin=JFK', 'origin=LGA', 'origin=other']);
+    rows.forEach(([name, verdict, counted, , , worst], index) => {
+      const one = segments[index];
+      assert.ok(name?.startsWith(one.segment), `${name} is ${one.segment}`);
+      assert.equal(verdict, { ok: 'ok', drift: 'drift', not_enough_data: 'not enough data' }[/** @type {'ok'} */ (one.verdict)]);
+      assert.equal(plain(counted ?? ''), count(one.rows));
+      assert.ok(one.worst ? worst?.startsWith(one.worst.column) : worst === 'not compared', worst);
+    });
+    const limits = segments.map((/** @type {any} */ { worst }) => worst?.limits ?? -1);
+    assert.deepEqual(limits, [...limits].sort((a, b) => b - a));
+  });
+
   looks('the heatmap has a cell for each column and window, with the verdict that the API gives', async (page) => {
     const { columns, windows } = await collector.api(`/models/${MODEL}/scores`);
     await page.goto(`/models/${MODEL}`);

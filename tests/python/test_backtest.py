@@ -84,7 +84,9 @@ def test_the_timeline_is_that_of_the_live_collector(demo_folder):
             if window and episode["rule"] == notification["rule"] and f"to {episode['window'][1][:10]} UTC" in window:
                 assert len(episode["because"]) == len(notification["rows"])
                 for reason, row in zip(episode["because"], notification["rows"], strict=True):
-                    assert f"{reason['labels']['column']} (version {reason['labels']['version']})" == row["what"]
+                    labels = reason["labels"]
+                        segment = f" in segment {labels['segment']}" if "segment" in labels else ""
+                        assert f"{labels['column']}{segment} (version {labels['version']})" == row["what"]
                     assert reason["value"] == pytest.approx(float(row["value"]), rel=0.01)
                     assert reason["limit"] == pytest.approx(float(row["threshold"]), rel=0.01)
                 break

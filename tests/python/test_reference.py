@@ -46,6 +46,30 @@ def write_rows(path, table: pyarrow.Table):
     return path
 
 
+def test_segments_are_the_rows_of_their_value_or_condition(tmp_path):
+    random = numpy.random.default_rng(7)
+    table = pyarrow.table({"amount": random.lognormal(size=9000), "place": random.choice(["a", "b", "c"], size=9000)})
+    path = write_rows(tmp_path / "rows.parquet", table)
+    file = build(tmp_path, path, "--segment=place", "--segment=large=amount > 1.5")
+    shared = [column["column"] for column in file["segments"]["columns"]].index("amount")
+    grid = numpy.array(file["segments"]["columns"][shared]["normal"]["grid"])
+    assert len(grid) <= 128
+
+    def counts(of: numpy.ndarray) -> list[int]:
+        """As the file says that it counts: below the first cut point, on it, between it and the second, …"""
+        places = numpy.searchsorted(grid, of) + numpy.searchsorted(grid, of, side="right")
+        return numpy.bincount(places, minlength=2 * len(grid) + 1).tolist()
+
+    amounts, places = table["amount"].to_numpy(), table["place"].to_numpy(zero_copy_only=False)
+    by_place, by_condition = file["segments"]["by"]
+    values = by_place["parting"]["column"]["values"]
+    rows = [amounts[places == value] for value in values] + [amounts[:0]]
+    assert sorted(values) == ["a", "b", "c"] and by_condition["parting"]["condition"]["holds"] == "amount > 1.5"
+    for segment, own in zip(by_place["segments"] + by_condition["segments"], rows + [amounts[amounts > 1.5]], strict=True):
+        assert segment["rows"] == len(own)
+        assert segment["columns"][shared]["profile"]["Numeric"]["cells"] == counts(own)
+
+
 def test_the_same_rows_make_the_same_reference_from_every_format(tmp_path):
     random = numpy.random.default_rng(5)
     rows = 20_000

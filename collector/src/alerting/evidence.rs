@@ -1,5 +1,6 @@
 //! What an alert says: numbers, a picture, and where to look.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine;
@@ -14,6 +15,7 @@ use super::picture;
 use crate::causes::{self, Past};
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::series::ClosedWindow;
+use crate::segments::watched_score;
 use crate::times;
 
 /// Windows that a sparkline shows.
@@ -21,8 +23,29 @@ const SPARKLINE_WINDOWS: usize = 20;
 /// Causes that an alert names.
 const MAX_CAUSES: usize = 2;
 
-/// The last windows of one column's score, the newest last; asked by version, column and score.
-pub(crate) type History<'a> = dyn Fn(&str, &str, &str) -> Vec<Past> + 'a;
+/// The last windows of one column's score, the newest last.
+pub(crate) type History<'a> = dyn Fn(&Watched<'_>) -> Vec<Past> + 'a;
+
+/// The score that a member is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watched<'m> {
+    pub(crate) version: &'m str,
+    /// None for all rows.
+    pub(crate) segment: Option<&'m str>,
+    pub(crate) column: &'m str,
+    pub(crate) detector: &'m str,
+}
+
+impl<'m> Watched<'m> {
+    fn of(member: &'m Member, score: &'m str) -> Self {
+        Self {
+            version: label(member, "version"),
+            segment: segment(member),
+            column: label(member, "column"),
+            detector: watched_score(score).0,
+        }
+    }
+}
 
 /// What is known around a change, beyond the alert itself.
 pub(crate) struct Context<'a> {
@@ -37,7 +60,7 @@ impl Context<'_> {
     /// What the budget of false pages allows a member, where there is one in force.
     fn budget_of(&self, member: &Member, condition: &Condition) -> Option<f64> {
         let Condition::Score { score: name, .. } = condition else { return None };
-        let column = self.window?.columns.iter().find(|column| column.column == label(member, "column"))?;
+        let column = self.window?.column(segment(member), label(member, "column"))?;
         column.scores.iter().find(|score| score.detector.name() == name)?.noise.budget
     }
 }
@@ -121,19 +144,26 @@ fn label<'a>(member: &'a Member, name: &str) -> &'a str {
     member.labels.get(name).map_or("", String::as_str)
 }
 
+/// The segment that a member is about; none for all rows.
+fn segment(member: &Member) -> Option<&str> {
+    member.labels.get("segment").map(String::as_str)
+}
+
 /// What a member is, in the fewest words.
-fn what(member: &Member) -> &str {
-    match label(member, "column") {
-        "" if label(member, "model").is_empty() => "collector",
-        "" => label(member, "model"),
-        column => column,
+fn what(member: &Member) -> Cow<'_, str> {
+    match (label(member, "column"), segment(member)) {
+        (column, Some(segment)) => format!("{column} in segment {segment}").into(),
+        ("", None) if label(member, "model").is_empty() => "collector".into(),
+        ("", None) => label(member, "model").into(),
+        (column, None) => column.into(),
     }
 }
 
 fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
     match &rule.condition {
         Condition::Score { score, .. } => {
-            let (one, many) = match (action, score.as_str()) {
+            let score = watched_score(score).0;
+            let (one, many) = match (action, score) {
                 (Action::Resolve, _) => ("is back within its limit", "are back within their limits"),
                 (_, "missing_share") => ("is missing more often than it was", "are missing more often than they were"),
                 (_, "new_category_share") => {
@@ -145,7 +175,7 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
                 [] => "no column is over its limit any more".to_owned(),
                 [member] => format!("{} {one} ({score} {})", what(member), reading(member.last)),
                 [worst, ..] => {
-                    let names: Vec<&str> = members.iter().take(3).map(|member| what(member)).collect();
+                    let names: Vec<Cow<'_, str>> = members.iter().take(3).map(|member| what(member)).collect();
                     let more = members.len() - names.len();
                     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
                     format!("{}{more} {many} ({score} of {} is {})", names.join(", "), what(worst), reading(worst.last))
@@ -300,7 +330,7 @@ fn in_words(time: Duration) -> String {
 fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact: &mut impl FnMut(&str, String)) {
     let (Some(window), Condition::Score { score, above, .. }) = (context.window, &rule.condition) else { return };
     let name = label(worst, "column");
-    let Some(column) = window.columns.iter().find(|column| column.column == name) else { return };
+    let Some(column) = window.column(segment(worst), name) else { return };
     let causes: Vec<String> = column
         .causes
         .iter()
@@ -311,9 +341,9 @@ fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact:
     if causes.is_empty() {
         return;
     }
-    fact("Looks like", format!("{}, in {name}", causes.join("; and ")));
+    fact("Looks like", format!("{}, in {}", causes.join("; and "), what(worst)));
     let limit = above.unwrap_or(threshold).max(noise);
-    let history = (context.history)(label(worst, "version"), name, score);
+    let history = (context.history)(&Watched::of(worst, score));
     if let Some(since) = causes::since(&history, limit) {
         let starts = |ends: i64| ends - (window.ends - window.starts);
         let mut text = format!("the window {}", times::span(starts(since.first), since.first));
@@ -329,7 +359,7 @@ fn row(rule: &Rule, member: &Member, context: &Context<'_>) -> EvidenceRow {
     let (threshold, n, line) = match (&rule.condition, member.last) {
         (Condition::Score { score, above, .. }, Reading::Score { threshold, noise, n, .. }) => {
             let limit = above.unwrap_or(threshold).max(noise);
-            let history = (context.history)(label(member, "version"), label(member, "column"), score);
+            let history = (context.history)(&Watched::of(member, score));
             let effects: Vec<Option<f64>> = history.iter().map(|past| Some(past.effect)).collect();
             let shown = &effects[effects.len().saturating_sub(SPARKLINE_WINDOWS)..];
             (significant(limit), thousands(n), sparkline(shown))
@@ -346,7 +376,7 @@ fn row(rule: &Rule, member: &Member, context: &Context<'_>) -> EvidenceRow {
     let what = what(member);
     EvidenceRow {
         what: if version.is_empty() || version == crate::pipeline::UNVERSIONED {
-            what.to_owned()
+            what.into_owned()
         } else {
             format!("{what} (version {version})")
         },
@@ -360,13 +390,13 @@ fn row(rule: &Rule, member: &Member, context: &Context<'_>) -> EvidenceRow {
 /// The worst member's reference against its window.
 fn draw(member: &Member, context: &Context<'_>) -> Option<Picture> {
     let window = context.window?;
-    let name = label(member, "column");
-    let column = window.columns.iter().find(|column| column.column == name)?;
+    let column = window.column(segment(member), label(member, "column"))?;
     let png = picture::bars(&column.bars)?;
     Some(Picture {
         png_base64: STANDARD.encode(png),
         caption: format!(
-            "{name}: reference (grey) against {} (blue){}",
+            "{}: reference (grey) against {} (blue){}",
+            what(member),
             times::span(window.starts, window.ends),
             picture::range(&column.bars)
         ),

@@ -10,6 +10,7 @@ mod models;
 mod openapi;
 mod postmortem;
 mod scores;
+mod segments;
 mod status;
 mod traffic;
 
@@ -44,6 +45,8 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/models/{model}", get(models::one))
         .route("/api/v1/models/{model}/scores", get(scores::matrix))
         .route("/api/v1/models/{model}/columns/{column}", get(scores::column))
+        .route("/api/v1/models/{model}/segments", get(segments::list))
+        .route("/api/v1/models/{model}/segments/{segment}", get(segments::one))
         .route("/api/v1/models/{model}/traffic", get(traffic::traffic))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{alerts, archive, events, models, postmortem, scores, status, traffic};
+use super::{alerts, archive, events, models, postmortem, scores, segments, status, traffic};
 use crate::ingest::rows;
 
 #[derive(OpenApi)]
@@ -19,6 +19,8 @@ use crate::ingest::rows;
         models::one,
         scores::matrix,
         scores::column,
+        segments::list,
+        segments::one,
         traffic::traffic,
         alerts::list,
         alerts::one,

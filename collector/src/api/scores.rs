@@ -47,7 +47,7 @@ pub(crate) struct ScoreMatrix {
 pub(crate) struct Window {
     starts: String,
     ends: String,
-    rows: u64,
+    pub(super) rows: u64,
     filled: u32,
     panes: u32,
 }
@@ -120,7 +120,7 @@ pub(crate) struct CauseView {
     /// How much of the change it accounts for, from 0 to 1.
     share: f64,
     /// `kind` (`unit_change`, `shift`, `spread`, `default_fill`, `stuck_value`, `new_categories`, `renamed_categories`,
-    /// `gone_categories`, `missing` or `unexplained`) with its numbers.
+    /// `gone_categories`, `missing`, `mix_shift` or `unexplained`) with its numbers.
     #[schema(value_type = Object)]
     change: serde_json::Value,
 }
@@ -164,9 +164,9 @@ pub(crate) struct BarView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ColumnQuery {
     /// The model's version. Without it the one whose window closed last.
-    version: Option<String>,
+    pub(super) version: Option<String>,
     /// The window that ends at this time (RFC 3339). Without it the last.
-    ends: Option<String>,
+    pub(super) ends: Option<String>,
 }
 
 /// A score of all columns over the last windows.
@@ -214,25 +214,28 @@ pub(crate) async fn column(
     Params(query): Params<ColumnQuery>,
 ) -> Result<Json<ColumnDetail>, ApiError> {
     check_known(&api, &model).await?;
-    let ends = match query.ends.as_deref().map(str::parse::<jiff::Timestamp>) {
-        None => None,
-        Some(Ok(time)) => Some(time.as_microsecond()),
-        Some(Err(error)) => {
-            return Err(ApiError::bad_request(format!("ends is no time like 2013-01-01T05:00:00Z: {error}")));
-        }
-    };
+    let ends = time_of(query.ends.as_deref())?;
     let missing = format!("no window of column '{column}' of model '{model}' has closed, or not at that time");
     let detail = api.store.read(move |db| read_column(db, &model, &column, query.version, ends)).await?;
     detail.map(Json).ok_or_else(|| ApiError::not_found(missing))
 }
 
-fn last_version(db: &Connection, model: &str) -> rusqlite::Result<Option<String>> {
+/// The time at which a window that is asked for ends.
+pub(super) fn time_of(ends: Option<&str>) -> Result<Option<i64>, ApiError> {
+    match ends.map(str::parse::<jiff::Timestamp>) {
+        None => Ok(None),
+        Some(Ok(time)) => Ok(Some(time.as_microsecond())),
+        Some(Err(error)) => Err(ApiError::bad_request(format!("ends is no time like 2013-01-01T05:00:00Z: {error}"))),
+    }
+}
+
+pub(super) fn last_version(db: &Connection, model: &str) -> rusqlite::Result<Option<String>> {
     db.prepare_cached("SELECT version FROM windows WHERE model = ?1 ORDER BY ends DESC LIMIT 1")?
         .query_row([model], |row| row.get(0))
         .optional()
 }
 
-fn window(row: &Row<'_>) -> rusqlite::Result<(i64, Window)> {
+pub(super) fn window(row: &Row<'_>) -> rusqlite::Result<(i64, Window)> {
     let ends: i64 = row.get("ends")?;
     let window = Window {
         starts: rfc3339(row.get("starts")?),
@@ -383,7 +386,7 @@ fn read_since(
     }))
 }
 
-fn score(row: &Row<'_>, detector: Detector) -> rusqlite::Result<Score> {
+pub(super) fn score(row: &Row<'_>, detector: Detector) -> rusqlite::Result<Score> {
     let verdict: String = row.get("verdict")?;
     Ok(Score {
         detector,

@@ -256,7 +256,8 @@ mod tests {
         let column =
             ClosedColumn { column: HOSTILE.to_owned(), scores: vec![score], bars: vec![bar], causes: Vec::new() };
         let (starts, ends) = ((day - 1) * DAY, day * DAY);
-        let window = ClosedWindow { starts, ends, rows: 500, filled: 1, panes: 1, columns: vec![column] };
+        let window =
+            ClosedWindow { starts, ends, rows: 500, filled: 1, panes: 1, columns: vec![column], segments: Vec::new() };
         Rebuilt { version: Arc::from("1"), window }
     }
 

@@ -5,7 +5,6 @@ mod backfill;
 mod backtest;
 mod compare;
 mod doctor;
-mod filter;
 mod heaps;
 mod reference;
 mod runbooks;

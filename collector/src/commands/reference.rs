@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use driftline_detectors::{Normal, Reference, ReferenceFile};
+use driftline_detectors::{MIN_SEGMENT_ROWS, Normal, Reference, ReferenceFile};
 use driftline_document::parse_duration;
 
 use super::samples::Archive;
 use super::{EXIT_USAGE, load};
 use crate::archive::read::{self, Stretch};
-use crate::config::{Config, EventTime, Windows};
+use crate::config::{Config, EventTime, SegmentBy, Segments, Windows};
 use crate::numbers::{significant, thousands};
 use crate::reference_build::{ArchivedRows, ReferencePlan, build_reference, write_reference};
 use crate::times;
@@ -70,6 +70,10 @@ pub(super) struct Build {
     /// Columns of embeddings, where they are arrays of JSON lines: their length, angle and places on axes are scored.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     embedding: Vec<String>,
+    /// Segments that are compared with themselves: a column, each of whose 20 most frequent values is one, or
+    /// name=condition, as in "long_haul=distance > 1500"; repeat. Without it those of the model's description in --config.
+    #[arg(long, value_name = "COLUMN|NAME=CONDITION", value_parser = SegmentBy::parse)]
+    segment: Vec<SegmentBy>,
     /// The column that says when a row happened. With it the reference learns how far its own stretches of time lie
     /// apart, and windows are judged by that too.
     #[arg(long, value_name = "NAME")]
@@ -102,10 +106,18 @@ pub(super) fn run(command: ReferenceCommand) -> ExitCode {
 }
 
 fn run_build(build: Build) -> ExitCode {
-    let (time, described) = match time(&build) {
-        Ok(time) => time,
+    let Described { time, exclude: described, segments } = match described(&build) {
+        Ok(described) => described,
         Err(code) => return code,
     };
+    let segments = match build.segment.is_empty() {
+        true => segments,
+        false => Segments { by: build.segment.clone(), ..segments },
+    };
+    if let Err(why) = segments.check_number() {
+        eprintln!("driftline: {why}");
+        return ExitCode::from(EXIT_USAGE);
+    }
     let mut exclude = build.exclude.clone();
     exclude.extend(described);
     let plan = ReferencePlan {
@@ -118,6 +130,7 @@ fn run_build(build: Build) -> ExitCode {
         timestamp: build.timestamp.clone(),
         embedding: build.embedding.clone(),
         time,
+        segments: segments.by,
         options: std::env::args().skip(1).collect(),
     };
     let built = match archived(&build) {
@@ -177,10 +190,18 @@ fn build_of_archive(plan: &ReferencePlan, config: &Config, stretch: &Stretch) ->
     rows.finish().map_err(|error| error.to_string())
 }
 
-type Time = Option<(String, Windows)>;
+/// What the command line, and the model's description, say of the rows.
+#[derive(Default)]
+struct Described {
+    /// The time column and the windows.
+    time: Option<(String, Windows)>,
+    /// Columns that are no features.
+    exclude: Vec<String>,
+    /// The description's segments.
+    segments: Segments,
+}
 
-/// The time column and the windows, and columns that the description says are no features.
-fn time(build: &Build) -> Result<(Time, Vec<String>), ExitCode> {
+fn described(build: &Build) -> Result<Described, ExitCode> {
     let usage = |why: String| {
         eprintln!("driftline: {why}");
         ExitCode::from(EXIT_USAGE)
@@ -197,14 +218,16 @@ fn time(build: &Build) -> Result<(Time, Vec<String>), ExitCode> {
             EventTime::Column { name, .. } => Some(name.clone()),
             EventTime::Request => None,
         };
-        if build.archive {
+        let column = if build.archive {
             exclude.extend(of_model);
-            return Ok((Some((EVENT_TIME.to_owned(), model.windows)), exclude));
-        }
-        let column = build.time_column.clone().or(of_model);
-        return Ok((column.map(|column| (column, model.windows)), exclude));
+            Some(EVENT_TIME.to_owned())
+        } else {
+            build.time_column.clone().or(of_model)
+        };
+        let time = column.map(|column| (column, model.windows));
+        return Ok(Described { time, exclude, segments: model.segments });
     }
-    let (Some(pane), Some(window)) = (&build.pane, &build.window) else { return Ok((None, Vec::new())) };
+    let (Some(pane), Some(window)) = (&build.pane, &build.window) else { return Ok(Described::default()) };
     let duration = |text: &str| {
         let allowed = "a whole number and ms, s, m, h or d";
         parse_duration(text)
@@ -217,7 +240,8 @@ fn time(build: &Build) -> Result<(Time, Vec<String>), ExitCode> {
     }
     let panes = (window.as_millis() / pane.as_millis()) as u32;
     let windows = Windows { pane, panes, min_filled: panes.div_ceil(2), ..Windows::default() };
-    Ok((build.time_column.clone().map(|column| (column, windows)), Vec::new()))
+    let time = build.time_column.clone().map(|column| (column, windows));
+    Ok(Described { time, ..Described::default() })
 }
 
 fn show(file: &ReferenceFile) {
@@ -246,6 +270,20 @@ fn show(file: &ReferenceFile) {
             thousands(profile.usable()),
             thousands(profile.rows() - profile.usable()),
         );
+    }
+    if let Some(segments) = &file.segments {
+        show_segments(segments);
+    }
+}
+
+/// The segments with their rows, and what of them is not scored.
+fn show_segments(segments: &driftline_detectors::Segments) {
+    println!("\n{:<24} {:>9}", "segment", "rows");
+    for by in &segments.by {
+        for (name, segment) in by.parting.segments().iter().zip(&by.segments) {
+            let note = if segment.rows < MIN_SEGMENT_ROWS { "  not scored: too few rows" } else { "" };
+            println!("{name:<24} {:>9}{note}", thousands(segment.rows));
+        }
     }
 }
 

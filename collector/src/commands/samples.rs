@@ -15,12 +15,12 @@ use clap::{Args, ValueEnum};
 use parquet::arrow::ArrowWriter;
 use serde_json::Value;
 
-use super::filter::Filter;
 use super::{EXIT_USAGE, load};
 use crate::archive::file::{conform, schema_of, union_of};
 use crate::archive::place::{self, Place};
 use crate::archive::read::{self, Stretch};
 use crate::config::Config;
+use crate::filter::Filter;
 use crate::numbers::thousands;
 use crate::times;
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::api::ScoreView;
 use crate::numbers::{significant, thousands};
 use crate::pipeline::checkpoint::StoredWindow;
+use crate::pipeline::series::ClosedColumn;
 use crate::times::rfc3339;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -103,6 +104,17 @@ struct WindowLine<'w> {
     panes: u32,
     reference: &'w str,
     columns: Vec<ColumnLine<'w>>,
+    /// Absent of models without segments.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    segments: Vec<SegmentLine<'w>>,
+}
+
+#[derive(Serialize)]
+struct SegmentLine<'w> {
+    segment: &'w str,
+    rows: u64,
+    reference_rows: u64,
+    columns: Vec<ColumnLine<'w>>,
 }
 
 #[derive(Serialize)]
@@ -115,10 +127,11 @@ struct ColumnLine<'w> {
 impl<'w> WindowLine<'w> {
     fn of(stored: &'w StoredWindow) -> Self {
         let StoredWindow { model, version, reference, window } = stored;
-        let columns = window.columns.iter().map(|column| ColumnLine {
-            column: &column.column,
-            scores: column.scores.iter().map(ScoreView::from).collect(),
-            bars: &column.bars,
+        let segments = window.segments.iter().map(|segment| SegmentLine {
+            segment: &segment.name,
+            rows: segment.rows,
+            reference_rows: segment.reference_rows,
+            columns: segment.columns.iter().map(ColumnLine::of).collect(),
         });
         Self {
             model,
@@ -129,8 +142,16 @@ impl<'w> WindowLine<'w> {
             filled: window.filled,
             panes: window.panes,
             reference,
-            columns: columns.collect(),
+            columns: window.columns.iter().map(ColumnLine::of).collect(),
+            segments: segments.collect(),
         }
+    }
+}
+
+impl<'w> ColumnLine<'w> {
+    fn of(column: &'w ClosedColumn) -> Self {
+        let scores = column.scores.iter().map(ScoreView::from).collect();
+        Self { column: &column.column, scores, bars: &column.bars }
     }
 }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 use driftline_alerts::{
     Condition, KofM, Labels, Mailbox, Objective, Pace, Rule, SecretSource, Severity, SlackWay, SmtpTls, Transport,
 };
-use driftline_detectors::Detector;
+use driftline_detectors::{Detector, SEGMENT_DETECTORS};
 use driftline_document::{Node, Section, read};
 
 use crate::alerting::heartbeat;
 use crate::runbooks;
+use crate::segments::{segment_score, watched_score};
 
 /// The rules that ship, in the format of the user's own.
 const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
@@ -206,7 +207,15 @@ fn rule(mut section: Section<'_>, alerting: Option<&Alerting>) -> Option<ReadRul
             format!("the id of a runbook: {}; alerts.runbooks names a folder with your own", known.join(", "));
         node.parsed(&allowed, |text| known.contains(&text).then(|| text.to_owned()))
     });
-    let condition = section.required("when").and_then(|node| condition(node.section()?));
+    let when = section.required("when");
+    let condition = when.as_ref().and_then(|node| condition(node.section()?));
+    if let (Some(node), Some(Condition::Score { score, .. }), Some(Severity::Page)) = (&when, &condition, severity)
+        && watched_score(score).1
+    {
+        node.problem(format!(
+            "'{score}' is of segments, which no budget of false pages counts: nobody is woken by it; let it be a ticket, or watch the whole"
+        ));
+    }
     let group_by = section.optional("group_by").and_then(|node| node.list());
     let group_by = group_by.map(|names| names.iter().filter_map(|node| Some(node.text()?.to_owned())).collect());
     let named_targets = section.optional("targets").and_then(|node| node.list());
@@ -241,7 +250,10 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
     let matching = matching.into_iter().filter_map(|(name, node)| Some((name, node.text()?.to_owned()))).collect();
     match (score, sli) {
         (Some(score), None) => {
-            let names: Vec<(&str, &str)> = Detector::ALL.map(|detector| (detector.name(), detector.name())).to_vec();
+            let of_segments = SEGMENT_DETECTORS.into_iter().map(segment_score);
+            let names: Vec<String> =
+                Detector::ALL.map(|d| d.name().to_owned()).into_iter().chain(of_segments).collect();
+            let names: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
             let score = score.one_of(&names)?.to_owned();
             let above = section.optional("above").and_then(|node| node.number(0.0..=1e9));
             let windows = section.optional("windows").and_then(|node| node.parsed("'k of m', as in 2 of 3", k_of_m));

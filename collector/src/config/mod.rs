@@ -6,6 +6,7 @@ mod body;
 mod false_pages;
 mod models;
 mod scoring;
+mod segments;
 mod storage;
 mod tensors;
 
@@ -21,6 +22,7 @@ pub use driftline_document::{Problem, Problems};
 pub use false_pages::FalsePages;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use scoring::Scoring;
+pub use segments::{SegmentBy, Segments};
 pub(crate) use storage::DEFAULT_REQUEST_TIMEOUT;
 pub use storage::{Archive, ArchivePlace, Partition};
 

@@ -10,6 +10,7 @@ use driftline_protocol::Naming;
 
 use super::false_pages::{self, FalsePages};
 use super::scoring::{Scoring, scoring};
+use super::segments::{Segments, segments};
 use super::{body, tensors};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,6 +36,8 @@ pub struct Model {
     pub windows: Windows,
     /// Which scores are taken, and from which effect on a difference matters.
     pub scoring: Scoring,
+    /// Parts of the rows that are each compared with themselves.
+    pub segments: Segments,
     /// How many alerts may begin for nothing; without it each score is judged alone.
     pub false_pages: Option<FalsePages>,
     /// What makes a request good.
@@ -235,6 +238,7 @@ impl Model {
             columns: BTreeMap::new(),
             windows: Windows::default(),
             scoring: Scoring::default(),
+            segments: Segments::default(),
             false_pages: Some(FalsePages::default()),
             slis: Slis::default(),
         }
@@ -282,6 +286,7 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         columns.into_iter().filter_map(|(name, node)| Some((name, node.one_of(&ColumnType::CHOICES)?))).collect();
     let windows = section.optional("windows").and_then(|node| node.section()).map(windows).unwrap_or_default();
     let scoring = scoring(&mut section);
+    let segments = segments(&mut section);
     let false_pages = section.optional("false_pages").and_then(|node| {
         node.parsed(
             "'off' or so many in a time, as in 1 per month; a time is a week, month, quarter or year",
@@ -298,6 +303,7 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         columns,
         windows,
         scoring,
+        segments,
         false_pages: false_pages.unwrap_or(Some(FalsePages::default())),
         slis,
     })

@@ -46,6 +46,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "model-column.js",
     "model-drift.js",
     "model-header.js",
+    "model-segments.js",
     "model-state.js",
     "model-table.js",
     "model-traffic.js",

@@ -78,8 +78,9 @@ impl Values {
 
 /// Values come from models and configurations. What could end a code span or begin markup is left out.
 fn plain(value: &str) -> String {
-    // "temp (version 2)" is the column temp.
+    // "temp in segment origin=JFK (version 2)" is the column temp.
     let value = value.split(" (version ").next().unwrap_or(value);
+    let value = value.split(" in segment ").next().unwrap_or(value);
     value.chars().map(|c| if c.is_control() || "`<>[]()|{}$\\\"'".contains(c) { '_' } else { c }).collect()
 }
 
@@ -180,5 +181,6 @@ mod tests {
         assert!(html.contains("<h2 id=\"in-30-seconds\">"));
         assert_eq!(plain("a`<script>`[x](javascript:y)"), "a__script___x__javascript:y_");
         assert_eq!(plain("temp (version 2)"), "temp");
+        assert_eq!(plain("temp in segment origin=JFK (version 2)"), "temp");
     }
 }

@@ -20,6 +20,7 @@ use crate::alerting::{book, outbox};
 use crate::archive::{self, Unfinished};
 use crate::config::ColumnType;
 use crate::failpoint::Failpoint;
+use crate::segments::{SegmentPane, stored};
 use crate::store::StoreError;
 use crate::times::now_micros;
 
@@ -67,6 +68,8 @@ pub(crate) struct StoredPane {
     pub(crate) rows: u64,
     pub(crate) reference: String,
     pub(crate) profiles: Vec<u8>,
+    /// Those of the segments that hold rows; none without any.
+    pub(crate) segments: Option<Vec<u8>>,
 }
 
 /// A window as it is stored.
@@ -117,6 +120,13 @@ impl Checkpoint {
                 "INSERT OR REPLACE INTO panes (model, version, start, rows, reference, profiles) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![pane.model, pane.version, pane.start, pane.rows as i64, pane.reference, pane.profiles])?;
+            if let Some(segments) = &pane.segments {
+                db.prepare_cached(
+                    "INSERT OR REPLACE INTO segment_panes (model, version, start, reference, segments)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![pane.model, pane.version, pane.start, pane.reference, segments])?;
+            }
         }
         for (model, version, progress) in &self.progress {
             db.prepare_cached(
@@ -133,14 +143,16 @@ impl Checkpoint {
             ])?;
         }
         for (model, version, before) in &self.forget_panes {
-            db.prepare_cached("DELETE FROM panes WHERE model = ?1 AND version = ?2 AND start < ?3")?
-                .execute(params![model, version, before])?;
+            for table in ["panes", "segment_panes"] {
+                db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2 AND start < ?3"))?
+                    .execute(params![model, version, before])?;
+            }
         }
         for (model, spans) in &self.versions {
             versions::store(db, model, spans)?;
         }
         for (model, version) in &self.forget_versions {
-            for table in ["panes", "window_progress"] {
+            for table in ["panes", "segment_panes", "window_progress"] {
                 db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2"))?
                     .execute([model, version])?;
             }
@@ -189,6 +201,11 @@ impl Pipeline {
                         rows: pane.rows,
                         reference: model.references.identity.clone(),
                         profiles: profiles_to_bytes(&pane.profiles),
+                        segments: model
+                            .references
+                            .segments
+                            .as_ref()
+                            .and_then(|segments| stored::panes_to_bytes(segments, &pane.segments)),
                     });
                 }
                 if let Some(progress) = progress {
@@ -299,7 +316,7 @@ pub(super) fn store_window(db: &Connection, stored: &StoredWindow, now: i64) -> 
         )?
         .execute(params![model, version, window.ends, column.column, bars])?;
     }
-    Ok(())
+    stored::store_window(db, (model, version, window.ends), &window.segments)
 }
 
 fn store_notification(db: &Connection, told: &ToTell, now: i64) -> rusqlite::Result<()> {
@@ -344,7 +361,16 @@ pub(crate) fn profiles_to_bytes(profiles: &[Profile]) -> Vec<u8> {
 /// What is stored of a model's versions: progress, and the panes that still count.
 pub(crate) struct StoredSeries {
     pub(crate) progress: SeriesProgress,
-    pub(crate) panes: Vec<(i64, u64, Vec<Profile>)>,
+    pub(crate) panes: Vec<OpenPane>,
+}
+
+/// A pane that still counts.
+pub(crate) struct OpenPane {
+    pub(crate) start: i64,
+    pub(crate) rows: u64,
+    pub(crate) profiles: Vec<Profile>,
+    /// The panes of segments that hold rows, by name.
+    pub(crate) segments: Vec<(String, SegmentPane)>,
 }
 
 /// What the last window of each of a model's versions said: version, column, score, effect and the limit in force.
@@ -386,14 +412,25 @@ pub(crate) fn load_series(
         })?
         .collect::<rusqlite::Result<_>>()?;
     let mut statement = db.prepare(
-        "SELECT version, start, rows, profiles FROM panes WHERE model = ?1 AND reference = ?2 ORDER BY start",
+        "SELECT version, start, rows, profiles, segments FROM panes
+         LEFT JOIN segment_panes USING (model, version, start, reference)
+         WHERE model = ?1 AND reference = ?2 ORDER BY start",
     )?;
     let mut rows = statement.query([model, reference])?;
     while let Some(row) = rows.next()? {
         let version: String = row.get(0)?;
         let bytes: Vec<u8> = row.get(3)?;
         match (series.get_mut(&version), postcard::from_bytes::<Vec<Profile>>(&bytes)) {
-            (Some(series), Ok(profiles)) => series.panes.push((row.get(1)?, row.get::<_, i64>(2)? as u64, profiles)),
+            (Some(series), Ok(profiles)) => {
+                let segments =
+                    row.get::<_, Option<Vec<u8>>>(4)?.map_or(Ok(Vec::new()), |bytes| stored::panes_of_bytes(&bytes));
+                let segments = segments.unwrap_or_else(|error| {
+                    tracing::warn!(model, version, %error, "a stored pane's segments cannot be read, and are left out");
+                    Vec::new()
+                });
+                let (start, rows) = (row.get(1)?, row.get::<_, i64>(2)? as u64);
+                series.panes.push(OpenPane { start, rows, profiles, segments });
+            }
             (_, Err(error)) => tracing::warn!(model, version, %error, "a stored pane cannot be read, and is left out"),
             (None, _) => {}
         }
@@ -419,7 +456,15 @@ mod tests {
         let all = scores.len();
         scores[0].value = f64::NAN;
         let column = ClosedColumn { column: "x".into(), scores, causes: Vec::new(), bars: Vec::new() };
-        let window = ClosedWindow { starts: 0, ends: 1, rows: 100, filled: 1, panes: 1, columns: vec![column] };
+        let window = ClosedWindow {
+            starts: 0,
+            ends: 1,
+            rows: 100,
+            filled: 1,
+            panes: 1,
+            columns: vec![column],
+            segments: Vec::new(),
+        };
         let window = StoredWindow { model: "m".into(), version: "1".into(), reference: String::new(), window };
         let checkpoint = Checkpoint { windows: vec![window], counted_through: 7, ..Checkpoint::default() };
         checkpoint.write(&db, 0).unwrap();

@@ -198,6 +198,7 @@ impl Pipeline {
             model.series.remove(&expired);
             model.drifting.retain(|(version, _), _| *version != expired);
             self.parts.metrics.window_rows.remove_label_values(&[&model.name, &expired]).ok();
+            self.parts.metrics.forget_segments(&model.name, &expired);
             self.next.forget_versions.push((model.name.to_string(), expired.to_string()));
         }
         let windows = &model.config.windows;

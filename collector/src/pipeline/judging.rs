@@ -14,10 +14,11 @@ use super::events::{Event, EventKind};
 use super::series::{ClosedColumn, ClosedWindow, Wall};
 use super::{HEADLINE, ModelState, Pipeline, slis};
 use crate::alerting::book::{Change, Orphan};
-use crate::alerting::evidence;
+use crate::alerting::evidence::{self, Watched};
 use crate::causes::{HISTORY_WINDOWS, Past};
 use crate::config::{ARCHIVE_SLI, EventTime, Windows};
 use crate::numbers::{significant, thousands};
+use crate::segments::{beyond, segment_score};
 use crate::store::StoreError;
 use crate::times::{self, now_micros};
 
@@ -66,7 +67,8 @@ impl Pipeline {
     fn judge(&mut self, model: &Arc<str>, version: &Arc<str>, mut window: ClosedWindow) {
         let Some(state) = self.models.get_mut(model) else { return };
         let metrics = &self.parts.metrics;
-        for column in &mut window.columns {
+        let of_segments = window.segments.iter_mut().flat_map(|segment| &mut segment.columns);
+        for column in window.columns.iter_mut().chain(of_segments) {
             let before = column.scores.len();
             column.scores.retain(is_finite);
             let left_out = before - column.scores.len();
@@ -84,6 +86,10 @@ impl Pipeline {
                 metrics.show_score(series, score.effect, score.threshold_in_force());
             }
             self.next.events.extend(drift_event(state, version, column));
+        }
+        for segment in &window.segments {
+            let worst = segment.worst().map(|(_, score)| beyond(score));
+            metrics.show_segment([model, version, &segment.name], segment.rows, worst);
         }
         self.next.events.push(Event { kind: EventKind::Window, model: model.to_string(), text: window_text(&window) });
         let forget_after = forget_after(&state.config.windows);
@@ -105,14 +111,13 @@ impl Pipeline {
     fn tell(&mut self, change: &Change, window: Option<(&Arc<str>, &ClosedWindow)>) {
         let now = now_micros();
         let (store, waiting) = (&self.parts.store, &self.next.windows);
-        let history = |version: &str, column: &str, score: &str| {
+        let history = |watched: &Watched<'_>| {
             let Some((model, window)) = window else { return Vec::new() };
-            let mut history =
-                store.read_blocking(|db| score_history(db, model, version, column, score)).unwrap_or_default();
+            let mut history = store.read_blocking(|db| score_history(db, model, watched)).unwrap_or_default();
             // Windows that closed since the last checkpoint are not stored yet.
-            let is_of_version = |stored: &&StoredWindow| *stored.model == **model && stored.version == version;
+            let is_of_version = |stored: &&StoredWindow| *stored.model == **model && stored.version == watched.version;
             let waiting = waiting.iter().filter(is_of_version).map(|stored| &stored.window);
-            history.extend(waiting.chain([window]).filter_map(|window| past(window, column, score)));
+            history.extend(waiting.chain([window]).filter_map(|window| past(window, watched)));
             history
         };
         let context = evidence::Context {
@@ -206,7 +211,7 @@ fn readings(
 }
 
 /// Whether every number of a score is one. One that is not says nothing, and no database, JSON or gauge takes it.
-pub(super) fn is_finite(score: &Score) -> bool {
+pub(crate) fn is_finite(score: &Score) -> bool {
     let Score { value, upper, effect, interval, null_mean, p_value, threshold, .. } = *score;
     [value, upper, effect, interval.0, interval.1, null_mean, p_value, threshold, score.noise.independent]
         .into_iter()
@@ -233,7 +238,33 @@ pub(crate) fn observations(
         let role = role_name(role(&column.column));
         column.scores.iter().map(|score| observation(model, version, column, role, score)).collect::<Vec<_>>()
     };
-    window.columns.iter().flat_map(of_column).collect()
+    let whole = window.columns.iter().flat_map(of_column);
+    whole.chain(segment_observations(model, version, window, role)).collect()
+}
+
+/// What the rules are told of a window's segments: every score, under a name of its own, of columns that do not drift by it
+/// as a whole. Of the others the whole's alert speaks.
+fn segment_observations(
+    model: &str,
+    version: &str,
+    window: &ClosedWindow,
+    role: &dyn Fn(&str) -> Role,
+) -> Vec<Observation> {
+    let mut observations = Vec::new();
+    for segment in &window.segments {
+        for column in &segment.columns {
+            let role = role_name(role(&column.column));
+            let whole = window.column(None, &column.column).map_or(&[] as &[Score], |whole| &whole.scores);
+            let drifts = |detector| whole.iter().any(|s| s.detector == detector && s.verdict == Verdict::Drift);
+            for score in column.scores.iter().filter(|score| !drifts(score.detector)) {
+                let mut observation = observation(model, version, column, role, score);
+                observation.name = segment_score(score.detector);
+                observation.labels.insert("segment".to_owned(), segment.name.clone());
+                observations.push(observation);
+            }
+        }
+    }
+    observations
 }
 
 fn observation(model: &str, version: &str, column: &ClosedColumn, role: &str, score: &Score) -> Observation {
@@ -299,26 +330,28 @@ fn window_text(window: &ClosedWindow) -> String {
 }
 
 /// A score of a window, as its history has it.
-fn past(window: &ClosedWindow, column: &str, score: &str) -> Option<Past> {
-    let column = window.columns.iter().find(|own| own.column == column)?;
-    let score = column.scores.iter().find(|own| own.detector.name() == score)?;
+fn past(window: &ClosedWindow, watched: &Watched<'_>) -> Option<Past> {
+    let column = window.column(watched.segment, watched.column)?;
+    let score = column.scores.iter().find(|own| own.detector.name() == watched.detector)?;
     Some(Past { ends: window.ends, effect: score.effect })
 }
 
 /// The last windows of a score that are stored, the newest last.
-fn score_history(
-    db: &rusqlite::Connection,
-    model: &str,
-    version: &str,
-    column: &str,
-    score: &str,
-) -> rusqlite::Result<Vec<Past>> {
-    let mut history: Vec<Past> = db
-        .prepare_cached(
+fn score_history(db: &rusqlite::Connection, model: &str, watched: &Watched<'_>) -> rusqlite::Result<Vec<Past>> {
+    let Watched { version, segment, column, detector } = *watched;
+    let scores = match segment {
+        None => {
             "SELECT ends, effect FROM scores WHERE model = ?1 AND version = ?2 AND column_name = ?3 AND detector = ?4
-             ORDER BY ends DESC LIMIT ?5",
-        )?
-        .query_map(rusqlite::params![model, version, column, score, HISTORY_WINDOWS], |row| {
+                 AND ?6 IS NULL ORDER BY ends DESC LIMIT ?5"
+        }
+        Some(_) => {
+            "SELECT ends, effect FROM segment_scores WHERE model = ?1 AND version = ?2 AND column_name = ?3
+                    AND detector = ?4 AND segment = ?6 ORDER BY ends DESC LIMIT ?5"
+        }
+    };
+    let mut history: Vec<Past> = db
+        .prepare_cached(scores)?
+        .query_map(rusqlite::params![model, version, column, detector, HISTORY_WINDOWS, segment], |row| {
             Ok(Past { ends: row.get(0)?, effect: row.get(1)? })
         })?
         .collect::<rusqlite::Result<_>>()?;

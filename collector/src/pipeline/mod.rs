@@ -12,7 +12,7 @@
 mod archiving;
 pub(crate) mod checkpoint;
 pub(crate) mod columns;
-mod counting;
+pub(crate) mod counting;
 pub(crate) mod events;
 mod exchanges;
 mod fields;
@@ -38,7 +38,7 @@ use driftline_protocol::{Naming, frame};
 use tracing::{error, info, warn};
 
 use self::archiving::ArchiveBuffer;
-use self::checkpoint::{Checkpoint, last_scores, load_series};
+use self::checkpoint::{Checkpoint, OpenPane, last_scores, load_series};
 use self::columns::Columns;
 use self::events::{Event, EventKind};
 use self::exchanges::Gathering;
@@ -51,6 +51,7 @@ use crate::config::{Config, Model, Partition};
 use crate::failpoint::Failpoint;
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::references::LoadedReferences;
+use crate::segments::stored::last_windows;
 use crate::store::{Store, StoreError, journal};
 use crate::telemetry::{Spanning, Tracer};
 use crate::vitals::Vitals;
@@ -367,15 +368,22 @@ impl Pipeline {
             last_scores(db, name, |version, column, score, effect, limit| {
                 metrics.show_score([name, version, column, score], effect, limit);
             })?;
+            last_windows(db, name, |version, segment, rows, worst| {
+                let known = references.segments.as_ref();
+                if known.is_some_and(|segments| segments.names().any(|name| name == segment)) {
+                    metrics.show_segment([name, version, segment], rows, worst);
+                }
+            })?;
             let stored = load_series(db, name, &references.identity)?;
             Ok((Columns::load(db, &config, file)?, Versions::load(db, name)?, stored))
         })?;
         let mut series = BTreeMap::new();
         for (version, stored) in stored.into_iter().filter(|(version, _)| versions.is_active(version)) {
             let mut one = Series::new(config.windows.clone(), Some(stored.progress));
-            for (start, rows, profiles) in stored.panes {
+            for OpenPane { start, rows, profiles, segments } in stored.panes {
                 if profiles.len() == references.columns.len() {
-                    one.restore(start, rows, profiles);
+                    let segments = references.segments.as_ref().map(|known| known.restore(segments));
+                    one.restore(start, rows, profiles, segments.unwrap_or_default());
                 }
             }
             series.insert(Arc::from(version), one);

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::checkpoint::{StoredWindow, store_window};
 use super::events::{self, Event, EventKind};
 use crate::archive;
+use crate::segments::stored::WINDOW_TABLES;
 use crate::store::journal;
 use crate::times;
 
@@ -49,7 +50,7 @@ pub(crate) fn rewrite(db: &Connection, stored: &StoredWindow, now: i64) -> rusql
         return Ok(Rewritten::Larger);
     }
     // Its columns may be others.
-    for table in ["scores", "histograms", "causes"] {
+    for table in ["scores", "histograms", "causes"].into_iter().chain(WINDOW_TABLES) {
         db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2 AND ends = ?3"))?
             .execute(key)?;
     }

@@ -9,6 +9,7 @@ use driftline_detectors::{Bar, Derivation, Profile, Reference, Score};
 use super::counting;
 use super::table::Finished;
 use crate::config::{Scoring, Windows};
+use crate::segments::{ClosedSegment, Closing, ModelSegments, SegmentPane};
 
 /// A model's references, ready to count on.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(crate) struct References {
     pub(crate) derived: Vec<Derivation>,
     /// Identity of the file they are from; empty without one. Profiles of another file do not add up with these.
     pub(crate) identity: String,
+    /// Parts of the rows that are compared with themselves.
+    pub(crate) segments: Option<ModelSegments>,
 }
 
 /// What the wall clock shows, in microseconds since the Unix epoch, and what that says of event time.
@@ -36,6 +39,8 @@ pub(crate) struct Pane {
     pub(crate) rows: u64,
     /// One for each of the references.
     pub(crate) profiles: Vec<Profile>,
+    /// One for each of the model's segments; empty without any.
+    pub(crate) segments: Vec<SegmentPane>,
     dirty: bool,
 }
 
@@ -66,6 +71,19 @@ pub(crate) struct ClosedWindow {
     /// Panes there are.
     pub(crate) panes: u32,
     pub(crate) columns: Vec<ClosedColumn>,
+    /// The model's segments, in their order.
+    pub(crate) segments: Vec<ClosedSegment>,
+}
+
+impl ClosedWindow {
+    /// A column of the window's rows, or of those of one segment.
+    pub(crate) fn column(&self, segment: Option<&str>, name: &str) -> Option<&ClosedColumn> {
+        let columns = match segment {
+            None => &self.columns,
+            Some(segment) => &self.segments.iter().find(|own| own.name == segment)?.columns,
+        };
+        columns.iter().find(|column| column.column == name)
+    }
 }
 
 /// One column of a closed window.
@@ -102,8 +120,8 @@ impl Series {
     }
 
     /// Puts back a pane that was stored.
-    pub(crate) fn restore(&mut self, start: i64, rows: u64, profiles: Vec<Profile>) {
-        self.panes.insert(start, Pane { rows, profiles, dirty: false });
+    pub(crate) fn restore(&mut self, start: i64, rows: u64, profiles: Vec<Profile>, segments: Vec<SegmentPane>) {
+        self.panes.insert(start, Pane { rows, profiles, segments, dirty: false });
     }
 
     /// How many panes are open.
@@ -133,12 +151,16 @@ impl Series {
         let pane = self.panes.entry(pane_start).or_insert_with(|| Pane {
             rows: 0,
             profiles: references.columns.iter().map(Reference::empty_profile).collect(),
+            segments: Vec::new(),
             dirty: false,
         });
         let rows = table.batch.num_rows() as u64;
         pane.rows += rows;
         pane.dirty = true;
         counting::count(table, references, &mut pane.profiles);
+        if let Some(segments) = &references.segments {
+            segments.count(table, &mut pane.segments);
+        }
         self.rows += rows;
         self.newest_event = Some(self.newest_event.map_or(newest, |known| known.max(newest)));
         self.last_row = now;
@@ -232,13 +254,19 @@ impl Series {
                 scores,
             }
         };
+        let mut columns: Vec<ClosedColumn> = references.columns.iter().enumerate().map(column).collect();
+        let segments = references.segments.as_ref().map(|segments| {
+            let panes: Vec<&[SegmentPane]> = panes.iter().map(|pane| pane.segments.as_slice()).collect();
+            segments.close(&panes, Closing { scoring, min_filled: self.windows.min_filled }, &mut columns)
+        });
         Some(ClosedWindow {
             starts,
             ends,
             rows: panes.iter().map(|pane| pane.rows).sum(),
             filled,
             panes: self.windows.panes,
-            columns: references.columns.iter().enumerate().map(column).collect(),
+            columns,
+            segments: segments.unwrap_or_default(),
         })
     }
 

@@ -6,6 +6,7 @@
 use rusqlite::{Connection, params};
 
 use crate::archive;
+use crate::segments::stored::WINDOW_TABLES;
 use crate::store::journal;
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -74,7 +75,7 @@ fn windows(db: &Connection, before: i64) -> rusqlite::Result<bool> {
         .query_map(params![before, ROUND / 20], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (model, version, ends) in &windows {
-        for table in ["scores", "histograms", "causes", "windows"] {
+        for table in ["scores", "histograms", "causes", "windows"].into_iter().chain(WINDOW_TABLES) {
             db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2 AND ends = ?3"))?
                 .execute(params![model, version, ends])?;
         }

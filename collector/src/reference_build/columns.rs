@@ -7,11 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use driftline_detectors::{
-    BuildError, ColumnKind, Derivation, Derived, Learning, Reference, RowValue, Rows, SourceValue,
+    BuildError, ColumnKind, Derivation, Derived, Learning, Reference, RowValue, Rows, SourceValue, WindowShape,
 };
 
 use super::ReferencePlan;
 use super::aside::{Aside, Lane, Reader, no_room};
+use super::parting::{Parted, SharedColumn};
 use super::values::Value;
 use crate::config::Windows;
 use crate::pipeline::table::number_category;
@@ -48,20 +49,23 @@ pub(super) struct Made {
     pub(super) references: Vec<Reference>,
     /// How they are derived from it, if they are.
     pub(super) derivation: Option<Derivation>,
+    /// Those of the references that are looked at in segments.
+    pub(super) segments: Vec<SharedColumn>,
 }
 
 /// What is made of columns, in their order. Each is the work of one thread on its rows in their order, so that it is the
 /// same to the bit however many threads there are.
 pub(super) fn build(
-    columns: &[Gathered],
+    columns: &[&Gathered],
     aside: &Aside,
     times: &Lane,
+    parted: &Parted,
     plan: &ReferencePlan,
 ) -> Result<Vec<Made>, String> {
     let windows = plan.time.as_ref().map(|(_, windows)| windows);
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS).min(columns.len());
     let times = Times { lane: times, aside, windows };
-    side_by_side(columns, threads, &|column| one(column, aside, times))
+    side_by_side(columns, threads, &|column| one(column, aside, times, parted))
 }
 
 /// What `make` makes of each item, in their order, by so many threads; or the first item's error.
@@ -85,12 +89,14 @@ fn side_by_side<T: Sync, R: Send>(
     made.into_iter().map(|(_, result)| result).collect()
 }
 
-fn one(column: &Gathered, aside: &Aside, times: Times<'_>) -> Result<Made, String> {
+fn one(column: &Gathered, aside: &Aside, times: Times<'_>, parted: &Parted) -> Result<Made, String> {
     let rows = |kind| LaneRows { lane: &column.lane, kind, aside, times };
     let learning = match column.kind {
         Kind::Numeric | Kind::Categorical | Kind::Boolean => {
-            let reference = rows(column.kind).reference(&column.name).map_err(|error| error.to_string())?;
-            return Ok(Made { references: vec![reference], derivation: None });
+            let rows = rows(column.kind);
+            let reference = rows.reference(&column.name).map_err(|error| error.to_string())?;
+            let shared = parted.column(&reference, &rows, rows.shape()).map_err(|error| error.to_string())?;
+            return Ok(Made { references: vec![reference], derivation: None, segments: shared.into_iter().collect() });
         }
         Kind::Timestamp => Learning::Timestamp,
         Kind::Text => Learning::text(),
@@ -99,11 +105,16 @@ fn one(column: &Gathered, aside: &Aside, times: Times<'_>) -> Result<Made, Strin
     let (of_rows, derivation) = learn(column, aside, learning)?;
     let mut own = Aside::holding(DERIVED_BYTES);
     let lanes = derive(column, aside, times, &of_rows, &mut own)?;
-    let mut references = Vec::new();
+    let (mut references, mut segments) = (Vec::new(), Vec::new());
     for ((name, kind), lane) in derivation.columns().iter().zip(&lanes) {
         let kind = if *kind == ColumnKind::Numeric { Kind::Numeric } else { Kind::Categorical };
-        match (LaneRows { lane, kind, aside: &own, times }).reference(name) {
-            Ok(reference) => references.push(reference),
+        let rows = LaneRows { lane, kind, aside: &own, times };
+        match rows.reference(name) {
+            Ok(reference) => {
+                let shared = parted.column(&reference, &rows, rows.shape());
+                segments.extend(shared.map_err(|error| error.to_string())?);
+                references.push(reference);
+            }
             Err(BuildError::Empty { .. }) => tracing::info!(column = %name, "not derived: no row has a value of it"),
             Err(error) => return Err(error.to_string()),
         }
@@ -111,7 +122,7 @@ fn one(column: &Gathered, aside: &Aside, times: Times<'_>) -> Result<Made, Strin
     if references.is_empty() {
         return Err(format!("column '{}' has no usable value; leave it out, or check its name and type", column.name));
     }
-    Ok(Made { references, derivation: Some(derivation) })
+    Ok(Made { references, derivation: Some(derivation), segments })
 }
 
 /// How columns are derived: of these rows, and of all others.
@@ -163,7 +174,7 @@ fn source<'v>(value: &'v Value<'_>, kind: Kind) -> SourceValue<'v> {
     }
 }
 
-fn lost(error: io::Error) -> String {
+pub(super) fn lost(error: io::Error) -> String {
     format!("what was set aside cannot be read: {error}")
 }
 
@@ -204,7 +215,12 @@ struct LaneRows<'l> {
 impl LaneRows<'_> {
     fn reference(&self, name: &str) -> Result<Reference, BuildError> {
         let kind = if self.kind == Kind::Numeric { ColumnKind::Numeric } else { ColumnKind::Categorical };
-        Reference::of_rows(name, kind, self, self.times.windows.map(Windows::shape))
+        Reference::of_rows(name, kind, self, self.shape())
+    }
+
+    /// The shape of the windows that the rows' own stretches of time are scored for.
+    fn shape(&self) -> Option<WindowShape> {
+        self.times.windows.map(Windows::shape)
     }
 }
 
@@ -268,7 +284,8 @@ mod tests {
                 columns.push(Gathered { name: format!("c{column}"), kind: Kind::Numeric, lane });
             }
             let times = Times { lane: &times, aside: &aside, windows: Some(&windows) };
-            side_by_side(&columns, threads, &|column| one(column, &aside, times)).unwrap()
+            let parted = Parted::new(&[], &columns, &aside, 30_000).unwrap();
+            side_by_side(&columns, threads, &|column| one(column, &aside, times, &parted)).unwrap()
         };
         let alone = of(1, usize::MAX);
         let names: Vec<&str> = alone.iter().map(|made| made.references[0].column.as_str()).collect();

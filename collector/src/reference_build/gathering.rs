@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use driftline_detectors::{Derivation, Reference};
+use driftline_detectors::{Derivation, Reference, Segments};
 
 use super::ReferencePlan;
 use super::aside::{Aside, Lane, no_room};
 use super::columns::{Gathered, Kind, build};
+use super::parting::{self, Parted};
 use super::values::{Chunk, Value};
 
 /// What was read so far.
 #[derive(Debug)]
 pub(super) struct Gathering<'p> {
     plan: &'p ReferencePlan,
+    /// Columns that rows are parted by.
+    parted_by: Vec<String>,
     aside: Aside,
     columns: Vec<Column>,
     /// Places in `columns`, for all columns of all sources; none for those that nobody wants.
@@ -22,6 +25,17 @@ pub(super) struct Gathering<'p> {
     rows: u64,
     /// Rows without a usable time.
     untimed: u64,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// The references of all columns, in the order in which they first came.
+    pub(super) columns: Vec<Reference>,
+    /// How some are derived.
+    pub(super) derived: Vec<Derivation>,
+    /// The same of parts of the rows, if there are to be any.
+    pub(super) segments: Option<Segments>,
 }
 
 #[derive(Debug)]
@@ -92,6 +106,8 @@ impl<'p> Gathering<'p> {
     pub(super) fn new(plan: &'p ReferencePlan) -> Self {
         Self {
             plan,
+            // A condition that cannot be read is said when rows are parted by it.
+            parted_by: parting::columns(&plan.segments).unwrap_or_default(),
             aside: Aside::default(),
             columns: Vec::new(),
             places: BTreeMap::new(),
@@ -106,7 +122,12 @@ impl<'p> Gathering<'p> {
         self.rows
     }
 
+    /// Whether a column is gathered: it is scored, or rows are parted by it.
     fn wants(&self, column: &str) -> bool {
+        self.scores(column) || self.parted_by.iter().any(|name| name == column)
+    }
+
+    fn scores(&self, column: &str) -> bool {
         let plan = self.plan;
         let is_time = plan.time.as_ref().is_some_and(|(time, _)| time == column);
         !is_time
@@ -200,9 +221,9 @@ impl<'p> Gathering<'p> {
         }
     }
 
-    /// The references of all columns, in the order in which they first came, and how some are derived.
-    pub(super) fn finish(mut self) -> Result<(Vec<Reference>, Vec<Derivation>), String> {
-        let is_absent = |column: &&String| !matches!(self.places.get(*column), Some(Some(_)));
+    /// The references of everything that was gathered.
+    pub(super) fn finish(mut self) -> Result<Finished, String> {
+        let is_absent = |column: &&String| !self.places.contains_key(*column) || !self.scores(column);
         let absent: Vec<&str> = self.plan.columns.iter().filter(is_absent).map(String::as_str).collect();
         if !absent.is_empty() {
             let there: Vec<&str> = self.places.keys().map(String::as_str).collect();
@@ -220,10 +241,13 @@ impl<'p> Gathering<'p> {
             Ok(Gathered { name: column.name, kind: column.kind.unwrap_or(Kind::Numeric), lane: column.lane })
         });
         let gathered: Vec<Gathered> = gathered.collect::<Result<_, String>>()?;
-        let (mut references, mut derivations) = (Vec::new(), Vec::new());
-        for made in build(&gathered, &self.aside, &self.times, self.plan)? {
+        let parted = Parted::new(&self.plan.segments, &gathered, &self.aside, self.rows)?;
+        let scored: Vec<&Gathered> = gathered.iter().filter(|column| self.scores(&column.name)).collect();
+        let (mut references, mut derivations, mut shared) = (Vec::new(), Vec::new(), Vec::new());
+        for made in build(&scored, &self.aside, &self.times, &parted, self.plan)? {
             references.extend(made.references);
             derivations.extend(made.derivation);
+            shared.extend(made.segments);
         }
         if references.is_empty() {
             return Err("no input has a column to take".to_owned());
@@ -233,7 +257,7 @@ impl<'p> Gathering<'p> {
             Some(twice) => {
                 Err(format!("a column '{}' is there, and another is derived; leave one out by --exclude", twice.column))
             }
-            None => Ok((references, derivations)),
+            None => Ok(Finished { segments: parted.finish(shared), columns: references, derived: derivations }),
         }
     }
 }

@@ -14,6 +14,7 @@ mod csv;
 mod gathering;
 mod json_lines;
 mod parquet;
+mod parting;
 mod values;
 
 use std::fs::File;
@@ -25,9 +26,9 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use self::archived::ArchivedRows;
 pub(crate) use self::counting::{Counted, count};
-use self::gathering::Gathering;
+use self::gathering::{Finished, Gathering};
 use self::values::Take;
-use crate::config::Windows;
+use crate::config::{SegmentBy, Windows};
 use crate::times::{now_micros, rfc3339};
 
 /// What to build a reference from.
@@ -52,6 +53,8 @@ pub struct ReferencePlan {
     /// The column that says when a row happened, and the windows to come: with them the reference also learns what its
     /// own stretches of time say of each other.
     pub time: Option<(String, Windows)>,
+    /// Parts of the rows that are each compared with themselves.
+    pub segments: Vec<SegmentBy>,
     /// What is noted in the file of how it was asked for.
     pub options: Vec<String>,
 }
@@ -128,7 +131,7 @@ fn finish(
     sources: Vec<Source>,
 ) -> Result<ReferenceFile, ReferenceError> {
     let rows = gathering.rows();
-    let (columns, derived) = gathering.finish().map_err(ReferenceError::Plan)?;
+    let Finished { columns, derived, segments } = gathering.finish().map_err(ReferenceError::Plan)?;
     if let Some((_, windows)) = &plan.time {
         warn_of_no_block_noise(&columns, windows);
     }
@@ -146,6 +149,7 @@ fn finish(
             .map(|(_, windows)| WindowLength { pane_seconds: windows.pane.as_secs(), panes: windows.panes }),
         derived,
         columns,
+        segments,
     })
 }
 
@@ -317,6 +321,43 @@ mod tests {
         }
     }
 
+    /// The segments of a file with their rows, and those of one of its columns.
+    fn segments(file: &ReferenceFile, column: &str) -> Vec<(String, u64, u64)> {
+        let segments = file.segments.as_ref().unwrap();
+        let at = segments.columns.iter().position(|shared| shared.column == column).unwrap();
+        let of_way = |by: &driftline_detectors::Segmentation| {
+            let named = by.parting.segments().into_iter().zip(&by.segments);
+            named.map(|(name, one)| (name, one.rows, one.columns[at].profile.usable())).collect::<Vec<_>>()
+        };
+        segments.by.iter().flat_map(of_way).collect()
+    }
+
+    #[test]
+    fn rows_are_parted_by_columns_and_conditions_whether_these_are_scored_or_not() {
+        let rows = "when,x,origin,late\n2026-01-01T00:00:00Z,1,JFK,true\n2026-01-01T00:00:00Z,,JFK,false\n\
+                    2026-01-01T00:00:00Z,3,EWR,true\n2026-01-01T00:00:00Z,4,,true\n2026-01-01T00:00:00Z,5,other,true\n";
+        let file = build(&[rows], |plan| {
+            plan.exclude.push("origin".into());
+            plan.segments = ["origin", "up=x >= 3 and late = true"].map(|text| SegmentBy::parse(text).unwrap()).into();
+        });
+        let expected = [("origin=JFK", 2, 1), ("origin=EWR", 1, 1), ("origin=other", 2, 2), ("up", 3, 3)];
+        assert_eq!(segments(&file, "x"), expected.map(|(name, rows, values)| (name.to_owned(), rows, values)));
+        let names: Vec<&str> = file.columns.iter().map(|column| column.column.as_str()).collect();
+        assert_eq!(names, ["when", "x", "late"]);
+    }
+
+    #[test]
+    fn the_most_frequent_values_have_segments_and_the_rest_shares_one() {
+        let rows: String = (0..60).map(|row| format!("{row},{}\n", [7, 7, 7, 8, 8, 9][row % 6])).collect();
+        let plan = |most| {
+            move |plan: &mut ReferencePlan| plan.segments = vec![SegmentBy::Column { name: "hour".into(), most }]
+        };
+        let of = |most| segments(&build(&[&format!("x,hour\n{rows}")], plan(most)), "x");
+        let named: Vec<(String, u64)> = of(2).into_iter().map(|(name, rows, _)| (name, rows)).collect();
+        assert_eq!(named, [("hour=7", 30), ("hour=8", 20), ("hour=other", 10)].map(|(name, rows)| (name.into(), rows)));
+        assert_eq!(of(20).last().unwrap().1, 0);
+    }
+
     #[test]
     fn says_what_is_missing_and_what_there_is() {
         let folder = tempfile::tempdir().unwrap();
@@ -330,6 +371,11 @@ mod tests {
         assert!(error(&|_| {}).contains("'b' has no usable value in 2 rows"));
         assert!(error(&|plan| plan.inputs.clear()).contains("no input"));
         assert!(error(&|plan| plan.inputs.push("missing.csv".into())).contains("missing.csv"));
+        assert!(
+            error(&|plan| plan.segments.push(SegmentBy::parse("c").unwrap())).contains("no input has a column 'c'")
+        );
+        assert!(error(&|plan| plan.segments.push(SegmentBy::parse("s=c > 1").unwrap())).contains("column 'c'"));
+        assert!(error(&|plan| plan.segments.push(SegmentBy::parse("b").unwrap())).contains("no value that names"));
         assert!(error(&|plan| plan.inputs.push("rows.txt".into())).contains("rows.txt"));
         assert!(error(&|plan| plan.time = Some(("when".into(), Windows::default()))).contains("--time-column"));
     }

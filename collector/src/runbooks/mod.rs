@@ -44,6 +44,7 @@ runbooks![
     "missing-values",
     "new-category",
     "prediction-drift",
+    "segment-drift",
     "stale-features",
 ];
 

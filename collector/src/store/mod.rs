@@ -20,9 +20,11 @@ use tokio::sync::Semaphore;
 pub(crate) use fresh::Fresh;
 pub(crate) use writer::Writer;
 
-pub(crate) const SCHEMA: &str = include_str!("schema.sql");
-/// The version of the schema. A database of another version is refused, never guessed at.
-const SCHEMA_VERSION: i64 = 5;
+pub(crate) const SCHEMA: &str = concat!(include_str!("schema.sql"), include_str!("segments.sql"));
+/// What a database of the version before lacks.
+const SINCE_LAST_VERSION: &str = include_str!("segments.sql");
+/// The version of the schema. A database of the one before is brought to it; one of any other is refused, never guessed at.
+const SCHEMA_VERSION: i64 = 6;
 /// Readers at once: the API's; more would only queue for the disk.
 const MAX_READERS: usize = 4;
 
@@ -159,6 +161,8 @@ pub(crate) fn claim(folder: &Path) -> Result<Claimed, StoreError> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
         create(&mut connection)?;
+    } else if version == SCHEMA_VERSION - 1 {
+        migrate(&mut connection)?;
     } else if version != SCHEMA_VERSION {
         return Err(StoreError::Version { path, found: version });
     }
@@ -230,6 +234,14 @@ fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+/// Brings a database of the version before to this one, in one transaction.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SINCE_LAST_VERSION)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()
+}
+
 impl Readers {
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
@@ -290,6 +302,21 @@ mod tests {
         let id: String =
             database.query_row("SELECT value FROM meta WHERE key = 'collector_id'", [], |row| row.get(0)).unwrap();
         assert_eq!(id.len(), 8);
+    }
+
+    #[test]
+    fn a_database_of_the_version_before_keeps_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = Connection::open(folder.path().join("driftline.db")).unwrap();
+        before.execute_batch(include_str!("schema.sql")).unwrap();
+        before.execute("INSERT INTO meta (key, value) VALUES ('collector_id', '0a1b2c3d')", []).unwrap();
+        before.pragma_update(None, "user_version", SCHEMA_VERSION - 1).unwrap();
+        drop(before);
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.collector_id, "0a1b2c3d");
+        let count = "SELECT count(*) FROM segment_scores";
+        let scores: i64 = store.read_blocking(|db| db.query_row(count, [], |row| row.get(0))).unwrap();
+        assert_eq!(scores, 0);
     }
 
     #[test]

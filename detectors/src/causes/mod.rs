@@ -6,7 +6,8 @@
 //! * [`Reference::causes`] looks at the shape of the change: it undoes each thing that it might be (a change of unit, a default
 //!   that fills gaps, a stuck value, new or renamed categories, a shift, a spread), and sees how much of the distance goes away.
 //!   What is left is [`CauseKind::Unexplained`], and said.
-//! * [`mix()`] says how much of a change is that segments are mixed otherwise, and how much lies within them.
+//! * [`mix()`] says how much of a change is that segments are mixed otherwise, and how much lies within them; [`with_mix`] makes
+//!   a cause of it.
 //!
 //! A cause is claimed only of scores that drift, and none is a proof: temperatures that were halved look like temperatures that
 //! are given in another unit. It says where to look first.
@@ -157,6 +158,15 @@ pub enum CauseKind {
         /// Share now.
         now: f64,
     },
+    /// Segments of the rows are mixed otherwise than they were, each as it was.
+    MixShift {
+        /// By what the rows are parted.
+        by: String,
+        /// The segments whose share of the rows changed most: name, share before, share now.
+        segments: Vec<(String, f64, f64)>,
+        /// How many segments there are.
+        count: usize,
+    },
     /// What none of these accounts for.
     Unexplained,
 }
@@ -228,10 +238,39 @@ impl Reference {
             }
             _ => unreachable!("a profile is of the kind of its reference"),
         }
-        let is_unexplained = |cause: &Cause| cause.kind == CauseKind::Unexplained;
-        causes.sort_by(|a, b| is_unexplained(a).cmp(&is_unexplained(b)).then(b.share.total_cmp(&a.share)));
+        sort(&mut causes);
         causes
     }
+}
+
+/// Adds to what a drift looks like that segments are mixed otherwise, where that is worth a word. The other causes are then
+/// of what changed within segments: of the change they keep what the mix leaves of it.
+pub fn with_mix(mut causes: Vec<Cause>, by: &str, shift: &MixShift) -> Vec<Cause> {
+    if shift.share < MENTIONED {
+        return causes;
+    }
+    for cause in &mut causes {
+        if !matches!(cause.kind, CauseKind::Missing { .. }) {
+            cause.share *= 1.0 - shift.share;
+        }
+    }
+    let named = shift.segments.iter().take(MAX_NAMED);
+    let segments = named.map(|segment| (segment.name.clone(), segment.before, segment.now)).collect();
+    let kind = CauseKind::MixShift { by: by.to_owned(), segments, count: shift.segments.len() };
+    causes.push(Cause { kind, share: shift.share });
+    sort(&mut causes);
+    causes
+}
+
+/// Whether one of the scores that compare how the usable values are distributed drifts: what a mix can account for.
+pub fn is_distribution_drift(scores: &[Score]) -> bool {
+    scores.iter().any(|score| score.verdict == Verdict::Drift && DISTANCES.contains(&score.detector))
+}
+
+/// Puts first what accounts for most, and last what nothing accounts for.
+fn sort(causes: &mut [Cause]) {
+    let is_unexplained = |cause: &Cause| cause.kind == CauseKind::Unexplained;
+    causes.sort_by(|a, b| is_unexplained(a).cmp(&is_unexplained(b)).then(b.share.total_cmp(&a.share)));
 }
 
 /// What is left of a change that these account for, when it is worth a word.

@@ -34,6 +34,8 @@ const LARGE_SHIFT: f64 = 2.0;
 /// An unknown factor must account for so much, and be larger than this or smaller than its inverse.
 const MIN_UNKNOWN: f64 = 0.97;
 const LARGE_FACTOR: f64 = 3.0;
+/// An offset below this part of the standard deviation is none.
+const NO_OFFSET: f64 = 0.1;
 /// Fits that account for as much as the best but this are as good.
 const AS_GOOD: f64 = 0.05;
 /// Quantiles that are matched: so many between these two.
@@ -214,7 +216,9 @@ fn moved(before: &Shape, now: &Shape, whole: Whole) -> Vec<Cause> {
     }
     let factor = free.change.factor;
     let is_large = factor < 0.0 || factor.ln().abs() >= LARGE_FACTOR.ln();
-    if is_large && free.share >= MIN_UNKNOWN && is_clearly_better(free) {
+    // Of values that lie in one open cell only mean and spread are known, which any two free numbers fit. A factor alone has one.
+    let is_told_apart = now.is_known() || factor > 0.0 && free.change.offset.abs() <= NO_OFFSET * now.deviation;
+    if is_large && is_told_apart && free.share >= MIN_UNKNOWN && is_clearly_better(free) {
         return vec![unit_change(free, Vec::new())];
     }
     plain_causes(before, shift, spread, free)

@@ -1,4 +1,4 @@
-//! Which rows are wanted: `temp > 30 and carrier in ('UA', 'DL') and dest is not null`.
+//! Which rows are wanted, or are of a segment: `temp > 30 and carrier in ('UA', 'DL') and dest is not null`.
 //!
 //! ```text
 //!   or      = and { "or" and }
@@ -24,7 +24,7 @@ const MAX_DEPTH: u32 = 64;
 
 /// A condition on rows.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Filter {
+pub(crate) enum Filter {
     Or(Vec<Filter>),
     And(Vec<Filter>),
     Not(Box<Filter>),
@@ -34,7 +34,7 @@ pub(super) enum Filter {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operator {
+pub(crate) enum Operator {
     Equal,
     NotEqual,
     Less,
@@ -45,7 +45,7 @@ pub(super) enum Operator {
 
 /// What a column is compared with.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Number(f64),
     Text(String),
     Boolean(bool),
@@ -56,7 +56,7 @@ impl Filter {
     ///
     /// # Errors
     /// What is wrong, and after how many characters.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0 };
         let filter = parser.or()?;
         match parser.peek() {
@@ -66,7 +66,7 @@ impl Filter {
     }
 
     /// The columns that it names.
-    pub(super) fn columns(&self) -> Vec<&str> {
+    pub(crate) fn columns(&self) -> Vec<&str> {
         match self {
             Self::Or(all) | Self::And(all) => all.iter().flat_map(Self::columns).collect(),
             Self::Not(filter) => filter.columns(),
@@ -75,7 +75,7 @@ impl Filter {
     }
 
     /// Which rows of a batch it holds for.
-    pub(super) fn matches(&self, batch: &RecordBatch) -> BooleanArray {
+    pub(crate) fn matches(&self, batch: &RecordBatch) -> BooleanArray {
         let rows = batch.num_rows();
         let per_row = |holds: &dyn Fn(usize) -> bool| (0..rows).map(|row| Some(holds(row))).collect();
         match self {
@@ -138,6 +138,10 @@ fn compare(column: &ArrayRef, row: usize, value: &Value) -> Option<Ordering> {
         (DataType::UInt16, _) => with(f64::from(column.as_primitive::<UInt16Type>().value(row))),
         (DataType::UInt32, _) => with(f64::from(column.as_primitive::<UInt32Type>().value(row))),
         (DataType::Utf8, Value::Text(value)) => Some(column.as_string::<i32>().value(row).cmp(value)),
+        // A column that the reference takes for names has its booleans spelled out.
+        (DataType::Utf8, Value::Boolean(value)) => {
+            Some(column.as_string::<i32>().value(row).parse::<bool>().ok()?.cmp(value))
+        }
         (DataType::Boolean, Value::Boolean(value)) => Some(column.as_boolean().value(row).cmp(value)),
         (DataType::Timestamp(..), Value::Text(value)) => {
             let value: jiff::Timestamp = value.parse().ok()?;
