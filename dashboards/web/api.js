@@ -91,7 +91,7 @@ import { learnTime } from './clock.js';
 /** @typedef {{path: string, model: string, version: string, rows: number, bytes: number, first_event: string, last_event: string, made_at: string}} ArchivedFile */
 /** @typedef {{place: string, files: number, rows: number, bytes: number, newest: ArchivedFile[]}} Archive */
 /** @typedef {{id: number, at: string, kind: string, model: string, text: string}} DriftlineEvent */
-/** @typedef {{boot: string, model: string, instance: string, seen: number, durable: number, dropped: Record<string, number>, missing: number, duplicates: number, heard_at: string}} Sidecar */
+/** @typedef {{boot: string, model: string, instance: string, seen: number, durable: number, dropped: Record<string, number>, missing: number, duplicates: number, clock_offset_seconds: number | null, heard_at: string}} Sidecar */
 /** @typedef {{version: string, started_at: string, journal_position: number, counted_position: number, archived_position: number, archive_lag_seconds: number | null, notifications_pending: number, sidecars: Sidecar[]}} CollectorStatus */
 
 /** An answer should take milliseconds; a collector that takes so long is as good as away. */

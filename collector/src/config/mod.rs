@@ -25,6 +25,7 @@ pub use false_pages::FalsePages;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};
+pub(crate) use storage::DEFAULT_REQUEST_TIMEOUT;
 pub use storage::{Archive, ArchivePlace, Partition};
 
 /// A checked configuration.
