@@ -52,7 +52,9 @@ pub(crate) struct Metrics {
     pub(crate) windows_closed: IntCounterVec,
     score: GaugeVec,
     score_limit: GaugeVec,
-    score_series: Mutex<BTreeSet<[String; 4]>>,
+    beside: GaugeVec,
+    beside_limit: GaugeVec,
+    score_series: Mutex<BTreeSet<Vec<String>>>,
     segment_series: Mutex<BTreeSet<[String; 3]>>,
     pub(crate) score_series_refused: IntCounter,
     pub(crate) window_rows: IntGaugeVec,
@@ -239,6 +241,26 @@ impl Metrics {
                         "Effect above which the score's verdict is drift: what matters, or what chance reaches.",
                     ),
                     &["model", "version", "column", "score"],
+                )?,
+            )?,
+            beside: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "driftline_score_beside_earlier",
+                        "Effect of a score of the last window that closed beside earlier windows of its version.",
+                    ),
+                    &["model", "version", "column", "score", "against"],
+                )?,
+            )?,
+            beside_limit: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "driftline_score_beside_earlier_limit",
+                        "Effect above which a window has changed since those that it is compared with.",
+                    ),
+                    &["model", "version", "column", "score", "against"],
                 )?,
             )?,
             score_series: Mutex::new(BTreeSet::new()),
@@ -478,17 +500,31 @@ impl Metrics {
 
     /// Shows a score and its limit, as long as there is room for its series.
     pub(crate) fn show_score(&self, series: [&str; 4], effect: f64, limit: f64) {
-        let owned = series.map(str::to_owned);
+        if self.has_room(&series) {
+            self.score.with_label_values(&series).set(effect);
+            self.score_limit.with_label_values(&series).set(limit);
+        }
+    }
+
+    /// Shows a score of a window beside earlier ones, as long as there is room for its series.
+    pub(crate) fn show_beside(&self, series: [&str; 5], effect: f64, limit: f64) {
+        if self.has_room(&series) {
+            self.beside.with_label_values(&series).set(effect);
+            self.beside_limit.with_label_values(&series).set(limit);
+        }
+    }
+
+    /// Whether these series of a score may be exposed. It is counted when they may not.
+    fn has_room(&self, series: &[&str]) -> bool {
+        let owned: Vec<String> = series.iter().map(|label| (*label).to_owned()).collect();
         let has_room = self
             .score_series
             .lock()
             .is_ok_and(|mut known| known.contains(&owned) || (known.len() < MAX_SCORE_SERIES && known.insert(owned)));
-        if has_room {
-            self.score.with_label_values(&series).set(effect);
-            self.score_limit.with_label_values(&series).set(limit);
-        } else {
+        if !has_room {
             self.score_series_refused.inc();
         }
+        has_room
     }
 
     /// Shows a segment's rows and its worst score, as long as there is room for its series. A segment of which nothing is
@@ -550,6 +586,9 @@ mod tests {
         metrics.introduce_model("m");
         for gauge in [&metrics.score, &metrics.score_limit] {
             gauge.with_label_values(&["m", "1", "c", "psi"]).set(0.0);
+        }
+        for gauge in [&metrics.beside, &metrics.beside_limit] {
+            gauge.with_label_values(&["m", "1", "c", "psi", "recent"]).set(0.0);
         }
         metrics.window_rows.with_label_values(&["m", "1"]).set(0);
         metrics.show_segment(["m", "1", "s"], 0, Some(0.0));

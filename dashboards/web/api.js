@@ -26,7 +26,7 @@ import { learnTime } from './clock.js';
  */
 /** @typedef {{pane_seconds: number, panes: number, every_panes: number, lateness_seconds: number, min_filled_panes: number}} WindowSettings */
 /** @typedef {{name: string, role: string, type: string | null, scored_as: string | null}} Column */
-/** @typedef {ModelSummary & {event_time: string, windows: WindowSettings, latency_objective_ms: number, columns: Column[]}} ModelDetail */
+/** @typedef {ModelSummary & {event_time: string, windows: WindowSettings, compare_with: string[], latency_objective_ms: number, columns: Column[]}} ModelDetail */
 /** @typedef {'ok' | 'drift' | 'not_enough_data'} Verdict */
 /**
  * @typedef {object} Score
@@ -49,9 +49,11 @@ import { learnTime } from './clock.js';
  * @property {Verdict} verdict
  */
 /** @typedef {{column: string, cells: (Score | null)[]}} ColumnScores */
-/** @typedef {{detector: string, effect_unit: string | null, version: string | null, windows: ScoredWindow[], columns: ColumnScores[]}} ScoreMatrix */
+/** @typedef {{detector: string, against: string, effect_unit: string | null, version: string | null, windows: ScoredWindow[], columns: ColumnScores[]}} ScoreMatrix */
 /** @typedef {{label: string, from: number | null, to: number | null, reference: number, window: number}} Bar */
-/** @typedef {{column: string, version: string, window: ScoredWindow, scores: Score[], causes: Cause[], since: Since | null, bars: Bar[]}} ColumnDetail */
+/** @typedef {{column: string, version: string, window: ScoredWindow, scores: Score[], causes: Cause[], since: Since | null, bars: Bar[], beside: Beside[], standing: Standing | null}} ColumnDetail */
+/** Earlier windows; without scores while there are too few. @typedef {{against: string, starts: string | null, ends: string | null, windows: number, needed: number, is_accepted: boolean, scores: Score[]}} Beside */
+/** @typedef {{kind: string, says: string}} Standing */
 /** @typedef {{says: string, share: number}} Cause */
 /** @typedef {{column: string, score: Score, limits: number, causes: Cause[]}} WorstScore */
 /** @typedef {{segment: string, rows: number, share: number, reference_rows: number, is_scored: boolean, verdict: Verdict, drifting: number, worst: WorstScore | null}} Segment */
@@ -89,7 +91,7 @@ import { learnTime } from './clock.js';
 /** @typedef {{path: string, model: string, version: string, rows: number, bytes: number, first_event: string, last_event: string, made_at: string}} ArchivedFile */
 /** @typedef {{place: string, files: number, rows: number, bytes: number, newest: ArchivedFile[]}} Archive */
 /** @typedef {{id: number, at: string, kind: string, model: string, text: string}} DriftlineEvent */
-/** @typedef {{boot: string, model: string, instance: string, seen: number, durable: number, dropped: Record<string, number>, missing: number, duplicates: number, heard_at: string}} Sidecar */
+/** @typedef {{boot: string, model: string, instance: string, seen: number, durable: number, dropped: Record<string, number>, missing: number, duplicates: number, clock_offset_seconds: number | null, heard_at: string}} Sidecar */
 /** @typedef {{version: string, started_at: string, journal_position: number, counted_position: number, archived_position: number, archive_lag_seconds: number | null, notifications_pending: number, sidecars: Sidecar[]}} CollectorStatus */
 
 /** An answer should take milliseconds; a collector that takes so long is as good as away. */
@@ -162,7 +164,7 @@ export const paths = {
   models: () => withQuery('/models'),
   /** @param {string} model */
   model: (model) => withQuery(`/models/${encodeURIComponent(model)}`),
-  /** @param {string} model @param {{detector?: string, version?: string | null, limit?: number}} query */
+  /** @param {string} model @param {{detector?: string, against?: string | null, version?: string | null, limit?: number}} query */
   scores: (model, query) => withQuery(`/models/${encodeURIComponent(model)}/scores`, query),
   /** @param {string} model @param {string} column @param {{version?: string | null, ends?: string | null}} query */
   column: (model, column, query) =>

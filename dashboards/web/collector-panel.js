@@ -13,6 +13,11 @@ const LATE_ARCHIVE_SECONDS = 3600;
 /** Batches that wait to be counted when all is well. */
 const FEW_BATCHES = 20;
 
+/** Further ahead than this a clock makes rows look as if they came before they were made. */
+const CLOCK_AHEAD_SECONDS = 5;
+/** A batch that was made so long before it came has waited, or its sidecar's clock is behind. */
+const CLOCK_BEHIND_SECONDS = 60;
+
 /** @param {CollectorStatus} status */
 export function collectorPanel(status) {
   const behind = status.journal_position - status.counted_position;
@@ -40,11 +45,19 @@ function check(isGood, words) {
 }
 
 /** @param {Sidecar} one */
-function sidecar({ boot, model, instance, seen, durable, dropped, missing, heard_at: heardAt }) {
+function sidecar({ boot, model, instance, seen, durable, dropped, missing, clock_offset_seconds: clockOffset, heard_at: heardAt }) {
   const lost = Object.entries(dropped).filter(([, lostCount]) => lostCount > 0);
   return h('li', { key: boot },
     h('div', null, h('strong', null, instance), ' ', h('span', { class: 'muted' }, `before ${model}`)),
     h('div', { class: 'sub' }, `${count(durable)} of ${counted(seen, 'exchange')} durable${seen > 0 ? ` (${share(durable / seen)})` : ''}, heard `, ago(heardAt)),
     (lost.length > 0 || missing > 0) && h('div', { class: 'sub sidecar-loss' },
-      [...lost.map(([reason, lostCount]) => `${count(lostCount)} dropped: ${reason.replaceAll('_', ' ')}`), ...(missing > 0 ? [`${count(missing)} missing`] : [])].join('; ')));
+      [...lost.map(([reason, lostCount]) => `${count(lostCount)} dropped: ${reason.replaceAll('_', ' ')}`), ...(missing > 0 ? [`${count(missing)} missing`] : [])].join('; ')),
+    clock(clockOffset ?? 0));
+}
+
+/** @param {number} offset how long before it came the last batch was made, by two clocks, in seconds */
+function clock(offset) {
+  const words = offset < -CLOCK_AHEAD_SECONDS ? `Its clock is ${duration(-offset)} ahead of the collector's`
+    : `Its last batch was made ${duration(offset)} before it came: its clock is behind, or the batch has waited`;
+  return (offset < -CLOCK_AHEAD_SECONDS || offset > CLOCK_BEHIND_SECONDS) && h('div', { class: 'sub sidecar-loss' }, words);
 }

@@ -65,6 +65,12 @@ const ON_DEMAND = ['hellinger', 'l_infinity', 'anderson_darling', 'kuiper', 'ene
 /** Those that the matrix can be drawn for. */
 export const CHOICES = DETECTORS.filter(({ name }) => !ON_DEMAND.includes(name));
 
+/** Those that are taken beside earlier windows, too. */
+export const BESIDE_EARLIER = CHOICES.filter(({ name }) => ['psi', 'ks', 'wasserstein', 'missing_share'].includes(name));
+
+/** What windows are held against, by its name. @type {Record<string, string>} */
+export const AGAINST = { reference: 'the reference', recent: 'the windows before', same_hour: 'the same hour of weeks before' };
+
 /**
  * One by its name; one that is newer than this page goes by its name alone.
  * @param {string} name

@@ -4,7 +4,7 @@ import { paths } from './api.js';
 import { ChartFrame } from './chart-frame.js';
 import { drawHistogram } from './chart-histogram.js';
 import { drawScore, scoreLegend } from './chart-score.js';
-import { detector, noiseLevel } from './detectors.js';
+import { AGAINST, detector, noiseLevel } from './detectors.js';
 import { element, h, patch } from './dom.js';
 import { count, counted, number, probability, share, span } from './format.js';
 import { watch } from './live.js';
@@ -23,6 +23,7 @@ import { onScale, verdictBadge } from './score-words.js';
  * @property {boolean} isPinned
  * @property {(Score | null)[] | null} cells null when the detector is not taken of the column
  * @property {string} detector
+ * @property {string} against
  * @property {string | null} version
  */
 
@@ -92,12 +93,13 @@ export class ModelColumn {
         this.windowControls(choice)),
       h('div', { class: 'columns columns-even' },
         h('div', { class: 'panel' },
-          h('h3', null, `${detector(choice.detector).label} over the windows`),
+          h('h3', null, `${detector(choice.detector).label} over the windows`, choice.against !== 'reference' && `, against ${AGAINST[choice.against] ?? choice.against}`),
           cells ? [scoreLegend(cells[selected] ?? null), this.scoreFrame.host]
             : h('p', { class: 'empty-line' }, 'This score is not taken of this column; all that are taken stand in the table.')),
         h('div', { class: 'panel' },
           h('h3', null, 'Reference against the window'),
           detail ? [histogramLegend(detail), this.barsFrame.host] : h('p', { class: 'empty-line' }, 'No distribution is kept of this column and window.'))),
+      detail && detail.beside.length > 0 && besidePanel(detail),
       detail && detail.causes.length > 0 && causePanel(detail),
       detail && scoreTable(detail));
     if (cells) this.scoreFrame.show((width) => drawScore({ ...choice, cells, onSelect: (index) => this.choose(index) }, width));
@@ -133,6 +135,24 @@ function histogramLegend({ scores }) {
     h('li', null, h('span', { class: 'key key-reference', 'aria-hidden': 'true' }), `Reference${first ? `, ${counted(first.n_reference, 'row')}` : ''}`),
     h('li', null, h('span', { class: 'key key-window', 'aria-hidden': 'true' }), `Window${first ? `, ${counted(first.n_window, 'row')}` : ''}`),
     h('li', { class: 'muted' }, 'Share of rows'));
+}
+
+/**
+ * What earlier windows say of it: whether it is new, or the reference is what is old.
+ * @param {ColumnDetail} detail
+ */
+function besidePanel({ beside, standing }) {
+  const figures = (/** @type {Score[]} */ scores) => scores.map((score, index) => [index > 0 && ', ',
+    `${detector(score.detector).short} ${onScale(score, score.effect)}`, h('span', { class: 'muted' }, ` of ${onScale(score, score.limit)} `),
+    score.verdict !== 'ok' && verdictBadge(score.verdict)]);
+  return h('div', { class: 'panel' },
+    h('h3', null, 'Beside earlier windows'),
+    h('dl', { class: 'facts' },
+      standing && [h('dt', null, 'Is it new'), h('dd', null, standing.says)],
+      beside.map(({ against, starts, ends, windows, needed, scores }) => [
+        h('dt', null, `Against ${AGAINST[against] ?? against}`),
+        h('dd', null, scores.length > 0 ? figures(scores) : `${counted(windows, 'window')} of at least ${needed} that it takes`,
+          starts && ends && h('span', { class: 'muted' }, ` (${counted(windows, 'window')}, ${span(starts, ends)})`))])));
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The section of a model's page that shows drift by column over time, and what can be chosen there. */
 
 import { paths } from './api.js';
-import { CHOICES, detector } from './detectors.js';
+import { AGAINST, BESIDE_EARLIER, CHOICES, detector } from './detectors.js';
 import { element, h, patch } from './dom.js';
 import { counted } from './format.js';
 import { Heatmap } from './heatmap.js';
@@ -28,6 +28,8 @@ export class ModelDrift {
     this.column = column;
     const address = query();
     this.detector = address.get('detector') ?? 'psi';
+    /** Null for the reference. */
+    this.against = address.get('against');
     this.limit = WINDOW_CHOICES.find((one) => String(one) === address.get('windows')) ?? USUAL_WINDOWS;
     this.version = address.get('version');
     /** @type {string | null} */
@@ -69,7 +71,7 @@ export class ModelDrift {
   load() {
     const { detail } = this;
     if (!detail?.window) return;
-    const path = paths.scores(this.model, { detector: this.detector, version: this.version, limit: this.limit });
+    const path = paths.scores(this.model, { detector: this.detector, against: this.against, version: this.version, limit: this.limit });
     const wanted = `${path} ${detail.window.version} ${detail.window.ends}`;
     if (wanted === this.asked) return;
     this.asked = wanted;
@@ -100,15 +102,23 @@ export class ModelDrift {
     this.drawSelection();
   }
 
+  /** @param {string} against */
+  chooseAgainst(against) {
+    this.against = against === 'reference' ? null : against;
+    if (this.against && !BESIDE_EARLIER.some(({ name }) => name === this.detector)) this.detector = 'psi';
+    this.drawControls();
+  }
+
   keep() {
     keepInAddress({
       column: this.chosenColumn, ends: this.ends, version: this.version,
-      detector: this.detector === 'psi' ? null : this.detector, windows: this.limit === USUAL_WINDOWS ? null : String(this.limit),
+      detector: this.detector === 'psi' ? null : this.detector, against: this.against, windows: this.limit === USUAL_WINDOWS ? null : String(this.limit),
     });
   }
 
   drawControls() {
     const versions = this.detail?.versions ?? [];
+    const earlier = this.detail?.compare_with ?? [];
     const onchange = (/** @type {(value: string) => void} */ take) => (/** @type {Event} */ event) => {
       take(/** @type {HTMLSelectElement} */ (event.currentTarget).value);
       this.keep();
@@ -116,7 +126,10 @@ export class ModelDrift {
     };
     patch(this.controls,
       h('label', { class: 'field' }, 'Score ', h('select', { value: this.detector, onchange: onchange((value) => { this.detector = value; }) },
-        CHOICES.map(({ name, label }) => h('option', { value: name }, label)))),
+        (this.against ? BESIDE_EARLIER : CHOICES).map(({ name, label }) => h('option', { value: name }, label)))),
+      earlier.length > 0 && h('label', { class: 'field' }, 'Against ', h('select', {
+        value: this.against ?? 'reference', onchange: onchange((value) => this.chooseAgainst(value)),
+      }, ['reference', ...earlier].map((name) => h('option', { value: name, key: name }, AGAINST[name] ?? name)))),
       h('label', { class: 'field' }, 'Windows ', h('select', { value: String(this.limit), onchange: onchange((value) => { this.limit = Number(value); }) },
         WINDOW_CHOICES.map((limit) => h('option', { value: String(limit) }, `last ${limit}`)))),
       versions.length > 1 && h('label', { class: 'field' }, 'Version ', h('select', {
@@ -137,7 +150,8 @@ export class ModelDrift {
     if (!matrix || !detail) return;
     if (matrix.columns.length === 0 || matrix.windows.length === 0) {
       patch(this.body, h('p', { class: 'empty-line' }, matrix.windows.length === 0
-        ? 'No window of this version has closed yet.' : `${detector(matrix.detector).label} is not taken of any of these columns.`));
+        ? 'No window of this version has closed yet.' : this.against ? 'There are too few earlier windows to compare with.'
+          : `${detector(matrix.detector).label} is not taken of any of these columns.`));
       this.drawSelection();
       return;
     }
@@ -168,7 +182,7 @@ export class ModelDrift {
     const step = (this.detail?.windows.every_panes ?? 1) * (this.detail?.windows.pane_seconds ?? 1);
     this.column.show(chosenColumn === null || windows.length === 0 ? null : {
       column: chosenColumn, windows, stepSeconds: step, selected: index, ends: this.ends ?? windows.at(-1)?.ends ?? null, isPinned: this.ends !== null,
-      cells: matrix.columns.find(({ column }) => column === chosenColumn)?.cells ?? null, detector: matrix.detector, version: matrix.version,
+      cells: matrix.columns.find(({ column }) => column === chosenColumn)?.cells ?? null, detector: matrix.detector, against: matrix.against, version: matrix.version,
     });
   }
 

@@ -1,5 +1,7 @@
 //! Two profiles of one reference's cells side by side, and every distance between them that their kind has.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::categorical::{CategoricalProfile, Dictionary};
 use crate::coarse::Coarsening;
 use crate::detector::Detector;
@@ -13,12 +15,21 @@ use crate::numeric::NumericProfile;
 use crate::reference::{Normal, Profile};
 use crate::steps::Steps;
 
-/// A reference's counts, or a part of them, with a window's.
+/// A reference's counts, a part of them, or another sample's, with a window's.
 pub(crate) struct Comparison<'p> {
     reference: &'p Profile,
     window: &'p Profile,
     /// None when one of the two has no usable value.
     values: Option<Values<'p>>,
+}
+
+/// What a window is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Against {
+    /// The reference or a part of it: the grid ends where its values do.
+    Reference,
+    /// A sample that others drew. The grid is as foreign to it as to the window, and so is the reference's spread.
+    Sample,
 }
 
 enum Values<'p> {
@@ -27,13 +38,27 @@ enum Values<'p> {
 }
 
 impl<'p> Comparison<'p> {
+    /// Of a reference, or of a part of it.
+    ///
     /// # Panics
     /// When the two are not of this kind.
     pub(crate) fn new(normal: &'p Normal, reference: &'p Profile, window: &'p Profile) -> Self {
+        Self::between(normal, (Against::Reference, reference), window)
+    }
+
+    /// Of two samples that were counted on a reference's cells: only the cells are the reference's.
+    ///
+    /// # Panics
+    /// When the two are not of this kind.
+    pub(crate) fn of_samples(normal: &'p Normal, earlier: &'p Profile, window: &'p Profile) -> Self {
+        Self::between(normal, (Against::Sample, earlier), window)
+    }
+
+    fn between(normal: &'p Normal, (against, reference): (Against, &'p Profile), window: &'p Profile) -> Self {
         let has_values = reference.usable() > 0 && window.usable() > 0;
         let values = has_values.then(|| match (normal, reference, window) {
             (Normal::Numeric { grid, profile, .. }, Profile::Numeric(reference), Profile::Numeric(window)) => {
-                Values::Numbers(Numbers::new(grid, profile, reference, window))
+                Values::Numbers(Numbers::new((grid, profile), (against, reference), window))
             }
             (Normal::Categorical { dictionary, .. }, Profile::Categorical(reference), Profile::Categorical(window)) => {
                 let shares = categorical_shares(dictionary, reference, window);
@@ -111,21 +136,31 @@ struct Numbers<'p> {
     steps: Steps,
     /// On the reference's deciles.
     shares: Shares,
-    /// The scale of effects: the standard deviation of all of the reference, also when a part of it is compared.
+    /// The scale of effects: the standard deviation of all of the reference, also when a part of it is compared; of another
+    /// sample its own, for that is what chance goes by.
     unit: f64,
     /// The mean of what is compared.
     mean: f64,
 }
 
 impl<'p> Numbers<'p> {
-    fn new(grid: &Grid, normal: &NumericProfile, reference: &'p NumericProfile, window: &'p NumericProfile) -> Self {
+    fn new(
+        (grid, normal): (&Grid, &NumericProfile),
+        (against, reference): (Against, &'p NumericProfile),
+        window: &'p NumericProfile,
+    ) -> Self {
         let coarsening = Coarsening::new(grid, normal);
+        let counts = coarsening.counts(reference).into_iter().zip(coarsening.counts(window));
+        let (shares, scale) = match against {
+            Against::Reference => (Shares::of_range(counts), normal),
+            Against::Sample => (Shares::new(counts, 0), reference),
+        };
         Self {
             reference,
             window,
             steps: Steps::new(grid, reference, window),
-            shares: Shares::of_range(coarsening.counts(reference).into_iter().zip(coarsening.counts(window))),
-            unit: normal.standard_deviation().unwrap_or(0.0),
+            shares,
+            unit: scale.standard_deviation().unwrap_or(0.0),
             mean: reference.mean(grid).unwrap_or(0.0),
         }
     }
@@ -211,7 +246,8 @@ impl Categories<'_> {
     }
 }
 
-/// Counts of the known categories, and of each new one that the window holds.
+/// Counts of the known categories, and of each new one that either holds. A reference has none that are new to itself; another
+/// sample may.
 ///
 /// A reference with a tail knows too little of its rare categories to compare them one by one: some have a cell, some share
 /// the tail's, and some it missed by chance. A category has its row because the reference happened to meet it, so each kind
@@ -222,12 +258,21 @@ fn categorical_shares(dictionary: &Dictionary, reference: &CategoricalProfile, w
         let named = dictionary.categories().len();
         let is_common = |(cell, (rows, _)): &(usize, (u64, u64))| *cell < named && *rows >= COMMON_ROWS;
         let (common, rare): (Vec<_>, Vec<_>) = cells.enumerate().partition(is_common);
-        let together = rare.iter().fold((0, window.new_rows), |sum, (_, (r, w))| (sum.0 + r, sum.1 + w));
+        let new = (reference.new_rows, window.new_rows);
+        let together = rare.iter().fold(new, |sum, (_, (r, w))| (sum.0 + r, sum.1 + w));
         return Shares::new(common.into_iter().map(|(_, counts)| counts).chain([together]), 0);
     }
-    match &window.new {
-        Some(named) => Shares::new(cells.chain(named.values().map(|count| (0, *count))), 0),
-        None => Shares::new(cells, window.new_rows),
+    let none = BTreeMap::new();
+    let named = if reference.new_rows == 0 { Some(&none) } else { reference.new.as_ref() };
+    match (named, &window.new) {
+        (Some(before), Some(after)) => {
+            let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+            let rows = |named: &BTreeMap<String, u64>, name| named.get(name).copied().unwrap_or(0);
+            Shares::new(cells.chain(names.into_iter().map(|name| (rows(before, name), rows(after, name)))), 0)
+        }
+        (Some(before), None) if before.is_empty() => Shares::new(cells, window.new_rows),
+        // Names were lost on one side, so that what is new can only be compared as a whole.
+        _ => Shares::new(cells.chain([(reference.new_rows, window.new_rows)]), 0),
     }
 }
 

@@ -172,6 +172,11 @@ impl Detector {
         }
     }
 
+    /// Whether twice the difference of two distributions is four times the effect.
+    pub(crate) fn grows_with_the_square(self) -> bool {
+        matches!(self, Self::Psi | Self::KullbackLeibler | Self::CramerVonMises | Self::AndersonDarling)
+    }
+
     /// The effect from which a difference matters, unless the user says otherwise.
     ///
     /// All distances are set to about the same shift: the one that gives a PSI of 0.2, the field's "significant change",

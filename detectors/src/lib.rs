@@ -67,6 +67,7 @@ pub mod compat;
 mod derive;
 mod detector;
 mod distances;
+mod earlier;
 mod file;
 mod grid;
 mod histogram;
@@ -91,6 +92,7 @@ pub use categorical::{
 pub use coarse::COARSE_CELLS;
 pub use derive::{AXES, Derivation, Derived, Learning, MAX_AXES_DIMENSIONS, MAX_WORDS, SourceValue, Space, Vocabulary};
 pub use detector::Detector;
+pub use earlier::Earlier;
 pub use file::{FORMAT, FileError, ReferenceFile, Source, VERSION, WindowLength};
 pub use grid::{Grid, GridError};
 pub use histogram::Bar;

@@ -145,7 +145,7 @@ impl Profile {
 pub struct Thresholds(pub BTreeMap<Detector, f64>);
 
 impl Thresholds {
-    fn of(&self, detector: Detector) -> f64 {
+    pub(crate) fn of(&self, detector: Detector) -> f64 {
         self.0.get(&detector).copied().unwrap_or_else(|| detector.default_threshold())
     }
 }

@@ -1,10 +1,13 @@
 //! What stands beside a recorded exchange is what is read in it: by the word of its sender and its receiver, not by ours.
 //! See `testdata`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use driftline_protocol::{Cell, Exchange, Naming, Role, TensorNaming, decode_rows};
+use driftline_protocol::{
+    Body, Cell, Exchange, Header, MAX_DECOMPRESSED_BYTES, Naming, Role, TensorNaming, decode_rows,
+};
 use prost::Message;
 use serde_json::Value;
 
@@ -95,14 +98,74 @@ fn check(name: &str) {
     }
 }
 
+/// All recordings that say what is in them.
+fn names() -> Vec<String> {
+    let files = std::fs::read_dir(testdata()).expect("a folder").map(|file| file.expect("a file").path());
+    let with_word = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
+    let names = with_word.filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()));
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn every_recorded_exchange_is_read_as_its_recording_says() {
-    let files = std::fs::read_dir(testdata()).unwrap().map(|file| file.unwrap().path());
-    let with_word = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
-    let mut names: Vec<_> = with_word.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
-    names.sort();
+    let names = names();
     names.iter().for_each(|name| check(name));
-    for server in ["kserve_", "litserve_", "mlflow_", "sagemaker_", "tensorflow_", "torchserve_"] {
+    for server in ["kserve_", "litserve_", "mlflow_", "sagemaker_", "seldon_", "tensorflow_", "torchserve_"] {
         assert!(names.iter().any(|name| name.starts_with(server)), "there is none of {server}");
     }
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(plain).and_then(|()| encoder.finish()).expect("memory takes everything")
+}
+
+fn zstd(plain: &[u8]) -> Vec<u8> {
+    zstd::bulk::compress(plain, 1).expect("memory takes everything")
+}
+
+/// A body as a server sends it that compresses.
+fn replace(body: &mut Option<Body>, headers: &mut Vec<Header>, coding: &str, content: Vec<u8>) {
+    headers.push(Header { name: "content-encoding".to_owned(), value: coding.to_owned() });
+    *body = Some(Body { size: content.len() as u64, content: content.into(), ..Body::default() });
+}
+
+/// The bodies of gRPC are compressed message by message; real clients do so in `tests/python/test_protocols.py`.
+#[test]
+fn bodies_of_every_server_may_be_compressed_and_none_is_a_bomb() {
+    let zeros = vec![0; MAX_DECOMPRESSED_BYTES + 1];
+    let bombs = [("gzip", gzip(&zeros)), ("zstd", zstd(&zeros))];
+    let mut servers = BTreeSet::new();
+    for name in names() {
+        let exchange = Exchange::decode(std::fs::read(testdata().join(format!("{name}.exchange"))).unwrap().as_slice());
+        let mut plain = exchange.expect(&name);
+        // They say where messages end in what passed.
+        (plain.request_messages, plain.response_messages) = (None, None);
+        let headers = [&plain.request_headers, &plain.response_headers].into_iter().flatten();
+        let says = |header: &Header| header.name == "content-encoding" || header.value.starts_with("application/grpc");
+        let (Some(request), Some(response), false) = (&plain.request, &plain.response, headers.clone().any(says))
+        else {
+            continue;
+        };
+        servers.extend(name.split('_').next().map(str::to_owned));
+        let read = |exchange: &Exchange| {
+            let rows = decode_rows(exchange, &Naming::default()).map(|rows| format!("{rows:?}"));
+            rows.map_err(|error| error.reason())
+        };
+        for (coding, compress) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("zstd", zstd)] {
+            let mut sent = plain.clone();
+            replace(&mut sent.request, &mut sent.request_headers, coding, compress(&request.content));
+            replace(&mut sent.response, &mut sent.response_headers, coding, compress(&response.content));
+            assert_eq!(read(&sent), read(&plain), "{name}, {coding}");
+        }
+        for (coding, bomb) in &bombs {
+            let mut sent = plain.clone();
+            replace(&mut sent.request, &mut sent.request_headers, coding, bomb.clone());
+            assert_eq!(read(&sent), Err("decompressed_size"), "{name}, {coding}");
+        }
+    }
+    let expected = ["kserve", "litserve", "mlflow", "sagemaker", "seldon", "tensorflow", "torchserve"];
+    assert!(servers.iter().map(String::as_str).eq(expected), "{servers:?}");
 }

@@ -55,6 +55,26 @@ describe('what the pages say', () => {
     assert.ok((await textOf(page.locator('.sidecars'))).includes(`${count(sidecar.durable)} of ${count(sidecar.seen)} exchanges durable`));
   });
 
+  looks('a sidecar\'s clock is told of where it is ahead or may be behind', async (page) => {
+    for (const [offset, words] of /** @type {[number, string | null][]} */ ([
+      [-42, 'Its clock is 42 s ahead of the collector\'s'],
+      [300, 'made 5 min before it came: its clock is behind, or the batch has waited'],
+      [0.2, null],
+    ])) {
+      await page.route('**/api/v1/status', async (route) => {
+        const response = await route.fetch();
+        const status = await response.json();
+        status.sidecars[0].clock_offset_seconds = offset;
+        await route.fulfill({ response, json: status });
+      });
+      await page.goto('/');
+      await page.locator('.sidecars li').first().waitFor();
+      const text = await textOf(page.locator('.sidecars'));
+      assert.ok(words === null ? !text.includes('clock') : text.includes(words), text);
+      await page.unroute('**/api/v1/status');
+    }
+  });
+
   looks('a model\'s key figures equal the API\'s', async (page) => {
     const model = await collector.api(`/models/${MODEL}`);
     await page.goto(`/models/${MODEL}`);

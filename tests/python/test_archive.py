@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import duckdb
+import pandas
 import polars
 import pyarrow.dataset
+import pyarrow.parquet
 
 README = pathlib.Path(__file__).parent.parent.parent / "README.md"
 
@@ -39,7 +41,7 @@ def test_duckdb_reads_one_typed_table(demo_folder, summary):
     assert ask(demo_folder, f"SELECT count(*) FROM rows WHERE {day} != CAST(date AS VARCHAR)") == [(0,)]
 
 
-def test_pyarrow_and_polars_read_the_same(demo_folder, summary):
+def test_pyarrow_pandas_and_polars_read_the_same(demo_folder, summary):
     dataset = pyarrow.dataset.dataset(demo_folder / "archive", partitioning="hive")
     july = dataset.to_table(columns=["temp", "carrier"], filter=pyarrow.dataset.field("date") == "2013-07-04")
     frame = polars.scan_parquet(pattern(demo_folder), hive_partitioning=True, try_parse_hive_dates=False)
@@ -47,6 +49,23 @@ def test_pyarrow_and_polars_read_the_same(demo_folder, summary):
     assert july.num_rows == july_too.height > 500
     assert abs(sum(filter(None, july["temp"].to_pylist())) - july_too["temp"].sum()) < 1e-6
     assert frame.select(polars.len()).collect().item() == summary["rows"]["archived"]
+    columns = ["event_time", "temp", "carrier", "in_sample"]
+    rows = pandas.read_parquet(demo_folder / "archive", columns=columns, filters=[("date", "==", "2013-07-04")])
+    assert [str(kind) for kind in rows.dtypes[["event_time", "temp", "in_sample"]]] == ["datetime64[us, UTC]", "float64", "bool"]
+    assert rows["carrier"].value_counts().to_dict() == dict(july_too["carrier"].value_counts().iter_rows())
+    assert abs(rows["temp"].sum() - july_too["temp"].sum()) < 1e-6
+    assert set(rows["event_time"].dt.date.astype(str)) == {"2013-07-04"}
+
+
+def test_columns_are_encoded_by_what_they_hold(demo_folder):
+    footer = pyarrow.parquet.ParquetFile(next((demo_folder / "archive").rglob("*.parquet"))).metadata
+    group = footer.row_group(0)
+    columns = {column.path_in_schema: column for column in map(group.column, range(group.num_columns))}
+    for name, encoding in {"temp": "PLAIN", "row_id": "PLAIN", "carrier": "RLE_DICTIONARY", "event_time": "DELTA_BINARY_PACKED"}.items():
+        column = columns[name]
+        assert encoding in column.encodings and column.compression == "ZSTD", (name, column.encodings)
+        assert column.has_dictionary_page == (name == "carrier"), name
+    assert columns["event_time"].statistics.has_min_max, "engines leave row groups out by it"
 
 
 def test_predictions_in_the_archive_are_the_models(demo_folder):

@@ -72,3 +72,13 @@ def test_a_protocol_that_is_not_spoken_is_left_out_and_said(tmp_path):
         pass
     log = (tmp_path / "collector.log").read_text()
     assert "OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' cannot be used; allowed is http/protobuf" in log
+
+
+def test_logs_are_an_object_in_each_line(tmp_path):
+    with collector(tmp_path, CONFIGURATION, {"DRIFTLINE_LOG_FORMAT": "json"}) as url:
+        assert httpx.post(f"{url}/v1/rows", content="no row").status_code == 400
+        httpx.post(f"{url}/v1/rows", content=ROW).raise_for_status()
+    lines = [json.loads(line) for line in (tmp_path / "collector.log").read_text().splitlines()]
+    assert all({"timestamp", "level", "target", "message"} <= line.keys() for line in lines) and len(lines) >= 3, lines
+    [seen] = [line for line in lines if line["message"] == "a model is seen for the first time"]
+    assert (seen["level"], seen["model"]) == ("INFO", "flights")

@@ -14,6 +14,7 @@ use super::book::{Change, Orphan};
 use super::picture;
 use crate::causes::{self, Past};
 use crate::numbers::{percent, significant, thousands};
+use crate::pipeline::earlier::{Against, Standing};
 use crate::pipeline::series::ClosedWindow;
 use crate::segments::watched_score;
 use crate::times;
@@ -169,7 +170,13 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
                 (_, "new_category_share") => {
                     ("has categories that the reference never saw", "have categories that the reference never saw")
                 }
-                _ => ("has drifted", "have drifted"),
+                (_, score) => match Against::of_score(score) {
+                    Some((Against::Recent, _)) => ("has changed lately", "have changed lately"),
+                    Some((Against::SameHour, _)) => {
+                        ("is unlike its hour in the weeks before", "are unlike their hour in the weeks before")
+                    }
+                    None => ("has drifted", "have drifted"),
+                },
             };
             match members {
                 [] => "no column is over its limit any more".to_owned(),
@@ -236,6 +243,7 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
         );
     }
     if let Some(worst) = members.first() {
+        fact_of_what_is_new(rule, worst, context, &mut fact);
         facts_of_the_change(rule, worst, context, &mut fact);
         match worst.last {
             Reading::Score { threshold, noise, n, .. } => {
@@ -323,6 +331,16 @@ fn in_words(time: Duration) -> String {
         seconds if seconds >= 172_800 => format!("{} days", seconds / 86_400),
         seconds if seconds >= 7200 => format!("{} hours", seconds / 3600),
         seconds => format!("{} minutes", seconds / 60),
+    }
+}
+
+/// Whether it is new, or the reference is what is old, where the worst member is held against both.
+fn fact_of_what_is_new(rule: &Rule, worst: &Member, context: &Context<'_>, fact: &mut impl FnMut(&str, String)) {
+    let (Some(window), Condition::Score { score, .. }) = (context.window, &rule.condition) else { return };
+    let detector = Against::of_score(score).map_or(score.as_str(), |(_, detector)| detector.name());
+    let column = window.columns.iter().find(|column| column.column == label(worst, "column"));
+    if let Some((standing, recent)) = column.and_then(|column| Standing::of_score(column, detector)) {
+        fact("Is it new", standing.in_words(recent));
     }
 }
 

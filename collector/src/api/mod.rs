@@ -4,6 +4,7 @@
 
 mod alerts;
 mod archive;
+mod beside;
 mod error;
 mod events;
 mod models;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 
+pub(crate) use self::beside::BesideView;
 pub(crate) use self::scores::{CauseView, ScoreView};
 use crate::config::Config;
 use crate::references::LoadedReferences;

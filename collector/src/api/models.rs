@@ -11,9 +11,10 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::error::{ApiError, Segments};
-use crate::config::{EventTime, SLIS};
+use crate::config::{CompareWith, EventTime, Model, SLIS};
 use crate::pipeline::HEADLINE;
 use crate::pipeline::columns::role_name;
+use crate::pipeline::earlier::Against;
 use crate::pipeline::slis::{self, LatencyCounts};
 use crate::store::{journal, outcomes};
 use crate::times::{now_micros, rfc3339};
@@ -108,6 +109,8 @@ pub(crate) struct ModelDetail {
     /// `request`, or the column that holds the event time.
     event_time: String,
     windows: WindowSettings,
+    /// Earlier windows that its windows are compared with: `recent`, `same_hour`; none unless it is configured.
+    compare_with: Vec<String>,
     /// Requests faster than this are good, in milliseconds.
     latency_objective_ms: f64,
     columns: Vec<ColumnSummary>,
@@ -184,13 +187,20 @@ pub(crate) async fn one(
             lateness_seconds: windows.lateness.as_secs(),
             min_filled_panes: windows.min_filled,
         },
+        compare_with: compare_with(&config),
         latency_objective_ms: config.slis.latency.as_secs_f64() * 1000.0,
         columns,
     }))
 }
 
+fn compare_with(config: &Model) -> Vec<String> {
+    let CompareWith { recent, same_hour } = config.compare_with;
+    let configured = [(Against::Recent, recent), (Against::SameHour, same_hour)].into_iter();
+    configured.filter(|(_, windows)| windows.is_some()).map(|(against, _)| against.name().to_owned()).collect()
+}
+
 /// The configuration of a model, if there is such a model.
-pub(super) async fn check_known(api: &Api, name: &str) -> Result<crate::config::Model, ApiError> {
+pub(super) async fn check_known(api: &Api, name: &str) -> Result<Model, ApiError> {
     let is_described = api.config.models.iter().any(|model| model.name == name);
     let wanted = name.to_owned();
     if !is_described && !api.store.read(move |db| Ok(journal::known_models(db)?.contains(&wanted))).await? {

@@ -1,5 +1,7 @@
 //! Scores over time, and one column against its reference.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use driftline_detectors::causes::Cause;
@@ -8,11 +10,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::beside::{BesideView, REFERENCE, StandingView, against, standing};
 use super::error::{ApiError, Params, Segments};
 use super::models::check_known;
 use super::{Api, MAX_LIMIT};
 use crate::causes::{self, HISTORY_WINDOWS, Past};
 use crate::pipeline::HEADLINE;
+use crate::pipeline::earlier::{Against, stored};
 use crate::times::rfc3339;
 
 /// Which scores.
@@ -22,6 +26,9 @@ use crate::times::rfc3339;
 pub(crate) struct ScoresQuery {
     /// The score: `psi`, `ks`, `jensen_shannon`, … Without it the headline score, psi.
     detector: Option<String>,
+    /// What windows are held against: `reference`, or earlier windows, `recent` or `same_hour`, where the model is compared
+    /// with them. Without it the reference. Beside earlier windows there are `psi`, `ks`, `wasserstein` and `missing_share`.
+    against: Option<String>,
     /// The model's version. Without it the one whose window closed last.
     version: Option<String>,
     /// How many of the last windows, 1 to 1000. Without it 60.
@@ -33,6 +40,8 @@ pub(crate) struct ScoresQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ScoreMatrix {
     detector: String,
+    /// `reference`, `recent` or `same_hour`.
+    against: String,
     /// What its effect is, when that is not its value.
     effect_unit: Option<String>,
     version: Option<String>,
@@ -110,6 +119,10 @@ pub(crate) struct ColumnDetail {
     since: Option<SinceView>,
     /// Reference and window side by side.
     bars: Vec<BarView>,
+    /// The same beside earlier windows; empty where the model is not compared with them.
+    beside: Vec<BesideView>,
+    /// What reference and recent windows say together; null when one of them could not be told.
+    standing: Option<StandingView>,
 }
 
 /// What a drift looks like.
@@ -185,6 +198,7 @@ pub(crate) async fn matrix(
         let names: Vec<&str> = Detector::ALL.into_iter().map(Detector::name).collect();
         ApiError::bad_request(format!("'{name}' is no score; the scores are {}", names.join(", ")))
     })?;
+    let against = against(query.against.as_deref(), detector)?;
     let limit = query.limit.unwrap_or(60);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(ApiError::bad_request(format!("limit is {limit}; allowed is 1 to {MAX_LIMIT}")));
@@ -196,7 +210,7 @@ pub(crate) async fn matrix(
                 Some(version) => Some(version),
                 None => last_version(db, &model)?,
             };
-            read_matrix(db, &model, version, detector, limit)
+            read_matrix(db, &model, version, (against, detector), limit)
         })
         .await?;
     Ok(Json(matrix))
@@ -251,14 +265,18 @@ fn read_matrix(
     db: &Connection,
     model: &str,
     version: Option<String>,
-    detector: Detector,
+    (against, detector): (Option<Against>, Detector),
     limit: u32,
 ) -> rusqlite::Result<ScoreMatrix> {
-    let effect_unit = detector.effect_unit().map(str::to_owned);
-    let Some(version) = version else {
-        let detector = detector.name().to_owned();
-        return Ok(ScoreMatrix { detector, effect_unit, version: None, windows: Vec::new(), columns: Vec::new() });
+    let mut matrix = ScoreMatrix {
+        detector: detector.name().to_owned(),
+        against: against.map_or(REFERENCE, Against::name).to_owned(),
+        effect_unit: detector.effect_unit().map(str::to_owned),
+        version: version.clone(),
+        windows: Vec::new(),
+        columns: Vec::new(),
     };
+    let Some(version) = version else { return Ok(matrix) };
     let mut windows: Vec<(i64, Window)> = db
         .prepare_cached(
             "SELECT ends, starts, rows, filled, panes FROM windows WHERE model = ?1 AND version = ?2
@@ -267,26 +285,42 @@ fn read_matrix(
         .query_map(params![model, version, limit], window)?
         .collect::<rusqlite::Result<_>>()?;
     windows.reverse();
-    let mut columns: std::collections::BTreeMap<String, Vec<Option<ScoreView>>> = std::collections::BTreeMap::new();
+    let mut columns: BTreeMap<String, Vec<Option<ScoreView>>> = BTreeMap::new();
+    let mut take = |ends: i64, column: String, score: &Score| {
+        let Ok(index) = windows.binary_search_by_key(&ends, |(ends, _)| *ends) else { return };
+        columns.entry(column).or_insert_with(|| vec![None; windows.len()])[index] = Some(ScoreView::from(score));
+    };
     if let (Some((first, _)), Some((last, _))) = (windows.first(), windows.last()) {
-        let mut statement = db.prepare_cached(
-            "SELECT * FROM scores WHERE model = ?1 AND version = ?2 AND ends BETWEEN ?3 AND ?4 AND detector = ?5",
-        )?;
-        let mut rows = statement.query(params![model, version, first, last, detector.name()])?;
-        while let Some(row) = rows.next()? {
-            let ends: i64 = row.get("ends")?;
-            let Ok(index) = windows.binary_search_by_key(&ends, |(ends, _)| *ends) else { continue };
-            let cells = columns.entry(row.get("column_name")?).or_insert_with(|| vec![None; windows.len()]);
-            cells[index] = Some(ScoreView::from(&score(row, detector)?));
+        let (ends, version) = ((*first, *last), (model, version.as_str()));
+        match against {
+            None => scores_over(db, version, detector, ends, take)?,
+            Some(against) => stored::comparisons(db, version, against, ends, |ends, column, beside| {
+                let score = beside.scores.iter().find(|score| score.detector == detector);
+                score.into_iter().for_each(|score| take(ends, column.clone(), score));
+            })?,
         }
     }
-    Ok(ScoreMatrix {
-        detector: detector.name().to_owned(),
-        effect_unit,
-        version: Some(version),
-        windows: windows.into_iter().map(|(_, window)| window).collect(),
-        columns: columns.into_iter().map(|(column, cells)| ColumnScores { column, cells }).collect(),
-    })
+    matrix.windows = windows.into_iter().map(|(_, window)| window).collect();
+    matrix.columns = columns.into_iter().map(|(column, cells)| ColumnScores { column, cells }).collect();
+    Ok(matrix)
+}
+
+/// A score of a version's columns against their reference, over these ends of windows: end, column, score.
+fn scores_over(
+    db: &Connection,
+    (model, version): (&str, &str),
+    detector: Detector,
+    (first, last): (i64, i64),
+    mut take: impl FnMut(i64, String, &Score),
+) -> rusqlite::Result<()> {
+    let mut statement = db.prepare_cached(
+        "SELECT * FROM scores WHERE model = ?1 AND version = ?2 AND ends BETWEEN ?3 AND ?4 AND detector = ?5",
+    )?;
+    let mut rows = statement.query(params![model, version, first, last, detector.name()])?;
+    while let Some(row) = rows.next()? {
+        take(row.get("ends")?, row.get("column_name")?, &score(row, detector)?);
+    }
+    Ok(())
 }
 
 fn read_column(
@@ -332,7 +366,10 @@ fn read_column(
         Some(score) => read_since(db, (model, &version, column), ends, score)?,
         None => None,
     };
+    let beside = stored::of_column(db, (model, &version), column, ends)?;
     Ok(Some(ColumnDetail {
+        standing: standing(&scores, &beside),
+        beside: beside.iter().map(BesideView::from).collect(),
         causes: read_causes(db, model, &version, ends, column)?,
         since,
         column: column.to_owned(),

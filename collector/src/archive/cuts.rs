@@ -7,7 +7,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Archive, ArchivePlace, Partition};
+use crate::config::{Archive, ArchivePlace, DEFAULT_REQUEST_TIMEOUT, Partition};
 
 /// How and where the files of a cut lie. It is recorded with the cut: the configuration may say something else by the
 /// time that the cut is made again.
@@ -47,16 +47,16 @@ impl Address {
         serde_json::to_string(self).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
     }
 
-    /// The place itself. Where both are buckets, it is opened with the credentials of the one that is configured now.
+    /// The place itself. Where both are buckets, it is opened with the credentials and the patience that are configured now.
     pub(crate) fn with_credentials_of(self, configured: &ArchivePlace) -> ArchivePlace {
         match self {
             Self::Folder(folder) => ArchivePlace::Folder(folder),
             Self::S3 { bucket, prefix, endpoint, region } => {
-                let credentials = match configured {
-                    ArchivePlace::S3 { credentials, .. } => credentials.clone(),
-                    ArchivePlace::Folder(_) => None,
+                let (credentials, request_timeout) = match configured {
+                    ArchivePlace::S3 { credentials, request_timeout, .. } => (credentials.clone(), *request_timeout),
+                    ArchivePlace::Folder(_) => (None, DEFAULT_REQUEST_TIMEOUT),
                 };
-                ArchivePlace::S3 { bucket, prefix, endpoint, region, credentials }
+                ArchivePlace::S3 { bucket, prefix, endpoint, region, credentials, request_timeout }
             }
         }
     }

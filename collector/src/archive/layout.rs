@@ -1,5 +1,7 @@
 //! Where archived rows lie: names that follow from what they hold.
 
+use std::fmt::Display;
+
 use crate::config::Partition;
 use crate::times;
 
@@ -47,6 +49,11 @@ pub(crate) fn folder_of(model: &str) -> String {
 /// The folder that all files of a version lie in: they have one schema, and are a table of Delta Lake.
 pub(super) fn table_of(model: &str, version: &str) -> String {
     format!("{}/version={}", folder_of(model), escape(version))
+}
+
+/// The folder that all files of a version's day lie in.
+pub(super) fn day_of(model: &str, version: &str, date: impl Display) -> String {
+    format!("{}/date={date}", table_of(model, version))
 }
 
 /// What a file's name says.

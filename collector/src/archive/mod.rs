@@ -30,6 +30,7 @@ use rusqlite::Savepoint;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
+pub(crate) use self::catalogue::agreement;
 use self::columns::Columns;
 use self::cuts::Address;
 pub(crate) use self::cuts::{CutLayout, Unfinished, archived_through, cut_through, record, unfinished};

@@ -56,7 +56,8 @@ impl From<String> for NotOurs {
 pub(super) async fn claim(place: &Place, owner: &Owner) -> Result<(), NotOurs> {
     match found(place).await? {
         Some(found) if found == *owner => {}
-        Some(found) if found.collector == owner.collector => place.replace(MARKER, owner.text()).await?,
+        // Not over what is there by then: the claim of a run that has died may still be on its way.
+        Some(found) if found.collector == owner.collector => place.renew(MARKER, owner.text()).await?,
         Some(found) => return Err(refused(&found, owner)),
         None => match place.create(MARKER, owner.text()).await? {
             Created::New => {}

@@ -19,9 +19,6 @@ use super::file::Identity;
 use super::folder;
 use crate::config::ArchivePlace;
 
-/// How long one request to S3 may take. A file of a hundred megabytes takes minutes on a slow line, and one that is broken
-/// off is sent again from its beginning.
-const REQUEST_TIMEOUT: &str = "5 minutes";
 /// How often the client tries again by itself. What fails after that is counted, said, and tried again by the archiver.
 const CLIENT_RETRIES: usize = 2;
 
@@ -77,10 +74,11 @@ pub(crate) fn open(place: &ArchivePlace) -> Result<Place, String> {
             std::fs::create_dir_all(folder).map_err(|e| error(&e))?;
             Arc::new(LocalFileSystem::new_with_prefix(folder).map_err(|e| error(&e))?.with_fsync(true))
         }
-        ArchivePlace::S3 { bucket, prefix, endpoint, region, credentials } => {
+        ArchivePlace::S3 { bucket, prefix, endpoint, region, credentials, request_timeout } => {
+            let timeout = format!("{} ms", request_timeout.as_millis());
             let retries = RetryConfig { max_retries: CLIENT_RETRIES, ..RetryConfig::default() };
             let mut builder = AmazonS3Builder::from_env()
-                .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT)
+                .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), timeout)
                 .with_retry(retries)
                 .with_bucket_name(bucket)
                 .with_region(region);
@@ -133,7 +131,7 @@ impl Place {
     }
 
     /// Puts a file, whatever is there.
-    pub(super) async fn replace(&self, path: &str, contents: Bytes) -> Result<(), String> {
+    async fn replace(&self, path: &str, contents: Bytes) -> Result<(), String> {
         let put = self.store.put(&parsed(path)?, PutPayload::from(contents)).await;
         put.map(|_| ()).map_err(|error| error.to_string())
     }
@@ -242,13 +240,19 @@ impl Place {
     /// # Errors
     /// What the store said.
     pub(crate) async fn list(&self, folder: &str) -> Result<Vec<String>, String> {
+        Ok(self.sizes(folder).await?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The names of all files in a folder and below, and how many bytes each has.
+    pub(super) async fn sizes(&self, folder: &str) -> Result<Vec<(String, u64)>, String> {
         let folder = parsed(folder)?;
         let mut listing = self.store.list(Some(&folder));
-        let mut names = Vec::new();
+        let mut files = Vec::new();
         while let Some(found) = listing.next().await {
-            names.push(found.map_err(|error| error.to_string())?.location.to_string());
+            let found = found.map_err(|error| error.to_string())?;
+            files.push((found.location.to_string(), found.size));
         }
-        Ok(names)
+        Ok(files)
     }
 
     async fn compare(&self, path: &str, identity: &Identity) -> Put {

@@ -1,4 +1,9 @@
 //! Reading the archive back: which files hold a stretch of time, and their rows.
+//!
+//! Files are found by listing, though manifests would do with fewer requests. A store lists what it has; a manifest follows a
+//! cut, and nobody can tell from the archive that the newest ones could not be written, or that files of a collector before
+//! this one are in none. Rows that are left out in silence are worse than a list that takes a second. What the two say of
+//! each other is the doctor's; see [`super::agreement`].
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
@@ -40,7 +45,10 @@ pub(crate) struct StretchFile {
 /// # Errors
 /// What the store said.
 pub(crate) async fn files(place: &Place, stretch: &Stretch) -> Result<Vec<StretchFile>, String> {
-    let listed = place.list(&layout::folder_of(&stretch.model)).await?;
+    let listed = match &stretch.version {
+        Some(version) => place.list(&layout::table_of(&stretch.model, version)).await?,
+        None => place.list(&layout::folder_of(&stretch.model)).await?,
+    };
     let mut found: Vec<StretchFile> = Vec::new();
     for path in listed {
         // What else lies in the bucket is nobody's business.

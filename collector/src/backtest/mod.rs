@@ -253,11 +253,24 @@ mod tests {
             verdict: if psi > 0.2 { Verdict::Drift } else { Verdict::Ok },
         };
         let bar = Bar { label: HOSTILE.to_owned(), from: None, to: None, reference: 1.0, window: 1.0 };
-        let column =
-            ClosedColumn { column: HOSTILE.to_owned(), scores: vec![score], bars: vec![bar], causes: Vec::new() };
+        let column = ClosedColumn {
+            column: HOSTILE.to_owned(),
+            scores: vec![score],
+            bars: vec![bar],
+            causes: Vec::new(),
+            beside: Vec::new(),
+        };
         let (starts, ends) = ((day - 1) * DAY, day * DAY);
-        let window =
-            ClosedWindow { starts, ends, rows: 500, filled: 1, panes: 1, columns: vec![column], segments: Vec::new() };
+        let window = ClosedWindow {
+            starts,
+            ends,
+            rows: 500,
+            filled: 1,
+            panes: 1,
+            columns: vec![column],
+            profiles: Vec::new(),
+            segments: Vec::new(),
+        };
         Rebuilt { version: Arc::from("1"), window }
     }
 

@@ -12,6 +12,7 @@ use driftline_alerts::{SecretSource, SlackWay, Transport};
 
 use super::load;
 use super::samples::Archive;
+use crate::archive::agreement::{self, Agreement, DAYS};
 use crate::archive::probe::{self, Probe};
 use crate::config::{ArchivePlace, Config, TargetKind};
 use crate::ingest::space;
@@ -24,6 +25,8 @@ const SYNCS: u32 = 9;
 const SYNC_BYTES: usize = 64 << 10;
 /// A batch is acknowledged after such a write: slower than this, senders notice.
 const SLOW_SYNC: Duration = Duration::from_millis(100);
+/// Files that are named where many are wrong.
+const MAX_PATHS: usize = 3;
 /// Clocks that are further apart make the newest rows look late, or from the future.
 const CLOCK_TOLERANCE_SECONDS: i64 = 60;
 
@@ -54,10 +57,10 @@ pub(super) fn run(doctor: &Doctor) -> ExitCode {
     tell("references", references(&config));
     tell("database", store::examine(&config.data_dir));
     tell("disk", disk(&config));
-    let archive = Archive::open(&config).and_then(|archive| archive.runtime.block_on(probe::probe(&archive.place)));
-    match archive {
-        Ok(probed) => {
+    match archive(&config) {
+        Ok((probed, agreement)) => {
             tell("archive", stored(&config, &probed));
+            tell("manifests", agreement.and_then(manifests));
             tell("clock", clock(&probed, times::now_micros()));
         }
         Err(why) => tell("archive", Err(format!("{}: {why}", place(&config)))),
@@ -66,6 +69,15 @@ pub(super) fn run(doctor: &Doctor) -> ExitCode {
         tell("secrets", secret.read().map(|_| format!("{what} can be read")).map_err(|why| format!("{what}: {why}")));
     }
     if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What the archive's place does, and whether its manifests name what is there.
+fn archive(config: &Config) -> Result<(Probe, Result<Option<Agreement>, String>), String> {
+    let archive = Archive::open(config)?;
+    archive.runtime.block_on(async {
+        let probed = probe::probe(&archive.place).await?;
+        Ok((probed, agreement::of(&archive.place).await))
+    })
 }
 
 fn references(config: &Config) -> Finding {
@@ -141,6 +153,33 @@ fn stored(config: &Config, probed: &Probe) -> Finding {
         "{place}: written, read and taken away again in {:.0} ms; conditional puts are honoured; it is {owner}",
         probed.took.as_secs_f64() * 1e3
     ))
+}
+
+fn manifests(agreement: Option<Agreement>) -> Finding {
+    let Some(Agreement { models, named, gone, changed, unnamed }) = agreement else {
+        return Ok("there are none yet".to_owned());
+    };
+    let of = format!("{named} files that manifests name, of the newest {DAYS} days of {models} models");
+    let some = |paths: &[String]| paths.iter().take(MAX_PATHS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if !gone.is_empty() {
+        return Err(format!(
+            "{} of {of}, are gone: {}; restore them from a backup, or their rows are lost",
+            gone.len(),
+            some(&gone)
+        ));
+    }
+    if !changed.is_empty() {
+        return Err(format!(
+            "{} of {of}, have another size than they were archived with: {}; restore them from a backup",
+            changed.len(),
+            some(&changed)
+        ));
+    }
+    let newer = match unnamed {
+        0 => String::new(),
+        _ => format!("; {unnamed} beside them are newer than their manifests, or somebody else's"),
+    };
+    Ok(format!("all of {of}, are there{newer}"))
 }
 
 /// This machine's clock beside the store's.

@@ -51,7 +51,7 @@ enum Command {
         #[command(subcommand)]
         command: reference::ReferenceCommand,
     },
-    /// Checks what a collector stands on: database, disk, archive, clocks, secrets. Leaves nothing behind.
+    /// Checks what a collector stands on: database, disk, archive, manifests, clocks, secrets. Leaves nothing behind.
     Doctor(doctor::Doctor),
     /// Checks runbooks.
     Runbooks {

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use driftline_detectors::{Bar, Detector, Score};
 use serde::Serialize;
 
-use crate::api::ScoreView;
+use crate::api::{BesideView, ScoreView};
 use crate::numbers::{significant, thousands};
 use crate::pipeline::checkpoint::StoredWindow;
 use crate::pipeline::series::ClosedColumn;
@@ -121,6 +121,8 @@ struct SegmentLine<'w> {
 struct ColumnLine<'w> {
     column: &'w str,
     scores: Vec<ScoreView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    beside: Vec<BesideView>,
     bars: &'w [Bar],
 }
 
@@ -151,7 +153,8 @@ impl<'w> WindowLine<'w> {
 impl<'w> ColumnLine<'w> {
     fn of(column: &'w ClosedColumn) -> Self {
         let scores = column.scores.iter().map(ScoreView::from).collect();
-        Self { column: &column.column, scores, bars: &column.bars }
+        let beside = column.beside.iter().map(BesideView::from).collect();
+        Self { column: &column.column, scores, beside, bars: &column.bars }
     }
 }
 

@@ -11,6 +11,7 @@ use driftline_detectors::{Detector, SEGMENT_DETECTORS};
 use driftline_document::{Node, Section, read};
 
 use crate::alerting::heartbeat;
+use crate::pipeline::earlier::{Against, COMPARED};
 use crate::runbooks;
 use crate::segments::{segment_score, watched_score};
 
@@ -250,9 +251,7 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
     let matching = matching.into_iter().filter_map(|(name, node)| Some((name, node.text()?.to_owned()))).collect();
     match (score, sli) {
         (Some(score), None) => {
-            let of_segments = SEGMENT_DETECTORS.into_iter().map(segment_score);
-            let names: Vec<String> =
-                Detector::ALL.map(|d| d.name().to_owned()).into_iter().chain(of_segments).collect();
+            let names = score_names();
             let names: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
             let score = score.one_of(&names)?.to_owned();
             let above = section.optional("above").and_then(|node| node.number(0.0..=1e9));
@@ -284,6 +283,15 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
             None
         }
     }
+}
+
+/// What rules may look at: scores against the reference, those of segments, and those beside earlier windows.
+fn score_names() -> Vec<String> {
+    let beside = |against: Against| COMPARED.map(|detector| against.score_name(detector));
+    let all = Detector::ALL.map(|detector| detector.name().to_owned()).into_iter();
+    all.chain(SEGMENT_DETECTORS.into_iter().map(segment_score))
+        .chain(Against::ALL.into_iter().flat_map(beside))
+        .collect()
 }
 
 /// A condition on an error budget. One that can never be met is a problem, not a silence.

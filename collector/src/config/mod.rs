@@ -3,6 +3,7 @@
 mod access;
 mod alerting;
 mod body;
+mod compare_with;
 mod false_pages;
 mod models;
 mod scoring;
@@ -18,11 +19,13 @@ use driftline_document::Section;
 pub use access::{Events, Ingest, ModelPattern, Protected, Rates, Reading, RequestsAlone, Tls, Token};
 pub(crate) use alerting::{ARCHIVE_SLI, SLIS};
 pub use alerting::{Alerting, Heartbeat, TargetConfig, TargetKind};
+pub use compare_with::CompareWith;
 pub use driftline_document::{Problem, Problems};
 pub use false_pages::FalsePages;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};
+pub(crate) use storage::DEFAULT_REQUEST_TIMEOUT;
 pub use storage::{Archive, ArchivePlace, Partition};
 
 /// A checked configuration.

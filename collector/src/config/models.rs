@@ -8,6 +8,7 @@ use driftline_detectors::WindowShape;
 use driftline_document::{Node, Section, in_units};
 use driftline_protocol::Naming;
 
+use super::compare_with::{self, CompareWith};
 use super::false_pages::{self, FalsePages};
 use super::scoring::{Scoring, scoring};
 use super::segments::{Segments, segments};
@@ -34,6 +35,8 @@ pub struct Model {
     pub columns: BTreeMap<String, ColumnType>,
     /// How time is cut.
     pub windows: Windows,
+    /// Earlier windows that windows are compared with, besides the reference.
+    pub compare_with: CompareWith,
     /// Which scores are taken, and from which effect on a difference matters.
     pub scoring: Scoring,
     /// Parts of the rows that are each compared with themselves.
@@ -237,6 +240,7 @@ impl Model {
             naming: Naming::default(),
             columns: BTreeMap::new(),
             windows: Windows::default(),
+            compare_with: CompareWith::default(),
             scoring: Scoring::default(),
             segments: Segments::default(),
             false_pages: Some(FalsePages::default()),
@@ -285,6 +289,12 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
     let columns =
         columns.into_iter().filter_map(|(name, node)| Some((name, node.one_of(&ColumnType::CHOICES)?))).collect();
     let windows = section.optional("windows").and_then(|node| node.section()).map(windows).unwrap_or_default();
+    let compare_with = section.optional("compare_with").and_then(|node| {
+        if reference.is_none() {
+            node.problem("needs a 'reference': earlier windows are counted on its cells");
+        }
+        Some(compare_with::compare_with(node.section()?, &windows))
+    });
     let scoring = scoring(&mut section);
     let segments = segments(&mut section);
     let false_pages = section.optional("false_pages").and_then(|node| {
@@ -302,6 +312,7 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         naming: Naming { features: features.unwrap_or_default(), tensors: tensors::tensors(tensors), body },
         columns,
         windows,
+        compare_with: compare_with.unwrap_or_default(),
         scoring,
         segments,
         false_pages: false_pages.unwrap_or(Some(FalsePages::default())),

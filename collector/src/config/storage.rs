@@ -47,6 +47,8 @@ pub enum ArchivePlace {
         region: String,
         /// Key id and secret key; without them the machine's own identity is used.
         credentials: Option<(SecretSource, SecretSource)>,
+        /// How long one request may take. It is asked again then, and may have been done all the same.
+        request_timeout: Duration,
     },
 }
 
@@ -82,6 +84,8 @@ const SHORTEST_DEFAULT_MAX_LAG: Duration = Duration::from_secs(60);
 const DEFAULT_MAX_ROWS: u64 = 250_000;
 /// About 170,000 rows of 30 features. As much again is held by the file that is being made meanwhile.
 const DEFAULT_MAX_BYTES: u64 = 64 << 20;
+/// A file of a hundred megabytes takes minutes on a slow line, and one that is broken off is sent again from its beginning.
+pub(crate) const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 const RETENTIONS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(36_500 * 86_400);
 
 pub(super) fn archive(section: Option<Section<'_>>, data_dir: &Path, folder: &Path) -> Archive {
@@ -142,11 +146,14 @@ fn s3(mut section: Section<'_>, folder: &Path) -> Option<ArchivePlace> {
     if key_id.is_some() != secret_key.is_some() {
         section.problem("'access_key_id' and 'secret_access_key' go together");
     }
+    let timeouts = Duration::from_secs(1)..=Duration::from_secs(3600);
+    let request_timeout = section.optional("request_timeout").and_then(|node| node.duration(timeouts));
     Some(ArchivePlace::S3 {
         bucket: bucket?,
         prefix: prefix.unwrap_or_default(),
         endpoint,
         region: region.unwrap_or_else(|| "us-east-1".to_owned()),
         credentials: key_id.zip(secret_key),
+        request_timeout: request_timeout.unwrap_or(DEFAULT_REQUEST_TIMEOUT),
     })
 }

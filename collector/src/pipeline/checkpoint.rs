@@ -11,6 +11,7 @@ use driftline_protocol::Role;
 use rusqlite::{Connection, params};
 use tracing::{error, warn};
 
+use super::earlier::stored::{self as earlier, StoredEarlier};
 use super::events::{self, Event};
 use super::series::{ClosedWindow, SeriesProgress};
 use super::slis::SliCounts;
@@ -44,6 +45,8 @@ pub(crate) struct Checkpoint {
     /// Panes of a model version before this are not needed any more.
     pub(crate) forget_panes: Vec<(String, String, i64)>,
     pub(crate) windows: Vec<StoredWindow>,
+    /// Windows that later ones are compared with.
+    pub(crate) earlier: Vec<StoredEarlier>,
     pub(crate) slis: SliCounts,
     pub(crate) alerts: Vec<(String, String, String)>,
     pub(crate) notifications: Vec<ToTell>,
@@ -99,6 +102,7 @@ impl Checkpoint {
             && self.versions.is_empty()
             && self.forget_versions.is_empty()
             && self.windows.is_empty()
+            && self.earlier.is_empty()
             && self.slis.is_empty()
             && self.alerts.is_empty()
             && self.notifications.is_empty()
@@ -152,13 +156,16 @@ impl Checkpoint {
             versions::store(db, model, spans)?;
         }
         for (model, version) in &self.forget_versions {
-            for table in ["panes", "segment_panes", "window_progress"] {
+            for table in ["panes", "segment_panes", "window_progress", "earlier_windows"] {
                 db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2"))?
                     .execute([model, version])?;
             }
         }
         for window in &self.windows {
             store_window(db, window, now)?;
+        }
+        for kept in &self.earlier {
+            earlier::store(db, kept)?;
         }
         self.slis.store(db)?;
         book::store(db, &self.alerts, now)?;
@@ -315,6 +322,7 @@ pub(super) fn store_window(db: &Connection, stored: &StoredWindow, now: i64) -> 
             "INSERT OR REPLACE INTO histograms (model, version, ends, column_name, bars) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![model, version, window.ends, column.column, bars])?;
+        earlier::store_beside(db, (model, version, window.ends), column)?;
     }
     stored::store_window(db, (model, version, window.ends), &window.segments)
 }
@@ -455,7 +463,8 @@ mod tests {
         let mut scores = reference.scores(&reference.profile(), &Thresholds::default(), true);
         let all = scores.len();
         scores[0].value = f64::NAN;
-        let column = ClosedColumn { column: "x".into(), scores, causes: Vec::new(), bars: Vec::new() };
+        let column =
+            ClosedColumn { column: "x".into(), scores, causes: Vec::new(), bars: Vec::new(), beside: Vec::new() };
         let window = ClosedWindow {
             starts: 0,
             ends: 1,
@@ -463,6 +472,7 @@ mod tests {
             filled: 1,
             panes: 1,
             columns: vec![column],
+            profiles: Vec::new(),
             segments: Vec::new(),
         };
         let window = StoredWindow { model: "m".into(), version: "1".into(), reference: String::new(), window };

@@ -196,6 +196,7 @@ impl Pipeline {
         }
         if let Some(expired) = called.expired {
             model.series.remove(&expired);
+            model.comparing.remove(&expired);
             model.drifting.retain(|(version, _), _| *version != expired);
             self.parts.metrics.window_rows.remove_label_values(&[&model.name, &expired]).ok();
             self.parts.metrics.forget_segments(&model.name, &expired);

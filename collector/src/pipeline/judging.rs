@@ -10,6 +10,8 @@ use tracing::warn;
 
 use super::checkpoint::{StoredWindow, ToTell};
 use super::columns::role_name;
+use super::comparing::{compare, show_beside};
+use super::earlier::{Against, stored};
 use super::events::{Event, EventKind};
 use super::series::{ClosedColumn, ClosedWindow, Wall};
 use super::{HEADLINE, ModelState, Pipeline, slis};
@@ -77,6 +79,7 @@ impl Pipeline {
                 metrics.scores_not_finite.inc_by(left_out as u64);
             }
         }
+        let accepted = compare(state, version, &mut window, &self.parts.store, &mut self.next.earlier);
         metrics.windows_closed.with_label_values(&[model]).inc();
         metrics.window_rows.with_label_values(&[model, version]).set(window.rows as i64);
         let observations = observations(model, version, &window, &|column| state.columns.role(column));
@@ -85,8 +88,10 @@ impl Pipeline {
                 let series = [model, version, column.column.as_str(), score.detector.name()];
                 metrics.show_score(series, score.effect, score.threshold_in_force());
             }
+            column.beside.iter().for_each(|beside| show_beside(metrics, (model, version, &column.column), beside));
             self.next.events.extend(drift_event(state, version, column));
         }
+        self.next.events.extend(accepted);
         for segment in &window.segments {
             let worst = segment.worst().map(|(_, score)| beyond(score));
             metrics.show_segment([model, version, &segment.name], segment.rows, worst);
@@ -227,7 +232,7 @@ pub(crate) fn forget_after(windows: &Windows) -> i64 {
     every.saturating_mul(FORGET_WINDOWS).saturating_add(idle).max(SHORTEST_FORGET_MICROS)
 }
 
-/// What the rules are told of a window: every score of every column.
+/// What the rules are told of a window: every score of every column, against the reference and beside earlier windows.
 pub(crate) fn observations(
     model: &str,
     version: &str,
@@ -236,7 +241,13 @@ pub(crate) fn observations(
 ) -> Vec<Observation> {
     let of_column = |column: &ClosedColumn| {
         let role = role_name(role(&column.column));
-        column.scores.iter().map(|score| observation(model, version, column, role, score)).collect::<Vec<_>>()
+        let observation = |name, score| observation(model, version, (column, role), (name, score));
+        let scores = column.scores.iter().map(|score| (score.detector.name().to_owned(), score));
+        let beside = column
+            .beside
+            .iter()
+            .flat_map(|beside| beside.scores.iter().map(|score| (beside.against.score_name(score.detector), score)));
+        scores.chain(beside).map(|(name, score)| observation(name, score)).collect::<Vec<_>>()
     };
     let whole = window.columns.iter().flat_map(of_column);
     whole.chain(segment_observations(model, version, window, role)).collect()
@@ -257,8 +268,8 @@ fn segment_observations(
             let whole = window.column(None, &column.column).map_or(&[] as &[Score], |whole| &whole.scores);
             let drifts = |detector| whole.iter().any(|s| s.detector == detector && s.verdict == Verdict::Drift);
             for score in column.scores.iter().filter(|score| !drifts(score.detector)) {
-                let mut observation = observation(model, version, column, role, score);
-                observation.name = segment_score(score.detector);
+                let named = (segment_score(score.detector), score);
+                let mut observation = observation(model, version, (column, role), named);
                 observation.labels.insert("segment".to_owned(), segment.name.clone());
                 observations.push(observation);
             }
@@ -267,7 +278,12 @@ fn segment_observations(
     observations
 }
 
-fn observation(model: &str, version: &str, column: &ClosedColumn, role: &str, score: &Score) -> Observation {
+fn observation(
+    model: &str,
+    version: &str,
+    (column, role): (&ClosedColumn, &str),
+    (name, score): (String, &Score),
+) -> Observation {
     let labels = [("model", model), ("version", version), ("column", &column.column), ("role", role)];
     let reading = match score.verdict {
         Verdict::NotEnoughData => Reading::NotEnoughData,
@@ -279,7 +295,7 @@ fn observation(model: &str, version: &str, column: &ClosedColumn, role: &str, sc
         },
     };
     Observation {
-        name: score.detector.name().to_owned(),
+        name,
         labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         reading,
     }
@@ -331,14 +347,16 @@ fn window_text(window: &ClosedWindow) -> String {
 
 /// A score of a window, as its history has it.
 fn past(window: &ClosedWindow, watched: &Watched<'_>) -> Option<Past> {
-    let column = window.column(watched.segment, watched.column)?;
-    let score = column.scores.iter().find(|own| own.detector.name() == watched.detector)?;
+    let score = window.column(watched.segment, watched.column)?.score(watched.detector)?;
     Some(Past { ends: window.ends, effect: score.effect })
 }
 
 /// The last windows of a score that are stored, the newest last.
 fn score_history(db: &rusqlite::Connection, model: &str, watched: &Watched<'_>) -> rusqlite::Result<Vec<Past>> {
     let Watched { version, segment, column, detector } = *watched;
+    if let Some((against, detector)) = Against::of_score(detector) {
+        return stored::history(db, (model, version, column), (against, detector), HISTORY_WINDOWS);
+    }
     let scores = match segment {
         None => {
             "SELECT ends, effect FROM scores WHERE model = ?1 AND version = ?2 AND column_name = ?3 AND detector = ?4

@@ -12,7 +12,9 @@
 mod archiving;
 pub(crate) mod checkpoint;
 pub(crate) mod columns;
+mod comparing;
 pub(crate) mod counting;
+pub(crate) mod earlier;
 pub(crate) mod events;
 mod exchanges;
 mod fields;
@@ -40,6 +42,7 @@ use tracing::{error, info, warn};
 use self::archiving::ArchiveBuffer;
 use self::checkpoint::{Checkpoint, OpenPane, last_scores, load_series};
 use self::columns::Columns;
+use self::earlier::{Comparing, stored};
 use self::events::{Event, EventKind};
 use self::exchanges::Gathering;
 use self::series::{References, Series};
@@ -146,6 +149,8 @@ struct ModelState {
     columns: Columns,
     versions: Versions,
     series: BTreeMap<Arc<str>, Series>,
+    /// What compares a version's windows with earlier ones, from its first window on.
+    comparing: HashMap<Arc<str>, Comparing>,
     /// Whether a version's column drifted when it was last judged.
     drifting: HashMap<(Arc<str>, String), bool>,
     name: Arc<str>,
@@ -368,6 +373,9 @@ impl Pipeline {
             last_scores(db, name, |version, column, score, effect, limit| {
                 metrics.show_score([name, version, column, score], effect, limit);
             })?;
+            stored::last_comparisons(db, name, |version, column, beside| {
+                comparing::show_beside(metrics, (name, version, column), beside);
+            })?;
             last_windows(db, name, |version, segment, rows, worst| {
                 let known = references.segments.as_ref();
                 if known.is_some_and(|segments| segments.names().any(|name| name == segment)) {
@@ -397,6 +405,7 @@ impl Pipeline {
             columns,
             versions,
             series,
+            comparing: HashMap::new(),
             drifting: HashMap::new(),
             name: Arc::clone(&name),
             metrics,

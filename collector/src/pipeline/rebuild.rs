@@ -11,6 +11,9 @@
 //! A window of rows that all came in time has the scores that it had, to the bit. Sums of floating-point numbers depend on
 //! their order; where a pane lies in several partitions its rows come in another than they came in, and Wasserstein's
 //! distance may differ in its last digits.
+//!
+//! Where windows are compared with earlier ones, those are made first, as far back as any of them is compared with, and not
+//! given. What was a change before that is not known here, so it counts as quiet.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,10 +25,11 @@ use arrow_array::{Array, RecordBatch, UInt32Array};
 use arrow_select::take::take_record_batch;
 use driftline_protocol::EndState;
 
+use super::earlier::{Comparing, EarlierWindow};
 use super::judging;
 use super::series::{ClosedWindow, References, Series, SeriesProgress};
 use super::table::Finished;
-use crate::config::{Model, Scoring, Windows};
+use crate::config::{CompareWith, Model, Scoring, Windows};
 
 /// Panes of event time that are read and counted at once. Each open pane holds a profile of every column.
 const STRETCH_PANES: i64 = 240;
@@ -37,13 +41,26 @@ pub(crate) struct Rebuild {
     scoring: Scoring,
     references: Arc<References>,
     series: BTreeMap<Arc<str>, Series>,
-    /// The first and the last end of a window.
+    /// None where windows are compared with their reference alone.
+    compare_with: Option<CompareWith>,
+    earlier: BTreeMap<Arc<str>, Kept>,
+    /// The first and the last end of a window, those included that are only compared with.
     ends: (i64, i64),
+    /// The first end of a window that is given.
+    given_from: i64,
     begun: Instant,
     pub(crate) rows: Rows,
 }
 
-/// What became of the rows that were handed in.
+/// A version's windows that later ones are compared with.
+#[derive(Debug)]
+struct Kept {
+    comparing: Comparing,
+    /// By their ends, packed.
+    windows: BTreeMap<i64, Vec<u8>>,
+}
+
+/// What became of the rows that were handed in. Of windows that are only compared with, they are not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Rows {
     pub(crate) counted: u64,
@@ -62,14 +79,20 @@ impl Rebuild {
     /// The windows that end after `from`, and by `to` at the latest. None when no window ends there.
     pub(crate) fn new(model: &Model, references: Arc<References>, from: i64, to: i64) -> Option<Self> {
         let windows = model.windows.clone();
-        let first = windows.first_end_from(from + 1);
+        let compare_with = model.compare_with;
+        let given_from = windows.first_end_from(from + 1);
+        let reach = Comparing::new(compare_with, windows.clone()).reach();
+        let first = windows.first_end_from(given_from - reach);
         let last = windows.first_end_from(to + 1) - windows.every_micros();
-        (first <= last).then(|| Self {
+        (given_from <= last).then(|| Self {
             windows,
             scoring: model.scoring.clone(),
             references,
             series: BTreeMap::new(),
+            compare_with: Some(compare_with).filter(|with| *with != CompareWith::default()),
+            earlier: BTreeMap::new(),
             ends: (first, last),
+            given_from,
             begun: Instant::now(),
             rows: Rows::default(),
         })
@@ -101,7 +124,7 @@ impl Rebuild {
         for (row, time) in (0..).zip(times.values()) {
             if is_counted(row as usize) {
                 panes.entry(self.windows.pane_start(*time)).or_default().push(row);
-            } else {
+            } else if *time >= self.given_from - self.windows.window_micros() {
                 self.rows.not_counted += 1;
             }
         }
@@ -112,7 +135,9 @@ impl Rebuild {
             Series::new(self.windows.clone(), Some(progress))
         });
         for (pane, rows) in panes {
-            self.rows.counted += rows.len() as u64;
+            if pane >= self.given_from - self.windows.window_micros() {
+                self.rows.counted += rows.len() as u64;
+            }
             let rows = UInt32Array::from(rows);
             let batch = take_record_batch(batch, &rows).map_err(|error| error.to_string())?;
             // What was of another type than its column's is null in the archive, and as unusable as that: it is
@@ -129,11 +154,35 @@ impl Rebuild {
         for (version, series) in &mut self.series {
             for mut window in series.close_through(through, &self.references, &self.scoring) {
                 window.columns.iter_mut().for_each(|column| column.scores.retain(judging::is_finite));
-                closed.push(Rebuilt { version: Arc::clone(version), window });
+                match self.compare_with {
+                    Some(with) => self
+                        .earlier
+                        .entry(Arc::clone(version))
+                        .or_insert_with(|| Kept::new(with, &self.windows))
+                        .compare(&mut window, &self.references, &self.scoring),
+                    None => window.profiles.clear(),
+                }
+                if window.ends >= self.given_from {
+                    closed.push(Rebuilt { version: Arc::clone(version), window });
+                }
             }
         }
         closed.sort_by(|a, b| (a.window.ends, &a.version).cmp(&(b.window.ends, &b.version)));
         closed
+    }
+}
+
+impl Kept {
+    fn new(with: CompareWith, windows: &Windows) -> Self {
+        Self { comparing: Comparing::new(with, windows.clone()), windows: BTreeMap::new() }
+    }
+
+    fn compare(&mut self, window: &mut ClosedWindow, references: &References, scoring: &Scoring) {
+        let kept = &self.windows;
+        let shelf = |ends: i64| EarlierWindow::unpacked(kept.get(&ends)?);
+        let keep = self.comparing.compare(window, references, scoring, &shelf).keep;
+        self.windows.extend(keep.map(|keep| (window.ends, keep.packed())));
+        self.windows = self.windows.split_off(&self.comparing.keep_from(window.ends));
     }
 }
 
@@ -237,11 +286,29 @@ mod tests {
             series.count(hour[0] * HOUR, hour[0] * HOUR, &rows(hour), &references, now);
             live.extend(series.close_windows(&references, &model.scoring, now, Wall::IsEventTime(0)));
         }
+        live.iter_mut().for_each(|window| window.profiles.clear());
         let batches: Vec<RecordBatch> = hours.chunk_by(|a, b| a == b).map(|hour| rows(hour).batch).collect();
         let (again, counted) = rebuilt(&model, (0, 19), &batches);
         assert_eq!(again.len(), 19);
         assert_eq!(format!("{again:?}"), format!("{live:?}"));
         assert_eq!(counted, Rows { counted: 1900, not_counted: 0 });
+    }
+
+    #[test]
+    fn earlier_windows_are_made_as_far_back_as_windows_are_compared_with_them_and_not_given() {
+        let model = Model { compare_with: CompareWith { recent: Some(3), same_hour: None }, ..model(2, 1) };
+        let hours: Vec<i64> = (0..6000).map(|row| row / 100).collect();
+        let batches: Vec<RecordBatch> = hours.chunk_by(|a, b| a == b).map(|hour| rows(hour).batch).collect();
+        let (all, _) = rebuilt(&model, (0, 60), &batches);
+        let (some, counted) = rebuilt(&model, (40, 50), &batches);
+        assert_eq!(counted, Rows { counted: 1100, not_counted: 0 }, "those of the windows that are given");
+        let of = |windows: &[ClosedWindow]| -> Vec<String> {
+            let given = windows.iter().filter(|window| (41 * HOUR..=50 * HOUR).contains(&window.ends));
+            given.map(|window| format!("{window:?}")).collect()
+        };
+        assert_eq!((of(&some), some.len()), (of(&all), 10));
+        let beside = &some[0].columns[0].beside[0];
+        assert_eq!((beside.windows, beside.span), (3, Some((32 * HOUR, 38 * HOUR))), "of the window from 39 to 41");
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) fn rewrite(db: &Connection, stored: &StoredWindow, now: i64) -> rusql
         return Ok(Rewritten::Larger);
     }
     // Its columns may be others.
-    for table in ["scores", "histograms", "causes"].into_iter().chain(WINDOW_TABLES) {
+    for table in ["scores", "histograms", "causes", "comparisons"].into_iter().chain(WINDOW_TABLES) {
         db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2 AND ends = ?3"))?
             .execute(key)?;
     }

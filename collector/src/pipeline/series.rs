@@ -7,6 +7,7 @@ use driftline_detectors::causes::Cause;
 use driftline_detectors::{Bar, Derivation, Profile, Reference, Score};
 
 use super::counting;
+use super::earlier::{Against, Beside};
 use super::table::Finished;
 use crate::config::{Scoring, Windows};
 use crate::segments::{ClosedSegment, Closing, ModelSegments, SegmentPane};
@@ -71,6 +72,8 @@ pub(crate) struct ClosedWindow {
     /// Panes there are.
     pub(crate) panes: u32,
     pub(crate) columns: Vec<ClosedColumn>,
+    /// What it held of each column, until it was compared with earlier windows.
+    pub(crate) profiles: Vec<Profile>,
     /// The model's segments, in their order.
     pub(crate) segments: Vec<ClosedSegment>,
 }
@@ -94,6 +97,19 @@ pub(crate) struct ClosedColumn {
     /// What the drift looks like; empty when no score drifts.
     pub(crate) causes: Vec<Cause>,
     pub(crate) bars: Vec<Bar>,
+    /// The same beside earlier windows.
+    pub(crate) beside: Vec<Beside>,
+}
+
+impl ClosedColumn {
+    /// The score that rules know by this name.
+    pub(crate) fn score(&self, name: &str) -> Option<&Score> {
+        if let Some((against, detector)) = Against::of_score(name) {
+            let beside = self.beside.iter().find(|beside| beside.against == against)?;
+            return beside.scores.iter().find(|score| score.detector == detector);
+        }
+        self.scores.iter().find(|score| score.detector.name() == name)
+    }
 }
 
 /// Where a series stands, as it is stored.
@@ -247,14 +263,17 @@ impl Series {
             }
             let detectors = scoring.detectors(reference.kind());
             let scores = reference.scores_of(detectors, &total, &scoring.thresholds, is_covered);
-            ClosedColumn {
+            let closed = ClosedColumn {
                 column: reference.column.clone(),
                 causes: reference.causes(&total, &scores),
                 bars: reference.histogram(&total),
                 scores,
-            }
+                beside: Vec::new(),
+            };
+            (closed, total)
         };
-        let mut columns: Vec<ClosedColumn> = references.columns.iter().enumerate().map(column).collect();
+        let (mut columns, profiles): (Vec<ClosedColumn>, Vec<Profile>) =
+            references.columns.iter().enumerate().map(column).unzip();
         let segments = references.segments.as_ref().map(|segments| {
             let panes: Vec<&[SegmentPane]> = panes.iter().map(|pane| pane.segments.as_slice()).collect();
             segments.close(&panes, Closing { scoring, min_filled: self.windows.min_filled }, &mut columns)
@@ -266,6 +285,7 @@ impl Series {
             filled,
             panes: self.windows.panes,
             columns,
+            profiles,
             segments: segments.unwrap_or_default(),
         })
     }

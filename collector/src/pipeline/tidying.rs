@@ -75,7 +75,8 @@ fn windows(db: &Connection, before: i64) -> rusqlite::Result<bool> {
         .query_map(params![before, ROUND / 20], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (model, version, ends) in &windows {
-        for table in ["scores", "histograms", "causes", "windows"].into_iter().chain(WINDOW_TABLES) {
+        let tables = ["scores", "histograms", "causes", "comparisons", "earlier_windows", "windows"];
+        for table in tables.into_iter().chain(WINDOW_TABLES) {
             db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2 AND ends = ?3"))?
                 .execute(params![model, version, ends])?;
         }
@@ -108,6 +109,8 @@ mod tests {
                  INSERT INTO scores VALUES ('m', '1', {at}, 'c', 'psi', 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, NULL, NULL, 0.2, 'ok');
                  INSERT INTO histograms VALUES ('m', '1', {at}, 'c', '[]');
                  INSERT INTO causes VALUES ('m', '1', {at}, 'c', '[]');
+                 INSERT INTO comparisons VALUES ('m', '1', {at}, 'c', 'recent', '{{}}');
+                 INSERT INTO earlier_windows VALUES ('m', '1', {at}, '', x'');
                  INSERT INTO sli_counts VALUES ('m', 'latency', '', {at}, 1, 1);
                  INSERT INTO sli_hours VALUES ('m', 'latency', '', {at}, 1, 1);
                  INSERT INTO latencies VALUES ('m', {at}, x'');
@@ -130,9 +133,10 @@ mod tests {
         ))
         .unwrap();
         assert!(!tidy(&db, now).unwrap());
-        for table in
-            ["windows", "scores", "histograms", "causes", "sli_counts", "sli_hours", "latencies", "outcomes", "cuts"]
-        {
+        for table in ["windows", "scores", "histograms", "causes", "comparisons", "earlier_windows"] {
+            assert_eq!(count(&db, table), 1, "{table}");
+        }
+        for table in ["sli_counts", "sli_hours", "latencies", "outcomes", "cuts"] {
             assert_eq!(count(&db, table), 1, "{table}");
         }
         assert_eq!((count(&db, "episodes"), count(&db, "outbox")), (3, 3));

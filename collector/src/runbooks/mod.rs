@@ -43,6 +43,7 @@ runbooks![
     "latency-slo",
     "missing-values",
     "new-category",
+    "new-change",
     "prediction-drift",
     "segment-drift",
     "stale-features",

@@ -132,6 +132,7 @@ fn close(segment: &KnownSegment, total: &Total, closing: Closing<'_>) -> ClosedS
             causes: reference.causes(profile, &scores),
             bars: if drifts { reference.histogram(profile) } else { Vec::new() },
             scores,
+            beside: Vec::new(),
         }
     });
     ClosedSegment {

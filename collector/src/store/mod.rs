@@ -20,11 +20,13 @@ use tokio::sync::Semaphore;
 pub(crate) use fresh::Fresh;
 pub(crate) use writer::Writer;
 
-pub(crate) const SCHEMA: &str = concat!(include_str!("schema.sql"), include_str!("segments.sql"));
-/// What a database of the version before lacks.
-const SINCE_LAST_VERSION: &str = include_str!("segments.sql");
-/// The version of the schema. A database of the one before is brought to it; one of any other is refused, never guessed at.
-const SCHEMA_VERSION: i64 = 6;
+pub(crate) const SCHEMA: &str =
+    concat!(include_str!("schema.sql"), include_str!("segments.sql"), include_str!("earlier.sql"));
+/// What makes each version out of the one before, the oldest first.
+const STEPS: [(i64, &str); 2] = [(5, include_str!("segments.sql")), (6, include_str!("earlier.sql"))];
+/// The version of the schema. A database of an older one is brought to it, as far back as there are steps; one of any other is
+/// refused, never guessed at.
+const SCHEMA_VERSION: i64 = 7;
 /// Readers at once: the API's; more would only queue for the disk.
 const MAX_READERS: usize = 4;
 
@@ -161,9 +163,7 @@ pub(crate) fn claim(folder: &Path) -> Result<Claimed, StoreError> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
         create(&mut connection)?;
-    } else if version == SCHEMA_VERSION - 1 {
-        migrate(&mut connection)?;
-    } else if version != SCHEMA_VERSION {
+    } else if version != SCHEMA_VERSION && !migrate(&mut connection, version)? {
         return Err(StoreError::Version { path, found: version });
     }
     Ok(Claimed { connection, path, lock })
@@ -234,12 +234,17 @@ fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Brings a database of the version before to this one, in one transaction.
-fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Brings a database of an older version to this one, in one transaction. False when there is no way from there.
+fn migrate(connection: &mut Connection, from: i64) -> rusqlite::Result<bool> {
+    let Some(first) = STEPS.iter().position(|(version, _)| *version == from) else { return Ok(false) };
     let transaction = connection.transaction()?;
-    transaction.execute_batch(SINCE_LAST_VERSION)?;
+    for (_, step) in &STEPS[first..] {
+        transaction.execute_batch(step)?;
+    }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    transaction.commit()
+    transaction.commit()?;
+    tracing::info!(from, to = SCHEMA_VERSION, "the database is of this version now");
+    Ok(true)
 }
 
 impl Readers {
@@ -305,18 +310,22 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_the_version_before_keeps_what_it_has() {
+    fn a_database_of_an_older_version_keeps_what_it_has() {
         let folder = tempfile::tempdir().unwrap();
         let before = Connection::open(folder.path().join("driftline.db")).unwrap();
         before.execute_batch(include_str!("schema.sql")).unwrap();
         before.execute("INSERT INTO meta (key, value) VALUES ('collector_id', '0a1b2c3d')", []).unwrap();
-        before.pragma_update(None, "user_version", SCHEMA_VERSION - 1).unwrap();
+        before.pragma_update(None, "user_version", STEPS[0].0).unwrap();
         drop(before);
         let store = Store::open(folder.path()).unwrap();
         assert_eq!(store.collector_id, "0a1b2c3d");
-        let count = "SELECT count(*) FROM segment_scores";
-        let scores: i64 = store.read_blocking(|db| db.query_row(count, [], |row| row.get(0))).unwrap();
-        assert_eq!(scores, 0);
+        for table in ["segment_scores", "comparisons", "earlier_windows"] {
+            let count = format!("SELECT count(*) FROM {table}");
+            let rows: i64 = store.read_blocking(|db| db.query_row(&count, [], |row| row.get(0))).unwrap();
+            assert_eq!(rows, 0, "{table}");
+        }
+        let too_old = &mut Connection::open_in_memory().unwrap();
+        assert!(!migrate(too_old, STEPS[0].0 - 1).unwrap(), "there is no step from there");
     }
 
     #[test]

@@ -15,7 +15,17 @@ use driftline_tests::client;
 const SLOW: Duration = Duration::from_millis(400);
 
 /// How late a late put is: a collector can be killed and started again meanwhile.
-const LATE: Duration = Duration::from_millis(900);
+pub(crate) const LATE: Duration = Duration::from_millis(900);
+
+/// How long a silent store holds what it is asked: longer than the collector waits for an answer.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// What a store says to puts that it made.
+const LIES: [(StatusCode, &str); 3] = [
+    (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+    (StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
+    (StatusCode::CONFLICT, "ConditionalRequestConflict"),
+];
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +41,9 @@ pub(crate) enum Fault {
     Conflict,
     /// Every put is done, and the connection breaks before that is said.
     LostAnswer,
-    /// Every put is done, and 500 is said.
+    /// Every put is done, and nothing is said until the collector waits no longer.
+    Silence,
+    /// Every put is done, and 500, 503 or 409 is said.
     LyingError,
     /// Every put takes its time, and is done all the same when whoever asked for it is gone by then.
     LatePut,
@@ -41,26 +53,32 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// What a store does at its worst that keeps to what it promised.
-    pub(crate) const HONEST: [Self; 7] = [
+    pub(crate) const HONEST: [Self; 8] = [
         Self::Slow,
         Self::InternalError,
         Self::SlowDown,
         Self::Conflict,
         Self::LostAnswer,
+        Self::Silence,
         Self::LyingError,
         Self::LatePut,
     ];
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Nothing,
         Self::Slow,
         Self::InternalError,
         Self::SlowDown,
         Self::Conflict,
         Self::LostAnswer,
+        Self::Silence,
         Self::LyingError,
         Self::LatePut,
         Self::Unconditional,
     ];
+
+    fn index(self) -> usize {
+        Self::ALL.iter().position(|other| *other == self).expect("all are listed")
+    }
 }
 
 /// A running proxy. Clones share it.
@@ -103,8 +121,12 @@ impl Faults {
 
     /// From now on this goes wrong.
     pub(crate) fn set(&self, fault: Fault) {
-        let index = Fault::ALL.iter().position(|other| *other == fault).expect("all are listed");
-        self.shared.current.store(index, Ordering::Relaxed);
+        self.shared.current.store(fault.index(), Ordering::Relaxed);
+    }
+
+    /// How often it went wrong.
+    pub(crate) fn count(&self, fault: Fault) -> u64 {
+        self.shared.counts[fault.index()].load(Ordering::Relaxed)
     }
 
     /// How often what went wrong, as in "Slow 3, Conflict 2".
@@ -130,7 +152,7 @@ async fn pass(
     if fault == Fault::Nothing || concerns_puts && !is_put {
         return shared.forward(method, &uri, headers, body).await;
     }
-    shared.counts[index].fetch_add(1, Ordering::Relaxed);
+    let number = shared.counts[index].fetch_add(1, Ordering::Relaxed);
     match fault {
         Fault::Nothing | Fault::Slow => {
             tokio::time::sleep(SLOW).await;
@@ -144,9 +166,15 @@ async fn pass(
             // Ends the connection's task, and with it the connection.
             std::panic::resume_unwind(Box::new("the answer is lost"))
         }
+        Fault::Silence => {
+            let answer = shared.forward(method, &uri, headers, body).await;
+            tokio::time::sleep(SILENCE).await;
+            answer
+        }
         Fault::LyingError => {
             shared.forward(method, &uri, headers, body).await;
-            refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")
+            let (status, code) = LIES[number as usize % LIES.len()];
+            refusal(status, code)
         }
         Fault::LatePut => {
             let late = tokio::spawn(async move {

@@ -95,7 +95,14 @@ fn launch(weed: &Path, folder: &Path, [s3, master, volume, filer]: [u16; 4]) -> 
     Command::new(weed)
         .arg("mini")
         .arg(format!("-dir={}", folder.join("weed").display()))
-        .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0"])
+        .args([
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-admin.ui=false",
+            "-webdav=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+        ])
         .arg(format!("-bucket={BUCKET}"))
         .arg(format!("-s3.port={s3}"))
         .arg(format!("-s3.config={}", folder.join("s3.json").display()))

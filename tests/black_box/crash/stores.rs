@@ -8,7 +8,7 @@ use driftline_tests::{Collector, eventually};
 
 use crate::dice::Dice;
 use crate::exact;
-use crate::faults::{Fault, Faults};
+use crate::faults::{Fault, Faults, LATE};
 use crate::kills::{Kill, MODELS, counted, in_words, limits_and_model};
 use crate::oracle::{Archive, check};
 use crate::s3::{BUCKET, S3};
@@ -21,7 +21,7 @@ const SERVER_KILLED_EVERY: u64 = 5;
 fn configuration(url: &str, prefix: &str, dice: &mut Dice) -> String {
     format!(
         "archive:
-  s3: {{bucket: {BUCKET}, prefix: {prefix}, endpoint: '{url}', access_key_id: {{file: key}}, secret_access_key: {{file: secret}}}}
+  s3: {{bucket: {BUCKET}, prefix: {prefix}, endpoint: '{url}', access_key_id: {{file: key}}, secret_access_key: {{file: secret}}, request_timeout: 2s}}
 {}",
         limits_and_model(dice)
     )
@@ -39,6 +39,8 @@ pub(crate) async fn run(options: &Options, dice: &mut Dice) -> Outcome {
     let mut collector = Collector::start(folder.path(), &configuration(&faults.url(), "archive", dice)).await;
     let ledger: Arc<Ledger> = Arc::default();
     let senders = Senders::start(&collector.url(), MODELS, 2, dice, &ledger);
+    collector.kill().await;
+    a_late_claim_of_a_run_that_died_stops_nobody(&mut collector, &faults).await;
     collector.kill().await;
     let kills = Kill::draw(options.kills, dice);
     let mut server_kills = 0;
@@ -103,6 +105,30 @@ async fn a_store_that_overwrites_is_told(folder: &Path, faults: &Faults, dice: &
     let configuration = configuration(&faults.url(), "_driftline/overwritten", dice);
     archiving_stops(folder, "overwritten", &configuration, "does not honour 'If-None-Match: *'").await;
     faults.set(Fault::Nothing);
+}
+
+/// A run dies while its claim of the archive is on its way, and the claim comes after that of the next one.
+async fn a_late_claim_of_a_run_that_died_stops_nobody(collector: &mut Collector, faults: &Faults) {
+    let before = faults.count(Fault::LatePut);
+    faults.set(Fault::LatePut);
+    collector.relaunch(&[]);
+    eventually("a claim is on its way", async || match faults.count(Fault::LatePut) {
+        count if count > before => Ok(()),
+        count => Err(format!("{count} late puts")),
+    })
+    .await;
+    collector.kill().await;
+    faults.set(Fault::Nothing);
+    collector.restart().await;
+    tokio::time::sleep(LATE).await;
+    let position =
+        async |name: &str| -> Result<i64, String> { Ok(collector.api("status").await?[name].as_i64().unwrap_or(0)) };
+    let reached = position("journal_position").await.expect("it answers");
+    eventually("it archives what comes", async || match position("archived_position").await? {
+        archived if archived >= reached => Ok(()),
+        archived => Err(format!("{archived} of {reached} are archived")),
+    })
+    .await;
 }
 
 async fn a_second_collector_is_fenced(folder: &Path, faults: &Faults, dice: &mut Dice) {

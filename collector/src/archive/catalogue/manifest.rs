@@ -4,6 +4,8 @@
 //! to which position of the journal every row is in them. All follow from the list in the database, and can be written
 //! again at any time.
 
+use std::fmt::Display;
+
 use rusqlite::{Connection, params};
 use serde::Serialize;
 use serde_json::json;
@@ -92,8 +94,12 @@ fn manifest(db: &Connection, place: i64, collector: &str, model: String, day: i6
         text.push('\n');
     }
     let (date, _) = date_and_hour(day);
-    let path = format!("{OWN_FOLDER}/manifest/{}/date={date}.jsonl", layout::folder_of(&model));
-    Ok(DayManifest { path, text, model, day, totals })
+    Ok(DayManifest { path: path(&model, date), text, model, day, totals })
+}
+
+/// The name of a day's manifest.
+pub(super) fn path(model: &str, date: impl Display) -> String {
+    format!("{OWN_FOLDER}/manifest/{}/date={date}.jsonl", layout::folder_of(model))
 }
 
 /// Notes that a manifest is there.

@@ -4,6 +4,7 @@
 //! them, and what could not be written is written the next time, in this run or another. A file that is too old is first
 //! told of nowhere any more, and then deleted.
 
+pub(crate) mod agreement;
 mod checkpoint;
 mod delta;
 mod manifest;
