@@ -6,6 +6,7 @@
 //!
 //! ```text
 //!   observations ─▶ Alert::observe(rule, …, now, …) ─▶ Transition ─▶ Notification ─▶ (the caller's outbox) ─▶ Target
+//!                   while it fires: Muting::of, Open::say(…, now) ─▶ Saying ─────────────────┘
 //! ```
 //!
 //! States are pure: time is an argument, and the same history gives the same episodes.
@@ -25,6 +26,9 @@
 //!     },
 //!     group_by: vec!["model".into()],
 //!     targets: vec![],
+//!     repeat: None,
+//!     escalate: vec![],
+//!     explained_by: vec![],
 //! };
 //! let labels = Labels::from([("model".into(), "flights".into()), ("column".into(), "temp".into())]);
 //! let mut alert = Alert::new(&rule, Alert::group(&rule, &labels).unwrap());
@@ -36,22 +40,34 @@
 //! ```
 
 mod delivery;
+#[cfg(test)]
+mod histories;
 mod html;
+mod maintenance;
+mod matching;
+mod muting;
 mod notification;
 mod rule;
 mod secret;
+mod silence;
 mod slo;
 mod state;
 mod targets;
+mod telling;
 
 pub use delivery::{MAX_ATTEMPTS, pause_after};
 pub use html::escape_html;
-pub use notification::{Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
-pub use rule::{Condition, KofM, Labels, Rule, Severity};
+pub use maintenance::Maintenance;
+pub use matching::{Matchers, Pattern};
+pub use muting::{Mute, Muting};
+pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
+pub use rule::{Condition, ExplainedBy, KofM, Labels, Rule, Severity, Step};
 pub use secret::{Secret, SecretSource};
+pub use silence::Silence;
 pub use slo::{Budget, Counts, Objective, Pace, Pair};
-pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Phase, Reading, Transition};
+pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Open, Phase, Reading, Transition};
 pub use targets::{
     Alertmanager, Datadog, Delivery, Email, EmailError, Heartbeat, Mailbox, Opsgenie, PagerDuty, Slack, SlackWay,
     SmtpTls, Target, Teams, Transport, Webhook,
 };
+pub use telling::{Saying, Told};

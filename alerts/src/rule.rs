@@ -25,6 +25,35 @@ pub struct Rule {
     pub group_by: Vec<String>,
     /// Names of the targets that are told; none is allowed, and then it only shows.
     pub targets: Vec<String>,
+    /// After how long those who were told are reminded, again and again while it fires and nobody acknowledges it.
+    pub repeat: Option<Duration>,
+    /// Who else is told when nobody acknowledges it, in the order of their times.
+    pub escalate: Vec<Step>,
+    /// Rules whose alerts explain this one's: while one of them fires, this is not told.
+    pub explained_by: Vec<ExplainedBy>,
+}
+
+/// A step of an escalation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// So long after the first were told.
+    pub after: Duration,
+    /// Names of the targets that are told then.
+    pub to: Vec<String>,
+}
+
+impl Step {
+    /// Steps that a rule may have.
+    pub const MAX: usize = 5;
+}
+
+/// A cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExplainedBy {
+    /// The rule of the alerts that explain.
+    pub rule: String,
+    /// Labels in which a member of theirs must agree with one of this rule's to explain it.
+    pub same: Vec<String>,
 }
 
 /// How urgent an alert is.

@@ -192,9 +192,12 @@ pub(crate) struct Reading {
 }
 
 /// Lets a reader in, or asks for a token in the way that a browser understands.
-pub(crate) async fn let_readers_in(State(reading): State<Reading>, request: Request, next: Next) -> Response {
+pub(crate) async fn let_readers_in(State(reading): State<Reading>, mut request: Request, next: Next) -> Response {
     match reading.gate.admit(request.headers(), peer(&request)) {
-        Ok(_) => next.run(request).await,
+        Ok(pass) => {
+            request.extensions_mut().insert(pass);
+            next.run(request).await
+        }
         Err(denied) => {
             let refused: IntCounter = reading.metrics.requests_refused(denied.reason());
             refused.inc();

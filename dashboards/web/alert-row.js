@@ -50,8 +50,11 @@ function shortSummary({ summary, labels, rule }, withModel) {
  * Firing since when, or resolved after how long.
  * @param {Episode} episode
  */
-export function stateWords({ started_at: started, resolved_at: resolved }) {
-  if (resolved === null) return [h('strong', { class: 'firing' }, 'Firing'), ' since ', ago(started)];
+export function stateWords({ started_at: started, resolved_at: resolved, muted_by: mutes, acknowledged }) {
+  if (resolved === null) {
+    return [h('strong', { class: 'firing' }, 'Firing'), ' since ', ago(started),
+      mutes.length > 0 && h('span', { class: 'muted' }, ', muted'), acknowledged && h('span', { class: 'muted' }, `, ${acknowledged.by} is on it`)];
+  }
   const lasted = (Date.parse(resolved) - Date.parse(started)) / 1000;
   return ['Resolved ', ago(resolved), h('span', { class: 'muted', title: `${instant(started, true)} to ${instant(resolved, true)}` }, `, after ${duration(lasted)}`)];
 }

@@ -6,6 +6,7 @@ import { element, h, patch } from './dom.js';
 import { count } from './format.js';
 import { watch } from './live.js';
 import { keepInAddress, query, setTitle } from './navigate.js';
+import { silencesPanel } from './silences-panel.js';
 
 /** @typedef {import('./api.js').Episode} Episode */
 
@@ -18,7 +19,8 @@ export function alertsPage(host) {
   setTitle('Alerts');
   const filters = element('div', { class: 'toolbar' });
   const lists = element('div', { class: 'stack' });
-  patch(host, h('div', { class: 'page-head' }, h('h1', null, 'Alerts')), filters, lists);
+  const silences = element('section', { 'aria-label': 'Silences' });
+  patch(host, h('div', { class: 'page-head' }, h('h1', null, 'Alerts')), filters, lists, silences);
 
   const address = query();
   const chosen = { state: address.get('state') ?? 'all', severity: address.get('severity') ?? '', model: address.get('model') ?? '' };
@@ -55,6 +57,7 @@ export function alertsPage(host) {
 
   draw();
   const stops = [
+    silencesPanel(silences),
     watch(paths.firing(), 3, (/** @type {Episode[]} */ answer) => {
       firing = answer;
       draw();

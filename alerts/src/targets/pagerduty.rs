@@ -56,10 +56,15 @@ fn body(notification: &Notification, routing_key: &str) -> String {
 fn event(notification: &Notification, routing_key: &str, rows: usize) -> Value {
     let mut event = json!({
         "routing_key": routing_key,
-        "event_action": notification.action.name(),
+        "event_action": match notification.action {
+            // The same key again adds to the incident, and wakes nobody who has acknowledged it.
+            Action::Trigger | Action::Remind => "trigger",
+            Action::Acknowledge => "acknowledge",
+            Action::Resolve => "resolve",
+        },
         "dedup_key": shorten(&notification.episode, 255),
     });
-    if notification.action == Action::Resolve {
+    if matches!(notification.action, Action::Acknowledge | Action::Resolve) {
         return event;
     }
     let mut details: Map<String, Value> = Map::new();

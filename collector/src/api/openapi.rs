@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{alerts, archive, events, models, scores, status, traffic};
+use super::{acknowledging, alerts, archive, events, models, scores, silences, status, traffic};
 use crate::ingest::rows;
 
 #[derive(OpenApi)]
@@ -22,6 +22,10 @@ use crate::ingest::rows;
         traffic::traffic,
         alerts::list,
         alerts::one,
+        acknowledging::acknowledge,
+        silences::list,
+        silences::create,
+        silences::end,
         archive::list,
         events::list,
         status::status,

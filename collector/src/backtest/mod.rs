@@ -234,6 +234,9 @@ mod tests {
             },
             group_by: vec![group_by.to_owned()],
             targets: Vec::new(),
+            repeat: None,
+            escalate: Vec::new(),
+            explained_by: Vec::new(),
         }
     }
 

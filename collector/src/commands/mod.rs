@@ -1,7 +1,9 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
 //! `backtest`,
-//! `compare`, `doctor`.
+//! `compare`, `doctor`, `silence`, `acknowledge`.
 
+mod acknowledge;
+mod asking;
 mod backfill;
 mod backtest;
 mod compare;
@@ -10,6 +12,7 @@ mod filter;
 mod heaps;
 mod reference;
 mod samples;
+mod silence;
 mod windows;
 
 use std::path::PathBuf;
@@ -65,6 +68,13 @@ enum Command {
     /// Compares two files of rows, or a reference with a file: each column's scores, and whether they say drift. Exits with 0
     /// without drift, with 1 with it, and with 2 when there were too few rows to tell.
     Compare(Box<compare::Compare>),
+    /// Says of some alerts that nobody is to be told of them for a time.
+    Silence {
+        #[command(subcommand)]
+        command: silence::SilenceCommand,
+    },
+    /// Says that somebody is on an alert: nobody is reminded of it any more, or called besides.
+    Acknowledge(acknowledge::Acknowledge),
 }
 
 /// Whether words after `driftline` are a command line that it takes.
@@ -98,6 +108,8 @@ pub fn main() -> ExitCode {
         Command::Backfill(backfill) => backfill::run(&backfill),
         Command::Backtest(backtest) => backtest::run(&backtest),
         Command::Compare(compare) => compare::run(&compare),
+        Command::Silence { command } => silence::run(&command),
+        Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
     }
 }
 

@@ -1,15 +1,18 @@
 //! What the configuration says of alerts: the shipped rules, the user's own, and whom to tell.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use driftline_alerts::{
-    Condition, KofM, Labels, Mailbox, Objective, Pace, Rule, SecretSource, Severity, SlackWay, SmtpTls, Transport,
+    Action, Condition, ExplainedBy, KofM, Labels, Maintenance, Objective, Pace, Rule, SecretSource, Severity, Step,
 };
 use driftline_detectors::Detector;
-use driftline_document::{Node, Section, read};
+use driftline_document::{Node, Section, parse_duration, read};
 
+use super::maintenance;
+use super::targets::{TargetConfig, target};
 use crate::alerting::heartbeat;
 use crate::runbooks;
 
@@ -21,6 +24,10 @@ pub(crate) const SLIS: [&str; 4] = ["latency", "availability", "freshness", "cap
 /// An indicator of the collector itself: of the times at which somebody looked, those at which the archive kept up.
 pub(crate) const ARCHIVE_SLI: &str = "archive";
 
+/// More often than this a reminder is a nuisance; later than this it reminds nobody.
+const REPEATS: RangeInclusive<Duration> = Duration::from_secs(5 * 60)..=Duration::from_secs(7 * 86_400);
+const ESCALATIONS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+
 /// Rules and targets.
 #[derive(Debug, Clone)]
 pub struct Alerting {
@@ -30,71 +37,18 @@ pub struct Alerting {
     pub targets: BTreeMap<String, TargetConfig>,
     /// How often indicators are looked at. Scores are looked at when their window closes.
     pub evaluation_interval: Duration,
+    /// When nothing is said of some alerts but their end.
+    pub maintenance: Vec<Maintenance>,
     /// Who is told that there is somebody who would tell.
     pub heartbeat: Option<Heartbeat>,
 }
 
-/// A target as it is configured.
-#[derive(Debug, Clone)]
-pub struct TargetConfig {
-    /// What it is.
-    pub kind: TargetKind,
-}
-
-/// What a target is.
-#[derive(Debug, Clone)]
-pub enum TargetKind {
-    /// PagerDuty.
-    PagerDuty {
-        /// Where events go; PagerDuty's own address unless given.
-        url: Option<String>,
-        /// The integration's key.
-        routing_key: SecretSource,
-    },
-    /// E-mail.
-    Email {
-        /// Who it comes from.
-        from: Mailbox,
-        /// Whom it goes to.
-        to: Vec<Mailbox>,
-        /// How it leaves.
-        transport: Transport,
-    },
-    /// Slack.
-    Slack(SlackWay),
-    /// Microsoft Teams.
-    Teams {
-        /// The workflow's address.
-        url: SecretSource,
-    },
-    /// Alertmanager.
-    Alertmanager {
-        /// Where each of its replicas is.
-        urls: Vec<String>,
-    },
-    /// Datadog's events.
-    Datadog {
-        /// The organisation's site.
-        site: String,
-        /// Another address than the site's.
-        url: Option<String>,
-        /// The key.
-        api_key: SecretSource,
-    },
-    /// Opsgenie.
-    Opsgenie {
-        /// Where its API is; its own address unless given.
-        url: Option<String>,
-        /// The integration's key.
-        api_key: SecretSource,
-    },
-    /// Anything that takes webhooks.
-    Webhook {
-        /// Its address.
-        url: SecretSource,
-        /// By which requests are signed.
-        signing_key: Option<SecretSource>,
-    },
+impl Alerting {
+    /// The names of the targets that are told of this.
+    pub(crate) fn hearers(&self, action: Action) -> Vec<String> {
+        let hearers = self.targets.iter().filter(|(_, target)| target.kind.hears_of(action));
+        hearers.map(|(name, _)| name.clone()).collect()
+    }
 }
 
 /// Where it is said, again and again, that this collector is alive.
@@ -111,9 +65,11 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         rules: Vec::new(),
         targets: BTreeMap::new(),
         evaluation_interval: Duration::from_secs(15),
+        maintenance: Vec::new(),
         heartbeat: None,
     };
     let mut own = Vec::new();
+    let mut repeat = None;
     if let Some(mut section) = section {
         let targets = section.optional("targets").and_then(|node| node.entries()).unwrap_or_default();
         for (_, node) in targets.iter().filter(|(name, _)| name == heartbeat::NAME) {
@@ -127,13 +83,17 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         let interval = interval.and_then(|node| node.duration(Duration::from_millis(100)..=Duration::from_secs(3600)));
         alerting.evaluation_interval = interval.unwrap_or(alerting.evaluation_interval);
         alerting.heartbeat = section.optional("heartbeat").and_then(|node| read_heartbeat(node.section()?, folder));
+        let windows = section.optional("maintenance").and_then(|node| node.list()).unwrap_or_default();
+        alerting.maintenance = maintenance::windows(windows);
+        repeat = section.optional("repeat").and_then(|node| node.duration(REPEATS));
         let nodes = section.optional("rules").and_then(|node| node.list()).unwrap_or_default();
         own = rules(nodes, Some(&alerting.targets));
     }
     let everyone: Vec<String> = alerting.targets.keys().cloned().collect();
-    let is_replaced = |shipped: &ReadRule| own.iter().any(|rule| rule.name == shipped.name);
-    let mut rules: Vec<ReadRule> = shipped_rules().into_iter().filter(|shipped| !is_replaced(shipped)).collect();
+    let is_replaced = |shipped: &ReadRule<'_>| own.iter().any(|rule| rule.name == shipped.name);
+    let mut rules: Vec<ReadRule<'_>> = shipped_rules().into_iter().filter(|shipped| !is_replaced(shipped)).collect();
     rules.extend(own);
+    check_causes(&rules);
     alerting.rules = rules
         .into_iter()
         .filter_map(|read| {
@@ -141,6 +101,7 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
             if read.everyone {
                 rule.targets.clone_from(&everyone);
             }
+            rule.repeat = read.repeat.unwrap_or(repeat);
             Some(rule)
         })
         .collect();
@@ -148,23 +109,60 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
 }
 
 /// A rule of the list, or the word that a shipped one is off.
-struct ReadRule {
+struct ReadRule<'a> {
     name: String,
     rule: Option<Rule>,
     /// It names no targets: all of them are told.
     everyone: bool,
+    /// What it says of reminders, if it says anything.
+    repeat: Option<Option<Duration>>,
+    /// The rules that explain it, and where it says so.
+    causes: Vec<(String, Node<'a>)>,
 }
 
-fn shipped_rules() -> Vec<ReadRule> {
+/// A cause must be a rule, as urgent at least, and not explained by what it explains: somebody is told in the end.
+fn check_causes(rules: &[ReadRule<'_>]) {
+    let named = |name: &str| rules.iter().find(|rule| rule.name == name);
+    for rule in rules {
+        for (name, node) in &rule.causes {
+            let Some(cause) = named(name) else {
+                node.problem(format!("'{name}' is no rule"));
+                continue;
+            };
+            // One that is off explains nothing.
+            let Some((cause, rule)) = cause.rule.as_ref().zip(rule.rule.as_ref()) else { continue };
+            if cause.severity < rule.severity {
+                let (less, more) = (cause.severity.name(), rule.severity.name());
+                node.problem(format!("'{name}' is a {less}, and would keep back what is a {more}"));
+            }
+            if explains(rules, &rule.name, &cause.name, rules.len()) {
+                node.problem(format!("'{name}' is explained by '{}' itself: nobody would be told", rule.name));
+            }
+        }
+    }
+}
+
+/// Whether a rule explains another, by way of at most so many others.
+fn explains(rules: &[ReadRule<'_>], cause: &str, rule: &str, others: usize) -> bool {
+    let read = rules.iter().find(|read| read.name == rule).and_then(|read| read.rule.as_ref());
+    rule == cause
+        || others > 0
+            && read.is_some_and(|read| read.explained_by.iter().any(|by| explains(rules, cause, &by.rule, others - 1)))
+}
+
+fn shipped_rules() -> Vec<ReadRule<'static>> {
     let shipped = read("shipped_rules.yaml", SHIPPED_RULES, |mut top| {
-        rules(top.required("rules").and_then(|node| node.list()).unwrap_or_default(), None)
+        let nodes = top.required("rules").and_then(|node| node.list()).unwrap_or_default();
+        // A test checks where it speaks of others; what is left off may be one of them.
+        let without_places = |rule: ReadRule<'_>| ReadRule { causes: Vec::new(), ..rule };
+        rules(nodes, None).into_iter().map(without_places).collect::<Vec<_>>()
     });
     // They are part of the program, and a test reads them.
     shipped.result.unwrap_or_default()
 }
 
-fn rules(nodes: Vec<Node<'_>>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Vec<ReadRule> {
-    let mut rules: Vec<ReadRule> = Vec::new();
+fn rules<'a>(nodes: Vec<Node<'a>>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Vec<ReadRule<'a>> {
+    let mut rules: Vec<ReadRule<'a>> = Vec::new();
     for node in nodes {
         let Some(section) = node.section() else { continue };
         let Some(rule) = rule(section, targets) else { continue };
@@ -176,7 +174,7 @@ fn rules(nodes: Vec<Node<'_>>, targets: Option<&BTreeMap<String, TargetConfig>>)
     rules
 }
 
-fn rule(mut section: Section<'_>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Option<ReadRule> {
+fn rule<'a>(mut section: Section<'a>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Option<ReadRule<'a>> {
     let name = section.required("name").and_then(|node| {
         node.parsed("up to 100 letters, digits, '-' and '_'", |text| {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -185,9 +183,9 @@ fn rule(mut section: Section<'_>, targets: Option<&BTreeMap<String, TargetConfig
     });
     let enabled = section.optional("enabled").and_then(|node| node.boolean()).unwrap_or(true);
     if !enabled {
-        let rest = ["severity", "runbook", "when", "group_by", "targets"];
+        let rest = ["severity", "runbook", "when", "group_by", "targets", "repeat", "escalate", "explained_by"];
         rest.into_iter().for_each(|field| drop(section.optional(field)));
-        return Some(ReadRule { name: name?, rule: None, everyone: false });
+        return Some(ReadRule { name: name?, rule: None, everyone: false, repeat: None, causes: Vec::new() });
     }
     let severities = Severity::ALL.map(|severity| (severity.name(), severity));
     let severity = section.required("severity").and_then(|node| node.one_of(&severities));
@@ -202,17 +200,12 @@ fn rule(mut section: Section<'_>, targets: Option<&BTreeMap<String, TargetConfig
     let group_by = group_by.map(|names| names.iter().filter_map(|node| Some(node.text()?.to_owned())).collect());
     let named_targets = section.optional("targets").and_then(|node| node.list());
     let everyone = named_targets.is_none();
-    let mut rule_targets = Vec::new();
-    for node in named_targets.unwrap_or_default() {
-        let Some(target) = node.text() else { continue };
-        match targets {
-            Some(targets) if !targets.contains_key(target) => {
-                let known: Vec<&str> = targets.keys().map(String::as_str).collect();
-                node.problem(format!("'{target}' is no target; under alerts.targets are: {}", known.join(", ")));
-            }
-            _ => rule_targets.push(target.to_owned()),
-        }
-    }
+    let repeat = section.optional("repeat").and_then(|node| off_or_duration(&node));
+    let steps = section.optional("escalate").map(|node| escalation(&node, targets)).unwrap_or_default();
+    let causes = section.optional("explained_by").and_then(|node| node.list()).unwrap_or_default();
+    let causes = causes.into_iter().filter_map(|node| Some((explained_by(node.section()?)?, node)));
+    let (explained_by, places): (Vec<ExplainedBy>, Vec<Node<'a>>) = causes.unzip();
+    let causes = explained_by.iter().map(|cause| cause.rule.clone()).zip(places).collect();
     let name = name?;
     let rule = Rule {
         name: name.clone(),
@@ -220,9 +213,60 @@ fn rule(mut section: Section<'_>, targets: Option<&BTreeMap<String, TargetConfig
         runbook: runbook?,
         condition: condition?,
         group_by: group_by.unwrap_or_else(|| vec!["model".to_owned()]),
-        targets: rule_targets,
+        targets: target_names(named_targets.unwrap_or_default(), targets),
+        repeat: None,
+        escalate: steps,
+        explained_by,
     };
-    Some(ReadRule { name, rule: Some(rule), everyone })
+    Some(ReadRule { name, rule: Some(rule), everyone, repeat, causes })
+}
+
+/// Names of targets, each of which there must be where it is known which there are.
+fn target_names(nodes: Vec<Node<'_>>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Vec<String> {
+    let is_known = |node: &Node<'_>, name: &str| {
+        let Some(targets) = targets.filter(|targets| !targets.contains_key(name)) else { return true };
+        let known: Vec<&str> = targets.keys().map(String::as_str).collect();
+        node.problem(format!("'{name}' is no target; under alerts.targets are: {}", known.join(", ")));
+        false
+    };
+    let name = |node: &Node<'_>| Some(node.text()?.to_owned()).filter(|name| is_known(node, name));
+    nodes.iter().filter_map(name).collect()
+}
+
+/// `off`, or how long to wait.
+fn off_or_duration(node: &Node<'_>) -> Option<Option<Duration>> {
+    let allowed = "off, or a duration from 5m to 7d, as a whole number and m, h or d";
+    node.parsed(allowed, |text| match text {
+        "off" => Some(None),
+        text => parse_duration(text).filter(|repeat| REPEATS.contains(repeat)).map(Some),
+    })
+}
+
+/// The steps of an escalation, each later than the one before it.
+fn escalation(list: &Node<'_>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Vec<Step> {
+    let nodes = list.list().unwrap_or_default();
+    if nodes.len() > Step::MAX {
+        list.problem(format!("has {} steps; allowed are {}", nodes.len(), Step::MAX));
+    }
+    let mut steps: Vec<Step> = Vec::new();
+    for node in nodes {
+        let Some(mut section) = node.section() else { continue };
+        let after = section.required("after").and_then(|node| node.duration(ESCALATIONS));
+        let to = section.required("to").and_then(|node| node.list());
+        let (Some(after), Some(to)) = (after, to) else { continue };
+        if steps.last().is_some_and(|before| before.after >= after) {
+            node.problem("is not after the step before it");
+        }
+        steps.push(Step { after, to: target_names(to, targets) });
+    }
+    steps
+}
+
+fn explained_by(mut section: Section<'_>) -> Option<ExplainedBy> {
+    let rule = section.required("rule").and_then(|node| Some(node.text()?.to_owned()));
+    let same = section.optional("same").and_then(|node| node.list());
+    let same = same.map(|names| names.iter().filter_map(|node| Some(node.text()?.to_owned())).collect());
+    Some(ExplainedBy { rule: rule?, same: same.unwrap_or_else(|| vec!["model".to_owned()]) })
 }
 
 fn condition(mut section: Section<'_>) -> Option<Condition> {
@@ -290,136 +334,11 @@ fn k_of_m(text: &str) -> Option<KofM> {
     KofM::new(k.trim().parse().ok()?, m.trim().parse().ok()?)
 }
 
-fn target(node: &Node<'_>, folder: &Path) -> Option<TargetKind> {
-    type Read = fn(Section<'_>, &Path) -> Option<TargetKind>;
-    const KINDS: [(&str, Read); 8] = [
-        ("pagerduty", pagerduty),
-        ("email", email),
-        ("slack", slack),
-        ("teams", teams),
-        ("alertmanager", alertmanager),
-        ("datadog", datadog),
-        ("opsgenie", opsgenie),
-        ("webhook", webhook),
-    ];
-    let mut section = node.section()?;
-    let mut named: Vec<(Node<'_>, Read)> =
-        KINDS.into_iter().filter_map(|(name, read)| Some((section.optional(name)?, read))).collect();
-    match (named.pop(), named.is_empty()) {
-        (Some((node, read)), true) => read(node.section()?, folder),
-        _ => {
-            section.problem(format!("needs one of {}", KINDS.map(|(name, _)| name).join(", ")));
-            None
-        }
-    }
-}
-
-fn text(node: Option<Node<'_>>) -> Option<String> {
-    node.and_then(|node| Some(node.text()?.to_owned()))
-}
-
-fn pagerduty(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
-    let url = text(section.optional("url"));
-    let routing_key = section.required("routing_key").and_then(|node| secret(&node, folder));
-    Some(TargetKind::PagerDuty { url, routing_key: routing_key? })
-}
-
-fn slack(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
-    let webhook = section.optional("webhook").and_then(|node| secret(&node, folder));
-    let token = section.optional("token").and_then(|node| secret(&node, folder));
-    let (channel, url) = (text(section.optional("channel")), text(section.optional("url")));
-    match (webhook, token, channel) {
-        (Some(webhook), None, None) => Some(TargetKind::Slack(SlackWay::Webhook(webhook))),
-        (None, Some(token), Some(channel)) => Some(TargetKind::Slack(SlackWay::Api { token, channel, url })),
-        _ => {
-            section.problem("needs either 'webhook', or 'token' and 'channel'");
-            None
-        }
-    }
-}
-
-fn teams(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
-    let url = section.required("workflow").and_then(|node| secret(&node, folder));
-    Some(TargetKind::Teams { url: url? })
-}
-
-fn alertmanager(mut section: Section<'_>, _: &Path) -> Option<TargetKind> {
-    let nodes = section.required("urls").and_then(|node| node.list())?;
-    let urls: Vec<String> = nodes.iter().filter_map(|node| Some(node.text()?.to_owned())).collect();
-    if urls.is_empty() {
-        section.problem("'urls' is empty; name every replica");
-    }
-    Some(TargetKind::Alertmanager { urls })
-}
-
-fn datadog(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
-    let site = text(section.optional("site")).unwrap_or_else(|| "datadoghq.com".to_owned());
-    let url = text(section.optional("url"));
-    let api_key = section.required("api_key").and_then(|node| secret(&node, folder));
-    Some(TargetKind::Datadog { site, url, api_key: api_key? })
-}
-
-fn opsgenie(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
-    let url = text(section.optional("url"));
-    let api_key = section.required("api_key").and_then(|node| secret(&node, folder));
-    Some(TargetKind::Opsgenie { url, api_key: api_key? })
-}
-
-fn webhook(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
-    let url = section.required("url").and_then(|node| secret(&node, folder));
-    let signing_key = section.optional("signing_key").and_then(|node| secret(&node, folder));
-    Some(TargetKind::Webhook { url: url?, signing_key })
-}
-
 fn read_heartbeat(mut section: Section<'_>, folder: &Path) -> Option<Heartbeat> {
     let url = section.required("url").and_then(|node| secret(&node, folder));
     let every = section.optional("every");
     let every = every.and_then(|node| node.duration(Duration::from_secs(1)..=Duration::from_secs(3600)));
     Some(Heartbeat { url: url?, every: every.unwrap_or(Duration::from_secs(60)) })
-}
-
-fn email(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
-    let address = "a mail address, as in Driftline <driftline@example.com>";
-    let from = section.required("from").and_then(|node| node.parsed(address, |text| text.parse::<Mailbox>().ok()));
-    let to = section.required("to").and_then(|node| node.list());
-    let to: Option<Vec<Mailbox>> =
-        to.map(|list| list.iter().filter_map(|node| node.parsed(address, |text| text.parse().ok())).collect());
-    if to.as_ref().is_some_and(Vec::is_empty) {
-        section.problem("'to' is empty");
-    }
-    let smtp = section.optional("smtp").and_then(|node| smtp(node.section()?, folder));
-    let directory = section.optional("directory").and_then(|node| Some(folder.join(node.text()?)));
-    let transport = match (smtp, directory) {
-        (Some(smtp), None) => Some(smtp),
-        (None, Some(directory)) => Some(Transport::Directory(directory)),
-        _ => {
-            section.problem("needs either 'smtp' or 'directory'");
-            None
-        }
-    };
-    Some(TargetKind::Email { from: from?, to: to?, transport: transport? })
-}
-
-fn smtp(mut section: Section<'_>, folder: &Path) -> Option<Transport> {
-    let host = section.required("host").and_then(|node| Some(node.text()?.to_owned()));
-    let choices = [("starttls", SmtpTls::StartTls), ("implicit", SmtpTls::Implicit), ("none", SmtpTls::None)];
-    let tls = section.optional("tls").and_then(|node| node.one_of(&choices)).unwrap_or(SmtpTls::StartTls);
-    let usual_port = match tls {
-        SmtpTls::StartTls => 587,
-        SmtpTls::Implicit => 465,
-        SmtpTls::None => 25,
-    };
-    let port = section.optional("port").and_then(|node| node.integer(1..=65_535)).unwrap_or(usual_port);
-    let ca_file: Option<PathBuf> = section.optional("ca_file").and_then(|node| Some(folder.join(node.text()?)));
-    let user = section.optional("user").and_then(|node| Some(node.text()?.to_owned()));
-    let password = section.optional("password").and_then(|node| secret(&node, folder));
-    if user.is_some() != password.is_some() {
-        section.problem("'user' and 'password' go together");
-    }
-    if user.is_some() && tls == SmtpTls::None {
-        section.problem("a password would cross the network in the clear; use tls: starttls");
-    }
-    Some(Transport::Smtp { host: host?, port: port as u16, tls, ca_file, credentials: user.zip(password) })
 }
 
 /// Where a secret is kept: `{env: NAME}` or `{file: /path}`. One that stands in the file itself is refused.
@@ -452,7 +371,9 @@ mod tests {
     #[test]
     fn the_shipped_rules_are_right() {
         let read = read("shipped_rules.yaml", SHIPPED_RULES, |mut top| {
-            rules(top.required("rules").and_then(|node| node.list()).unwrap_or_default(), None).len()
+            let rules = rules(top.required("rules").and_then(|node| node.list()).unwrap_or_default(), None);
+            check_causes(&rules);
+            rules.len()
         });
         assert!(read.result.unwrap_or_else(|problems| panic!("{problems}")) >= 5);
     }
@@ -473,6 +394,20 @@ mod tests {
     }
 
     #[test]
+    fn reminders_are_the_same_for_all_rules_but_those_that_say_otherwise() {
+        let config = parse(
+            "alerts:\n  repeat: 4h\n  targets:\n    boss: {webhook: {url: {env: A}}}\n  rules:\n    - name: LatencySlo\n      severity: page\n      runbook: latency-slo\n      when: {sli: latency, below: 0.9}\n      repeat: off\n      escalate: [{after: 15m, to: [boss]}]\n",
+        )
+        .unwrap();
+        let rule = |name: &str| config.alerting.rules.iter().find(|rule| rule.name == name).unwrap();
+        assert_eq!(rule("FeatureDrift").repeat, Some(Duration::from_secs(4 * 3600)));
+        assert_eq!(
+            (rule("LatencySlo").repeat, rule("LatencySlo").escalate[0].to.as_slice()),
+            (None, &["boss".to_owned()][..])
+        );
+    }
+
+    #[test]
     fn secrets_never_stand_in_the_file() {
         let error = parse("alerts: {targets: {pd: {pagerduty: {routing_key: abc123}}}}").unwrap_err();
         assert!(error.contains("does not belong into this file"), "{error}");
@@ -488,6 +423,27 @@ mod tests {
             ("{name: A, severity: page, runbook: feature-drift, when: {score: psi, windows: 3 of 2}}", "k of m"),
             ("{name: A, severity: page, runbook: feature-drift, when: {above: 3}}", "either 'score' or 'sli'"),
             ("{name: A, severity: page, runbook: feature-drift, when: {score: psi}, targets: [x]}", "is no target"),
+            ("{name: A, severity: page, runbook: feature-drift, when: {score: psi}, repeat: 1m}", "off, or a duration"),
+            (
+                "{name: A, severity: page, runbook: feature-drift, when: {score: psi}, escalate: [{after: 5m, to: [x]}]}",
+                "is no target",
+            ),
+            (
+                "{name: A, severity: page, runbook: feature-drift, when: {score: psi}, escalate: [{after: 5m, to: []}, {after: 5m, to: []}]}",
+                "is not after the step before it",
+            ),
+            (
+                "{name: A, severity: page, runbook: feature-drift, when: {score: psi}, explained_by: [{rule: B}]}",
+                "'B' is no rule",
+            ),
+            (
+                "{name: A, severity: page, runbook: feature-drift, when: {score: psi}, explained_by: [{rule: CaptureLoss}]}",
+                "would keep back what is a page",
+            ),
+            (
+                "{name: CaptureLoss, severity: ticket, runbook: capture-loss, when: {sli: capture, below: 0.9}, explained_by: [{rule: FeatureDrift}]}",
+                "nobody would be told",
+            ),
         ] {
             let error = parse(&format!("alerts: {{rules: [{rule}]}}")).unwrap_err();
             assert!(error.contains(says), "{error}");

@@ -4,9 +4,11 @@ mod access;
 mod alerting;
 mod body;
 mod false_pages;
+mod maintenance;
 mod models;
 mod scoring;
 mod storage;
+mod targets;
 mod tensors;
 
 use std::net::SocketAddr;
@@ -16,12 +18,13 @@ use driftline_document::Section;
 
 pub use access::{Events, Ingest, ModelPattern, Protected, Rates, Reading, RequestsAlone, Tls, Token};
 pub(crate) use alerting::{ARCHIVE_SLI, SLIS};
-pub use alerting::{Alerting, Heartbeat, TargetConfig, TargetKind};
+pub use alerting::{Alerting, Heartbeat};
 pub use driftline_document::{Problem, Problems};
 pub use false_pages::FalsePages;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use scoring::Scoring;
 pub use storage::{Archive, ArchivePlace, Partition};
+pub use targets::{TargetConfig, TargetKind};
 
 /// A checked configuration.
 #[derive(Debug, Clone)]

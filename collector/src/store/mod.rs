@@ -21,8 +21,11 @@ pub(crate) use fresh::Fresh;
 pub(crate) use writer::Writer;
 
 pub(crate) const SCHEMA: &str = include_str!("schema.sql");
-/// The version of the schema. A database of another version is refused, never guessed at.
-const SCHEMA_VERSION: i64 = 5;
+/// The version of the schema. A database of an older one is brought to it, step by step, as far back as there are steps;
+/// one of any other is refused, never guessed at.
+const SCHEMA_VERSION: i64 = 6;
+/// What makes each version out of the one before, the oldest first.
+const STEPS: [(i64, &str); 1] = [(5, include_str!("schema_5_to_6.sql"))];
 /// Readers at once: the API's; more would only queue for the disk.
 const MAX_READERS: usize = 4;
 
@@ -159,7 +162,7 @@ pub(crate) fn claim(folder: &Path) -> Result<Claimed, StoreError> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
         create(&mut connection)?;
-    } else if version != SCHEMA_VERSION {
+    } else if version != SCHEMA_VERSION && !migrate(&mut connection, version)? {
         return Err(StoreError::Version { path, found: version });
     }
     Ok(Claimed { connection, path, lock })
@@ -230,6 +233,19 @@ fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+/// Brings a database of an older version to this one, in one transaction. False when there is no way from there.
+fn migrate(connection: &mut Connection, from: i64) -> rusqlite::Result<bool> {
+    let Some(first) = STEPS.iter().position(|(version, _)| *version == from) else { return Ok(false) };
+    let transaction = connection.transaction()?;
+    for (_, step) in &STEPS[first..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()?;
+    tracing::info!(from, to = SCHEMA_VERSION, "the database is of this version now");
+    Ok(true)
+}
+
 impl Readers {
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
@@ -290,6 +306,42 @@ mod tests {
         let id: String =
             database.query_row("SELECT value FROM meta WHERE key = 'collector_id'", [], |row| row.get(0)).unwrap();
         assert_eq!(id.len(), 8);
+    }
+
+    /// All tables with their columns, and all indexes.
+    fn shape(db: &Connection) -> Vec<(String, String, String)> {
+        db.prepare(
+            "SELECT master.name, coalesce(\"column\".name, ''), coalesce(\"column\".type, master.sql, '')
+             FROM sqlite_master AS master LEFT JOIN pragma_table_info(master.name) AS \"column\" ON master.type = 'table'
+             ORDER BY master.name, \"column\".cid",
+        )
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap()
+        .collect::<rusqlite::Result<_>>()
+        .unwrap()
+    }
+
+    #[test]
+    fn a_database_of_an_older_version_becomes_one_of_this_and_keeps_what_it_holds() {
+        let mut database = Connection::open_in_memory().unwrap();
+        create(&mut database).unwrap();
+        let expected = shape(&database);
+        database
+            .execute_batch(
+                "DROP TABLE silences;
+                 INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, notification)
+                 VALUES ('e', 'f', 'R', 'page', 'r', 7, '{}');
+                 ALTER TABLE episodes DROP COLUMN muted_by; ALTER TABLE episodes DROP COLUMN acknowledged_at;
+                 ALTER TABLE episodes DROP COLUMN acknowledged_by; ALTER TABLE episodes DROP COLUMN acknowledged_note;",
+            )
+            .unwrap();
+        assert!(migrate(&mut database, STEPS[0].0).unwrap());
+        assert_eq!(shape(&database), expected);
+        let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        let started: i64 = database.query_row("SELECT started_at FROM episodes", [], |row| row.get(0)).unwrap();
+        assert_eq!((version, started), (SCHEMA_VERSION, 7));
+        assert!(!migrate(&mut database, STEPS[0].0 - 1).unwrap(), "there is no step from there");
     }
 
     #[test]
