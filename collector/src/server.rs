@@ -27,6 +27,7 @@ use crate::ingest::{self, Ingest, Space};
 use crate::metrics::Metrics;
 use crate::pipeline;
 use crate::references::LoadedReferences;
+use crate::runbooks::Runbooks;
 use crate::store::{Store, StoreError, journal};
 use crate::telemetry::{LAST_FLUSH, Telemetry, Tracer, span_of_request};
 use crate::times::now_micros;
@@ -68,6 +69,9 @@ pub enum StartError {
     /// References that cannot be used.
     #[error("{}", .0.join("\n"))]
     References(Vec<String>),
+    /// Runbooks that cannot be read, or are not there.
+    #[error("{0}")]
+    Runbooks(String),
     /// Certificates and tokens that cannot be used.
     #[error("{0}")]
     Access(String),
@@ -90,6 +94,7 @@ impl Collector {
         // means that it is installed already.
         rustls::crypto::ring::default_provider().install_default().ok();
         let references = Arc::new(LoadedReferences::load(&config).map_err(StartError::References)?);
+        let runbooks = Arc::new(Runbooks::load(&config.alerting).map_err(StartError::Runbooks)?);
         let access = Access::load(&config).map_err(StartError::Access)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -148,7 +153,8 @@ impl Collector {
         if let Some(told) = config.alerting.heartbeat.clone() {
             runtime.spawn(heartbeat::run(told, vitals.clone(), Arc::clone(&metrics), stopped.clone()));
         }
-        let api = Api { store: store.clone(), config: Arc::clone(&config), references, started_at: now_micros() };
+        let api =
+            Api { store: store.clone(), config: Arc::clone(&config), references, runbooks, started_at: now_micros() };
         let waiting = ingest.waiting.clone();
         runtime.spawn(give_up(store.clone(), Arc::clone(&metrics), waiting, config.ingest.events.clone()));
         runtime.spawn(Arc::clone(&space).keep_measuring(store.clone(), Arc::clone(&metrics)));

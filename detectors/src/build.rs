@@ -271,6 +271,22 @@ impl Reference {
     ///
     /// # Errors
     /// When no row has a usable value, or the rows cannot be read.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, Reference, RowValue, Rows};
+    ///
+    /// struct Squares;
+    ///
+    /// impl Rows for Squares {
+    ///     fn each(&self, take: &mut dyn FnMut(Option<i64>, RowValue<'_>)) -> Result<(), String> {
+    ///         (0..100).for_each(|i| take(None, RowValue::Number(f64::from(i * i))));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let reference = Reference::of_rows("area", ColumnKind::Numeric, &Squares, None).unwrap();
+    /// assert_eq!(reference.profile().usable(), 100);
+    /// ```
     pub fn of_rows(
         column: &str,
         kind: ColumnKind,

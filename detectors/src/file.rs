@@ -124,6 +124,25 @@ impl ReferenceFile {
     ///
     /// # Errors
     /// Never for a reference that was built: every number in it is finite.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, FORMAT, ReferenceBuilder, ReferenceFile, VERSION};
+    /// let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+    /// builder.number(None, 1.0);
+    /// let file = ReferenceFile {
+    ///     format: FORMAT.to_owned(),
+    ///     version: VERSION,
+    ///     model: "churn".to_owned(),
+    ///     rows: 1,
+    ///     sources: vec![],
+    ///     options: vec![],
+    ///     built_at: "2026-01-31T12:00:00Z".to_owned(),
+    ///     window: None,
+    ///     derived: vec![],
+    ///     columns: vec![builder.build(None).unwrap()],
+    /// };
+    /// assert_eq!(ReferenceFile::parse(&file.to_text().unwrap()).unwrap(), file);
+    /// ```
     pub fn to_text(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
     }

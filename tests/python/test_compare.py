@@ -45,6 +45,21 @@ def test_what_drifted_is_named_and_the_exit_code_is_a_gate(months):
     assert few.startswith("Too few rows to tell")
 
 
+def test_a_drift_says_what_it_looks_like_and_an_index_is_no_column(months):
+    folder, even, _ = months
+    shuffled = even.sample(frac=1, random_state=1)
+    shuffled.to_parquet(folder / "indexed.parquet")
+    shuffled.assign(temp=(shuffled.temp - 32) / 1.8).to_parquet(folder / "celsius.parquet")
+    said = compare(folder / "indexed.parquet", folder / "celsius.parquet", code=1).stdout
+    assert "__index_level_0__" not in said
+    assert "\ntemp looks like a change of unit: × 0.5556 − 17.78 (Fahrenheit to Celsius)" in said
+    found = json.loads(compare(folder / "indexed.parquet", folder / "celsius.parquet", "--format=json", code=1).stdout)
+    causes = {column["column"]: [cause["change"]["kind"] for cause in column["causes"]] for column in found["columns"]}
+    assert causes == {"temp": ["unit_change"], "distance": [], "carrier": [], "origin": []}
+    named = compare(folder / "indexed.parquet", folder / "celsius.parquet", "--column=__index_level_0__").stdout
+    assert "__index_level_0__" in named
+
+
 def test_thresholds_and_scores_are_the_callers(months):
     folder, *_ = months
     files = (folder / "even.parquet", folder / "odd.csv", "--column=temp")

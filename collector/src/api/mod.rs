@@ -22,9 +22,10 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
 use axum::routing::{delete, get, post};
 
-pub(crate) use self::scores::ScoreView;
+pub(crate) use self::scores::{CauseView, ScoreView};
 use crate::config::Config;
 use crate::references::LoadedReferences;
+use crate::runbooks::Runbooks;
 use crate::store::Store;
 
 /// What the API answers from.
@@ -33,6 +34,7 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) config: Arc<Config>,
     pub(crate) references: Arc<LoadedReferences>,
+    pub(crate) runbooks: Arc<Runbooks>,
     pub(crate) started_at: i64,
 }
 

@@ -125,6 +125,16 @@ pub(crate) struct CauseView {
     change: serde_json::Value,
 }
 
+impl From<&Cause> for CauseView {
+    fn from(cause: &Cause) -> Self {
+        Self {
+            says: causes::in_words(cause),
+            share: cause.share,
+            change: serde_json::to_value(&cause.kind).unwrap_or_default(),
+        }
+    }
+}
+
 /// Since when a score drifts.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SinceView {
@@ -344,12 +354,7 @@ fn read_causes(
         .query_row(params![model, version, ends, column], |row| row.get(0))
         .optional()?;
     let causes: Vec<Cause> = stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    let view = |cause: &Cause| CauseView {
-        says: causes::in_words(cause),
-        share: cause.share,
-        change: serde_json::to_value(&cause.kind).unwrap_or_default(),
-    };
-    Ok(causes.iter().map(view).collect())
+    Ok(causes.iter().map(CauseView::from).collect())
 }
 
 /// Since when this score of the window that ends then drifts.

@@ -7,13 +7,15 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use driftline_alerts::escape_html;
+use driftline_detectors::causes::Cause;
 use driftline_detectors::{Bar, Detector, Reference, Score, Thresholds, Verdict};
 use serde::Serialize;
 
 use super::EXIT_USAGE;
-use crate::api::ScoreView;
+use crate::api::{CauseView, ScoreView};
 use crate::backtest::{drawing, page};
-use crate::numbers::{significant, thousands};
+use crate::causes;
+use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::HEADLINE;
 use crate::reference_build::{Counted, ReferencePlan, build_reference, count};
 
@@ -110,6 +112,8 @@ struct Column {
     name: String,
     /// All of them.
     scores: Vec<Score>,
+    /// What its drift looks like, by whichever score; that which accounts for most first.
+    causes: Vec<Cause>,
     bars: Vec<Bar>,
 }
 
@@ -119,10 +123,14 @@ impl<'c> Compared<'c> {
         let read = |why| (EXIT_IO, format!("{}: {why}", compare.rows.display()));
         let Counted { rows: of_rows, profiles } = count(&compare.rows, &references).map_err(read)?;
         let thresholds = Thresholds(compare.threshold.iter().copied().collect());
-        let column = |(reference, profile): (&Reference, _)| Column {
-            name: reference.column.clone(),
-            scores: reference.scores(profile, &thresholds, true),
-            bars: reference.histogram(profile),
+        let column = |(reference, profile): (&Reference, _)| {
+            let scores = reference.scores(profile, &thresholds, true);
+            Column {
+                name: reference.column.clone(),
+                causes: reference.causes(profile, &scores),
+                bars: reference.histogram(profile),
+                scores,
+            }
         };
         let mut columns: Vec<Column> = references.iter().zip(&profiles).map(column).collect();
         columns.sort_by(|a, b| b.beyond(&compare.score).total_cmp(&a.beyond(&compare.score)));
@@ -187,6 +195,15 @@ impl<'c> Compared<'c> {
                 view.verdict.replace('_', " ")
             ));
         }
+        let mut drifted = self
+            .columns
+            .iter()
+            .filter(|column| column.drifts(&self.compare.score) && !column.causes.is_empty())
+            .peekable();
+        if drifted.peek().is_some() {
+            line(format_args!(""));
+        }
+        drifted.for_each(|column| line(format_args!("{} looks like {}", column.name, column.looks())));
         text
     }
 
@@ -205,11 +222,13 @@ impl<'c> Compared<'c> {
         struct One<'c> {
             column: &'c str,
             scores: Vec<ScoreView>,
+            causes: Vec<CauseView>,
             bars: &'c [Bar],
         }
         let columns = self.columns.iter().map(|column| One {
             column: &column.name,
             scores: column.scores.iter().map(ScoreView::from).collect(),
+            causes: column.causes.iter().map(CauseView::from).collect(),
             bars: &column.bars,
         });
         let whole = Whole {
@@ -239,7 +258,7 @@ impl<'c> Compared<'c> {
             escape_html(&files),
             escape_html(&self.headline())
         );
-        self.columns.iter().for_each(|column| body.push_str(&column.html()));
+        self.columns.iter().for_each(|column| body.push_str(&column.html(&self.compare.score)));
         page::page("Driftline compare", &(body + "</section>"))
     }
 }
@@ -255,27 +274,58 @@ impl Column {
         self.scores.iter().any(|score| detectors.contains(&score.detector) && score.verdict == Verdict::Drift)
     }
 
-    fn html(&self) -> String {
-        let row = |score: &Score| {
-            let view = ScoreView::from(score);
-            format!(
-                "<tr class=\"verdict-{0}\"><td>{1}</td><td>{2}</td><td>{3}</td><td>{4}</td><td>{5}</td></tr>",
-                view.verdict,
-                score.detector.name(),
-                significant(view.effect),
-                significant(view.limit),
-                thousands(score.n_window),
-                view.verdict.replace('_', " ")
-            )
+    /// In the words that follow "looks like".
+    fn looks(&self) -> String {
+        let cause = |cause: &Cause| format!("{} ({} of the change)", causes::in_words(cause), percent(cause.share));
+        self.causes.iter().map(cause).collect::<Vec<_>>().join("; and ")
+    }
+
+    /// The scores that decide are in sight, the others one click away.
+    fn html(&self, deciding: &[Detector]) -> String {
+        let decides = |score: &&Score| deciding.contains(&score.detector);
+        let (first, others): (Vec<&Score>, Vec<&Score>) = self.scores.iter().partition(decides);
+        let drifted = others.iter().filter(|score| score.verdict == Verdict::Drift).count();
+        let looks = if self.causes.is_empty() {
+            String::new()
+        } else {
+            format!("<p class=\"breakable\">Looks like {}.</p>", escape_html(&self.looks()))
+        };
+        let others = if others.is_empty() {
+            String::new()
+        } else {
+            let summary = format!("{} more scores, {drifted} of them drift", others.len());
+            format!("<details><summary class=\"sub\">{summary}</summary>{}</details>", table(&others))
         };
         format!(
-            "<article class=\"panel\"><h3 class=\"breakable\">{}</h3>{}<div class=\"table-scroller\"><table><thead><tr><th>score</th>\
-             <th>effect</th><th>limit</th><th>rows</th><th>verdict</th></tr></thead><tbody>{}</tbody></table></div></article>",
+            "<article class=\"panel\"><h3 class=\"breakable\">{}</h3>{}{looks}{}{others}</article>",
             escape_html(&self.name),
             drawing::histogram(&self.bars),
-            self.scores.iter().map(row).collect::<String>()
+            table(&first)
         )
     }
+}
+
+fn table(scores: &[&Score]) -> String {
+    if scores.is_empty() {
+        return String::new();
+    }
+    let row = |score: &&Score| {
+        let view = ScoreView::from(*score);
+        format!(
+            "<tr class=\"verdict-{0}\"><td>{1}</td><td>{2}</td><td>{3}</td><td>{4}</td><td>{5}</td></tr>",
+            view.verdict,
+            score.detector.name(),
+            significant(view.effect),
+            significant(view.limit),
+            thousands(score.n_window),
+            view.verdict.replace('_', " ")
+        )
+    };
+    format!(
+        "<div class=\"table-scroller\"><table><thead><tr><th>score</th><th>effect</th><th>limit</th><th>rows</th><th>verdict</th></tr>\
+         </thead><tbody>{}</tbody></table></div>",
+        scores.iter().map(row).collect::<String>()
+    )
 }
 
 /// What is normal, and of how many rows. Columns that are derived from others are left out: only a collector derives them of

@@ -1,6 +1,5 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`,
-//! `compare`, `doctor`, `silence`, `acknowledge`.
+//! `backtest`, `compare`, `runbooks lint`, `doctor`, `silence`, `acknowledge`.
 
 mod acknowledge;
 mod asking;
@@ -11,6 +10,7 @@ mod doctor;
 mod filter;
 mod heaps;
 mod reference;
+mod runbooks;
 mod samples;
 mod silence;
 mod windows;
@@ -57,6 +57,11 @@ enum Command {
     },
     /// Checks what a collector stands on: database, disk, archive, clocks, secrets. Leaves nothing behind.
     Doctor(doctor::Doctor),
+    /// Checks runbooks.
+    Runbooks {
+        #[command(subcommand)]
+        command: runbooks::RunbooksCommand,
+    },
     /// Pulls the rows of a stretch of time out of the archive, as CSV, JSON lines or Parquet.
     Samples(Box<samples::Samples>),
     /// Makes the scores of past windows again from the archive, as they were, or under another reference or configuration:
@@ -78,7 +83,6 @@ enum Command {
 }
 
 /// Whether words after `driftline` are a command line that it takes.
-#[cfg(test)]
 pub(crate) fn parses(words: &[&str]) -> Result<(), String> {
     let all = std::iter::once("driftline").chain(words.iter().copied());
     CommandLine::try_parse_from(all).map(|_| ()).map_err(|error| error.to_string())
@@ -104,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Reference { command } => reference::run(command),
         Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Runbooks { command } => runbooks::run(&command),
         Command::Samples(samples) => samples::run(&samples),
         Command::Backfill(backfill) => backfill::run(&backfill),
         Command::Backtest(backtest) => backtest::run(&backtest),
@@ -141,11 +146,13 @@ fn serve(path: &std::path::Path) -> ExitCode {
         Ok(collector) => collector,
         Err(error) => {
             eprintln!("driftline: {error}");
-            return ExitCode::from(if matches!(error, StartError::References(_) | StartError::Access(_)) {
-                EXIT_USAGE
-            } else {
-                1
-            });
+            return ExitCode::from(
+                if matches!(error, StartError::References(_) | StartError::Runbooks(_) | StartError::Access(_)) {
+                    EXIT_USAGE
+                } else {
+                    1
+                },
+            );
         }
     };
     let failure = orders.wait_for_end(&collector);
@@ -166,6 +173,10 @@ fn check(path: &std::path::Path) -> ExitCode {
     };
     if let Err(problems) = crate::references::LoadedReferences::load(&config) {
         problems.iter().for_each(|problem| eprintln!("{}: {problem}", path.display()));
+        return ExitCode::from(EXIT_USAGE);
+    }
+    if let Err(problem) = crate::runbooks::Runbooks::load(&config.alerting) {
+        eprintln!("{}: {problem}", path.display());
         return ExitCode::from(EXIT_USAGE);
     }
     if let Err(problem) = crate::server::Access::load(&config) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use driftline_alerts::{
@@ -41,6 +41,8 @@ pub struct Alerting {
     pub maintenance: Vec<Maintenance>,
     /// Who is told that there is somebody who would tell.
     pub heartbeat: Option<Heartbeat>,
+    /// The folder with runbooks besides those that ship.
+    pub runbooks: Option<PathBuf>,
 }
 
 impl Alerting {
@@ -67,6 +69,7 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         evaluation_interval: Duration::from_secs(15),
         maintenance: Vec::new(),
         heartbeat: None,
+        runbooks: None,
     };
     let mut own = Vec::new();
     let mut repeat = None;
@@ -86,8 +89,9 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         let windows = section.optional("maintenance").and_then(|node| node.list()).unwrap_or_default();
         alerting.maintenance = maintenance::windows(windows);
         repeat = section.optional("repeat").and_then(|node| node.duration(REPEATS));
+        alerting.runbooks = section.optional("runbooks").and_then(|node| Some(folder.join(node.text()?)));
         let nodes = section.optional("rules").and_then(|node| node.list()).unwrap_or_default();
-        own = rules(nodes, Some(&alerting.targets));
+        own = rules(nodes, Some(&alerting));
     }
     let everyone: Vec<String> = alerting.targets.keys().cloned().collect();
     let is_replaced = |shipped: &ReadRule<'_>| own.iter().any(|rule| rule.name == shipped.name);
@@ -161,11 +165,12 @@ fn shipped_rules() -> Vec<ReadRule<'static>> {
     shipped.result.unwrap_or_default()
 }
 
-fn rules<'a>(nodes: Vec<Node<'a>>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Vec<ReadRule<'a>> {
+/// The rules of a list; of `alerting`, which targets and runbooks they may name. Shipped ones are right by test.
+fn rules<'a>(nodes: Vec<Node<'a>>, alerting: Option<&Alerting>) -> Vec<ReadRule<'a>> {
     let mut rules: Vec<ReadRule<'a>> = Vec::new();
     for node in nodes {
         let Some(section) = node.section() else { continue };
-        let Some(rule) = rule(section, targets) else { continue };
+        let Some(rule) = rule(section, alerting) else { continue };
         if rules.iter().any(|other| other.name == rule.name) {
             node.problem(format!("there is another rule '{}'", rule.name));
         }
@@ -174,7 +179,7 @@ fn rules<'a>(nodes: Vec<Node<'a>>, targets: Option<&BTreeMap<String, TargetConfi
     rules
 }
 
-fn rule<'a>(mut section: Section<'a>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Option<ReadRule<'a>> {
+fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<ReadRule<'a>> {
     let name = section.required("name").and_then(|node| {
         node.parsed("up to 100 letters, digits, '-' and '_'", |text| {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -190,16 +195,21 @@ fn rule<'a>(mut section: Section<'a>, targets: Option<&BTreeMap<String, TargetCo
     let severities = Severity::ALL.map(|severity| (severity.name(), severity));
     let severity = section.required("severity").and_then(|node| node.one_of(&severities));
     let runbook = section.required("runbook").and_then(|node| {
-        let known: Vec<&str> = runbooks::ids().collect();
-        node.parsed(&format!("the id of a runbook: {}", known.join(", ")), |text| {
-            known.contains(&text).then(|| text.to_owned())
-        })
+        if alerting.is_some_and(|alerting| alerting.runbooks.is_some()) {
+            // Whether it is in the folder shows when that is read.
+            return node.parsed(runbooks::ID_FORM, |text| runbooks::is_id(text).then(|| text.to_owned()));
+        }
+        let known: Vec<&str> = runbooks::shipped_ids().collect();
+        let allowed =
+            format!("the id of a runbook: {}; alerts.runbooks names a folder with your own", known.join(", "));
+        node.parsed(&allowed, |text| known.contains(&text).then(|| text.to_owned()))
     });
     let condition = section.required("when").and_then(|node| condition(node.section()?));
     let group_by = section.optional("group_by").and_then(|node| node.list());
     let group_by = group_by.map(|names| names.iter().filter_map(|node| Some(node.text()?.to_owned())).collect());
     let named_targets = section.optional("targets").and_then(|node| node.list());
     let everyone = named_targets.is_none();
+    let targets = alerting.map(|alerting| &alerting.targets);
     let repeat = section.optional("repeat").and_then(|node| off_or_duration(&node));
     let steps = section.optional("escalate").map(|node| escalation(&node, targets)).unwrap_or_default();
     let causes = section.optional("explained_by").and_then(|node| node.list()).unwrap_or_default();

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{no_such_page, secured};
 use crate::alerting::entries;
 use crate::api::Api;
-use crate::runbooks::{self, Runbook};
+use crate::runbooks::{Runbook, lint};
 use crate::times::rfc3339;
 
 #[derive(Debug, Deserialize)]
@@ -19,9 +19,9 @@ pub(super) struct PageQuery {
 }
 
 /// `GET /runbooks`: all of them.
-pub(super) async fn list() -> Response {
+pub(super) async fn list(State(api): State<Api>) -> Response {
     let mut items = String::new();
-    for runbook in runbooks::ALL {
+    for runbook in api.runbooks.iter() {
         items.push_str(&format!(
             "<li><a href=\"/runbooks/{id}\">{title}</a> <span class=\"muted\">{rule}, {severity}</span></li>",
             id = runbook.id,
@@ -35,7 +35,7 @@ pub(super) async fn list() -> Response {
 
 /// `GET /runbooks/{id}?alert=…`: one, with the alert's own values where it has places for them.
 pub(super) async fn page(State(api): State<Api>, Path(id): Path<String>, Query(query): Query<PageQuery>) -> Response {
-    let Some(runbook) = runbooks::find(&id) else { return no_such_page().await };
+    let Some(runbook) = api.runbooks.find(&id) else { return no_such_page().await };
     let alert = match query.alert {
         Some(episode) => api.store.read(move |db| entries::triggered(db, &episode)).await.ok().flatten(),
         None => None,
@@ -84,7 +84,7 @@ fn plain(value: &str) -> String {
 }
 
 /// Markdown to HTML. Raw HTML is shown as text: runbooks need none.
-fn render(runbook: Runbook, values: &Values) -> String {
+fn render(runbook: &Runbook, values: &Values) -> String {
     let text = values.fill(runbook.body());
     let options = Options::ENABLE_TABLES | Options::ENABLE_TASKLISTS;
     let mut heading: Option<String> = None;
@@ -97,9 +97,7 @@ fn render(runbook: Runbook, values: &Values) -> String {
                 events.push(event);
             }
             Event::End(TagEnd::Heading(_)) => {
-                let id: String = heading.take().unwrap_or_default();
-                let id: String =
-                    id.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+                let id = lint::anchor(&heading.take().unwrap_or_default());
                 // Headings can be linked to.
                 if let Some(Event::Start(Tag::Heading { id: slot, .. })) =
                     events.iter_mut().rev().find(|event| matches!(event, Event::Start(Tag::Heading { .. })))
@@ -177,12 +175,13 @@ fn document(title: &str, body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runbooks::Runbooks;
 
     #[test]
     fn values_are_filled_in_and_cannot_become_markup() {
         let values = Values::new("http://driftline:4600", None);
-        let runbook = runbooks::find("feature-drift").unwrap();
-        let html = render(runbook, &values);
+        let shipped = Runbooks::shipped();
+        let html = render(shipped.find("feature-drift").unwrap(), &values);
         assert!(html.contains("http://driftline:4600/api/v1/models/MODEL"), "{html}");
         assert!(html.contains("<h2 id=\"in-30-seconds\">"));
         assert_eq!(plain("a`<script>`[x](javascript:y)"), "a__script___x__javascript:y_");

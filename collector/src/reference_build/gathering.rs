@@ -81,6 +81,13 @@ impl Seen {
     }
 }
 
+/// Whether a column is the index of a data frame, which pandas writes beside the columns. It says where a row was, and drifts
+/// as files grow.
+fn is_row_number(column: &str) -> bool {
+    let level = column.strip_prefix("__index_level_").and_then(|rest| rest.strip_suffix("__"));
+    level.is_some_and(|level| !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 impl<'p> Gathering<'p> {
     pub(super) fn new(plan: &'p ReferencePlan) -> Self {
         Self {
@@ -104,7 +111,11 @@ impl<'p> Gathering<'p> {
         let is_time = plan.time.as_ref().is_some_and(|(time, _)| time == column);
         !is_time
             && !plan.exclude.iter().any(|excluded| excluded == column)
-            && (plan.columns.is_empty() || plan.columns.iter().any(|wanted| wanted == column))
+            && if plan.columns.is_empty() {
+                !is_row_number(column)
+            } else {
+                plan.columns.iter().any(|wanted| wanted == column)
+            }
     }
 
     /// Sets rows aside.

@@ -52,6 +52,19 @@ pub struct Watch {
 /// of episodes for each window that closes. None when no column has been drawn from, as when the reference has no times.
 ///
 /// It is at most a twentieth.
+///
+/// ```
+/// use driftline_detectors::{ColumnKind, Detector, ReferenceBuilder, WindowShape, Persistence, Watch, level};
+/// let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+/// // Forty days of fifty rows, around levels of their own.
+/// (0..2000).for_each(|i| builder.number(Some(i / 50), ((i * 37) % 50 + (i / 50 * 17) % 30) as f64));
+/// let week = WindowShape { panes: 7, min_filled: 4, every: 1, season: 1 };
+/// let columns = [builder.build(Some(week)).unwrap()];
+/// let watch = Watch { detector: Detector::Psi, persistence: Persistence { k: 2, m: 3 } };
+/// // A window closes each day: once a month, and once a year.
+/// let (monthly, yearly) = (level(&columns, &[watch.clone()], 1.0 / 30.0), level(&columns, &[watch], 1.0 / 365.0));
+/// assert!(yearly.unwrap() < monthly.unwrap() && monthly.unwrap() <= 0.05);
+/// ```
 pub fn level(columns: &[Reference], watches: &[Watch], episodes_per_window: f64) -> Option<f64> {
     let windows = columns.iter().flat_map(|column| column.nulls.values()).map(|null| null.windows).max()?;
     let rate = |share: f64| -> f64 { watches.iter().map(|watch| episodes(columns, watch, windows, share)).sum() };
@@ -89,6 +102,19 @@ fn episodes(columns: &[Reference], watch: &Watch, windows: u32, share: f64) -> f
 
 impl Reference {
     /// Lets each score exceed its limit in this share of windows, wherever the reference knows what that is.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, Detector, ReferenceBuilder, WindowShape, Thresholds};
+    /// let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+    /// // Forty days of fifty rows, around levels of their own.
+    /// (0..2000).for_each(|i| builder.number(Some(i / 50), ((i * 37) % 50 + (i / 50 * 17) % 30) as f64));
+    /// let week = WindowShape { panes: 7, min_filled: 4, every: 1, season: 1 };
+    /// let mut reference = builder.build(Some(week)).unwrap();
+    /// reference.allow(Some(0.001));
+    /// let scores = reference.scores(&reference.profile(), &Thresholds::default(), true);
+    /// let psi = scores.iter().find(|score| score.detector == Detector::Psi).unwrap();
+    /// assert!(psi.noise.budget.is_some());
+    /// ```
     pub fn allow(&mut self, share: Option<f64>) {
         for (detector, null) in &mut self.nulls {
             match share {

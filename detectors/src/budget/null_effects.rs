@@ -54,7 +54,7 @@ pub struct NullEffects {
     pub at: Vec<u32>,
     /// Their effects.
     pub effects: Vec<f64>,
-    /// The effect that the budget allows, once it is known (see [`NullEffects::allow`]).
+    /// The effect that the budget allows, once it is known (see [`Reference::allow`]).
     #[serde(skip)]
     allowed: Option<f64>,
 }
@@ -72,6 +72,17 @@ impl NullEffects {
     }
 
     /// The effect that this share of windows exceeds.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, Detector, ReferenceBuilder, WindowShape};
+    /// let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+    /// // Forty days of fifty rows, around levels of their own.
+    /// (0..2000).for_each(|i| builder.number(Some(i / 50), ((i * 37) % 50 + (i / 50 * 17) % 30) as f64));
+    /// let week = WindowShape { panes: 7, min_filled: 4, every: 1, season: 1 };
+    /// let reference = builder.build(Some(week)).unwrap();
+    /// let null = &reference.nulls[&Detector::Psi];
+    /// assert!(null.quantile(Detector::Psi, 0.001) > null.quantile(Detector::Psi, 0.01));
+    /// ```
     pub fn quantile(&self, detector: Detector, share: f64) -> f64 {
         if share >= self.trusted {
             return self.drawn(share);
@@ -90,12 +101,12 @@ impl NullEffects {
     }
 
     /// From now on, this share of windows may exceed what is allowed.
-    pub fn allow(&mut self, detector: Detector, share: f64) {
+    pub(crate) fn allow(&mut self, detector: Detector, share: f64) {
         self.allowed = Some(self.quantile(detector, share));
     }
 
     /// Without a budget.
-    pub fn allow_nothing(&mut self) {
+    pub(crate) fn allow_nothing(&mut self) {
         self.allowed = None;
     }
 

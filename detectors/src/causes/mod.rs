@@ -192,6 +192,20 @@ impl Reference {
     ///
     /// # Panics
     /// When the window is not of this reference.
+    ///
+    /// ```
+    /// use driftline_detectors::causes::{CauseKind, Unusable};
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder, Thresholds};
+    /// let mut builder = ReferenceBuilder::new("age", ColumnKind::Numeric);
+    /// (0..1000).for_each(|i| builder.number(None, f64::from(i % 50)));
+    /// let reference = builder.build(None).unwrap();
+    ///
+    /// let mut window = reference.empty_profile();
+    /// reference.count_numbers(&mut window, &(0..700).map(|i| f64::from(i % 50)).collect::<Vec<_>>());
+    /// reference.count_missing(&mut window, 300);
+    /// let causes = reference.causes(&window, &reference.scores(&window, &Thresholds::default(), true));
+    /// assert_eq!(causes[0].kind, CauseKind::Missing { what: Unusable::Absent, before: 0.0, now: 0.3 });
+    /// ```
     pub fn causes(&self, window: &Profile, scores: &[Score]) -> Vec<Cause> {
         let drifts = |detector: Detector| {
             scores.iter().any(|score| score.detector == detector && score.verdict == Verdict::Drift)

@@ -92,11 +92,26 @@ impl Default for Adwin {
 
 impl Adwin {
     /// An empty window.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Adwin, AdwinSettings};
+    /// let window = Adwin::new(AdwinSettings { delta: 0.01, ..Default::default() });
+    /// assert!(window.is_empty());
+    /// ```
     pub fn new(settings: AdwinSettings) -> Self {
         Self { settings, rows: Vec::new(), whole: Part::default(), until_look: settings.clock }
     }
 
     /// Takes the next value, and says whether a change shows with it.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Adwin, AdwinSettings};
+    /// let mut window = Adwin::new(AdwinSettings { clock: 1, ..Default::default() });
+    /// (0..50).for_each(|_| assert_eq!(window.update(0.1), None));
+    /// assert_eq!(window.update(f64::NAN), None);
+    /// let change = (0..50).find_map(|_| window.update(0.9)).unwrap();
+    /// assert!(change.statistic > change.limit);
+    /// ```
     pub fn update(&mut self, value: f64) -> Option<Change> {
         if !is_countable(value) {
             return None;
@@ -119,26 +134,64 @@ impl Adwin {
     }
 
     /// Forgets everything but the settings.
+    ///
+    /// ```
+    /// use driftline_detectors::change::Adwin;
+    /// let mut window = Adwin::default();
+    /// window.update(1.0);
+    /// window.reset();
+    /// assert_eq!(window, Adwin::default());
+    /// ```
     pub fn reset(&mut self) {
         *self = Self::new(self.settings);
     }
 
     /// How many values the window holds.
+    ///
+    /// ```
+    /// use driftline_detectors::change::Adwin;
+    /// let mut window = Adwin::default();
+    /// [0.5, 0.25, f64::INFINITY].map(|value| window.update(value));
+    /// assert_eq!(window.len(), 2);
+    /// ```
     pub fn len(&self) -> u64 {
         self.whole.n as u64
     }
 
     /// Whether it holds none.
+    ///
+    /// ```
+    /// use driftline_detectors::change::Adwin;
+    /// let mut window = Adwin::default();
+    /// assert!(window.is_empty());
+    /// window.update(0.5);
+    /// assert!(!window.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.whole.n == 0.0
     }
 
     /// Their mean; none without any.
+    ///
+    /// ```
+    /// use driftline_detectors::change::Adwin;
+    /// let mut window = Adwin::default();
+    /// assert_eq!(window.mean(), None);
+    /// [1.0, 2.0, 6.0].map(|value| window.update(value));
+    /// assert_eq!(window.mean(), Some(3.0));
+    /// ```
     pub fn mean(&self) -> Option<f64> {
         (!self.is_empty()).then(|| self.whole.mean())
     }
 
     /// Their squared deviations from their mean, added up.
+    ///
+    /// ```
+    /// use driftline_detectors::change::Adwin;
+    /// let mut window = Adwin::default();
+    /// [1.0, 2.0, 6.0].map(|value| window.update(value));
+    /// assert_eq!(window.squares(), 14.0);
+    /// ```
     pub fn squares(&self) -> f64 {
         self.whole.squares
     }

@@ -62,11 +62,27 @@ impl Sum {
 
 impl Cusum {
     /// One that has seen nothing.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Baseline, Cusum, CusumSettings};
+    /// let known = Baseline::Known { mean: 0.0, standard_deviation: 1.0 };
+    /// let detector = Cusum::new(CusumSettings::default(), known);
+    /// assert_eq!(detector.sums(), (0.0, 0.0));
+    /// ```
     pub fn new(settings: CusumSettings, baseline: Baseline) -> Self {
         Self { settings, baseline, ..Self::default() }
     }
 
     /// Takes the next value, and says whether a change shows with it.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Baseline, Cusum, CusumSettings, Direction};
+    /// let known = Baseline::Known { mean: 0.0, standard_deviation: 1.0 };
+    /// let mut detector = Cusum::new(CusumSettings { slack: 0.5, limit: 3.0 }, known);
+    /// assert_eq!([-1.0, -1.0].map(|value| detector.update(value)), [None, None]);
+    /// let change = detector.update(-3.0).unwrap();
+    /// assert_eq!((change.direction, change.statistic, change.values), (Direction::Down, 3.5, 3));
+    /// ```
     pub fn update(&mut self, value: f64) -> Option<Change> {
         if !is_countable(value) {
             return None;
@@ -87,11 +103,28 @@ impl Cusum {
     }
 
     /// Forgets everything but the settings and a level that is known.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Baseline, Cusum, CusumSettings};
+    /// let known = Baseline::Known { mean: 0.0, standard_deviation: 1.0 };
+    /// let mut detector = Cusum::new(CusumSettings::default(), known);
+    /// detector.update(2.0);
+    /// detector.reset();
+    /// assert_eq!(detector.sums(), (0.0, 0.0));
+    /// ```
     pub fn reset(&mut self) {
         *self = Self::new(self.settings, self.baseline.anew());
     }
 
     /// How far the sums of rises and of falls have come.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Baseline, Cusum, CusumSettings};
+    /// let known = Baseline::Known { mean: 0.0, standard_deviation: 1.0 };
+    /// let mut detector = Cusum::new(CusumSettings { slack: 0.5, limit: 5.0 }, known);
+    /// [2.0, -1.0, 2.0].map(|value| detector.update(value));
+    /// assert_eq!(detector.sums(), (1.5, 0.0));
+    /// ```
     pub fn sums(&self) -> (f64, f64) {
         (self.above.height, self.below.height)
     }

@@ -50,11 +50,27 @@ pub struct Ewma {
 
 impl Ewma {
     /// One that has seen nothing.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Baseline, Ewma, EwmaSettings};
+    /// let known = Baseline::Known { mean: 0.0, standard_deviation: 1.0 };
+    /// let detector = Ewma::new(EwmaSettings::default(), known);
+    /// assert_eq!(detector.average(), 0.0);
+    /// ```
     pub fn new(settings: EwmaSettings, baseline: Baseline) -> Self {
         Self { settings, baseline, ..Self::default() }
     }
 
     /// Takes the next value, and says whether a change shows with it.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Baseline, Direction, Ewma, EwmaSettings};
+    /// let known = Baseline::Known { mean: 0.0, standard_deviation: 1.0 };
+    /// let mut detector = Ewma::new(EwmaSettings { weight: 0.5, limit: 3.0 }, known);
+    /// assert_eq!(detector.update(1.0), None);
+    /// let change = detector.update(6.0).unwrap();
+    /// assert_eq!((change.direction, change.statistic, change.values), (Direction::Up, 3.25, 2));
+    /// ```
     pub fn update(&mut self, value: f64) -> Option<Change> {
         if !is_countable(value) {
             return None;
@@ -77,11 +93,28 @@ impl Ewma {
     }
 
     /// Forgets everything but the settings and a level that is known.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Baseline, Ewma, EwmaSettings};
+    /// let known = Baseline::Known { mean: 0.0, standard_deviation: 1.0 };
+    /// let mut detector = Ewma::new(EwmaSettings::default(), known);
+    /// detector.update(1.0);
+    /// detector.reset();
+    /// assert_eq!(detector.average(), 0.0);
+    /// ```
     pub fn reset(&mut self) {
         *self = Self::new(self.settings, self.baseline.anew());
     }
 
     /// The average, in standard deviations of the stream from its level.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Baseline, Ewma, EwmaSettings};
+    /// let known = Baseline::Known { mean: 0.0, standard_deviation: 1.0 };
+    /// let mut detector = Ewma::new(EwmaSettings { weight: 0.5, limit: 3.0 }, known);
+    /// [1.0, 2.0].map(|value| detector.update(value));
+    /// assert_eq!(detector.average(), 1.25);
+    /// ```
     pub fn average(&self) -> f64 {
         self.average
     }

@@ -78,6 +78,12 @@ pub struct Kswin {
 
 impl Kswin {
     /// One that has seen no pane.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Kswin, KswinSettings};
+    /// let panes = Kswin::new(KswinSettings { recent: 1, before: 6, ..Default::default() });
+    /// assert_eq!(panes.panes(), 0);
+    /// ```
     pub fn new(settings: KswinSettings) -> Self {
         Self { settings, panes: VecDeque::new() }
     }
@@ -87,6 +93,21 @@ impl Kswin {
     ///
     /// # Panics
     /// When the panes are not of this reference.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Kswin, KswinSettings};
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+    /// (0..10).for_each(|i| builder.number(None, f64::from(i)));
+    /// let reference = builder.build(None).unwrap();
+    /// let mut pane = reference.empty_profile();
+    /// reference.count_numbers(&mut pane, &[1.0, 2.0]);
+    ///
+    /// let mut panes = Kswin::new(KswinSettings { recent: 1, before: 1, ..Default::default() });
+    /// assert_eq!(panes.push(&reference, pane.clone()), None);
+    /// assert_eq!(panes.push(&reference, pane).map(|same| same.statistic), Some(0.0));
+    /// assert_eq!(panes.push(&reference, reference.empty_profile()), None);
+    /// ```
     pub fn push(&mut self, reference: &Reference, pane: Profile) -> Option<PaneComparison> {
         let Normal::Numeric { grid, .. } = &reference.normal else { return None };
         if pane.usable() == 0 {
@@ -119,6 +140,19 @@ impl Kswin {
     }
 
     /// How many panes are kept.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Kswin, KswinSettings};
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+    /// (0..10).for_each(|i| builder.number(None, f64::from(i)));
+    /// let reference = builder.build(None).unwrap();
+    /// let mut panes = Kswin::new(KswinSettings { recent: 1, before: 1, ..Default::default() });
+    /// (0..5).for_each(|_| {
+    ///     panes.push(&reference, reference.profile());
+    /// });
+    /// assert_eq!(panes.panes(), 2);
+    /// ```
     pub fn panes(&self) -> usize {
         self.panes.len()
     }

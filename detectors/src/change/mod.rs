@@ -86,6 +86,13 @@ pub enum ChangeDetector {
 
 impl ChangeDetector {
     /// Takes the next value, and says whether a change shows with it.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Adwin, AdwinSettings, ChangeDetector};
+    /// let mut detector = ChangeDetector::Adwin(Adwin::new(AdwinSettings { clock: 1, ..Default::default() }));
+    /// assert!((0..50).all(|_| detector.update(0.1).is_none()));
+    /// assert!((0..50).any(|_| detector.update(0.9).is_some()));
+    /// ```
     pub fn update(&mut self, value: f64) -> Option<Change> {
         match self {
             Self::PageHinkley(detector) => detector.update(value),
@@ -96,6 +103,16 @@ impl ChangeDetector {
     }
 
     /// Forgets everything but the settings.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{ChangeDetector, PageHinkley};
+    /// let fresh = ChangeDetector::PageHinkley(PageHinkley::default());
+    /// let mut detector = fresh.clone();
+    /// detector.update(1.0);
+    /// assert_ne!(detector, fresh);
+    /// detector.reset();
+    /// assert_eq!(detector, fresh);
+    /// ```
     pub fn reset(&mut self) {
         match self {
             Self::PageHinkley(detector) => detector.reset(),

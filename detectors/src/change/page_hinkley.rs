@@ -76,11 +76,25 @@ impl Extreme {
 
 impl PageHinkley {
     /// One that has seen nothing.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{PageHinkley, PageHinkleySettings};
+    /// let detector = PageHinkley::new(PageHinkleySettings { limit: 1.0, ..Default::default() });
+    /// assert_eq!(detector.heights(), (0.0, 0.0));
+    /// ```
     pub fn new(settings: PageHinkleySettings) -> Self {
         Self { settings, ..Self::default() }
     }
 
     /// Takes the next value, and says whether a change shows with it.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Direction, PageHinkley, PageHinkleySettings};
+    /// let mut detector = PageHinkley::new(PageHinkleySettings { limit: 1.0, min_values: 3, ..Default::default() });
+    /// assert_eq!([5.0, 5.0, 5.0].map(|value| detector.update(value)), [None; 3]);
+    /// let change = detector.update(3.0).unwrap();
+    /// assert_eq!((change.direction, change.values), (Direction::Down, 1));
+    /// ```
     pub fn update(&mut self, value: f64) -> Option<Change> {
         if !is_countable(value) {
             return None;
@@ -107,11 +121,27 @@ impl PageHinkley {
     }
 
     /// Forgets everything but the settings.
+    ///
+    /// ```
+    /// use driftline_detectors::change::PageHinkley;
+    /// let mut detector = PageHinkley::default();
+    /// detector.update(1.0);
+    /// detector.reset();
+    /// assert_eq!(detector, PageHinkley::default());
+    /// ```
     pub fn reset(&mut self) {
         *self = Self::new(self.settings);
     }
 
     /// How far the sums are above and below their extremes.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{PageHinkley, PageHinkleySettings};
+    /// let exact = PageHinkleySettings { tolerance: 0.0, memory: 1.0, ..Default::default() };
+    /// let mut detector = PageHinkley::new(exact);
+    /// [1.0, 3.0].map(|value| detector.update(value));
+    /// assert_eq!(detector.heights(), (1.0, 0.0));
+    /// ```
     pub fn heights(&self) -> (f64, f64) {
         (self.rise.height(), self.fall.height())
     }

@@ -34,6 +34,16 @@ const INSTEAD_OF_ZERO: f64 = 0.0001;
 ///
 /// # Errors
 /// When a sample has no finite value.
+///
+/// ```
+/// use driftline_detectors::compat::evidently;
+/// let reference: Vec<f64> = (0..500).map(f64::from).collect();
+/// let window: Vec<f64> = (0..200).map(|i| f64::from(i) + 250.0).collect();
+/// let theirs = evidently::numbers(&reference, &window).unwrap();
+/// assert_eq!((theirs.method, theirs.drifted), ("ks", true));
+/// assert!(theirs.value < 0.05, "a p-value, for a reference of so few rows");
+/// assert!(evidently::numbers(&reference, &[f64::NAN]).is_err());
+/// ```
 pub fn numbers(reference: &[f64], window: &[f64]) -> Result<Compat, CompatError> {
     let (reference, window) = finite(reference, window)?;
     let counts = distinct(&reference, &window);
@@ -53,6 +63,13 @@ pub fn numbers(reference: &[f64], window: &[f64]) -> Result<Compat, CompatError>
 ///
 /// # Errors
 /// When a sample has no value.
+///
+/// ```
+/// use driftline_detectors::compat::evidently;
+/// let reference = [Some("visa"), Some("visa"), Some("amex"), None].repeat(500);
+/// let theirs = evidently::categories(&reference, &[Some("visa"), Some("amex")]).unwrap();
+/// assert_eq!((theirs.method, theirs.threshold, theirs.drifted), ("jensenshannon", Some(0.1), true));
+/// ```
 pub fn categories(reference: &[Option<&str>], window: &[Option<&str>]) -> Result<Compat, CompatError> {
     Ok(value_by_value(&named(reference, window)?))
 }
@@ -65,6 +82,12 @@ pub fn categories(reference: &[Option<&str>], window: &[Option<&str>]) -> Result
 ///
 /// # Errors
 /// When a sample has no finite value.
+///
+/// ```
+/// use driftline_detectors::compat::evidently;
+/// let theirs = evidently::psi_of_numbers(&[0.0, 0.0, 0.0, 1.0], &[0.0, 1.0]).unwrap();
+/// assert!((theirs.value - 0.25 * 3f64.ln()).abs() < 1e-12);
+/// ```
 pub fn psi_of_numbers(reference: &[f64], window: &[f64]) -> Result<Compat, CompatError> {
     let (reference, window) = finite(reference, window)?;
     let mut values = reference.clone();
@@ -83,6 +106,12 @@ pub fn psi_of_numbers(reference: &[f64], window: &[f64]) -> Result<Compat, Compa
 ///
 /// # Errors
 /// When a sample has no value.
+///
+/// ```
+/// use driftline_detectors::compat::evidently;
+/// let theirs = evidently::psi_of_categories(&[Some("a"), Some("a"), Some("a"), Some("b")], &[Some("a"), Some("b")]).unwrap();
+/// assert!((theirs.value - 0.25 * 3f64.ln()).abs() < 1e-12);
+/// ```
 pub fn psi_of_categories(reference: &[Option<&str>], window: &[Option<&str>]) -> Result<Compat, CompatError> {
     Ok(psi(&named(reference, window)?))
 }

@@ -85,6 +85,11 @@ impl Numbers {
     ///
     /// # Errors
     /// When it has no value, fewer rows than ten, or infinite values where they have no place.
+    ///
+    /// ```
+    /// use driftline_detectors::compat::nannyml::{NumberMethod, Numbers};
+    /// assert!(Numbers::fit(NumberMethod::JensenShannon, &[1.0, 2.0]).is_err(), "a threshold wants ten rows at least");
+    /// ```
     pub fn fit(method: NumberMethod, reference: &[f64]) -> Result<Self, CompatError> {
         let sorted = sorted_numbers(reference, Sample::Reference)?;
         let normal = match method {
@@ -103,6 +108,15 @@ impl Numbers {
     ///
     /// # Errors
     /// When the window has no value, or infinite ones and the method is Wasserstein's.
+    ///
+    /// ```
+    /// use driftline_detectors::compat::nannyml::{NumberMethod, Numbers};
+    /// let reference: Vec<f64> = (0..1000).map(|i| f64::from(i % 10)).collect();
+    /// let fitted = Numbers::fit(NumberMethod::Wasserstein, &reference).unwrap();
+    /// let theirs = fitted.score(&[2.0, 7.0]).unwrap();
+    /// assert_eq!((theirs.method, theirs.drifted), ("wasserstein", true));
+    /// assert!((theirs.value - 1.2).abs() < 1e-12);
+    /// ```
     pub fn score(&self, window: &[f64]) -> Result<Compat, CompatError> {
         let value = self.distance(window)?;
         let (method, threshold) = (self.method.name(), Some(self.threshold));
@@ -189,6 +203,11 @@ impl Categories {
     ///
     /// # Errors
     /// When it has no value, or fewer rows than ten.
+    ///
+    /// ```
+    /// use driftline_detectors::compat::nannyml::{Categories, CategoryMethod};
+    /// assert!(Categories::fit(CategoryMethod::Chi2, &[None; 20]).is_err(), "not one category");
+    /// ```
     pub fn fit(method: CategoryMethod, reference: &[Option<&str>]) -> Result<Self, CompatError> {
         let mut places: HashMap<String, usize> = HashMap::new();
         let mut counts: Vec<u64> = Vec::new();
@@ -215,6 +234,13 @@ impl Categories {
     ///
     /// # Errors
     /// When the window has no value.
+    ///
+    /// ```
+    /// use driftline_detectors::compat::nannyml::{Categories, CategoryMethod};
+    /// let fitted = Categories::fit(CategoryMethod::LInfinity, &[Some("a"), Some("b")].repeat(50)).unwrap();
+    /// let theirs = fitted.score(&[Some("a"), Some("a"), Some("a"), Some("new")]).unwrap();
+    /// assert_eq!((theirs.method, theirs.value, theirs.drifted), ("l_infinity", 0.5, true));
+    /// ```
     pub fn score(&self, window: &[Option<&str>]) -> Result<Compat, CompatError> {
         let window = self.counted(window);
         let value = self.distance(&window)?;
