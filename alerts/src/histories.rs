@@ -128,8 +128,8 @@ proptest! {
                     match alerts[which].observe(&rules[which], &[observation("temp", value)], now, DAY) {
                         Some(Transition::Fired { episode }) => prop_assert_eq!(open[which].replace(episode), None),
                         Some(Transition::Resolved { episode, .. }) => {
-                            prop_assert_eq!(open[which].take().as_ref(), Some(&episode));
                             world.resolve(&episode);
+                            prop_assert_eq!(open[which].take(), Some(episode));
                         }
                         None => {}
                     }

@@ -12,7 +12,7 @@
 //! States are pure: time is an argument, and the same history gives the same episodes.
 //!
 //! ```
-//! use driftline_alerts::{Alert, Condition, KofM, Labels, Observation, Reading, Rule, Severity, Transition};
+//! use driftline_alerts::{Alert, Condition, KofM, Labels, Observation, Reading, Recovery, Rule, Severity, Transition};
 //!
 //! let rule = Rule {
 //!     name: "FeatureDrift".into(),
@@ -29,6 +29,7 @@
 //!     repeat: None,
 //!     escalate: vec![],
 //!     explained_by: vec![],
+//!     recovery: Recovery::default(),
 //! };
 //! let labels = Labels::from([("model".into(), "flights".into()), ("column".into(), "temp".into())]);
 //! let mut alert = Alert::new(&rule, Alert::group(&rule, &labels).unwrap());
@@ -61,11 +62,11 @@ pub use maintenance::Maintenance;
 pub use matching::{Matchers, Pattern};
 pub use muting::{Mute, Muting};
 pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
-pub use rule::{Condition, ExplainedBy, KofM, Labels, Rule, Severity, Step};
+pub use rule::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step};
 pub use secret::{Secret, SecretSource};
 pub use silence::Silence;
 pub use slo::{Budget, Counts, Objective, Pace, Pair};
-pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Open, Phase, Reading, Transition};
+pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Open, Phase, Reading, Standing, Transition};
 pub use targets::{
     Alertmanager, Datadog, Delivery, Email, EmailError, Heartbeat, Mailbox, Opsgenie, PagerDuty, Slack, SlackWay,
     SmtpTls, Target, Teams, Transport, Webhook,

@@ -91,7 +91,7 @@ mod tests {
         let alert = fired(&rule, &["temp", "dewp"]);
         let (temp, dewp) = (silence("a", &[("column", "temp")]), silence("b", &[("column", "dewp")]));
         let of = |silences: &[Silence]| muted(silences, &[], (&rule, &alert));
-        assert_eq!(of(&[temp.clone()]), []);
+        assert_eq!(of(std::slice::from_ref(&temp)), []);
         assert_eq!(of(&[temp.clone(), dewp]), [Mute::Silence("a".into()), Mute::Silence("b".into())]);
         let all = silence("c", &[("model", "flights")]);
         assert_eq!(of(&[temp, all]), [Mute::Silence("a".into()), Mute::Silence("c".into())]);

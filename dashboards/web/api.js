@@ -78,6 +78,8 @@ import { learnTime } from './clock.js';
  * @property {string | null} resolved_at
  * @property {string} runbook
  * @property {string} runbook_url
+ * @property {'firing' | 'recovering' | 'no_data' | null} standing
+ * @property {boolean} flapping
  * @property {Mute[]} muted_by
  * @property {Acknowledgement | null} acknowledged
  */

@@ -222,8 +222,11 @@ def test_no_page_from_elsewhere_and_nobody_without_a_name_or_a_token_may_silence
     assert post({"origin": oncall.url}, json=silence).status_code == 201
     configuration = (oncall.folder / "driftline.yaml").read_text()
     (oncall.folder / "token").write_text("s3cret")
-    (oncall.folder / "driftline.yaml").write_text("api: {tokens: [{name: night-shift, token: {file: token}}]}\n" + configuration)
+    (oncall.folder / "looking").write_text("l00king")
+    tokens = "{name: night-shift, token: {file: token}}, {name: wall, token: {file: looking}, read_only: true}"
+    (oncall.folder / "driftline.yaml").write_text(f"api: {{tokens: [{tokens}]}}\n{configuration}")
     oncall.kill_and_start()
     assert post(json=silence).status_code == 401
+    assert post({"authorization": "Bearer l00king"}, json=silence).status_code == 403
     made = post({"authorization": "Bearer s3cret"}, json={**silence, "author": None})
     assert made.status_code == 201 and made.json()["author"] == "night-shift"

@@ -19,6 +19,9 @@ pub struct Member {
     pub recent: Vec<bool>,
     /// The last reading that said something.
     pub last: Reading,
+    /// When it said something last; 0 when that is not known.
+    #[serde(default)]
+    pub said_at: Micros,
     /// Whether it is over: in breach often enough.
     pub over: bool,
     /// Whether it was over at any time of the current episode.
@@ -29,7 +32,7 @@ pub struct Member {
 }
 
 impl Alert {
-    pub(super) fn take(&mut self, rule: &Rule, key: &str, observation: &Observation, breach: bool) {
+    pub(super) fn take(&mut self, rule: &Rule, key: &str, observation: &Observation, breach: bool, now: Micros) {
         if !self.members.contains_key(key) && self.members.len() >= MAX_MEMBERS {
             self.ignored += 1;
             return;
@@ -38,6 +41,7 @@ impl Alert {
             labels: observation.labels.clone(),
             recent: Vec::new(),
             last: observation.reading,
+            said_at: now,
             over: false,
             was_over: false,
             unobserved: 0,
@@ -54,6 +58,7 @@ impl Alert {
         };
         member.was_over |= member.over;
         member.last = observation.reading;
+        member.said_at = now;
     }
 
     /// Lets go of members that are not observed any more. One that was over in this episode is only not over any more:

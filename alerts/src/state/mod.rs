@@ -1,14 +1,16 @@
-//! The state of one alert: inactive, pending, firing, resolved.
+//! The state of one alert: inactive, pending, firing, recovering, resolved.
 //!
 //! ```text
 //!              a member breaches                 k of m (or the SLI at once)
 //!   Inactive ───────────────────▶ Pending ───────────────────────────────▶ Firing
 //!      ▲            none breaches    │                                        │
 //!      ├─────────────────────────────┘                                        │
-//!      └──────────────────────────────────── no member is over any more ──────┘   "resolved"
+//!      └────────────── no member is over any more, for long enough ───────────┘   "resolved"
 //! ```
 //!
-//! A member that is over stays so until as many windows in a row are quiet as make k of m impossible.
+//! A member that is over stays so until as many windows in a row are quiet as make k of m impossible, and quiet is what the rule
+//! says it is ([`Recovery`](crate::Recovery)). Until nothing was over for long enough the alert recovers; one that begins again
+//! and again flaps, and must be quiet for longer.
 //!
 //! Observations without enough data change nothing: an alert does not resolve because the data stopped. A member that is
 //! not observed any more while others of its alert are (a version that was replaced, a column that was taken out) is
@@ -26,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::members::{MAX_MEMBERS, Member};
 pub use self::observe::{Observation, Reading};
-pub use self::phase::{Open, Phase, Transition};
+pub use self::phase::{Open, Phase, Standing, Transition};
 use crate::rule::{Labels, Rule};
 
 /// Microseconds since the Unix epoch.
@@ -46,6 +48,9 @@ pub struct Alert {
     /// When any of its members was observed last.
     #[serde(default)]
     pub observed_at: Option<Micros>,
+    /// When its last episodes began, as far back as decides whether it flaps.
+    #[serde(default)]
+    pub began_at: Vec<Micros>,
     /// Observations of the last time that were not looked at, because there are [`MAX_MEMBERS`] members already.
     #[serde(skip)]
     pub ignored: u64,
@@ -60,6 +65,7 @@ impl Alert {
             phase: Phase::Inactive,
             members: BTreeMap::new(),
             observed_at: None,
+            began_at: Vec::new(),
             ignored: 0,
         }
     }

@@ -69,28 +69,34 @@ impl Alert {
         forget_after: Micros,
     ) -> Option<Transition> {
         let mut observed = BTreeSet::new();
+        let mut says_something = false;
         self.ignored = 0;
         for observation in observations {
             let key = member_key(&observation.labels, &self.labels);
-            let breach = breaches(&rule.condition, observation.reading);
-            if let Some(breach) = breach {
-                self.take(rule, &key, observation, breach);
+            let is_over = self.members.get(&key).is_some_and(|member| member.over);
+            if let Some(breach) = breaches(rule, observation.reading, is_over) {
+                self.take(rule, &key, observation, breach, now);
+                says_something = true;
             }
             observed.insert(key);
         }
         self.forget(&observed, now, forget_after);
-        self.step(now)
+        self.step(rule, says_something, now)
     }
 }
 
-/// Whether a reading breaches the condition; none when it says nothing.
-fn breaches(condition: &Condition, reading: Reading) -> Option<bool> {
-    match (condition, reading) {
+/// Whether a reading breaches the rule's condition; none when it says nothing. What is over must come back further, where the
+/// rule says so.
+fn breaches(rule: &Rule, reading: Reading, is_over: bool) -> Option<bool> {
+    let clear_at = rule.recovery.clear_at.filter(|_| is_over);
+    match (&rule.condition, reading) {
         (Condition::Score { above, .. }, Reading::Score { value, threshold, noise, .. }) => {
-            Some(value > above.unwrap_or(threshold).max(noise))
+            let limit = above.unwrap_or(threshold);
+            Some(value > clear_at.map_or(limit, |clear_at| clear_at.min(limit)).max(noise))
         }
         (Condition::Sli { below, min_events, .. }, Reading::Ratio { good, valid }) => {
-            (valid >= *min_events && valid > 0).then(|| (good as f64) < below * valid as f64)
+            let below = clear_at.map_or(*below, |clear_at| clear_at.max(*below));
+            (valid >= *min_events && valid > 0).then_some((good as f64) < below * valid as f64)
         }
         (Condition::Budget { objective, pace, .. }, Reading::Burn { long, short, .. }) => {
             // Without traffic nothing burns, and nothing is over either.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Alert, Member, Micros};
+use crate::rule::{Flapping, Rule};
 use crate::telling::Told;
 
 /// Where an alert stands.
@@ -27,15 +28,55 @@ pub struct Open {
     pub since: Micros,
     /// Identity of this firing.
     pub episode: String,
+    /// Since when nothing is over any more, while it is not resolved yet.
+    #[serde(default)]
+    pub quiet_since: Option<Micros>,
+    /// How it stood when that was last looked at.
+    #[serde(default)]
+    pub standing: Standing,
+    /// Whether it began so often lately that it is resolved only after a longer quiet.
+    #[serde(default)]
+    pub is_flapping: bool,
     /// What was said of it.
     #[serde(default)]
     pub told: Told,
 }
 
+/// How an episode that is open stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Something is over.
+    #[default]
+    Firing,
+    /// Nothing is over any more, but not for long enough.
+    Recovering,
+    /// What was over says nothing any more. That never resolves it.
+    NoData,
+}
+
+impl Standing {
+    /// The name by which API and database know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Recovering => "recovering",
+            Self::NoData => "no_data",
+        }
+    }
+}
+
 impl Open {
     /// An episode of which nobody was told yet.
     pub fn new(since: Micros, episode: String) -> Self {
-        Self { since, episode, told: Told::default() }
+        Self {
+            since,
+            episode,
+            quiet_since: None,
+            standing: Standing::Firing,
+            is_flapping: false,
+            told: Told::default(),
+        }
     }
 }
 
@@ -70,12 +111,35 @@ pub enum Transition {
 }
 
 impl Alert {
-    pub(super) fn step(&mut self, now: Micros) -> Option<Transition> {
+    /// How the open episode stands; none when there is none. `no_data_after`: so long after its members said something last
+    /// they say nothing any more.
+    pub fn standing(&self, no_data_after: Micros, now: Micros) -> Option<Standing> {
+        let open = self.open()?;
+        let said_at = self.counting().map(|member| member.said_at).max().unwrap_or(0);
+        Some(if said_at > 0 && now.saturating_sub(said_at) >= no_data_after {
+            Standing::NoData
+        } else if open.quiet_since.is_some() {
+            Standing::Recovering
+        } else {
+            Standing::Firing
+        })
+    }
+
+    pub(super) fn step(&mut self, rule: &Rule, says_something: bool, now: Micros) -> Option<Transition> {
         let any_over = self.over().next().is_some();
         let any_breach = self.members.values().any(|member| member.recent.last() == Some(&true));
-        match (&self.phase, any_over) {
-            (Phase::Firing(_), true) => None,
+        match (&mut self.phase, any_over) {
+            (Phase::Firing(open), true) => {
+                open.quiet_since = None;
+                None
+            }
             (Phase::Firing(open), false) => {
+                let quiet_for = rule.recovery.quiet_for(open.is_flapping).as_micros() as Micros;
+                let quiet = now.saturating_sub(*open.quiet_since.get_or_insert(now));
+                // Silence is no quiet: the last word must be a good one.
+                if quiet_for > 0 && (quiet < quiet_for || !says_something) {
+                    return None;
+                }
                 let (since, episode) = (open.since, open.episode.clone());
                 let members = self.members.values().filter(|member| member.was_over).cloned().collect();
                 for member in self.members.values_mut() {
@@ -86,7 +150,8 @@ impl Alert {
             }
             (_, true) => {
                 let episode = self.episode_id(now);
-                self.phase = Phase::Firing(Open::new(now, episode.clone()));
+                let is_flapping = self.has_begun_too_often(rule, now);
+                self.phase = Phase::Firing(Open { is_flapping, ..Open::new(now, episode.clone()) });
                 Some(Transition::Fired { episode })
             }
             (Phase::Inactive, false) if any_breach => {
@@ -99,6 +164,14 @@ impl Alert {
             }
             (Phase::Inactive | Phase::Pending { .. }, false) => None,
         }
+    }
+
+    /// Notes that it begins, and says whether that was too often lately.
+    fn has_begun_too_often(&mut self, rule: &Rule, now: Micros) -> bool {
+        let Some(Flapping { times, within }) = rule.recovery.flapping else { return false };
+        self.began_at.retain(|at| now.saturating_sub(*at) < within.as_micros() as Micros);
+        self.began_at.push(now);
+        self.began_at.len() >= times as usize
     }
 
     /// Unique, and readable: the rule, the time, and the alert's fingerprint.

@@ -1,8 +1,11 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::rule::{Condition, KofM, Severity};
+use crate::rule::{Condition, Flapping, KofM, Recovery, Severity};
 
+const MINUTE: Micros = 60_000_000;
 const HOUR: Micros = 3_600_000_000;
 const DAY: Micros = 24 * HOUR;
 
@@ -22,6 +25,7 @@ pub(crate) fn rule(k: u32, m: u32) -> Rule {
         repeat: None,
         escalate: vec![],
         explained_by: vec![],
+        recovery: Recovery::default(),
     }
 }
 
@@ -161,6 +165,54 @@ fn an_sli_needs_enough_events() {
     assert!(matches!(alert.observe(&rule, &[ratio(98, 100)], 3, DAY), Some(Transition::Fired { .. })));
     assert_eq!(alert.observe(&rule, &[ratio(0, 10)], 4, DAY), None, "too few events do not resolve it either");
     assert!(matches!(alert.observe(&rule, &[ratio(100, 100)], 5, DAY), Some(Transition::Resolved { .. })));
+}
+
+/// How an alert on one column stands after each minute's value.
+fn standings(recovery: Recovery, history: &[Option<f64>]) -> Vec<&'static str> {
+    let rule = Rule { recovery, ..rule(1, 1) };
+    let mut alert = alert(&rule);
+    let step = |(minute, value): (Micros, &Option<f64>)| {
+        alert.observe(&rule, &[observation("temp", *value)], minute * MINUTE, DAY);
+        alert.standing(3 * MINUTE, minute * MINUTE).map_or("-", Standing::name)
+    };
+    (1..).zip(history).map(step).collect()
+}
+
+#[test]
+fn it_recovers_only_when_it_stays_quiet_and_says_so() {
+    let (low, high) = (Some(0.1), Some(0.9));
+    let recovery = Recovery { keep_firing_for: Duration::from_secs(120), ..Recovery::default() };
+    let history = [high, low, low, high, low, None, None, low, high];
+    let expected =
+        ["firing", "recovering", "recovering", "firing", "recovering", "recovering", "recovering", "-", "firing"];
+    assert_eq!(standings(recovery, &history), expected, "what says nothing is not quiet");
+}
+
+#[test]
+fn what_is_over_must_come_back_to_where_the_rule_says() {
+    let recovery = Recovery { clear_at: Some(0.15), ..Recovery::default() };
+    let history = [0.19, 0.21, 0.19, 0.16, 0.15, 0.19].map(Some);
+    assert_eq!(standings(recovery, &history), ["-", "firing", "firing", "firing", "-", "-"]);
+}
+
+#[test]
+fn without_data_it_neither_resolves_nor_hides_that() {
+    let history = [Some(0.9), None, None, None, None, Some(0.9), Some(0.1)];
+    let expected = ["firing", "firing", "firing", "no_data", "no_data", "firing", "-"];
+    assert_eq!(standings(Recovery::default(), &history), expected);
+}
+
+#[test]
+fn one_that_begins_again_and_again_stays_until_it_was_quiet_for_longer() {
+    let (low, high) = (Some(0.1), Some(0.9));
+    let flapping = Some(Flapping { times: 3, within: Duration::from_secs(600) });
+    let mut history = vec![high, low, high, low, high];
+    history.extend([low; 11]);
+    history.extend([high, low]);
+    let said = standings(Recovery { flapping, ..Recovery::default() }, &history);
+    assert_eq!(said[..5], ["firing", "-", "firing", "-", "firing"]);
+    assert_eq!(said[5..16], [["recovering"; 10].as_slice(), &["-"]].concat(), "quiet for ten minutes");
+    assert_eq!(said[16..], ["firing", "-"], "that is long ago by then");
 }
 
 #[test]

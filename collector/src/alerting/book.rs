@@ -269,6 +269,7 @@ mod tests {
             repeat: None,
             escalate: vec![],
             explained_by: vec![],
+            recovery: driftline_alerts::Recovery::default(),
         }
     }
 

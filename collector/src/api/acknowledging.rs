@@ -55,7 +55,9 @@ enum Outcome {
     params(("id" = String, Path, description = "The episode's id")),
     responses((status = 200, body = AcknowledgementView), (status = 400, body = super::error::Problem),
               (status = 403, body = super::error::Problem), (status = 404, body = super::error::Problem),
-              (status = 409, body = super::error::Problem)))]
+              (status = 409, body = super::error::Problem),
+              (status = 413, body = super::error::Problem), (status = 415, body = super::error::Problem),
+              (status = 422, body = super::error::Problem)))]
 pub(crate) async fn acknowledge(
     State(api): State<Api>,
     Segments(id): Segments<String>,

@@ -43,6 +43,11 @@ pub(crate) struct Episode {
     resolved_at: Option<String>,
     runbook: String,
     runbook_url: String,
+    /// How it stands while it fires: `firing`, `recovering` (nothing is over any more, but not for long enough) or `no_data`
+    /// (what was over says nothing any more, which never resolves it); null when it is resolved.
+    standing: Option<String>,
+    /// Whether it began so often lately that it is resolved only after a longer quiet.
+    flapping: bool,
     /// Why nobody is told of it at the moment; empty when it is told.
     muted_by: Vec<MuteView>,
     /// Who is on it; null as long as nobody said so.
@@ -178,6 +183,8 @@ fn episode(row: &Row<'_>) -> rusqlite::Result<(Episode, Option<Notification>)> {
         resolved_at: resolved_at.map(rfc3339),
         runbook: row.get("runbook")?,
         runbook_url: said.map(|said| said.runbook_url.clone()).unwrap_or_default(),
+        standing: if resolved_at.is_none() { row.get("standing")? } else { None },
+        flapping: row.get("is_flapping")?,
         muted_by: mutes(row.get("muted_by")?),
         acknowledged: entries::acknowledgement(row)?.map(AcknowledgementView::from),
     };

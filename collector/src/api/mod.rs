@@ -47,7 +47,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/alerts/{id}/acknowledgement", post(acknowledging::acknowledge))
         .route("/api/v1/silences", post(silences::create))
         .route("/api/v1/silences/{id}", delete(silences::end))
-        .route_layer(from_fn(writing::from_own_pages))
+        .route_layer(from_fn(writing::let_writers_in))
         .layer(DefaultBodyLimit::max(writing::MAX_BODY_BYTES));
     Router::new()
         .route("/api/v1/models", get(models::list))

@@ -112,7 +112,9 @@ pub(crate) async fn list(
 /// were told of their beginning; what fires still when it ends is told then.
 #[utoipa::path(post, path = "/api/v1/silences", tag = "alerts", request_body = NewSilence,
     responses((status = 201, body = SilenceView), (status = 400, body = super::error::Problem),
-              (status = 403, body = super::error::Problem), (status = 409, body = super::error::Problem)))]
+              (status = 403, body = super::error::Problem), (status = 409, body = super::error::Problem),
+              (status = 413, body = super::error::Problem), (status = 415, body = super::error::Problem),
+              (status = 422, body = super::error::Problem)))]
 pub(crate) async fn create(
     State(api): State<Api>,
     asker: Asker,

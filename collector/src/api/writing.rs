@@ -18,9 +18,12 @@ pub(super) const MAX_BODY_BYTES: usize = 16 << 10;
 const MAX_NAME_CHARS: usize = 100;
 const MAX_COMMENT_CHARS: usize = 1000;
 
-/// Refuses what a browser was made to ask by a page from elsewhere: it sends along what it knows, be it a password or the
-/// network that it is in.
-pub(super) async fn from_own_pages(request: Request, next: Next) -> Response {
+/// Refuses who may only look, and what a browser was made to ask by a page from elsewhere: it sends along what it knows, be it a
+/// password or the network that it is in.
+pub(super) async fn let_writers_in(request: Request, next: Next) -> Response {
+    if request.extensions().get::<Pass>().is_some_and(Pass::is_read_only) {
+        return ApiError::forbidden("this token is for looking only (read_only)").into_response();
+    }
     if is_of_another_site(request.headers()) {
         let why = "this was asked by a page from elsewhere; only Driftline's own pages, and what is no browser, may";
         return ApiError::forbidden(why).into_response();

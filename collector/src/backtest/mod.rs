@@ -237,6 +237,7 @@ mod tests {
             repeat: None,
             escalate: Vec::new(),
             explained_by: Vec::new(),
+            recovery: driftline_alerts::Recovery::default(),
         }
     }
 

@@ -131,7 +131,8 @@ impl Pipeline {
         self.next.news.push(match change.transition {
             Transition::Fired { .. } => {
                 let (fingerprint, runbook) = (change.alert.fingerprint(), change.rule.runbook.clone());
-                News::Began { notification, fingerprint, runbook }
+                let is_flapping = change.alert.open().is_some_and(|open| open.is_flapping);
+                News::Began { notification, fingerprint, runbook, is_flapping }
             }
             Transition::Resolved { .. } => News::Ended { notification },
         });

@@ -2,13 +2,21 @@
 
 use std::time::Instant;
 
-use driftline_alerts::Action;
+use driftline_alerts::{Action, Condition, Labels, Rule};
 use tracing::warn;
 
 use super::Pipeline;
+use super::judging::forget_after;
 use crate::alerting::news::News;
 use crate::alerting::telling::Wishes;
 use crate::times::now_micros;
+
+/// Indicators without enough events say nothing; after so long that shows, or after the rule's own time if that is longer.
+const SHORTEST_NO_DATA_MICROS: i64 = 60_000_000;
+/// Of a budget, whose short windows say nothing without traffic.
+const BUDGET_NO_DATA_MICROS: i64 = 3_600_000_000;
+/// Of scores whose alert is of no one model: days, as windows may be.
+const UNKNOWN_NO_DATA_MICROS: i64 = 7 * 86_400_000_000;
 
 impl Pipeline {
     /// Puts what is to be said by now into the next checkpoint.
@@ -24,8 +32,18 @@ impl Pipeline {
             Err(error) => return warn!(%error, "silences cannot be read; what is to be said waits"),
         };
         let alerting = &self.parts.config.alerting;
-        for told in self.book.tell(&wishes, &alerting.maintenance, self.evaluated_at, now) {
+        let models = &self.models;
+        let no_data_after = |rule: &Rule, labels: &Labels| match &rule.condition {
+            Condition::Score { .. } => {
+                let model = labels.get("model").and_then(|model| models.get(model.as_str()));
+                model.map_or(UNKNOWN_NO_DATA_MICROS, |model| forget_after(&model.config.windows))
+            }
+            Condition::Sli { over, .. } => (over.as_micros() as i64).max(SHORTEST_NO_DATA_MICROS),
+            Condition::Budget { .. } => BUDGET_NO_DATA_MICROS,
+        };
+        for told in self.book.tell(&wishes, &alerting.maintenance, self.evaluated_at, &no_data_after, now) {
             let episode = told.episode;
+            self.next.news.extend(told.standing.map(|standing| News::Stands { episode: episode.clone(), standing }));
             self.next.news.extend(told.muted_by.map(|by| News::Muted { episode: episode.clone(), by }));
             let hearers = alerting.hearers(Action::Remind);
             let said = told.sayings.into_iter();

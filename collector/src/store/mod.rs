@@ -333,7 +333,8 @@ mod tests {
                  INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, notification)
                  VALUES ('e', 'f', 'R', 'page', 'r', 7, '{}');
                  ALTER TABLE episodes DROP COLUMN muted_by; ALTER TABLE episodes DROP COLUMN acknowledged_at;
-                 ALTER TABLE episodes DROP COLUMN acknowledged_by; ALTER TABLE episodes DROP COLUMN acknowledged_note;",
+                 ALTER TABLE episodes DROP COLUMN acknowledged_by; ALTER TABLE episodes DROP COLUMN acknowledged_note;
+                 ALTER TABLE episodes DROP COLUMN standing; ALTER TABLE episodes DROP COLUMN is_flapping;",
             )
             .unwrap();
         assert!(migrate(&mut database, STEPS[0].0).unwrap());

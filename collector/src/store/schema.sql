@@ -200,7 +200,10 @@ CREATE TABLE episodes (
     -- Who is on it; null as long as nobody said so.
     acknowledged_at INTEGER,
     acknowledged_by TEXT,
-    acknowledged_note TEXT
+    acknowledged_note TEXT,
+    -- How it stands while it is open: firing, recovering or no_data.
+    standing TEXT NOT NULL DEFAULT 'firing',
+    is_flapping INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX episodes_by_start ON episodes (started_at);
 CREATE INDEX episodes_by_end ON episodes (resolved_at);
