@@ -33,6 +33,11 @@ pub(crate) fn rfc3339(micros: i64) -> String {
     timestamp(micros).to_string()
 }
 
+/// To the second, in UTC: 2013-07-11 05:00:00.
+pub(crate) fn second(micros: i64) -> String {
+    timestamp(micros).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 /// A stretch of time, as briefly as it can be said: days without hours when both ends are at the same hour.
 pub(crate) fn span(from: i64, to: i64) -> String {
     const DAY: i64 = 86_400_000_000;

@@ -57,3 +57,18 @@ def test_the_mail_has_numbers_a_picture_and_a_runbook_that_opens(summary, demo_c
     runbook = httpx.get(demo_collector + urllib.parse.urlparse(link)._replace(scheme="", netloc="").geturl())
     assert runbook.status_code == 200
     assert "Features have drifted" in runbook.text and "flight-delay" in runbook.text and "temp" in runbook.text
+
+
+def test_a_postmortem_begins_with_what_is_known(summary, demo_collector):
+    (alert,) = [alert for alert in summary["alerts"] if alert["rule"] == "FeatureDrift"]
+    answer = httpx.get(f"{demo_collector}/api/v1/alerts/{alert['id']}/postmortem")
+    assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
+    text = answer.text
+    assert text.startswith(f"# Postmortem: {alert['summary']}")
+    headings = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    assert headings == ["Summary", "Impact", "Detection", "Trigger and root causes", "Resolution", "Timeline", "Evidence", "Lessons", "Action items"]
+    timeline = text.split("## Timeline")[1].split("## Evidence")[0]
+    began, told, ended = (timeline.index(what) for what in ["**The alert began**", "oncall: trigger delivered", "**The alert ended.**"])
+    assert began < told < ended and timeline.index("temp drifts") < ended
+    assert "Looks like" in text and "![" in text and "data:image/png;base64," in text
+    assert httpx.get(f"{demo_collector}/api/v1/alerts/nothing/postmortem").status_code == 404

@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod models;
 mod openapi;
+mod postmortem;
 mod scores;
 mod silences;
 mod status;
@@ -57,6 +58,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/models/{model}/traffic", get(traffic::traffic))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))
+        .route("/api/v1/alerts/{id}/postmortem", get(postmortem::draft))
         .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/archive", get(archive::list))
         .route("/api/v1/events", get(events::list))

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{acknowledging, alerts, archive, events, models, scores, silences, status, traffic};
+use super::{acknowledging, alerts, archive, events, models, postmortem, scores, silences, status, traffic};
 use crate::ingest::rows;
 
 #[derive(OpenApi)]
@@ -22,6 +22,7 @@ use crate::ingest::rows;
         traffic::traffic,
         alerts::list,
         alerts::one,
+        postmortem::draft,
         acknowledging::acknowledge,
         silences::list,
         silences::create,

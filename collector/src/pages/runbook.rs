@@ -10,7 +10,7 @@ use super::{no_such_page, secured};
 use crate::alerting::entries;
 use crate::api::Api;
 use crate::runbooks::{Runbook, lint};
-use crate::times::rfc3339;
+use crate::times::second;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct PageQuery {
@@ -124,12 +124,6 @@ fn render(runbook: &Runbook, values: &Values) -> String {
 const TABLE: &str = "<div class=\"table-scroller\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>";
 const TABLE_END: &str = "</table></div>";
 
-/// A time as the other pages write it: 2013-07-11 05:00:00 UTC.
-fn instant(micros: i64) -> String {
-    let time = rfc3339(micros);
-    format!("{} UTC", time.get(..19).unwrap_or(&time).replace('T', " "))
-}
-
 fn banner(alert: &Notification) -> String {
     let mut rows = String::new();
     for row in alert.rows.iter().take(5) {
@@ -150,10 +144,10 @@ fn banner(alert: &Notification) -> String {
         )
     };
     format!(
-        "<aside class=\"banner {severity}\"><p><strong>{summary}</strong></p><p class=\"muted\">Fired {fired}. <a href=\"/alerts/{episode}\">The alert</a> says whether it still holds.</p>{table}</aside>",
+        "<aside class=\"banner {severity}\"><p><strong>{summary}</strong></p><p class=\"muted\">Fired {fired} UTC. <a href=\"/alerts/{episode}\">The alert</a> says whether it still holds.</p>{table}</aside>",
         severity = alert.severity.name(),
         summary = escape_html(&alert.summary),
-        fired = escape_html(&instant(alert.started_at)),
+        fired = second(alert.started_at),
         episode = escape_html(&alert.episode),
     )
 }

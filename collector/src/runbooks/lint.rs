@@ -290,8 +290,8 @@ mod tests {
             ("2026-05-01", "May", "slow:1: 'tested' is no day"),
             ("2026-05-01", "2025-05-01", "slow:1: was last tested 396 days ago"),
             ("boundary: mine", "boundary: mine\nrelated: latency-slo, nowhere", "slow:1: is related to 'nowhere'"),
-            ("## Verify\n", "## Check\n", "slow:29: here the section 'Verify' is wanted"),
-            ("2. More.\n   Undo: less.", "2. More.", "slow:25: a step of Mitigate does not say how it is undone"),
+            ("## Verify\n", "## Check\n", "slow:28: here the section 'Verify' is wanted"),
+            ("2. More.\n   Undo: less.", "2. More.", "slow:26: a step of Mitigate does not say how it is undone"),
             ("## Who is hurt\n\nText.", "## Who is hurt\n\nTODO", "slow:19: something is left to do"),
             (
                 "## In 30 seconds\n\nText.",
