@@ -20,7 +20,7 @@ export function alertsPage(host) {
   const filters = element('div', { class: 'toolbar' });
   const lists = element('div', { class: 'stack' });
   const silences = element('section', { 'aria-label': 'Silences' });
-  patch(host, h('div', { class: 'page-head' }, h('h1', null, 'Alerts')), filters, lists, silences);
+  patch(host, h('div', { class: 'page-head' }, h('h1', null, 'Alerts')), filters, lists);
 
   const address = query();
   const chosen = { state: address.get('state') ?? 'all', severity: address.get('severity') ?? '', model: address.get('model') ?? '' };
@@ -51,6 +51,7 @@ export function alertsPage(host) {
       (!chosen.severity || severity === chosen.severity) && (!chosen.model || labels.model === chosen.model);
     patch(lists,
       chosen.state !== 'resolved' && section('Firing', firing?.filter(isWanted), 'No alert fires.'),
+      silences,
       chosen.state !== 'firing' && section('Resolved', resolved?.filter(isWanted), 'No alert was resolved yet.'),
       (resolved?.length ?? 0) >= MOST && h('p', { class: 'muted' }, `The newest ${count(MOST)} of those resolved are shown.`));
   };

@@ -26,12 +26,13 @@ alerts:
       runbook: latency-slo
       when: {sli: latency, below: 0.9, over: 10s, min_events: 10}
       targets: [oncall]
-      escalate: [{after: 6s, to: [lead]}]
+      escalate: [{after: 4s, to: [lead]}]
       explained_by: [{rule: AvailabilitySlo}]
     - name: AvailabilitySlo
       severity: page
       runbook: availability-slo
       when: {sli: availability, below: 0.9, over: 10s, min_events: 10}
+      keep_firing_for: 3s
       targets: [oncall]
 """
 
@@ -149,7 +150,7 @@ def test_a_silence_keeps_back_all_but_the_end_also_when_the_collector_is_killed(
     eventually(oncall.muted, "the metric says so")
     oncall.kill_and_start()
     oncall.ask(12)
-    time.sleep(6.5)
+    time.sleep(4.5)
     assert oncall.receiver.events == [TRIGGER], "the lead is not called while it is muted"
     assert oncall.muted() and oncall.firing()["muted_by"]
     listed = oncall.driftline("silence", "list").stdout
@@ -176,7 +177,7 @@ def test_what_was_silent_from_the_beginning_is_told_when_the_silence_ends_and_an
     assert again.returncode == 1 and "ada is on it since" in again.stderr
     oncall.kill_and_start()
     oncall.ask(12)
-    time.sleep(6.5)
+    time.sleep(4.5)
     acknowledged = oncall.get(f"alerts/{episode}")["acknowledged"]
     assert (acknowledged["by"], acknowledged["note"]) == ("ada", "scaling up")
     oncall.resolves()
@@ -195,6 +196,12 @@ def test_nobody_on_it_calls_the_lead_and_a_cause_keeps_back_what_it_explains(onc
     eventually(lambda: oncall.firing()["muted_by"] == [{"by": "alert", "id": parent["id"]}], "the other is explained")
     assert [alert["rule"] for alert in oncall.get(f"alerts/{parent['id']}")["explains"]] == ["LatencySlo"]
     oncall.model.statuses = itertools.cycle([200])
+
+    def recovers():
+        oncall.ask(6)
+        return oncall.firing("AvailabilitySlo")["standing"] == "recovering" and oncall.firing()["muted_by"]
+
+    eventually(recovers, "nothing is over any more, and it is no end yet")
 
     def is_told():
         oncall.ask(6)
