@@ -369,6 +369,17 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_between_is_in_the_thread_and_says_who_is_on_it() {
+        let [reminder, acknowledged] =
+            [Action::Remind, Action::Acknowledge].map(|action| formatted(&notification(action)));
+        for mail in [&reminder, &acknowledged] {
+            assert!(mail.contains("In-Reply-To: <episode-1.trigger@") && mail.contains("Subject: Re: "), "{mail}");
+        }
+        assert!(reminder.contains("Message-ID: <episode-1.remind.1@") && reminder.contains("STILL FIRING: "));
+        assert!(acknowledged.contains("ACKNOWLEDGED BY ADA: ") && acknowledged.contains("looking at the feed"));
+    }
+
+    #[test]
     fn the_text_part_says_it_all() {
         let text = text(&notification(Action::Trigger));
         for part in

@@ -129,6 +129,13 @@ mod tests {
     }
 
     #[test]
+    fn a_reminder_is_the_incident_once_more_and_an_acknowledgement_its_own() {
+        let action = |action| event(&notification(action), "key", 0)["event_action"].clone();
+        assert_eq!((action(Action::Remind), action(Action::Acknowledge)), (json!("trigger"), json!("acknowledge")));
+        assert!(event(&notification(Action::Acknowledge), "key", 0).get("payload").is_none());
+    }
+
+    #[test]
     fn what_is_too_large_shrinks_until_it_fits() {
         let mut huge = notification(Action::Trigger);
         huge.summary = "ü".repeat(5000);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use driftline_alerts::{Action, Maintenance, Rule, SecretSource};
+use driftline_alerts::{Action, Condition, Maintenance, Rule, SecretSource};
 use driftline_document::{Node, Section};
 
 use super::maintenance;
@@ -94,7 +94,8 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
                 rule.targets.clone_from(&everyone);
             }
             rule.repeat = read.repeat.unwrap_or(repeat);
-            rule.recovery.flapping = flapping;
+            // Scores have their k of m, and windows that were waited for close in seconds.
+            rule.recovery.flapping = flapping.filter(|_| !matches!(rule.condition, Condition::Score { .. }));
             Some(rule)
         })
         .collect();

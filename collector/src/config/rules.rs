@@ -334,6 +334,18 @@ mod tests {
     }
 
     #[test]
+    fn indicators_flap_and_scores_do_not() {
+        let of = |text: &str, name: &str| {
+            let config = parse(text).unwrap();
+            config.alerting.rules.iter().find(|rule| rule.name == name).unwrap().recovery.flapping
+        };
+        let own = "alerts: {flapping: {times: 3, within: 30m}}";
+        assert_eq!(of("", "LatencySlo"), Some(DEFAULT_FLAPPING));
+        assert_eq!(of(own, "LatencySlo"), Some(Flapping { times: 3, within: Duration::from_secs(1800) }));
+        assert_eq!((of("alerts: {flapping: off}", "LatencySlo"), of(own, "FeatureDrift")), (None, None));
+    }
+
+    #[test]
     fn reminders_are_the_same_for_all_rules_but_those_that_say_otherwise() {
         let config = parse(
             "alerts:\n  repeat: 4h\n  targets:\n    boss: {webhook: {url: {env: A}}}\n  rules:\n    - name: LatencySlo\n      severity: page\n      runbook: latency-slo\n      when: {sli: latency, below: 0.9}\n      repeat: off\n      escalate: [{after: 15m, to: [boss]}]\n",
