@@ -6,12 +6,13 @@
 //!
 //! ```text
 //!   observations ─▶ Alert::observe(rule, …, now, …) ─▶ Transition ─▶ Notification ─▶ (the caller's outbox) ─▶ Target
+//!                   while it fires: Muting::of, Open::say(…, now) ─▶ Saying ─────────────────┘
 //! ```
 //!
 //! States are pure: time is an argument, and the same history gives the same episodes.
 //!
 //! ```
-//! use driftline_alerts::{Alert, Condition, KofM, Labels, Observation, Reading, Rule, Severity, Transition};
+//! use driftline_alerts::{Alert, Condition, KofM, Labels, Observation, Reading, Recovery, Rule, Severity, Transition};
 //!
 //! let rule = Rule {
 //!     name: "FeatureDrift".into(),
@@ -25,6 +26,10 @@
 //!     },
 //!     group_by: vec!["model".into()],
 //!     targets: vec![],
+//!     repeat: None,
+//!     escalate: vec![],
+//!     explained_by: vec![],
+//!     recovery: Recovery::default(),
 //! };
 //! let labels = Labels::from([("model".into(), "flights".into()), ("column".into(), "temp".into())]);
 //! let mut alert = Alert::new(&rule, Alert::group(&rule, &labels).unwrap());
@@ -36,22 +41,34 @@
 //! ```
 
 mod delivery;
+#[cfg(test)]
+mod histories;
 mod html;
+mod maintenance;
+mod matching;
+mod muting;
 mod notification;
 mod rule;
 mod secret;
+mod silence;
 mod slo;
 mod state;
 mod targets;
+mod telling;
 
 pub use delivery::{MAX_ATTEMPTS, pause_after};
 pub use html::escape_html;
-pub use notification::{Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
-pub use rule::{Condition, KofM, Labels, Rule, Severity};
+pub use maintenance::Maintenance;
+pub use matching::{Matchers, Pattern};
+pub use muting::{Mute, Muting};
+pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
+pub use rule::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step};
 pub use secret::{Secret, SecretSource};
+pub use silence::Silence;
 pub use slo::{Budget, Counts, Objective, Pace, Pair};
-pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Phase, Reading, Transition};
+pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Open, Phase, Reading, Standing, Transition};
 pub use targets::{
     Alertmanager, Datadog, Delivery, Email, EmailError, Heartbeat, Mailbox, Opsgenie, PagerDuty, Slack, SlackWay,
     SmtpTls, Target, Teams, Transport, Webhook,
 };
+pub use telling::{Saying, Told};

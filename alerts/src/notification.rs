@@ -8,7 +8,7 @@ use crate::state::Micros;
 /// One message to one target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notification {
-    /// Whether something began or ended.
+    /// What became of the episode.
     pub action: Action,
     /// Identity of the episode: a target that accepted its trigger gets exactly one resolve for it.
     pub episode: String,
@@ -26,8 +26,14 @@ pub struct Notification {
     pub labels: Labels,
     /// When it began.
     pub started_at: Micros,
-    /// When it ended; none for a trigger.
+    /// When it ended; none before that.
     pub resolved_at: Option<Micros>,
+    /// Who is on it; none as long as nobody said so.
+    #[serde(default)]
+    pub acknowledged: Option<Acknowledgement>,
+    /// Which of its episode's reminders it is; 0 for everything else, of which there is one.
+    #[serde(default)]
+    pub reminder: u64,
     /// What it rests on: name and value, in the order in which a person wants them.
     pub facts: Vec<(String, String)>,
     /// The members that are over, the worst first.
@@ -43,9 +49,37 @@ pub struct Notification {
 }
 
 impl Notification {
+    /// What tells this message from all others, the same for every attempt at it.
+    pub(crate) fn key(&self) -> String {
+        match self.reminder {
+            0 => format!("{}.{}", self.episode, self.action.name()),
+            reminder => format!("{}.{}.{reminder}", self.episode, self.action.name()),
+        }
+    }
+
+    /// How the episode stands, in words; nothing when it has just begun.
+    pub(crate) fn standing(&self) -> String {
+        match (self.action, &self.acknowledged) {
+            (Action::Trigger, _) => String::new(),
+            (Action::Remind, _) => "Still firing".to_owned(),
+            (Action::Acknowledge, Some(Acknowledgement { by, .. })) => format!("Acknowledged by {by}"),
+            (Action::Acknowledge, None) => "Acknowledged".to_owned(),
+            (Action::Resolve, _) => "Resolved".to_owned(),
+        }
+    }
+
+    /// The summary after how the episode stands.
+    pub(crate) fn title(&self) -> String {
+        match self.standing().as_str() {
+            "" => self.summary.clone(),
+            standing => format!("{standing}: {}", self.summary),
+        }
+    }
+
     /// All that it rests on, as lines of plain text: for targets that have one field for it.
     pub(crate) fn description(&self) -> String {
         let mut lines = vec![self.condition.clone()];
+        lines.extend(self.acknowledged.iter().map(|said| format!("Acknowledged: {}", said.in_words())));
         lines.extend(self.facts.iter().map(|(name, value)| format!("{name}: {value}")));
         lines.extend(self.rows.iter().map(|row| {
             format!("{}: {} (limit {}, n = {}) {}", row.what, row.value, row.threshold, row.n, row.sparkline)
@@ -55,12 +89,36 @@ impl Notification {
     }
 }
 
-/// Whether something began or ended.
+/// Somebody's word that they are on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Who.
+    pub by: String,
+    /// What they said; may be empty.
+    pub note: String,
+    /// When.
+    pub at: Micros,
+}
+
+impl Acknowledgement {
+    /// Who it was, when, and what they said.
+    pub(crate) fn in_words(&self) -> String {
+        let Self { by, note, at } = self;
+        let note = if note.is_empty() { String::new() } else { format!(": {note}") };
+        format!("by {by} at {}{note}", time_in_words(*at))
+    }
+}
+
+/// What became of an episode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// It began.
     Trigger,
+    /// It has not ended, and nobody has said that they are on it.
+    Remind,
+    /// Somebody is on it.
+    Acknowledge,
     /// It ended.
     Resolve,
 }
@@ -70,6 +128,8 @@ impl Action {
     pub fn name(self) -> &'static str {
         match self {
             Self::Trigger => "trigger",
+            Self::Remind => "remind",
+            Self::Acknowledge => "acknowledge",
             Self::Resolve => "resolve",
         }
     }
@@ -153,6 +213,12 @@ pub(crate) mod tests {
             labels: [("model".to_owned(), "flights".to_owned())].into(),
             started_at: 1_373_500_000_000_000,
             resolved_at: (action == Action::Resolve).then_some(1_373_600_000_000_000),
+            acknowledged: (action == Action::Acknowledge).then(|| Acknowledgement {
+                by: "ada".into(),
+                note: "looking at the feed".into(),
+                at: 1_373_500_060_000_000,
+            }),
+            reminder: u64::from(action == Action::Remind),
             facts: vec![("Rows".into(), "29 425 in the last window".into())],
             rows: vec![EvidenceRow {
                 what: "temp".into(),
@@ -166,6 +232,20 @@ pub(crate) mod tests {
             page_url: "http://driftline/alerts/episode-1".into(),
             runbook_url: "http://driftline/runbooks/feature-drift".into(),
         }
+    }
+
+    #[test]
+    fn every_message_has_a_key_of_its_own_and_says_how_things_stand() {
+        let title = |action| notification(action).title().replace(&notification(action).summary, "…");
+        assert_eq!(title(Action::Trigger), "…");
+        assert_eq!(title(Action::Acknowledge), "Acknowledged by ada: …");
+        let second = Notification { reminder: 2, ..notification(Action::Remind) };
+        let all = [Action::Trigger, Action::Remind, Action::Acknowledge, Action::Resolve];
+        let mut keys: Vec<String> = all.map(|action| notification(action).key()).into();
+        keys.extend([second.key(), notification(Action::Resolve).key()]);
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), 5, "{keys:?}");
     }
 
     #[test]

@@ -25,6 +25,70 @@ pub struct Rule {
     pub group_by: Vec<String>,
     /// Names of the targets that are told; none is allowed, and then it only shows.
     pub targets: Vec<String>,
+    /// After how long those who were told are reminded, again and again while it fires and nobody acknowledges it.
+    pub repeat: Option<Duration>,
+    /// Who else is told when nobody acknowledges it, in the order of their times.
+    pub escalate: Vec<Step>,
+    /// Rules whose alerts explain this one's: while one of them fires, this is not told.
+    pub explained_by: Vec<ExplainedBy>,
+    /// How its alerts end.
+    pub recovery: Recovery,
+}
+
+/// When an alert of which nothing is over any more is resolved: at once, unless it says otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Recovery {
+    /// The value that members which are over must come back to; the condition's own limit without it.
+    pub clear_at: Option<f64>,
+    /// For how long nothing may be over before it is resolved.
+    pub keep_firing_for: Duration,
+    /// From when on an alert flaps.
+    pub flapping: Option<Flapping>,
+}
+
+/// An alert that begins so often in so long a time flaps: it is resolved only when nothing was over for as long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flapping {
+    /// How often.
+    pub times: u32,
+    /// In how long a time.
+    pub within: Duration,
+}
+
+impl Flapping {
+    /// How often it may be at the least and at the most: each beginning is remembered.
+    pub const TIMES: std::ops::RangeInclusive<u64> = 2..=20;
+}
+
+impl Recovery {
+    /// For how long nothing may be over.
+    pub(crate) fn quiet_for(&self, is_flapping: bool) -> Duration {
+        let flapping = self.flapping.filter(|_| is_flapping);
+        self.keep_firing_for.max(flapping.map_or(Duration::ZERO, |flapping| flapping.within))
+    }
+}
+
+/// A step of an escalation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// So long after the first were told.
+    pub after: Duration,
+    /// Names of the targets that are told then.
+    pub to: Vec<String>,
+}
+
+impl Step {
+    /// Steps that a rule may have.
+    pub const MAX: usize = 5;
+}
+
+/// A cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExplainedBy {
+    /// The rule of the alerts that explain.
+    pub rule: String,
+    /// Labels in which a member of theirs must agree with one of this rule's to explain it.
+    pub same: Vec<String>,
 }
 
 /// How urgent an alert is.

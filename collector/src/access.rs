@@ -55,6 +55,11 @@ impl Pass {
         self.token.as_ref().is_none_or(|token| token.models.iter().any(|pattern| pattern.matches(model)))
     }
 
+    /// Whether they may look, and say nothing.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| token.read_only)
+    }
+
     /// Their name; none where nothing was asked for.
     pub(crate) fn name(&self) -> Option<&str> {
         self.token.as_ref().map(|token| token.name.as_str()).or(self.certificate.as_deref())
@@ -192,9 +197,12 @@ pub(crate) struct Reading {
 }
 
 /// Lets a reader in, or asks for a token in the way that a browser understands.
-pub(crate) async fn let_readers_in(State(reading): State<Reading>, request: Request, next: Next) -> Response {
+pub(crate) async fn let_readers_in(State(reading): State<Reading>, mut request: Request, next: Next) -> Response {
     match reading.gate.admit(request.headers(), peer(&request)) {
-        Ok(_) => next.run(request).await,
+        Ok(pass) => {
+            request.extensions_mut().insert(pass);
+            next.run(request).await
+        }
         Err(denied) => {
             let refused: IntCounter = reading.metrics.requests_refused(denied.reason());
             refused.inc();
@@ -221,7 +229,8 @@ mod tests {
         let token = |name: &str, secret: &str| {
             let path = folder.join(name);
             std::fs::write(&path, format!("{secret}\n")).unwrap();
-            Token { name: name.into(), token: SecretSource::File(path), models: Vec::new(), rates: Rates::default() }
+            let (token, rates) = (SecretSource::File(path), Rates::default());
+            Token { name: name.into(), token, models: Vec::new(), rates, read_only: false }
         };
         Gate::load(&[token("one", "s3cret"), token("two", "0ther")], needs_certificate).unwrap()
     }

@@ -64,6 +64,7 @@ pub(crate) struct Metrics {
     pub(crate) sli_good: IntCounterVec,
     pub(crate) sli_valid: IntCounterVec,
     pub(crate) alerts_firing: IntGaugeVec,
+    pub(crate) alerts_muted: IntGaugeVec,
     notifications: IntCounterVec,
     pub(crate) notifications_pending: IntGauge,
     pub(crate) archive_rows: IntCounter,
@@ -301,6 +302,11 @@ impl Metrics {
                 &["model", "sli"],
             )?,
             alerts_firing: gauges("driftline_alerts_firing", "Alerts that fire now.", &["rule", "severity"])?,
+            alerts_muted: gauges(
+                "driftline_alerts_muted",
+                "Alerts that fire now and are not told: by a silence, a maintenance window, or an alert that explains them.",
+                &["rule", "severity"],
+            )?,
             notifications: counters(
                 "driftline_notifications_total",
                 "Attempts to notify a target, or by the target `heartbeat` to give a sign of life, by how they went.",
@@ -595,6 +601,7 @@ mod tests {
         metrics.request_duration.with_label_values(&["m"]).observe(0.0);
         metrics.clock_offset.with_label_values(&["m"]).observe(0.0);
         metrics.alerts_firing.with_label_values(&["R", "page"]).set(0);
+        metrics.alerts_muted.with_label_values(&["R", "page"]).set(0);
         metrics.notifications("t", "delivered").inc();
         let mut table = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
         for family in metrics.registry.gather() {

@@ -11,6 +11,9 @@ import { alertPath, modelPath, runbookPath } from './navigate.js';
 /** @type {Record<import('./api.js').Severity, string>} */
 export const SEVERITY_WORDS = { page: 'Page', ticket: 'Ticket', info: 'Info' };
 
+/** How an alert that is open stands. */
+export const STANDING_WORDS = { firing: 'Firing', recovering: 'Recovering, fired', no_data: 'Firing without data' };
+
 /**
  * @param {Episode[]} episodes
  * @param {{withModel: boolean}} options
@@ -50,8 +53,11 @@ function shortSummary({ summary, labels, rule }, withModel) {
  * Firing since when, or resolved after how long.
  * @param {Episode} episode
  */
-export function stateWords({ started_at: started, resolved_at: resolved }) {
-  if (resolved === null) return [h('strong', { class: 'firing' }, 'Firing'), ' since ', ago(started)];
+export function stateWords({ started_at: started, resolved_at: resolved, standing, flapping, muted_by: mutes, acknowledged }) {
+  if (resolved === null) {
+    return [h('strong', { class: 'firing' }, STANDING_WORDS[standing ?? 'firing']), ' since ', ago(started), flapping && h('span', { class: 'muted' }, ', flapping'),
+      mutes.length > 0 && h('span', { class: 'muted' }, ', muted'), acknowledged && h('span', { class: 'muted' }, `, ${acknowledged.by} is on it`)];
+  }
   const lasted = (Date.parse(resolved) - Date.parse(started)) / 1000;
   return ['Resolved ', ago(resolved), h('span', { class: 'muted', title: `${instant(started, true)} to ${instant(resolved, true)}` }, `, after ${duration(lasted)}`)];
 }

@@ -8,7 +8,7 @@ import { icon } from './icons.js';
 /** @typedef {import('./api.js').EpisodeDetail} EpisodeDetail */
 /** @typedef {import('./api.js').Delivery} Delivery */
 
-const ACTIONS = { trigger: 'that it fires', resolve: 'that it is resolved' };
+const ACTIONS = { trigger: 'that it fires', remind: 'that it fires still', acknowledge: 'who is on it', resolve: 'that it is resolved' };
 
 /** @param {EpisodeDetail} alert */
 export function deliveryTimeline(alert) {
@@ -17,23 +17,27 @@ export function deliveryTimeline(alert) {
   for (const delivery of alert.deliveries) {
     moments.push({ time: delivery.created_at, rank: 1, shape: deliveryMoment(delivery) });
   }
+  if (alert.acknowledged) {
+    const { by, note, at: time } = alert.acknowledged;
+    moments.push({ time, rank: 0, shape: moment('acknowledged', [h('strong', null, by), ' is on it', note !== '' && `: ${note}`], at(time)) });
+  }
   if (alert.resolved_at !== null) {
     moments.push({ time: alert.resolved_at, rank: 0, shape: moment('resolved', 'The alert was resolved', at(alert.resolved_at)) });
   }
   moments.sort((a, b) => Date.parse(a.time) - Date.parse(b.time) || a.rank - b.rank);
   return [
     h('ol', { class: 'plain timeline' }, moments.map(({ shape }) => shape)),
-    alert.deliveries.length === 0 && h('p', { class: 'muted' }, 'Nobody was told: no route leads from this rule to a target.'),
+    alert.deliveries.length === 0 && h('p', { class: 'muted' }, alert.muted_by.length > 0 ? 'Nobody was told: it was muted.' : 'Nobody was told: no route leads from this rule to a target.'),
   ];
 }
 
 /**
- * @param {'fired' | 'resolved' | 'delivered' | 'pending' | 'given_up' | 'cancelled'} kind
+ * @param {'fired' | 'acknowledged' | 'resolved' | 'delivered' | 'pending' | 'given_up' | 'cancelled'} kind
  * @param {...import('./dom.js').Child} content
  */
 function moment(kind, ...content) {
   const [what, ...details] = content;
-  const picture = /** @type {const} */ ({ fired: 'ticket', resolved: 'quiet', delivered: 'quiet', pending: 'waiting', given_up: 'page', cancelled: 'none' })[kind];
+  const picture = /** @type {const} */ ({ fired: 'ticket', acknowledged: 'info', resolved: 'quiet', delivered: 'quiet', pending: 'waiting', given_up: 'page', cancelled: 'none' })[kind];
   return h('li', { class: `moment moment-${kind}` }, icon(picture), h('div', null, h('div', { class: 'moment-what' }, what), h('div', { class: 'sub' }, details)));
 }
 

@@ -83,11 +83,18 @@ import { learnTime } from './clock.js';
  * @property {string | null} resolved_at
  * @property {string} runbook
  * @property {string} runbook_url
+ * @property {'firing' | 'recovering' | 'no_data' | null} standing
+ * @property {boolean} flapping
+ * @property {Mute[]} muted_by
+ * @property {Acknowledgement | null} acknowledged
  */
+/** @typedef {{by: 'silence' | 'maintenance' | 'alert', id: string}} Mute */
+/** @typedef {{by: string, note: string, at: string}} Acknowledgement */
+/** @typedef {{id: string, state: 'on' | 'pending' | 'ended', matching: Record<string, string>, from: string, until: string, comment: string, author: string, created_at: string}} Silence */
 /** @typedef {{what: string, value: string, limit: string, n: string, sparkline: string}} Member */
-/** @typedef {{target: string, action: 'trigger' | 'resolve', state: string, attempts: number, created_at: string, settled_at: string | null, last_error: string | null}} Delivery */
+/** @typedef {{target: string, action: 'trigger' | 'remind' | 'acknowledge' | 'resolve', state: string, attempts: number, created_at: string, settled_at: string | null, last_error: string | null}} Delivery */
 /** @typedef {{png_base64: string, caption: string}} Picture */
-/** @typedef {Episode & {condition: string, facts: {name: string, value: string}[], members: Member[], more_members: number, picture: Picture | null, deliveries: Delivery[]}} EpisodeDetail */
+/** @typedef {Episode & {condition: string, facts: {name: string, value: string}[], members: Member[], more_members: number, picture: Picture | null, explains: Episode[], deliveries: Delivery[]}} EpisodeDetail */
 /** @typedef {{path: string, model: string, version: string, rows: number, bytes: number, first_event: string, last_event: string, made_at: string}} ArchivedFile */
 /** @typedef {{place: string, files: number, rows: number, bytes: number, newest: ArchivedFile[]}} Archive */
 /** @typedef {{id: number, at: string, kind: string, model: string, text: string}} DriftlineEvent */
@@ -120,12 +127,32 @@ export class ApiProblem extends Error {
  * @param {AbortSignal} [signal]
  * @returns {Promise<string>}
  */
-export async function ask(path, signal) {
+export function ask(path, signal) {
+  return call(path, {}, signal);
+}
+
+/**
+ * Changes something.
+ * @param {'POST' | 'DELETE'} method
+ * @param {string} path
+ * @param {object} [body]
+ */
+export async function change(method, path, body) {
+  await call(path, { method, ...(body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }) });
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} how
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<string>}
+ */
+async function call(path, how, signal) {
   const limit = AbortSignal.timeout(TIMEOUT_MILLISECONDS);
   let answer;
   let text;
   try {
-    answer = await fetch(path, { cache: 'no-store', signal: signal ? AbortSignal.any([signal, limit]) : limit });
+    answer = await fetch(path, { ...how, cache: 'no-store', signal: signal ? AbortSignal.any([signal, limit]) : limit });
     text = await answer.text();
   } catch (error) {
     if (signal?.aborted) throw error;
@@ -179,6 +206,11 @@ export const paths = {
   firing: () => withQuery('/alerts', { state: 'firing', limit: 1000 }),
   /** @param {string} id */
   alert: (id) => withQuery(`/alerts/${encodeURIComponent(id)}`),
+  /** @param {string} id */
+  acknowledgement: (id) => withQuery(`/alerts/${encodeURIComponent(id)}/acknowledgement`),
+  silences: () => withQuery('/silences'),
+  /** @param {string} id */
+  silence: (id) => withQuery(`/silences/${encodeURIComponent(id)}`),
   /** @param {{model?: string, limit?: number}} [query] */
   archive: (query) => withQuery('/archive', query),
   /** @param {number} limit */

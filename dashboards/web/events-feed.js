@@ -12,7 +12,7 @@ import { alertPath, modelPath, runbookPath } from './navigate.js';
 /** @type {{choice: Choice, words: string, kinds: string[] | null}[]} */
 const CHOICES = [
   { choice: 'all', words: 'All', kinds: null },
-  { choice: 'alerts', words: 'Alerts and drift', kinds: ['alert_fired', 'alert_resolved', 'drift'] },
+  { choice: 'alerts', words: 'Alerts and drift', kinds: ['alert_fired', 'acknowledged', 'silence', 'alert_resolved', 'drift'] },
   { choice: 'windows', words: 'Windows', kinds: ['window'] },
 ];
 
@@ -22,6 +22,8 @@ const KINDS = {
   drift: { icon: 'drift', words: 'Drift' },
   alert_fired: { icon: 'ticket', words: 'Alert fired' },
   alert_resolved: { icon: 'quiet', words: 'Alert resolved' },
+  acknowledged: { icon: 'info', words: 'Acknowledged' },
+  silence: { icon: 'none', words: 'Silence' },
   type_change: { icon: 'info', words: 'Type changed' },
   archived: { icon: 'archived', words: 'Archived' },
 };

@@ -1,7 +1,8 @@
 /** One alert, for whoever is on call: whether it is real, who is hurt, what to do first; then its evidence. */
 
-import { SEVERITY_WORDS } from './alert-row.js';
+import { SEVERITY_WORDS, STANDING_WORDS, alertList } from './alert-row.js';
 import { deliveryTimeline } from './alert-timeline.js';
+import { acknowledgeForm, matchingOf, silenceForm } from './alert-words.js';
 import { paths } from './api.js';
 import { at, ago } from './clock.js';
 import { CHOICES } from './detectors.js';
@@ -10,7 +11,7 @@ import { count, counted, duration, milliseconds, share, span } from './format.js
 import { badge } from './icons.js';
 import { watch } from './live.js';
 import { indicator } from './model-state.js';
-import { modelPath, runbookPath, setTitle } from './navigate.js';
+import { alertPath, modelPath, runbookPath, setTitle } from './navigate.js';
 import { readAnswers } from './runbook-answers.js';
 import { onScale, verdictBadge } from './score-words.js';
 import { blockSparkline } from './sparkline.js';
@@ -32,6 +33,8 @@ export function alertPage(host, id) {
   let said = null;
   /** The worst column in the window that closed last: whether it is still so. @type {ColumnDetail | null} */
   let lately = null;
+  /** Kept: what somebody is typing outlives the next answer. @type {HTMLElement[] | null} */
+  let words = null;
   let isLeft = false;
   let stopModel = () => {};
   let stopColumn = () => {};
@@ -39,7 +42,8 @@ export function alertPage(host, id) {
 
   const draw = () => {
     if (!alert) return;
-    patch(host, head(alert), answers(alert, model, said, lately), evidence(alert),
+    words ??= [acknowledgeForm(alert.id), silenceForm('Silence it', matchingOf(alert))];
+    patch(host, head(alert, words), answers(alert, model, said, lately), evidence(alert), explained(alert),
       h('div', { class: 'columns columns-even' },
         h('section', { 'aria-labelledby': 'told-title' }, h('h2', { id: 'told-title' }, 'Who was told'), h('div', { class: 'panel' }, deliveryTimeline(alert))),
         h('section', { 'aria-labelledby': 'rule-title' }, h('h2', { id: 'rule-title' }, 'Rule'), h('div', { class: 'panel' }, ruleFacts(alert)))));
@@ -80,19 +84,57 @@ export function alertPage(host, id) {
   };
 }
 
-/** @param {EpisodeDetail} alert */
-function head(alert) {
+/**
+ * @param {EpisodeDetail} alert
+ * @param {HTMLElement[]} words what can be said of it
+ */
+function head(alert, [acknowledge, silence]) {
   const { model } = alert.labels;
   const isFiring = alert.resolved_at === null;
   const lasted = alert.resolved_at === null ? 0 : (Date.parse(alert.resolved_at) - Date.parse(alert.started_at)) / 1000;
   return h('div', { class: `alert-head alert-head-${isFiring ? alert.severity : 'resolved'}`, key: 'head' },
     h('p', { class: 'alert-head-state' }, badge(alert.severity, SEVERITY_WORDS[alert.severity]),
-      isFiring ? h('span', null, h('strong', { class: 'firing' }, 'Firing'), ' since ', at(alert.started_at), ' (', ago(alert.started_at), ')')
+      isFiring ? h('span', null, h('strong', { class: 'firing' }, STANDING_WORDS[alert.standing ?? 'firing']), ' since ', at(alert.started_at), ' (', ago(alert.started_at), ')')
         : h('span', null, h('strong', null, 'Resolved'), ' ', ago(alert.resolved_at ?? ''), `, after ${duration(lasted)}. Fired `, at(alert.started_at), '.')),
     h('h1', null, alert.summary || alert.rule),
-    h('p', { class: 'alert-actions' },
+    standing(alert),
+    h('div', { class: 'alert-actions' },
       h('a', { class: 'button', href: runbookPath(alert.runbook_url) }, 'Open the runbook'),
-      model !== undefined && h('a', { class: 'button button-quiet', href: modelLink(alert) }, `Look at ${model}`)));
+      model !== undefined && h('a', { class: 'button button-quiet', href: modelLink(alert) }, `Look at ${model}`),
+      isFiring && !alert.acknowledged && acknowledge, isFiring && silence));
+}
+
+/**
+ * Who is on it, and why nobody is told of it.
+ * @param {EpisodeDetail} alert
+ */
+function standing({ acknowledged, muted_by: mutes, flapping, standing: how, resolved_at: resolved }) {
+  const isMuted = resolved === null && mutes.length > 0;
+  return [
+    resolved === null && how === 'no_data' && h('p', { class: 'alert-standing' }, 'What was over its limit says nothing any more. That does not resolve the alert.'),
+    resolved === null && flapping && h('p', { class: 'alert-standing' }, h('strong', null, 'Flapping'), ': it began so often lately that it is resolved only after a longer quiet.'),
+    acknowledged && h('p', { class: 'alert-standing' }, h('strong', null, acknowledged.by), ' is on it since ', at(acknowledged.at), acknowledged.note !== '' && `: ${acknowledged.note}`),
+    isMuted && h('p', { class: 'alert-standing' }, h('strong', null, 'Muted'), ': nobody is told of it but that it is over, because of ', mutes.map((mute, place) => [place > 0 && ', ', muteWords(mute)])),
+  ];
+}
+
+/** @param {import('./api.js').Mute} mute */
+function muteWords({ by, id }) {
+  switch (by) {
+    case 'alert': return h('a', { href: alertPath(id) }, 'an alert that explains it');
+    case 'maintenance': return ['the maintenance window ', h('code', null, id)];
+    default: return h('a', { href: '/alerts' }, 'a silence');
+  }
+}
+
+/**
+ * Alerts that nobody is told of, because this one explains them.
+ * @param {EpisodeDetail} alert
+ */
+function explained({ explains }) {
+  return explains.length > 0 && h('section', { 'aria-labelledby': 'explains-title', key: 'explains' },
+    h('h2', { id: 'explains-title' }, `${counted(explains.length, 'more alert')} ${explains.length === 1 ? 'is' : 'are'} explained by this one`),
+    h('div', { class: 'panel panel-flush' }, alertList(explains, { withModel: true })));
 }
 
 /**

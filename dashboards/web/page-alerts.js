@@ -6,6 +6,7 @@ import { element, h, patch } from './dom.js';
 import { count } from './format.js';
 import { watch } from './live.js';
 import { keepInAddress, query, setTitle } from './navigate.js';
+import { silencesPanel } from './silences-panel.js';
 
 /** @typedef {import('./api.js').Episode} Episode */
 
@@ -18,6 +19,7 @@ export function alertsPage(host) {
   setTitle('Alerts');
   const filters = element('div', { class: 'toolbar' });
   const lists = element('div', { class: 'stack' });
+  const silences = element('section', { 'aria-label': 'Silences' });
   patch(host, h('div', { class: 'page-head' }, h('h1', null, 'Alerts')), filters, lists);
 
   const address = query();
@@ -49,12 +51,14 @@ export function alertsPage(host) {
       (!chosen.severity || severity === chosen.severity) && (!chosen.model || labels.model === chosen.model);
     patch(lists,
       chosen.state !== 'resolved' && section('Firing', firing?.filter(isWanted), 'No alert fires.'),
+      silences,
       chosen.state !== 'firing' && section('Resolved', resolved?.filter(isWanted), 'No alert was resolved yet.'),
       (resolved?.length ?? 0) >= MOST && h('p', { class: 'muted' }, `The newest ${count(MOST)} of those resolved are shown.`));
   };
 
   draw();
   const stops = [
+    silencesPanel(silences),
     watch(paths.firing(), 3, (/** @type {Episode[]} */ answer) => {
       firing = answer;
       draw();

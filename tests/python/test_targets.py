@@ -68,7 +68,7 @@ class Services(http.server.BaseHTTPRequestHandler):
         if self.path == "/v2/alerts":
             assert len(body["message"]) <= 130 and body["alias"] and body["priority"] == "P1"
         else:
-            assert self.path.endswith("/close?identifierType=alias")
+            assert self.path.endswith(("/close?identifierType=alias", "/acknowledge?identifierType=alias"))
         return 202, '{"result": "Request will be processed"}'
 
     def hook(self, raw, body):
@@ -162,18 +162,25 @@ alerts:
             assert alert["labels"] == {"alertname": "LatencySlo", "severity": "page", "model": "m"}
             assert httpx.get(alert["annotations"]["runbook_url"]).status_code == 200
             assert alert["status"]["state"] == "active" and alert["endsAt"] > alert["updatedAt"]
+            episode = heard("/v2/alerts")[0]["alias"]
+            said = {"by": "ada <!channel>", "note": "on it"}
+            httpx.post(f"{own}/api/v1/alerts/{episode}/acknowledgement", json=said).raise_for_status()
+            eventually(lambda: len(heard("/slack/chat.postMessage")) == 2, "the thread hears who is on it")
+            reply = heard("/slack/chat.postMessage")[1]["text"]
+            assert "Acknowledged by ada &lt;!channel&gt;" in reply and "<!channel>" not in reply
+            assert "on it" in heard("/slack/chat.update")[0]["blocks"][1]["text"]["text"]
+            eventually(lambda: heard(f"/v2/alerts/{episode}/acknowledge?identifierType=alias"), "Opsgenie does, too")
             Model.pause = 0.0
 
             def over():
                 [ask() for _ in range(20)]
                 counts = {path: len(said) for path, said in Services.heard.items() if path != "/alive"}
                 assert all(counts[path] == 2 for path in hooks), counts
-                assert counts["/slack/chat.update"] == 1 and counts["/slack/chat.postMessage"] == 2, counts
+                assert counts["/slack/chat.update"] == 2 and counts["/slack/chat.postMessage"] == 3, counts
                 assert any("/close" in path for path in counts) and not alerts(), (counts, alerts())
                 return True
 
             eventually(over, "everybody is told that it is over")
-            episode = heard("/v2/alerts")[0]["alias"]
             assert heard(f"/v2/alerts/{episode}/close?identifierType=alias")
             firing, resolved = heard("/hook/secret-path")
             assert (firing["status"], resolved["status"]) == ("firing", "resolved")
@@ -183,7 +190,7 @@ alerts:
             assert (trigger["alert_type"], resolve["alert_type"]) == ("error", "success")
             assert trigger["aggregation_key"] == resolve["aggregation_key"] == episode
             deliveries = httpx.get(f"{own}/api/v1/alerts/{episode}").json()["deliveries"]
-            assert len(deliveries) == 14 and all(d["state"] == "delivered" for d in deliveries)
+            assert len(deliveries) == 16 and all(d["state"] == "delivered" for d in deliveries)
             assert {d["attempts"] for d in deliveries if d["target"] == "teams" and d["action"] == "trigger"} == {2}
             assert len(heard("/alive")) >= 2
         log = (tmp_path / "collector.log").read_text()

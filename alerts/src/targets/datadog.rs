@@ -42,11 +42,11 @@ impl Datadog {
 }
 
 fn event(notification: &Notification) -> Value {
-    let (prefix, kind) = match (notification.action, notification.severity) {
-        (Action::Resolve, _) => ("Resolved: ", "success"),
-        (Action::Trigger, Severity::Page) => ("", "error"),
-        (Action::Trigger, Severity::Ticket) => ("", "warning"),
-        (Action::Trigger, Severity::Info) => ("", "info"),
+    let kind = match (notification.action, notification.severity) {
+        (Action::Resolve, _) => "success",
+        (Action::Acknowledge, _) | (_, Severity::Info) => "info",
+        (_, Severity::Page) => "error",
+        (_, Severity::Ticket) => "warning",
     };
     let links = format!("[Runbook]({}) · [Alert]({})", notification.runbook_url, notification.page_url);
     let room = MAX_TEXT.saturating_sub(links.chars().count() + 20);
@@ -55,7 +55,7 @@ fn event(notification: &Notification) -> Value {
     let own = [("rule", notification.rule.as_str()), ("severity", notification.severity.name())];
     let own = own.into_iter().map(|(name, value)| format!("{name}:{value}"));
     json!({
-        "title": shorten(&format!("{prefix}{}", notification.summary), MAX_TITLE),
+        "title": shorten(&notification.title(), MAX_TITLE),
         "text": text,
         "alert_type": kind,
         "aggregation_key": shorten(&notification.episode, MAX_KEY),

@@ -102,7 +102,7 @@ impl Email {
         let message = self.message(notification)?;
         match &self.transport {
             Transport::Directory(directory) => {
-                let path = directory.join(format!("{}.{}.eml", notification.episode, notification.action.name()));
+                let path = directory.join(format!("{}.eml", notification.key()));
                 let (directory, bytes) = (directory.clone(), message.formatted());
                 let written = tokio::task::spawn_blocking(move || {
                     std::fs::create_dir_all(&directory)?;
@@ -142,17 +142,17 @@ impl Email {
 
     fn message(&self, notification: &Notification) -> Result<Message, EmailError> {
         let domain = self.from.email.domain();
-        let id = |action: Action| format!("<{}.{}@{domain}>", notification.episode, action.name());
+        let first = format!("<{}.{}@{domain}>", notification.episode, Action::Trigger.name());
         let mut message = Message::builder()
             .from(self.from.clone())
             .date(SystemTime::now())
-            .message_id(Some(id(notification.action)))
+            .message_id(Some(format!("<{}@{domain}>", notification.key())))
             .subject(subject(notification));
         for to in &self.to {
             message = message.to(to.clone());
         }
-        if notification.action == Action::Resolve {
-            message = message.in_reply_to(id(Action::Trigger)).references(id(Action::Trigger));
+        if notification.action != Action::Trigger {
+            message = message.in_reply_to(first.clone()).references(first);
         }
         let html = SinglePart::html(html(notification));
         let html = match picture(notification) {
@@ -199,7 +199,7 @@ fn one_line(text: &str) -> String {
 fn subject(notification: &Notification) -> String {
     let prefix = match notification.action {
         Action::Trigger => "",
-        Action::Resolve => "Re: ",
+        Action::Remind | Action::Acknowledge | Action::Resolve => "Re: ",
     };
     format!("{prefix}{}", shorten(&one_line(&notification.subject), MAX_SUBJECT_CHARS))
 }
@@ -221,9 +221,9 @@ fn when(notification: &Notification) -> String {
 
 fn text(notification: &Notification) -> String {
     let mut text = String::new();
-    let state = match notification.action {
-        Action::Trigger => "",
-        Action::Resolve => "RESOLVED: ",
+    let state = match notification.standing().as_str() {
+        "" => String::new(),
+        standing => format!("{}: ", standing.to_uppercase()),
     };
     // Writing to a String cannot fail.
     let mut line = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").unwrap_or_default();
@@ -237,6 +237,9 @@ fn text(notification: &Notification) -> String {
         notification.condition
     ));
     line(format_args!("When:     {}", when(notification)));
+    if let Some(said) = &notification.acknowledged {
+        line(format_args!("Acknowledged {}", said.in_words()));
+    }
     for (name, value) in &notification.facts {
         line(format_args!("{:<9} {value}", format!("{name}:")));
     }
@@ -258,12 +261,16 @@ fn text(notification: &Notification) -> String {
 
 /// Tables and inline styles: what mail readers agree on. No remote picture, no script.
 fn html(notification: &Notification) -> String {
-    let (accent, state) = match (notification.action, notification.severity) {
-        (Action::Resolve, _) => ("#1a7f4b", "Resolved"),
+    let (accent, severity) = match (notification.action, notification.severity) {
+        (Action::Resolve, _) => ("#1a7f4b", ""),
+        (Action::Acknowledge, _) => ("#2f5fb3", ""),
         (_, Severity::Page) => ("#c62828", "Page"),
         (_, Severity::Ticket) => ("#b45309", "Ticket"),
         (_, Severity::Info) => ("#2f5fb3", "Info"),
     };
+    let standing = notification.standing();
+    let state: Vec<&str> = [severity, &standing].into_iter().filter(|words| !words.is_empty()).collect();
+    let state = escape_html(&state.join(", "));
     let cell = "padding:4px 12px 4px 0;text-align:left;vertical-align:top;";
     let mut facts = String::new();
     let mut fact = |name: &str, value: &str| {
@@ -274,6 +281,9 @@ fn html(notification: &Notification) -> String {
     };
     fact("Rule", &format!("{}: {}", notification.rule, notification.condition));
     fact("When", &when(notification));
+    if let Some(said) = &notification.acknowledged {
+        fact("Acknowledged", &said.in_words());
+    }
     for (name, value) in &notification.facts {
         fact(name, value);
     }
@@ -356,6 +366,17 @@ mod tests {
         assert!(!head.lines().any(|line| line.starts_with("Bcc") || line.starts_with("X-Evil")), "{head}");
         let html = html(&notification);
         assert!(!html.contains("<script>") && !html.contains("<img src=x"));
+    }
+
+    #[test]
+    fn what_comes_between_is_in_the_thread_and_says_who_is_on_it() {
+        let [reminder, acknowledged] =
+            [Action::Remind, Action::Acknowledge].map(|action| formatted(&notification(action)));
+        for mail in [&reminder, &acknowledged] {
+            assert!(mail.contains("In-Reply-To: <episode-1.trigger@") && mail.contains("Subject: Re: "), "{mail}");
+        }
+        assert!(reminder.contains("Message-ID: <episode-1.remind.1@") && reminder.contains("STILL FIRING: "));
+        assert!(acknowledged.contains("ACKNOWLEDGED BY ADA: ") && acknowledged.contains("looking at the feed"));
     }
 
     #[test]

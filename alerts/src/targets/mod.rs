@@ -95,7 +95,8 @@ impl Target {
         }
     }
 
-    /// Makes one attempt to deliver. `receipt` is what the target gave when it accepted the episode's trigger.
+    /// Makes one attempt to deliver. `receipt` is what the target gave when it accepted the episode's trigger, for whatever
+    /// comes after that.
     ///
     /// # Cancel safety
     /// A dropped attempt may have arrived. Most kinds of target recognise a repetition: PagerDuty, Opsgenie, Datadog and

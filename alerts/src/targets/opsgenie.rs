@@ -38,23 +38,35 @@ impl Opsgenie {
         let sent = async {
             let headers = secret_header("authorization", &format!("GenieKey {}", secret(&self.api_key)?.reveal()))?;
             let (url, body) = match notification.action {
-                Action::Trigger => (self.url.clone(), alert(notification)),
-                // An episode's id is made of letters, digits and hyphens: it needs no escaping in an address.
-                Action::Resolve => (
-                    format!("{}/{}/close?identifierType=alias", self.url, notification.episode),
-                    json!({ "source": "driftline", "note": shorten(&notification.summary, MAX_DESCRIPTION) }),
-                ),
+                // One that is there is counted once more.
+                Action::Trigger | Action::Remind => (self.url.clone(), alert(notification)),
+                Action::Acknowledge => self.change(notification, "acknowledge"),
+                Action::Resolve => self.change(notification, "close"),
             };
             self.http.post(&url, headers, body.to_string()).await
         };
         match sent.await {
             Err(delivery) => delivery,
             // Somebody has closed it already, and deleted it.
-            Ok(answer) if notification.action == Action::Resolve && answer.status == StatusCode::NOT_FOUND => {
+            Ok(answer)
+                if matches!(notification.action, Action::Acknowledge | Action::Resolve)
+                    && answer.status == StatusCode::NOT_FOUND =>
+            {
                 Delivery::Accepted { receipt: None }
             }
             Ok(answer) => answer.delivery(),
         }
+    }
+
+    /// Where an alert that is there is changed, and what is said of it.
+    fn change(&self, notification: &Notification, how: &str) -> (String, Value) {
+        let note =
+            notification.acknowledged.as_ref().map_or_else(|| notification.summary.clone(), |said| said.in_words());
+        (
+            // An episode's id is made of letters, digits and hyphens: it needs no escaping in an address.
+            format!("{}/{}/{how}?identifierType=alias", self.url, notification.episode),
+            json!({ "source": "driftline", "note": shorten(&note, MAX_DESCRIPTION) }),
+        )
     }
 }
 

@@ -56,10 +56,15 @@ fn body(notification: &Notification, routing_key: &str) -> String {
 fn event(notification: &Notification, routing_key: &str, rows: usize) -> Value {
     let mut event = json!({
         "routing_key": routing_key,
-        "event_action": notification.action.name(),
+        "event_action": match notification.action {
+            // The same key again adds to the incident, and wakes nobody who has acknowledged it.
+            Action::Trigger | Action::Remind => "trigger",
+            Action::Acknowledge => "acknowledge",
+            Action::Resolve => "resolve",
+        },
         "dedup_key": shorten(&notification.episode, 255),
     });
-    if notification.action == Action::Resolve {
+    if matches!(notification.action, Action::Acknowledge | Action::Resolve) {
         return event;
     }
     let mut details: Map<String, Value> = Map::new();
@@ -121,6 +126,13 @@ mod tests {
         let resolve: Value = serde_json::from_str(&body(&notification(Action::Resolve), "key")).unwrap();
         assert_eq!(resolve["dedup_key"], trigger["dedup_key"]);
         assert_eq!(resolve.as_object().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_reminder_is_the_incident_once_more_and_an_acknowledgement_its_own() {
+        let action = |action| event(&notification(action), "key", 0)["event_action"].clone();
+        assert_eq!((action(Action::Remind), action(Action::Acknowledge)), (json!("trigger"), json!("acknowledge")));
+        assert!(event(&notification(Action::Acknowledge), "key", 0).get("payload").is_none());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Slack: by an incoming webhook, or by its API, where an episode is one message that is changed when it is over.
+//! Slack: by an incoming webhook, or by its API, where an episode is one message that says how it stands, with a thread.
 
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -73,7 +73,8 @@ impl Slack {
                     let Some((channel, message_ts)) = receipt.and_then(|receipt| receipt.split_once(' ')) else {
                         return call("chat.postMessage", message(notification)).await;
                     };
-                    // The message itself shows how it stands, and who follows its thread hears of the end.
+                    // The message itself shows how it stands, and who follows its thread hears of it. What nobody has taken up
+                    // is for the whole channel once more.
                     let mut changed = message(notification);
                     changed["channel"] = json!(channel);
                     changed["ts"] = json!(message_ts);
@@ -81,7 +82,11 @@ impl Slack {
                         Delivery::Accepted { .. } => {}
                         other => return Ok(other),
                     }
-                    let reply = json!({ "channel": channel, "thread_ts": message_ts, "text": headline(notification) });
+                    let mut reply =
+                        json!({ "channel": channel, "thread_ts": message_ts, "text": escape(&headline(notification)) });
+                    if notification.action == Action::Remind {
+                        reply["reply_broadcast"] = json!(true);
+                    }
                     call("chat.postMessage", reply).await
                 }
             }
@@ -105,12 +110,13 @@ fn judged(answer: &Answer) -> Delivery {
 
 fn headline(notification: &Notification) -> String {
     let mark = match (notification.action, notification.severity) {
-        (Action::Resolve, _) => "✅ Resolved:",
-        (Action::Trigger, Severity::Page) => "🔴",
-        (Action::Trigger, Severity::Ticket) => "🟠",
-        (Action::Trigger, Severity::Info) => "🔵",
+        (Action::Resolve, _) => "✅",
+        (Action::Acknowledge, _) => "👀",
+        (_, Severity::Page) => "🔴",
+        (_, Severity::Ticket) => "🟠",
+        (_, Severity::Info) => "🔵",
     };
-    format!("{mark} {}", notification.summary)
+    format!("{mark} {}", notification.title())
 }
 
 fn message(notification: &Notification) -> Value {
@@ -119,6 +125,7 @@ fn message(notification: &Notification) -> Value {
         Some(end) => format!("from {} to {}", time_in_words(notification.started_at), time_in_words(end)),
     };
     let mut lines = vec![format!("*{}*, {}", escape(&notification.condition), since)];
+    lines.extend(notification.acknowledged.iter().map(|said| format!("*Acknowledged* {}", escape(&said.in_words()))));
     lines.extend(notification.facts.iter().map(|(name, value)| format!("*{}*: {}", escape(name), escape(value))));
     for row in notification.rows.iter().take(MAX_ROWS) {
         let (what, value, threshold) = (escape(&row.what), escape(&row.value), escape(&row.threshold));

@@ -67,13 +67,14 @@ fn facts(notification: &Notification) -> Vec<Value> {
 }
 
 fn card(notification: &Notification, facts: &[Value], left_out: usize) -> Value {
-    let (title, colour) = match notification.action {
-        Action::Trigger => (notification.summary.clone(), "attention"),
-        Action::Resolve => (format!("Resolved: {}", notification.summary), "good"),
+    let colour = match notification.action {
+        Action::Trigger | Action::Remind => "attention",
+        Action::Acknowledge => "accent",
+        Action::Resolve => "good",
     };
     let mut parts = vec![
         json!({ "type": "TextBlock", "size": "large", "weight": "bolder", "wrap": true, "color": colour,
-                "text": shorten(&title, MAX_TITLE_CHARS) }),
+                "text": shorten(&notification.title(), MAX_TITLE_CHARS) }),
         json!({ "type": "FactSet", "facts": facts }),
     ];
     let hidden = left_out as u64 + notification.more_rows;

@@ -41,7 +41,7 @@ impl Webhook {
             let url = secret(&self.url)?;
             let body = body(notification).to_string();
             let mut headers = HeaderMap::new();
-            headers.insert("idempotency-key", plain(&idempotency_key(notification))?);
+            headers.insert("idempotency-key", plain(&notification.key())?);
             if let Some(key) = &self.signing_key {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
                 headers.insert("x-driftline-signature", plain(&signature(&secret(key)?, now, &body))?);
@@ -56,11 +56,6 @@ fn plain(text: &str) -> Result<HeaderValue, Delivery> {
     HeaderValue::from_str(text).map_err(|_| retry("an identity has characters that no header may have".to_owned()))
 }
 
-/// The same for every attempt at one message.
-fn idempotency_key(notification: &Notification) -> String {
-    format!("{}.{}", notification.episode, notification.action.name())
-}
-
 fn signature(key: &Secret, seconds: u64, body: &str) -> String {
     let mac = <Hmac<Sha256>>::new_from_slice(key.reveal().as_bytes());
     // A key of any length is one.
@@ -73,7 +68,7 @@ fn signature(key: &Secret, seconds: u64, body: &str) -> String {
 /// One alert, as Alertmanager tells its receivers of it.
 fn body(notification: &Notification) -> Value {
     let status = match notification.action {
-        Action::Trigger => "firing",
+        Action::Trigger | Action::Remind | Action::Acknowledge => "firing",
         Action::Resolve => "resolved",
     };
     let (labels, annotations) = (labels(notification), annotations(notification));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftline_alerts::{
-    Alert, Condition, Labels, Member, Micros, Notification, Observation, Phase, Reading, Rule, Transition,
+    Alert, Condition, Labels, Member, Micros, Notification, Observation, Open, Phase, Reading, Rule, Transition,
 };
 use rusqlite::{Connection, params};
 use serde::Deserialize;
@@ -76,8 +76,8 @@ impl Book {
                 (Some(index), _) => {
                     alerts.insert((index, alert.labels.clone()), alert);
                 }
-                (None, Phase::Firing { episode, .. }) => {
-                    ruleless.insert(episode.clone(), alert);
+                (None, Phase::Firing(open)) => {
+                    ruleless.insert(open.episode.clone(), alert);
                 }
                 (None, Phase::Inactive | Phase::Pending { .. }) => {}
             }
@@ -152,8 +152,19 @@ impl Book {
     pub(crate) fn firing(&self) -> impl Iterator<Item = (&Rule, &Alert)> {
         self.alerts
             .iter()
-            .filter(|(_, alert)| matches!(alert.phase, Phase::Firing { .. }))
+            .filter(|(_, alert)| alert.open().is_some())
             .map(|((index, _), alert)| (&self.rules[*index], alert))
+    }
+
+    /// Goes through the episodes that are open, in the order of [`Self::firing`] and with their place in it; `change` says
+    /// whether it changed one.
+    pub(super) fn for_each_open(&mut self, mut change: impl FnMut(&Rule, &mut Open, usize) -> bool) {
+        let open = self.alerts.iter_mut().filter_map(|(key, alert)| Some((key, alert.open_mut()?)));
+        for (place, (key, open)) in open.enumerate() {
+            if change(&self.rules[key.0], open, place) {
+                self.changed.push(key.clone());
+            }
+        }
     }
 
     /// Alerts that changed since this was last asked, as fingerprint, rule and state to store.
@@ -194,11 +205,7 @@ fn read(state: &str) -> Option<Alert> {
 
 /// Open episodes that no alert of the book fires.
 fn orphans(db: &Connection, book: &Book, mut ruleless: BTreeMap<String, Alert>) -> rusqlite::Result<Vec<Orphan>> {
-    let episodes = book.alerts.values().filter_map(|alert| match &alert.phase {
-        Phase::Firing { episode, .. } => Some(episode.as_str()),
-        Phase::Inactive | Phase::Pending { .. } => None,
-    });
-    let firing: BTreeSet<&str> = episodes.collect();
+    let firing: BTreeSet<&str> = book.firing().filter_map(|(_, alert)| Some(alert.open()?.episode.as_str())).collect();
     let mut statement = db.prepare(
         "SELECT id, fingerprint, rule, started_at, notification FROM episodes
          WHERE resolved_at IS NULL ORDER BY started_at",
@@ -259,6 +266,10 @@ mod tests {
             },
             group_by: vec!["model".into()],
             targets: vec!["a".into()],
+            repeat: None,
+            escalate: vec![],
+            explained_by: vec![],
+            recovery: driftline_alerts::Recovery::default(),
         }
     }
 

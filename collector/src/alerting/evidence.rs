@@ -92,6 +92,8 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
         labels: alert.labels.clone(),
         started_at,
         resolved_at: (action == Action::Resolve).then_some(context.now),
+        acknowledged: None,
+        reminder: 0,
         facts: facts(rule, &members, context),
         rows: members.iter().take(MAX_ROWS).map(|member| row(rule, member, context)).collect(),
         more_rows: members.len().saturating_sub(MAX_ROWS) as u64,
@@ -117,6 +119,8 @@ pub(crate) fn orphaned(orphan: &Orphan, public_url: &str, now: Micros) -> Notifi
         labels: labels.clone(),
         started_at: *since,
         resolved_at: None,
+        acknowledged: None,
+        reminder: 0,
         facts: Vec::new(),
         rows: Vec::new(),
         more_rows: 0,
@@ -194,8 +198,8 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
             let days = objective.period().as_secs() / 86_400;
             let target = percent(objective.target());
             let verb = match action {
-                Action::Trigger => "burns its budget too fast",
                 Action::Resolve => "no longer burns its budget too fast",
+                _ => "burns its budget too fast",
             };
             format!("{sli} {verb}: {value}, and {target} in {days} days are the objective")
         }
@@ -203,8 +207,8 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
             let value = members.first().map_or_else(|| "unknown".to_owned(), |member| reading(member.last));
             let words = rule.condition.in_words().replacen(sli, sli_in_words(sli), 1);
             match action {
-                Action::Trigger => format!("{words} ({value} were good)"),
                 Action::Resolve => format!("no longer {words} ({value} were good)"),
+                _ => format!("{words} ({value} were good)"),
             }
         }
     }

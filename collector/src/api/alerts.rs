@@ -2,13 +2,16 @@
 
 use axum::Json;
 use axum::extract::State;
-use driftline_alerts::Notification;
+use driftline_alerts::{Mute, Notification};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::acknowledging::AcknowledgementView;
 use super::error::{ApiError, Params, Segments};
 use super::{Api, MAX_LIMIT};
+use crate::alerting::entries;
+use crate::alerting::news::mute_text;
 use crate::times::rfc3339;
 
 /// Which alerts.
@@ -40,6 +43,24 @@ pub(crate) struct Episode {
     resolved_at: Option<String>,
     runbook: String,
     runbook_url: String,
+    /// How it stands while it fires: `firing`, `recovering` (nothing is over any more, but not for long enough) or `no_data`
+    /// (what was over says nothing any more, which never resolves it); null when it is resolved.
+    standing: Option<String>,
+    /// Whether it began so often lately that it is resolved only after a longer quiet.
+    flapping: bool,
+    /// Why nobody is told of it at the moment; empty when it is told.
+    muted_by: Vec<MuteView>,
+    /// Who is on it; null as long as nobody said so.
+    acknowledged: Option<AcknowledgementView>,
+}
+
+/// Why an alert is not told.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MuteView {
+    /// `silence`, `maintenance` or `alert`: another alert that explains it.
+    by: String,
+    /// The silence's id, the maintenance window's name, or the id of the other alert's episode.
+    id: String,
 }
 
 /// One firing in full.
@@ -53,6 +74,8 @@ pub(crate) struct EpisodeDetail {
     members: Vec<MemberView>,
     more_members: u64,
     picture: Option<PictureView>,
+    /// Alerts that fire, and that this one explains: nobody is told of them as long as it fires.
+    explains: Vec<Episode>,
     /// What was sent to whom.
     deliveries: Vec<DeliveryView>,
 }
@@ -87,7 +110,7 @@ pub(crate) struct PictureView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeliveryView {
     target: String,
-    /// `trigger` or `resolve`.
+    /// `trigger`, `remind`, `acknowledge` or `resolve`.
     action: String,
     /// `pending`, `delivered`, `given_up` or `cancelled`.
     state: String,
@@ -160,8 +183,25 @@ fn episode(row: &Row<'_>) -> rusqlite::Result<(Episode, Option<Notification>)> {
         resolved_at: resolved_at.map(rfc3339),
         runbook: row.get("runbook")?,
         runbook_url: said.map(|said| said.runbook_url.clone()).unwrap_or_default(),
+        standing: if resolved_at.is_none() { row.get("standing")? } else { None },
+        flapping: row.get("is_flapping")?,
+        muted_by: mutes(row.get("muted_by")?),
+        acknowledged: entries::acknowledgement(row)?.map(AcknowledgementView::from),
     };
     Ok((episode, notification))
+}
+
+fn mutes(stored: Option<String>) -> Vec<MuteView> {
+    let mutes: Vec<Mute> = stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let view = |mute| {
+        let (by, id) = match mute {
+            Mute::Silence(id) => ("silence", id),
+            Mute::Maintenance(name) => ("maintenance", name),
+            Mute::Alert(episode) => ("alert", episode),
+        };
+        MuteView { by: by.to_owned(), id }
+    };
+    mutes.into_iter().map(view).collect()
 }
 
 fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<EpisodeDetail>> {
@@ -183,6 +223,15 @@ fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<EpisodeDetail>
             })
         })?
         .collect::<rusqlite::Result<_>>()?;
+    let explains = db
+        .prepare_cached(
+            "SELECT * FROM episodes
+             WHERE resolved_at IS NULL AND muted_by IS NOT NULL
+               AND EXISTS (SELECT 1 FROM json_each(muted_by) WHERE json_each.value = json(?1))
+             ORDER BY started_at DESC LIMIT ?2",
+        )?
+        .query_map(params![mute_text(id), MAX_LIMIT], |row| Ok(self::episode(row)?.0))?
+        .collect::<rusqlite::Result<_>>()?;
     let (condition, facts, rows, more_members, picture) = match notification {
         Some(said) => (said.condition, said.facts, said.rows, said.more_rows, said.picture),
         None => (String::new(), Vec::new(), Vec::new(), 0, None),
@@ -203,6 +252,7 @@ fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<EpisodeDetail>
             .collect(),
         more_members,
         picture: picture.map(|picture| PictureView { png_base64: picture.png_base64, caption: picture.caption }),
+        explains,
         deliveries,
     }))
 }

@@ -31,6 +31,18 @@ impl ApiError {
         Self { status: StatusCode::NOT_FOUND, why: why.into() }
     }
 
+    pub(crate) fn forbidden(why: impl Into<String>) -> Self {
+        Self { status: StatusCode::FORBIDDEN, why: why.into() }
+    }
+
+    pub(crate) fn conflict(why: impl Into<String>) -> Self {
+        Self { status: StatusCode::CONFLICT, why: why.into() }
+    }
+
+    pub(crate) fn with(status: StatusCode, why: impl Into<String>) -> Self {
+        Self { status, why: why.into() }
+    }
+
     pub(crate) fn bad_request(why: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, why: why.into() }
     }

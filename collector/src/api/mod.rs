@@ -1,7 +1,8 @@
-//! The JSON API under `/api/v1`: what the pages show, for everybody.
+//! The JSON API under `/api/v1`: what the pages show, for everybody, and what people say of alerts.
 //!
 //! Times are RFC 3339 in UTC; shares are from 0 to 1; latencies are in milliseconds. What is not known is null, never 0.
 
+mod acknowledging;
 mod alerts;
 mod archive;
 mod beside;
@@ -12,13 +13,17 @@ mod openapi;
 mod postmortem;
 mod scores;
 mod segments;
+mod silences;
 mod status;
 mod traffic;
+mod writing;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
+use axum::routing::{delete, get, post};
 
 pub(crate) use self::beside::BesideView;
 pub(crate) use self::scores::{CauseView, ScoreView};
@@ -42,6 +47,12 @@ const MAX_LIMIT: u32 = 1000;
 
 /// The routes.
 pub(crate) fn routes(api: Api) -> Router {
+    let writing = Router::new()
+        .route("/api/v1/alerts/{id}/acknowledgement", post(acknowledging::acknowledge))
+        .route("/api/v1/silences", post(silences::create))
+        .route("/api/v1/silences/{id}", delete(silences::end))
+        .route_layer(from_fn(writing::let_writers_in))
+        .layer(DefaultBodyLimit::max(writing::MAX_BODY_BYTES));
     Router::new()
         .route("/api/v1/models", get(models::list))
         .route("/api/v1/models/{model}", get(models::one))
@@ -53,10 +64,12 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))
         .route("/api/v1/alerts/{id}/postmortem", get(postmortem::draft))
+        .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/archive", get(archive::list))
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/openapi.json", get(openapi::document))
+        .merge(writing)
         .route("/api/v1/{*rest}", get(error::no_such_path))
         .with_state(api)
 }

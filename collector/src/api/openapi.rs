@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{alerts, archive, events, models, postmortem, scores, segments, status, traffic};
+use super::{acknowledging, alerts, archive, events, models, postmortem, scores, segments, silences, status, traffic};
 use crate::ingest::rows;
 
 #[derive(OpenApi)]
@@ -25,6 +25,10 @@ use crate::ingest::rows;
         alerts::list,
         alerts::one,
         postmortem::draft,
+        acknowledging::acknowledge,
+        silences::list,
+        silences::create,
+        silences::end,
         archive::list,
         events::list,
         status::status,

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::error::ApiError;
-use crate::alerting::outbox;
+use crate::alerting::entries;
 use crate::archive;
 use crate::store::journal::{self, dropped_counts};
 use crate::times::{now_micros, rfc3339};
@@ -94,7 +94,7 @@ fn read(db: &Connection, started_at: String) -> rusqlite::Result<Status> {
         counted_position: number("SELECT coalesce((SELECT position FROM progress WHERE consumer = 'count'), 0)")?,
         archived_position,
         archive_lag_seconds: oldest.map(|oldest| (now_micros() - oldest) as f64 / 1e6),
-        notifications_pending: outbox::pending(db)?,
+        notifications_pending: entries::pending(db)?,
         sidecars,
     })
 }

@@ -234,6 +234,10 @@ mod tests {
             },
             group_by: vec![group_by.to_owned()],
             targets: Vec::new(),
+            repeat: None,
+            escalate: Vec::new(),
+            explained_by: Vec::new(),
+            recovery: driftline_alerts::Recovery::default(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `runbooks lint`, `doctor`.
+//! `backtest`, `compare`, `runbooks lint`, `doctor`, `silence`, `acknowledge`.
 
+mod acknowledge;
+mod asking;
 mod backfill;
 mod backtest;
 mod compare;
@@ -9,6 +11,7 @@ mod heaps;
 mod reference;
 mod runbooks;
 mod samples;
+mod silence;
 mod windows;
 
 use std::path::PathBuf;
@@ -69,6 +72,13 @@ enum Command {
     /// Compares two files of rows, or a reference with a file: each column's scores, and whether they say drift. Exits with 0
     /// without drift, with 1 with it, and with 2 when there were too few rows to tell.
     Compare(Box<compare::Compare>),
+    /// Says of some alerts that nobody is to be told of them for a time.
+    Silence {
+        #[command(subcommand)]
+        command: silence::SilenceCommand,
+    },
+    /// Says that somebody is on an alert: nobody is reminded of it any more, or called besides.
+    Acknowledge(acknowledge::Acknowledge),
 }
 
 /// Whether words after `driftline` are a command line that it takes.
@@ -102,6 +112,8 @@ pub fn main() -> ExitCode {
         Command::Backfill(backfill) => backfill::run(&backfill),
         Command::Backtest(backtest) => backtest::run(&backtest),
         Command::Compare(compare) => compare::run(&compare),
+        Command::Silence { command } => silence::run(&command),
+        Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
     }
 }
 

@@ -69,6 +69,8 @@ pub struct Token {
     pub models: Vec<ModelPattern>,
     /// How much may be sent with it.
     pub rates: Rates,
+    /// Whether it is for looking only, and not for what people say of alerts.
+    pub read_only: bool,
 }
 
 /// The name of a model, or the beginning of many.
@@ -169,7 +171,7 @@ pub(super) fn ingest(section: Option<Section<'_>>, folder: &Path) -> Ingest {
 pub(super) fn reading(section: Option<Section<'_>>, folder: &Path) -> Reading {
     let Some(mut section) = section else { return Reading::default() };
     let tokens = section.optional("tokens").and_then(|node| node.list()).unwrap_or_default();
-    let tokens = distinct(tokens, |section| token(section, folder));
+    let tokens = distinct(tokens, |section| reader_token(section, folder));
     let protect = section.optional("protect");
     let nodes = protect.as_ref().and_then(Node::list).unwrap_or_default();
     let reading =
@@ -201,10 +203,15 @@ fn sender_token(section: &mut Section<'_>, folder: &Path) -> Option<Token> {
     Some(Token { models, rates, ..token(section, folder)? })
 }
 
+fn reader_token(section: &mut Section<'_>, folder: &Path) -> Option<Token> {
+    let read_only = section.optional("read_only").and_then(|node| node.boolean()).unwrap_or(false);
+    Some(Token { read_only, ..token(section, folder)? })
+}
+
 fn token(section: &mut Section<'_>, folder: &Path) -> Option<Token> {
     let name = section.required("name").and_then(|node| Some(node.text()?.to_owned()));
     let token = section.required("token").and_then(|node| secret(&node, folder));
-    Some(Token { name: name?, token: token?, models: Vec::new(), rates: Rates::default() })
+    Some(Token { name: name?, token: token?, models: Vec::new(), rates: Rates::default(), read_only: false })
 }
 
 fn rates(section: &mut Section<'_>) -> Rates {

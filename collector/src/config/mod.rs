@@ -5,10 +5,13 @@ mod alerting;
 mod body;
 mod compare_with;
 mod false_pages;
+mod maintenance;
 mod models;
+mod rules;
 mod scoring;
 mod segments;
 mod storage;
+mod targets;
 mod tensors;
 
 use std::net::SocketAddr;
@@ -17,16 +20,17 @@ use std::path::{Path, PathBuf};
 use driftline_document::Section;
 
 pub use access::{Events, Ingest, ModelPattern, Protected, Rates, Reading, RequestsAlone, Tls, Token};
-pub(crate) use alerting::{ARCHIVE_SLI, SLIS};
-pub use alerting::{Alerting, Heartbeat, TargetConfig, TargetKind};
+pub use alerting::{Alerting, Heartbeat};
 pub use compare_with::CompareWith;
 pub use driftline_document::{Problem, Problems};
 pub use false_pages::FalsePages;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
+pub(crate) use rules::{ARCHIVE_SLI, SLIS};
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};
 pub(crate) use storage::DEFAULT_REQUEST_TIMEOUT;
 pub use storage::{Archive, ArchivePlace, Partition};
+pub use targets::{TargetConfig, TargetKind};
 
 /// A checked configuration.
 #[derive(Debug, Clone)]

@@ -23,6 +23,7 @@ macro_rules! embedded {
 const ASSETS: &[(&str, &str)] = embedded![
     "alert-row.js",
     "alert-timeline.js",
+    "alert-words.js",
     "api.js",
     "app.css",
     "app.js",
@@ -58,6 +59,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "page-overview.js",
     "runbook-answers.js",
     "score-words.js",
+    "silences-panel.js",
     "sparkline.js",
     "style.css",
     "theme.js",

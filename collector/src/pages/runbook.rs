@@ -7,7 +7,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use serde::Deserialize;
 
 use super::{no_such_page, secured};
-use crate::alerting::outbox;
+use crate::alerting::entries;
 use crate::api::Api;
 use crate::runbooks::{Runbook, lint};
 use crate::times::second;
@@ -37,7 +37,7 @@ pub(super) async fn list(State(api): State<Api>) -> Response {
 pub(super) async fn page(State(api): State<Api>, Path(id): Path<String>, Query(query): Query<PageQuery>) -> Response {
     let Some(runbook) = api.runbooks.find(&id) else { return no_such_page().await };
     let alert = match query.alert {
-        Some(episode) => api.store.read(move |db| outbox::triggered(db, &episode)).await.ok().flatten(),
+        Some(episode) => api.store.read(move |db| entries::triggered(db, &episode)).await.ok().flatten(),
         None => None,
     };
     let values = Values::new(&api.config.public_url, alert.as_ref());

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::slis::COLLECTOR;
 use super::{Pipeline, Purpose, READ_BYTES};
-use crate::alerting::outbox;
+use crate::alerting::entries;
 use crate::archive::{self, Cut, CutLayout, PartitionKey, Unfinished};
 use crate::config::ARCHIVE_SLI;
 use crate::store::{StoreError, journal};
@@ -229,7 +229,7 @@ impl Pipeline {
             let through = archive::archived_through(db)?;
             let newest: i64 = db.query_row("SELECT coalesce(max(position), 0) FROM journal", [], |row| row.get(0))?;
             let oldest = journal::oldest_after(db, through)?;
-            Ok((newest, oldest, outbox::pending(db)?))
+            Ok((newest, oldest, entries::pending(db)?))
         });
         if let Ok((newest, oldest, pending)) = oldest {
             let now = now_micros();

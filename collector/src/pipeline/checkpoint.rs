@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use driftline_alerts::Notification;
 use driftline_detectors::Profile;
 use driftline_protocol::Role;
 use rusqlite::{Connection, params};
@@ -17,7 +16,8 @@ use super::series::{ClosedWindow, SeriesProgress};
 use super::slis::SliCounts;
 use super::versions::{self, Span};
 use super::{Pipeline, RETRY_PAUSE, TIDY_AGAIN, TIDY_INTERVAL, columns, judging, tidying};
-use crate::alerting::{book, outbox};
+use crate::alerting::book;
+use crate::alerting::news::News;
 use crate::archive::{self, Unfinished};
 use crate::config::ColumnType;
 use crate::failpoint::Failpoint;
@@ -49,7 +49,7 @@ pub(crate) struct Checkpoint {
     pub(crate) earlier: Vec<StoredEarlier>,
     pub(crate) slis: SliCounts,
     pub(crate) alerts: Vec<(String, String, String)>,
-    pub(crate) notifications: Vec<ToTell>,
+    pub(crate) news: Vec<News>,
     pub(crate) events: Vec<Event>,
     /// A cut that was made.
     pub(crate) cut: Option<Unfinished>,
@@ -84,15 +84,6 @@ pub(crate) struct StoredWindow {
     pub(crate) window: ClosedWindow,
 }
 
-/// A notification and who gets it.
-#[derive(Debug)]
-pub(crate) struct ToTell {
-    pub(crate) notification: Notification,
-    pub(crate) fingerprint: String,
-    pub(crate) runbook: String,
-    pub(crate) targets: Vec<String>,
-}
-
 impl Checkpoint {
     /// Whether there is anything to write.
     pub(crate) fn is_empty(&self) -> bool {
@@ -105,7 +96,7 @@ impl Checkpoint {
             && self.earlier.is_empty()
             && self.slis.is_empty()
             && self.alerts.is_empty()
-            && self.notifications.is_empty()
+            && self.news.is_empty()
             && self.events.is_empty()
             && self.cut.is_none()
             && !self.forget_journal
@@ -169,8 +160,8 @@ impl Checkpoint {
         }
         self.slis.store(db)?;
         book::store(db, &self.alerts, now)?;
-        for told in &self.notifications {
-            store_notification(db, told, now)?;
+        for news in &self.news {
+            news.store(db, now)?;
         }
         events::store(db, &self.events, now)?;
         if let Some(cut) = &self.cut {
@@ -325,39 +316,6 @@ pub(super) fn store_window(db: &Connection, stored: &StoredWindow, now: i64) -> 
         earlier::store_beside(db, (model, version, window.ends), column)?;
     }
     stored::store_window(db, (model, version, window.ends), &window.segments)
-}
-
-fn store_notification(db: &Connection, told: &ToTell, now: i64) -> rusqlite::Result<()> {
-    let notification = &told.notification;
-    match notification.resolved_at {
-        None => {
-            let text = serde_json::to_string(notification).unwrap_or_default();
-            db.prepare_cached(
-                "INSERT OR REPLACE INTO episodes (id, fingerprint, rule, severity, runbook, started_at, notification)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
-                notification.episode,
-                told.fingerprint,
-                notification.rule,
-                notification.severity.name(),
-                told.runbook,
-                notification.started_at,
-                text
-            ])?;
-        }
-        Some(resolved_at) => {
-            db.prepare_cached("UPDATE episodes SET resolved_at = ?2 WHERE id = ?1")?
-                .execute(params![notification.episode, resolved_at])?;
-            let mut resolve = notification.clone();
-            if let Some(said) = outbox::triggered(db, &notification.episode)? {
-                // One subject, one thread.
-                resolve.subject = said.subject;
-            }
-            return outbox::put_resolve(db, &resolve, now);
-        }
-    }
-    outbox::put(db, notification, &told.targets, now)
 }
 
 /// Profiles as bytes.

@@ -16,6 +16,10 @@ pub(crate) enum EventKind {
     AlertFired,
     /// An alert ended.
     AlertResolved,
+    /// Somebody is on an alert.
+    Acknowledged,
+    /// Somebody made a silence, or ended one.
+    Silence,
     /// A column held a value that is not of its type.
     TypeChange,
     /// A file was archived.
@@ -30,6 +34,8 @@ impl EventKind {
             Self::Drift => "drift",
             Self::AlertFired => "alert_fired",
             Self::AlertResolved => "alert_resolved",
+            Self::Acknowledged => "acknowledged",
+            Self::Silence => "silence",
             Self::TypeChange => "type_change",
             Self::Archived => "archived",
         }

@@ -8,7 +8,7 @@ use driftline_detectors::{Score, Verdict};
 use driftline_protocol::Role;
 use tracing::warn;
 
-use super::checkpoint::{StoredWindow, ToTell};
+use super::checkpoint::StoredWindow;
 use super::columns::role_name;
 use super::comparing::{compare, show_beside};
 use super::earlier::{Against, stored};
@@ -17,6 +17,7 @@ use super::series::{ClosedColumn, ClosedWindow, Wall};
 use super::{HEADLINE, ModelState, Pipeline, slis};
 use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence::{self, Watched};
+use crate::alerting::news::News;
 use crate::causes::{HISTORY_WINDOWS, Past};
 use crate::config::{ARCHIVE_SLI, EventTime, Windows};
 use crate::numbers::{significant, thousands};
@@ -37,12 +38,8 @@ impl Pipeline {
             let resolved = orphan.resolved.take();
             let state = resolved.and_then(|alert| serde_json::to_string(&alert).ok());
             self.next.alerts.extend(state.map(|state| (orphan.fingerprint.clone(), orphan.rule.clone(), state)));
-            self.next.notifications.push(ToTell {
-                notification: evidence::orphaned(&orphan, &self.parts.config.public_url, now_micros()),
-                fingerprint: orphan.fingerprint,
-                runbook: String::new(),
-                targets: Vec::new(),
-            });
+            let ended = evidence::orphaned(&orphan, &self.parts.config.public_url, now_micros());
+            self.next.news.push(News::Ended { notification: Box::new(ended) });
         }
     }
 
@@ -101,8 +98,9 @@ impl Pipeline {
         let changes = self.book.observe_scores(&observations, now_micros(), forget_after);
         metrics.observations_refused.inc_by(self.book.take_refused());
         for change in changes {
-            self.tell(&change, Some((model, &window)));
+            self.note(&change, Some((model, &window)));
         }
+        self.tell();
         let reference = self.models.get(model).map(|state| state.references.identity.clone()).unwrap_or_default();
         self.next.windows.push(StoredWindow {
             model: model.to_string(),
@@ -112,8 +110,8 @@ impl Pipeline {
         });
     }
 
-    /// Puts a change of an alert into the next checkpoint, for everybody who is to know.
-    fn tell(&mut self, change: &Change, window: Option<(&Arc<str>, &ClosedWindow)>) {
+    /// Puts a change of an alert into the next checkpoint.
+    fn note(&mut self, change: &Change, window: Option<(&Arc<str>, &ClosedWindow)>) {
         let now = now_micros();
         let (store, waiting) = (&self.parts.store, &self.next.windows);
         let history = |watched: &Watched<'_>| {
@@ -139,12 +137,14 @@ impl Pipeline {
         let model = change.alert.labels.get("model").cloned().unwrap_or_default();
         let text = format!("{}: {} — runbook {}", change.rule.name, notification.summary, notification.runbook_url);
         self.next.events.push(Event { kind, model, text });
-        self.next.notifications.push(ToTell {
-            notification,
-            fingerprint: change.alert.fingerprint(),
-            runbook: change.rule.runbook.clone(),
-            // Of a resolve, those who were told of the trigger are told, whoever the rule names by now.
-            targets: change.rule.targets.clone(),
+        let notification = Box::new(notification);
+        self.next.news.push(match change.transition {
+            Transition::Fired { .. } => {
+                let (fingerprint, runbook) = (change.alert.fingerprint(), change.rule.runbook.clone());
+                let is_flapping = change.alert.open().is_some_and(|open| open.is_flapping);
+                News::Began { notification, fingerprint, runbook, is_flapping }
+            }
+            Transition::Resolved { .. } => News::Ended { notification },
         });
     }
 
@@ -180,20 +180,28 @@ impl Pipeline {
             })?;
             let forget_after = (over.as_micros() as i64).max(SHORTEST_FORGET_MICROS);
             for change in self.book.observe(index, &observations, now, forget_after) {
-                self.tell(&change, None);
+                self.note(&change, None);
             }
             self.parts.metrics.observations_refused.inc_by(self.book.take_refused());
         }
+        self.evaluated_at = now;
+        self.tell();
         Ok(())
     }
 
     pub(super) fn show_alerts(&self) {
-        let gauge = &self.parts.metrics.alerts_firing;
+        let (firing, muted) = (&self.parts.metrics.alerts_firing, &self.parts.metrics.alerts_muted);
         for rule in self.book.rules() {
-            gauge.with_label_values(&[rule.name.as_str(), rule.severity.name()]).set(0);
+            for gauge in [firing, muted] {
+                gauge.with_label_values(&[rule.name.as_str(), rule.severity.name()]).set(0);
+            }
         }
-        for (rule, _) in self.book.firing() {
-            gauge.with_label_values(&[rule.name.as_str(), rule.severity.name()]).inc();
+        for (rule, alert) in self.book.firing() {
+            let labels = [rule.name.as_str(), rule.severity.name()];
+            firing.with_label_values(&labels).inc();
+            if alert.open().is_some_and(|open| !open.told.muted_by.is_empty()) {
+                muted.with_label_values(&labels).inc();
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ pub(crate) mod series;
 pub(crate) mod slis;
 mod starting;
 pub(crate) mod table;
+mod telling;
 mod tidying;
 mod versions;
 
@@ -171,6 +172,9 @@ struct Pipeline {
     stopping: Arc<AtomicBool>,
     last_checkpoint: Instant,
     last_evaluation: Instant,
+    /// When the indicators were looked at last; 0 when they were not since the start.
+    evaluated_at: i64,
+    last_telling: Instant,
     last_forgetting: Instant,
     next_tidying: Instant,
     /// What is read again after the start, until it is.
@@ -215,6 +219,8 @@ impl Pipeline {
             stopping,
             last_checkpoint: started,
             last_evaluation: started,
+            evaluated_at: 0,
+            last_telling: started,
             last_forgetting: started,
             next_tidying: started + TIDY_AGAIN,
             replay: Some(replay),
@@ -287,6 +293,9 @@ impl Pipeline {
             self.last_evaluation = Instant::now();
             self.evaluate_slis()?;
         }
+        if self.last_telling.elapsed() >= TICK {
+            self.tell();
+        }
         self.watch_replay();
         let is_final = last_round && !progressed;
         let cut = self.cut(is_final);
@@ -304,6 +313,10 @@ impl Pipeline {
                 context => self.parts.tracer.inside(context, "checkpoint"),
             };
             self.checkpoint()?;
+            if self.book.holds(self.evaluated_at) {
+                // What may explain it is counted by now.
+                self.evaluate_slis()?;
+            }
         }
         if let Some((permit, cut)) = cut {
             Failpoint::CutRecorded.pass();

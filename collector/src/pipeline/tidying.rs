@@ -39,6 +39,7 @@ pub(super) fn tidy(db: &Connection, now: i64) -> rusqlite::Result<bool> {
         ("senders", "boot", "heard_at < ?1", KEEP_MONTH_MICROS),
         ("rows_received", "key", "received_at < ?1", KEEP_SLICES_MICROS),
         ("outcomes", "model, row_id", "received_at < ?1", KEEP_LONG_MICROS),
+        ("silences", "id", "ends_at < ?1", KEEP_LONG_MICROS),
         // The newest cut says how far the archive came.
         ("cuts", "last", "done_at < ?1 AND last < (SELECT max(last) FROM cuts)", KEEP_MONTH_MICROS),
         // What was said of an episode is kept for as long as the episode: its resolve goes by it.
@@ -116,7 +117,8 @@ mod tests {
                  INSERT INTO latencies VALUES ('m', {at}, x'');
                  INSERT INTO outcomes VALUES ('m', '{id}', '1', NULL, {at});
                  INSERT INTO cuts (first, last, partition, place, made_at, done_at) VALUES ({at}, {at}, 'hour', '', {at}, {at});
-                 INSERT INTO episodes VALUES ('{id}', 'f', 'R', 'page', 'r', {at}, {at}, '{{}}');
+                 INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, resolved_at, notification)
+                    VALUES ('{id}', 'f', 'R', 'page', 'r', {at}, {at}, '{{}}');
                  INSERT INTO outbox (episode, target, action, notification, created_at, next_attempt_at, state, settled_at)
                     VALUES ('{id}', 't', 'trigger', '{{}}', {at}, {at}, 'delivered', {at});"
             ))
@@ -124,10 +126,11 @@ mod tests {
         }
         // One that began long ago and goes on, and one whose end is still to be told.
         db.execute_batch(&format!(
-            "INSERT INTO episodes VALUES ('open', 'f', 'R', 'page', 'r', {old}, NULL, '{{}}');
+            "INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, resolved_at, notification)
+                VALUES ('open', 'f', 'R', 'page', 'r', {old}, NULL, '{{}}'),
+                       ('untold', 'f', 'R', 'page', 'r', {old}, {old}, '{{}}');
              INSERT INTO outbox (episode, target, action, notification, created_at, next_attempt_at, state, settled_at)
                 VALUES ('open', 't', 'trigger', '{{}}', {old}, {old}, 'delivered', {old});
-             INSERT INTO episodes VALUES ('untold', 'f', 'R', 'page', 'r', {old}, {old}, '{{}}');
              INSERT INTO outbox (episode, target, action, notification, created_at, next_attempt_at)
                 VALUES ('untold', 't', 'resolve', '{{}}', {old}, {old});"
         ))

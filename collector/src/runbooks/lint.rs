@@ -190,6 +190,7 @@ fn links(runbook: &Runbook, runbooks: &Runbooks, find: &mut impl FnMut(usize, St
             let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
             let page = match file.strip_prefix("/runbooks/").or_else(|| file.strip_suffix(".md")) {
                 _ if file.is_empty() => Some(runbook),
+                _ if file.contains("://") => None,
                 Some(id) => match runbooks.find(id) {
                     None => {
                         find(line.number, format!("links to '{target}', which is no runbook"));

@@ -22,11 +22,12 @@ pub(crate) use writer::Writer;
 
 pub(crate) const SCHEMA: &str =
     concat!(include_str!("schema.sql"), include_str!("segments.sql"), include_str!("earlier.sql"));
+/// The version of the schema. A database of an older one is brought to it, step by step, as far back as there are steps;
+/// one of any other is refused, never guessed at.
+const SCHEMA_VERSION: i64 = 8;
 /// What makes each version out of the one before, the oldest first.
-const STEPS: [(i64, &str); 2] = [(5, include_str!("segments.sql")), (6, include_str!("earlier.sql"))];
-/// The version of the schema. A database of an older one is brought to it, as far back as there are steps; one of any other is
-/// refused, never guessed at.
-const SCHEMA_VERSION: i64 = 7;
+const STEPS: [(i64, &str); 3] =
+    [(5, include_str!("segments.sql")), (6, include_str!("earlier.sql")), (7, include_str!("schema_7_to_8.sql"))];
 /// Readers at once: the API's; more would only queue for the disk.
 const MAX_READERS: usize = 4;
 
@@ -309,23 +310,42 @@ mod tests {
         assert_eq!(id.len(), 8);
     }
 
+    /// All tables with their columns, and all indexes.
+    fn shape(db: &Connection) -> Vec<(String, String, String)> {
+        db.prepare(
+            "SELECT master.name, coalesce(\"column\".name, ''), coalesce(\"column\".type, master.sql, '')
+             FROM sqlite_master AS master LEFT JOIN pragma_table_info(master.name) AS \"column\" ON master.type = 'table'
+             ORDER BY master.name, \"column\".cid",
+        )
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap()
+        .collect::<rusqlite::Result<_>>()
+        .unwrap()
+    }
+
     #[test]
-    fn a_database_of_an_older_version_keeps_what_it_has() {
-        let folder = tempfile::tempdir().unwrap();
-        let before = Connection::open(folder.path().join("driftline.db")).unwrap();
-        before.execute_batch(include_str!("schema.sql")).unwrap();
-        before.execute("INSERT INTO meta (key, value) VALUES ('collector_id', '0a1b2c3d')", []).unwrap();
-        before.pragma_update(None, "user_version", STEPS[0].0).unwrap();
-        drop(before);
-        let store = Store::open(folder.path()).unwrap();
-        assert_eq!(store.collector_id, "0a1b2c3d");
-        for table in ["segment_scores", "comparisons", "earlier_windows"] {
-            let count = format!("SELECT count(*) FROM {table}");
-            let rows: i64 = store.read_blocking(|db| db.query_row(&count, [], |row| row.get(0))).unwrap();
-            assert_eq!(rows, 0, "{table}");
-        }
-        let too_old = &mut Connection::open_in_memory().unwrap();
-        assert!(!migrate(too_old, STEPS[0].0 - 1).unwrap(), "there is no step from there");
+    fn a_database_of_an_older_version_becomes_one_of_this_and_keeps_what_it_holds() {
+        let mut database = Connection::open_in_memory().unwrap();
+        create(&mut database).unwrap();
+        let expected = shape(&database);
+        database
+            .execute_batch(
+                "DROP TABLE silences; DROP TABLE comparisons; DROP TABLE earlier_windows;
+                 DROP TABLE segment_panes; DROP TABLE segment_windows; DROP TABLE segment_scores; DROP TABLE segment_causes;
+                 INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, notification)
+                 VALUES ('e', 'f', 'R', 'page', 'r', 7, '{}');
+                 ALTER TABLE episodes DROP COLUMN muted_by; ALTER TABLE episodes DROP COLUMN acknowledged_at;
+                 ALTER TABLE episodes DROP COLUMN acknowledged_by; ALTER TABLE episodes DROP COLUMN acknowledged_note;
+                 ALTER TABLE episodes DROP COLUMN standing; ALTER TABLE episodes DROP COLUMN is_flapping;",
+            )
+            .unwrap();
+        assert!(migrate(&mut database, STEPS[0].0).unwrap());
+        assert_eq!(shape(&database), expected);
+        let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        let started: i64 = database.query_row("SELECT started_at FROM episodes", [], |row| row.get(0)).unwrap();
+        assert_eq!((version, started), (SCHEMA_VERSION, 7));
+        assert!(!migrate(&mut database, STEPS[0].0 - 1).unwrap(), "there is no step from there");
     }
 
     #[test]

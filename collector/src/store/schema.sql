@@ -194,11 +194,33 @@ CREATE TABLE episodes (
     started_at INTEGER NOT NULL,
     resolved_at INTEGER,
     -- The notification of its trigger: what was known when it began.
-    notification TEXT NOT NULL
+    notification TEXT NOT NULL,
+    -- By what it is muted, or was when it ended (JSON); null when it is not.
+    muted_by TEXT,
+    -- Who is on it; null as long as nobody said so.
+    acknowledged_at INTEGER,
+    acknowledged_by TEXT,
+    acknowledged_note TEXT,
+    -- How it stands while it is open: firing, recovering or no_data.
+    standing TEXT NOT NULL DEFAULT 'firing',
+    is_flapping INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX episodes_by_start ON episodes (started_at);
 CREATE INDEX episodes_by_end ON episodes (resolved_at);
 CREATE INDEX episodes_open ON episodes (fingerprint) WHERE resolved_at IS NULL;
+
+-- While a silence is on, nothing is said of the alerts that it is of but their end.
+CREATE TABLE silences (
+    id TEXT PRIMARY KEY,
+    -- Labels and the patterns that their values must match (JSON).
+    matching TEXT NOT NULL,
+    starts_at INTEGER NOT NULL,
+    ends_at INTEGER NOT NULL,
+    comment TEXT NOT NULL,
+    author TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX silences_by_end ON silences (ends_at);
 
 -- Notifications to deliver. They are written with the state that caused them, and delivered at least once.
 CREATE TABLE outbox (

@@ -1,0 +1,109 @@
+//! What an alert is told: named values with labels, and whether they breach its rule.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::members::member_key;
+use super::{Alert, Micros, Transition};
+use crate::rule::{Condition, Labels, Rule};
+use crate::slo::Counts;
+
+/// A named value with labels, at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// Name of the score or the indicator.
+    pub name: String,
+    /// What it is of.
+    pub labels: Labels,
+    /// What was read.
+    pub reading: Reading,
+}
+
+/// What was read.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading {
+    /// A score of a window.
+    Score {
+        /// Its value, on the scale of the threshold.
+        value: f64,
+        /// The threshold that comes with it.
+        threshold: f64,
+        /// What chance reaches; never alerted on below it.
+        noise: f64,
+        /// Sample size.
+        n: u64,
+    },
+    /// Good and valid events over the condition's time.
+    Ratio {
+        /// How many were good.
+        good: u64,
+        /// How many counted.
+        valid: u64,
+    },
+    /// Events over the windows of a budget's pairs, in their order.
+    Burn {
+        /// Over the objective's period.
+        period: Counts,
+        /// Over each long window.
+        long: [Counts; 2],
+        /// Over each short one.
+        short: [Counts; 2],
+    },
+    /// Too little to say anything.
+    NotEnoughData,
+}
+
+impl Alert {
+    /// Takes in what was observed of this alert's members at one time. Every observation must be of the rule's condition
+    /// and of this alert's group.
+    ///
+    /// A member that is not among them for `forget_after`, in microseconds, while others are, is forgotten. Time in which
+    /// nothing is observed at all, as when the observer is away, counts for at most a quarter of it.
+    pub fn observe(
+        &mut self,
+        rule: &Rule,
+        observations: &[Observation],
+        now: Micros,
+        forget_after: Micros,
+    ) -> Option<Transition> {
+        let mut observed = BTreeSet::new();
+        let mut says_something = false;
+        self.ignored = 0;
+        for observation in observations {
+            let key = member_key(&observation.labels, &self.labels);
+            let is_over = self.members.get(&key).is_some_and(|member| member.over);
+            if let Some(breach) = breaches(rule, observation.reading, is_over) {
+                self.take(rule, &key, observation, breach, now);
+                says_something = true;
+            }
+            observed.insert(key);
+        }
+        self.forget(&observed, now, forget_after);
+        self.step(rule, says_something, now)
+    }
+}
+
+/// Whether a reading breaches the rule's condition; none when it says nothing. What is over must come back further, where the
+/// rule says so.
+fn breaches(rule: &Rule, reading: Reading, is_over: bool) -> Option<bool> {
+    let clear_at = rule.recovery.clear_at.filter(|_| is_over);
+    match (&rule.condition, reading) {
+        (Condition::Score { above, .. }, Reading::Score { value, threshold, noise, .. }) => {
+            let limit = above.unwrap_or(threshold);
+            Some(value > clear_at.map_or(limit, |clear_at| clear_at.min(limit)).max(noise))
+        }
+        (Condition::Sli { below, min_events, .. }, Reading::Ratio { good, valid }) => {
+            let below = clear_at.map_or(*below, |clear_at| clear_at.max(*below));
+            (valid >= *min_events && valid > 0).then_some((good as f64) < below * valid as f64)
+        }
+        (Condition::Budget { objective, pace, .. }, Reading::Burn { long, short, .. }) => {
+            // Without traffic nothing burns, and nothing is over either.
+            let has_traffic = short.iter().any(|counts| counts.valid > 0);
+            let mut pairs = objective.pairs(*pace).into_iter().zip(long.into_iter().zip(short));
+            has_traffic.then(|| pairs.any(|(pair, (long, short))| objective.burns(&pair, long, short)))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,141 @@
+//! What is to be said of the alerts that fire, by what people have said of them.
+
+use std::collections::BTreeSet;
+
+use driftline_alerts::{Alert, Labels, Maintenance, Micros, Mute, Muting, Open, Rule, Saying, Silence, Standing};
+use rusqlite::Connection;
+
+use super::book::Book;
+use super::silences;
+
+/// What people have said: what is to be silent, and what somebody is on.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    silences: Vec<Silence>,
+    /// Episodes.
+    acknowledged: BTreeSet<String>,
+}
+
+impl Wishes {
+    /// Reads them. They are read whenever they are needed: what was accepted a moment ago is in force.
+    pub(crate) fn load(db: &Connection, now: Micros) -> rusqlite::Result<Self> {
+        let acknowledged = db
+            .prepare_cached("SELECT id FROM episodes WHERE resolved_at IS NULL AND acknowledged_at IS NOT NULL")?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Self { silences: silences::to_keep(db, now)?, acknowledged })
+    }
+}
+
+/// What changed in how an episode is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) episode: String,
+    /// By what it is muted, if that has changed.
+    pub(crate) muted_by: Option<Vec<Mute>>,
+    /// How it stands, if that has changed.
+    pub(crate) standing: Option<Standing>,
+    pub(crate) sayings: Vec<Saying>,
+}
+
+/// Whether the indicators were not looked at since an alert began that they may explain.
+fn may_be_explained_yet(rule: &Rule, open: &Open, evaluated_at: Micros) -> bool {
+    !rule.explained_by.is_empty() && evaluated_at <= open.since
+}
+
+impl Book {
+    /// Whether an alert waits for the indicators to be looked at.
+    pub(crate) fn holds(&self, evaluated_at: Micros) -> bool {
+        let waits = |rule, open: &Open| open.told.first.is_none() && may_be_explained_yet(rule, open, evaluated_at);
+        self.firing().any(|(rule, alert)| alert.open().is_some_and(|open| waits(rule, open)))
+    }
+
+    /// Decides what is to be said by now of each alert that fires, and takes it as said. An alert that others may explain is
+    /// held until the indicators were looked at after it began, which was last at `evaluated_at`. What says nothing for
+    /// `no_data_after` has no data.
+    pub(crate) fn tell(
+        &mut self,
+        wishes: &Wishes,
+        maintenance: &[Maintenance],
+        evaluated_at: Micros,
+        no_data_after: &dyn Fn(&Rule, &Labels) -> Micros,
+        now: Micros,
+    ) -> Vec<Told> {
+        let firing: Vec<_> = self.firing().collect();
+        let standing = |(rule, alert): &(&Rule, &Alert)| alert.standing(no_data_after(rule, &alert.labels), now);
+        let standings: Vec<Standing> = firing.iter().map(|one| standing(one).unwrap_or_default()).collect();
+        let muting = Muting { silences: &wishes.silences, maintenance, firing: &firing, now };
+        let mutes: Vec<Vec<Mute>> = firing.iter().map(|(rule, alert)| muting.of(rule, alert)).collect();
+        let mut told = Vec::new();
+        self.for_each_open(|rule, open, index| {
+            let mutes = &mutes[index];
+            let muted_by = (open.told.muted_by != *mutes).then(|| mutes.clone());
+            open.told.muted_by.clone_from(mutes);
+            let is_held = may_be_explained_yet(rule, open, evaluated_at);
+            let sayings = open.say(rule, is_held, wishes.acknowledged.contains(&open.episode), now);
+            let standing = (open.standing != standings[index]).then_some(standings[index]);
+            open.standing = standings[index];
+            let changed = muted_by.is_some() || standing.is_some() || !sayings.is_empty();
+            if changed {
+                told.push(Told { episode: open.episode.clone(), muted_by, standing, sayings });
+            }
+            changed
+        });
+        told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use driftline_alerts::{Condition, ExplainedBy, KofM, Observation, Reading, Recovery, Severity};
+
+    use super::*;
+
+    const DAY: Micros = 86_400_000_000;
+
+    fn rule(name: &str, score: &str, explained_by: Vec<ExplainedBy>) -> Rule {
+        Rule {
+            name: name.to_owned(),
+            severity: Severity::Page,
+            runbook: "feature-drift".to_owned(),
+            condition: Condition::Score {
+                score: score.to_owned(),
+                matching: Labels::new(),
+                above: None,
+                windows: KofM { k: 1, m: 1 },
+            },
+            group_by: vec!["model".to_owned()],
+            targets: vec!["a".to_owned()],
+            repeat: None,
+            escalate: Vec::new(),
+            explained_by,
+            recovery: Recovery::default(),
+        }
+    }
+
+    fn observed(score: &str, value: f64) -> Observation {
+        let labels = [("model", "m"), ("column", "x")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let reading = Reading::Score { value, threshold: 0.2, noise: 0.0, n: 9 };
+        Observation { name: score.to_owned(), labels: labels.into(), reading }
+    }
+
+    fn told(book: &mut Book, evaluated_at: Micros, now: Micros) -> Vec<(Vec<Mute>, usize)> {
+        let told = book.tell(&Wishes::default(), &[], evaluated_at, &|_, _| DAY, now);
+        told.into_iter().map(|told| (told.muted_by.unwrap_or_default(), told.sayings.len())).collect()
+    }
+
+    #[test]
+    fn what_may_be_explained_waits_for_one_look_and_is_told_when_its_cause_is_gone() {
+        let cause = ExplainedBy { rule: "Cause".to_owned(), same: vec!["model".to_owned()] };
+        let rules = vec![rule("Cause", "missing_share", Vec::new()), rule("Drift", "psi", vec![cause])];
+        let mut book = Book::new(rules);
+        book.observe_scores(&[observed("psi", 0.9)], 10, DAY);
+        assert!(told(&mut book, 10, 11).is_empty() && book.holds(10), "it was not looked since it began");
+        book.observe_scores(&[observed("missing_share", 0.9)], 12, DAY);
+        let Some((by, 0)) = told(&mut book, 12, 13).pop() else { panic!("it is explained, and not told") };
+        assert!(matches!(by.as_slice(), [Mute::Alert(episode)] if episode.starts_with("cause-")), "{by:?}");
+        book.observe_scores(&[observed("missing_share", 0.0)], 14, DAY);
+        assert_eq!(told(&mut book, 14, 15), [(vec![], 1)]);
+        assert!(told(&mut book, 14, 16).is_empty() && !book.holds(14), "once");
+    }
+}

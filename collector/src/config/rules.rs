@@ -1,0 +1,426 @@
+//! What the configuration says of rules: when they fire, whom they tell, and how their alerts end.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use driftline_alerts::{
+    Condition, ExplainedBy, Flapping, KofM, Labels, Objective, Pace, Recovery, Rule, Severity, Step,
+};
+use driftline_detectors::{Detector, SEGMENT_DETECTORS};
+use driftline_document::{Node, Section, parse_duration, read};
+
+use super::Alerting;
+use super::targets::TargetConfig;
+use crate::pipeline::earlier::{Against, COMPARED};
+use crate::runbooks;
+use crate::segments::{segment_score, watched_score};
+
+/// The rules that ship, in the format of the user's own.
+const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
+
+/// Indicators that the collector counts of each model.
+pub(crate) const SLIS: [&str; 4] = ["latency", "availability", "freshness", "capture"];
+/// An indicator of the collector itself: of the times at which somebody looked, those at which the archive kept up.
+pub(crate) const ARCHIVE_SLI: &str = "archive";
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// Whoever is paged four times in an hour for one thing is not helped by four ends.
+pub(super) const DEFAULT_FLAPPING: Flapping = Flapping { times: 4, within: Duration::from_secs(3600) };
+/// More often than this a reminder is a nuisance; later than this it reminds nobody.
+pub(super) const REPEATS: RangeInclusive<Duration> = Duration::from_secs(5 * 60)..=Duration::from_secs(7 * 86_400);
+const ESCALATIONS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+
+/// A rule of the list, or the word that a shipped one is off.
+pub(super) struct ReadRule<'a> {
+    pub(super) name: String,
+    pub(super) rule: Option<Rule>,
+    /// It names no targets: all of them are told.
+    pub(super) everyone: bool,
+    /// What it says of reminders, if it says anything.
+    pub(super) repeat: Option<Option<Duration>>,
+    /// The rules that explain it, and where it says so.
+    causes: Vec<(String, Node<'a>)>,
+}
+
+/// A cause must be a rule, as urgent at least, and not explained by what it explains: somebody is told in the end.
+pub(super) fn check_causes(rules: &[ReadRule<'_>]) {
+    let named = |name: &str| rules.iter().find(|rule| rule.name == name);
+    for rule in rules {
+        for (name, node) in &rule.causes {
+            let Some(cause) = named(name) else {
+                node.problem(format!("'{name}' is no rule"));
+                continue;
+            };
+            // One that is off explains nothing.
+            let Some((cause, rule)) = cause.rule.as_ref().zip(rule.rule.as_ref()) else { continue };
+            if cause.severity < rule.severity {
+                let (less, more) = (cause.severity.name(), rule.severity.name());
+                node.problem(format!("'{name}' is a {less}, and would keep back what is a {more}"));
+            }
+            if explains(rules, &rule.name, &cause.name, rules.len()) {
+                node.problem(format!("'{name}' is explained by '{}' itself: nobody would be told", rule.name));
+            }
+        }
+    }
+}
+
+/// Whether a rule explains another, by way of at most so many others.
+fn explains(rules: &[ReadRule<'_>], cause: &str, rule: &str, others: usize) -> bool {
+    let read = rules.iter().find(|read| read.name == rule).and_then(|read| read.rule.as_ref());
+    rule == cause
+        || others > 0
+            && read.is_some_and(|read| read.explained_by.iter().any(|by| explains(rules, cause, &by.rule, others - 1)))
+}
+
+pub(super) fn shipped_rules() -> Vec<ReadRule<'static>> {
+    let shipped = read("shipped_rules.yaml", SHIPPED_RULES, |mut top| {
+        let nodes = top.required("rules").and_then(|node| node.list()).unwrap_or_default();
+        // A test checks where it speaks of others; what is left off may be one of them.
+        let without_places = |rule: ReadRule<'_>| ReadRule { causes: Vec::new(), ..rule };
+        rules(nodes, None).into_iter().map(without_places).collect::<Vec<_>>()
+    });
+    // They are part of the program, and a test reads them.
+    shipped.result.unwrap_or_default()
+}
+
+/// The rules of a list; of `alerting`, which targets and runbooks they may name. Shipped ones are right by test.
+pub(super) fn rules<'a>(nodes: Vec<Node<'a>>, alerting: Option<&Alerting>) -> Vec<ReadRule<'a>> {
+    let mut rules: Vec<ReadRule<'a>> = Vec::new();
+    for node in nodes {
+        let Some(section) = node.section() else { continue };
+        let Some(rule) = rule(section, alerting) else { continue };
+        if rules.iter().any(|other| other.name == rule.name) {
+            node.problem(format!("there is another rule '{}'", rule.name));
+        }
+        rules.push(rule);
+    }
+    rules
+}
+
+fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<ReadRule<'a>> {
+    let name = section.required("name").and_then(|node| {
+        node.parsed("up to 100 letters, digits, '-' and '_'", |text| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            (!text.is_empty() && text.len() <= 100 && text.bytes().all(plain)).then(|| text.to_owned())
+        })
+    });
+    let enabled = section.optional("enabled").and_then(|node| node.boolean()).unwrap_or(true);
+    if !enabled {
+        let rest = ["severity", "runbook", "when", "group_by", "targets", "repeat", "escalate"];
+        let rest = rest.into_iter().chain(["explained_by", "clear_at", "keep_firing_for"]);
+        rest.for_each(|field| drop(section.optional(field)));
+        return Some(ReadRule { name: name?, rule: None, everyone: false, repeat: None, causes: Vec::new() });
+    }
+    let severities = Severity::ALL.map(|severity| (severity.name(), severity));
+    let severity = section.required("severity").and_then(|node| node.one_of(&severities));
+    let runbook = section.required("runbook").and_then(|node| {
+        if alerting.is_some_and(|alerting| alerting.runbooks.is_some()) {
+            // Whether it is in the folder shows when that is read.
+            return node.parsed(runbooks::ID_FORM, |text| runbooks::is_id(text).then(|| text.to_owned()));
+        }
+        let known: Vec<&str> = runbooks::shipped_ids().collect();
+        let allowed =
+            format!("the id of a runbook: {}; alerts.runbooks names a folder with your own", known.join(", "));
+        node.parsed(&allowed, |text| known.contains(&text).then(|| text.to_owned()))
+    });
+    let when = section.required("when");
+    let condition = when.as_ref().and_then(|node| condition(node.section()?));
+    if let (Some(node), Some(Condition::Score { score, .. }), Some(Severity::Page)) = (&when, &condition, severity)
+        && watched_score(score).1
+    {
+        node.problem(format!(
+            "'{score}' is of segments, which no budget of false pages counts: nobody is woken by it; let it be a ticket, or watch the whole"
+        ));
+    }
+    let clear_at = section.optional("clear_at").and_then(|node| clear_at(&node, condition.as_ref()));
+    let keep = section.optional("keep_firing_for").and_then(|node| node.duration(Duration::ZERO..=7 * DAY));
+    let keep_firing_for = keep.unwrap_or_default();
+    let group_by = section.optional("group_by").and_then(|node| node.list());
+    let group_by = group_by.map(|names| names.iter().filter_map(|node| Some(node.text()?.to_owned())).collect());
+    let named_targets = section.optional("targets").and_then(|node| node.list());
+    let everyone = named_targets.is_none();
+    let targets = alerting.map(|alerting| &alerting.targets);
+    let repeat = section.optional("repeat").and_then(|node| off_or_duration(&node));
+    let steps = section.optional("escalate").map(|node| escalation(&node, targets)).unwrap_or_default();
+    let causes = section.optional("explained_by").and_then(|node| node.list()).unwrap_or_default();
+    let causes = causes.into_iter().filter_map(|node| Some((explained_by(node.section()?)?, node)));
+    let (explained_by, places): (Vec<ExplainedBy>, Vec<Node<'a>>) = causes.unzip();
+    let causes = explained_by.iter().map(|cause| cause.rule.clone()).zip(places).collect();
+    let name = name?;
+    let rule = Rule {
+        name: name.clone(),
+        severity: severity?,
+        runbook: runbook?,
+        condition: condition?,
+        group_by: group_by.unwrap_or_else(|| vec!["model".to_owned()]),
+        targets: target_names(named_targets.unwrap_or_default(), targets),
+        repeat: None,
+        escalate: steps,
+        explained_by,
+        recovery: Recovery { clear_at, keep_firing_for, flapping: None },
+    };
+    Some(ReadRule { name, rule: Some(rule), everyone, repeat, causes })
+}
+
+/// Names of targets, each of which there must be where it is known which there are.
+fn target_names(nodes: Vec<Node<'_>>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Vec<String> {
+    let is_known = |node: &Node<'_>, name: &str| {
+        let Some(targets) = targets.filter(|targets| !targets.contains_key(name)) else { return true };
+        let known: Vec<&str> = targets.keys().map(String::as_str).collect();
+        node.problem(format!("'{name}' is no target; under alerts.targets are: {}", known.join(", ")));
+        false
+    };
+    let name = |node: &Node<'_>| Some(node.text()?.to_owned()).filter(|name| is_known(node, name));
+    nodes.iter().filter_map(name).collect()
+}
+
+/// `off`, or how long to wait.
+fn off_or_duration(node: &Node<'_>) -> Option<Option<Duration>> {
+    let allowed = "off, or a duration from 5m to 7d, as a whole number and m, h or d";
+    node.parsed(allowed, |text| match text {
+        "off" => Some(None),
+        text => parse_duration(text).filter(|repeat| REPEATS.contains(repeat)).map(Some),
+    })
+}
+
+/// What members must come back to, which is on the good side of what they must not reach.
+fn clear_at(node: &Node<'_>, condition: Option<&Condition>) -> Option<f64> {
+    let allowed = match condition? {
+        Condition::Score { above: Some(above), .. } => 0.0..=*above,
+        Condition::Sli { below, .. } => *below..=1.0,
+        Condition::Score { above: None, .. } => {
+            node.problem("needs 'above': without it the limit is the score's own, and may be lower");
+            return None;
+        }
+        Condition::Budget { .. } => {
+            node.problem("is for scores and shares; a budget's short windows end its alerts");
+            return None;
+        }
+    };
+    node.number(allowed)
+}
+
+pub(super) fn read_flapping(node: &Node<'_>) -> Option<Flapping> {
+    if !node.is_section() {
+        node.parsed("off, or how often ('times') in how long a time ('within')", |text| (text == "off").then_some(()));
+        return None;
+    }
+    let mut section = node.section()?;
+    let times = section.optional("times").and_then(|node| node.integer(Flapping::TIMES));
+    let within = section.optional("within").and_then(|node| node.duration(Duration::from_secs(60)..=7 * DAY));
+    Some(Flapping {
+        times: times.map_or(DEFAULT_FLAPPING.times, |times| times as u32),
+        within: within.unwrap_or(DEFAULT_FLAPPING.within),
+    })
+}
+
+/// The steps of an escalation, each later than the one before it.
+fn escalation(list: &Node<'_>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Vec<Step> {
+    let nodes = list.list().unwrap_or_default();
+    if nodes.len() > Step::MAX {
+        list.problem(format!("has {} steps; allowed are {}", nodes.len(), Step::MAX));
+    }
+    let mut steps: Vec<Step> = Vec::new();
+    for node in nodes {
+        let Some(mut section) = node.section() else { continue };
+        let after = section.required("after").and_then(|node| node.duration(ESCALATIONS));
+        let to = section.required("to").and_then(|node| node.list());
+        let (Some(after), Some(to)) = (after, to) else { continue };
+        if steps.last().is_some_and(|before| before.after >= after) {
+            node.problem("is not after the step before it");
+        }
+        steps.push(Step { after, to: target_names(to, targets) });
+    }
+    steps
+}
+
+fn explained_by(mut section: Section<'_>) -> Option<ExplainedBy> {
+    let rule = section.required("rule").and_then(|node| Some(node.text()?.to_owned()));
+    let same = section.optional("same").and_then(|node| node.list());
+    let same = same.map(|names| names.iter().filter_map(|node| Some(node.text()?.to_owned())).collect());
+    Some(ExplainedBy { rule: rule?, same: same.unwrap_or_else(|| vec!["model".to_owned()]) })
+}
+
+fn condition(mut section: Section<'_>) -> Option<Condition> {
+    let score = section.optional("score");
+    let sli = section.optional("sli");
+    let matching = section.optional("matching").and_then(|node| node.entries()).unwrap_or_default();
+    let matching = matching.into_iter().filter_map(|(name, node)| Some((name, node.text()?.to_owned()))).collect();
+    match (score, sli) {
+        (Some(score), None) => {
+            let names = score_names();
+            let names: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
+            let score = score.one_of(&names)?.to_owned();
+            let above = section.optional("above").and_then(|node| node.number(0.0..=1e9));
+            let windows = section.optional("windows").and_then(|node| node.parsed("'k of m', as in 2 of 3", k_of_m));
+            let windows = windows.or(KofM::new(1, 1))?;
+            Some(Condition::Score { score, matching, above, windows })
+        }
+        (None, Some(sli)) => {
+            let names: Vec<(&str, &str)> = SLIS.into_iter().chain([ARCHIVE_SLI]).map(|name| (name, name)).collect();
+            let sli = sli.one_of(&names)?.to_owned();
+            if let Some(objective) = section.optional("objective") {
+                return budget(section, objective, sli, matching);
+            }
+            let below = section.required("below").and_then(|node| node.number(0.0..=1.0));
+            let hour = Duration::from_secs(3600);
+            let over = section.optional("over").and_then(|node| node.duration(Duration::from_secs(10)..=24 * hour));
+            let min_events = section.optional("min_events").and_then(|node| node.integer(1..=1_000_000_000));
+            Some(Condition::Sli {
+                sli,
+                matching,
+                below: below?,
+                over: over.unwrap_or(Duration::from_secs(300)),
+                // One bad request among a few is no reason to wake anybody.
+                min_events: min_events.unwrap_or(100),
+            })
+        }
+        _ => {
+            section.problem("needs either 'score' or 'sli'");
+            None
+        }
+    }
+}
+
+/// What rules may look at: scores against the reference, those of segments, and those beside earlier windows.
+fn score_names() -> Vec<String> {
+    let beside = |against: Against| COMPARED.map(|detector| against.score_name(detector));
+    let all = Detector::ALL.map(|detector| detector.name().to_owned()).into_iter();
+    all.chain(SEGMENT_DETECTORS.into_iter().map(segment_score))
+        .chain(Against::ALL.into_iter().flat_map(beside))
+        .collect()
+}
+
+/// A condition on an error budget. One that can never be met is a problem, not a silence.
+fn budget(mut section: Section<'_>, target: Node<'_>, sli: String, matching: Labels) -> Option<Condition> {
+    let period = section
+        .optional("over")
+        .map_or(Some(Duration::from_secs(30 * 86_400)), |node| node.duration(Objective::PERIODS));
+    let paces = [("fast", Pace::Fast), ("slow", Pace::Slow)];
+    let pace = section.required("burns").and_then(|node| node.one_of(&paces));
+    let objective =
+        target.number(0.5..=0.999_999).zip(period).and_then(|(target, period)| Objective::new(target, period))?;
+    let pace = pace?;
+    if objective.pairs(pace).is_empty() {
+        target.problem(format!(
+            "can never fire: an outage burns {:.1} times as fast as the objective allows, and every rate of this pace is higher",
+            objective.highest_rate()
+        ));
+        return None;
+    }
+    Some(Condition::Budget { sli, matching, objective, pace })
+}
+
+fn k_of_m(text: &str) -> Option<KofM> {
+    let (k, m) = text.split_once(" of ")?;
+    KofM::new(k.trim().parse().ok()?, m.trim().parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse("d.yaml", text, Path::new("/")).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn the_shipped_rules_are_right() {
+        let read = read("shipped_rules.yaml", SHIPPED_RULES, |mut top| {
+            let rules = rules(top.required("rules").and_then(|node| node.list()).unwrap_or_default(), None);
+            check_causes(&rules);
+            rules.len()
+        });
+        assert!(read.result.unwrap_or_else(|problems| panic!("{problems}")) >= 5);
+    }
+
+    #[test]
+    fn own_rules_replace_shipped_ones_by_name_and_shipped_ones_tell_everyone() {
+        let config = parse(
+            "alerts:\n  targets:\n    mail: {email: {from: a@example.com, to: [b@example.com], directory: out}}\n  rules:\n    - {name: LatencySlo, enabled: false}\n    - name: FeatureDrift\n      severity: page\n      runbook: feature-drift\n      when: {score: ks, above: 0.3, windows: 3 of 4}\n      targets: []\n",
+        )
+        .unwrap();
+        let rule = |name: &str| config.alerting.rules.iter().find(|rule| rule.name == name);
+        assert!(rule("LatencySlo").is_none());
+        assert_eq!(
+            (rule("FeatureDrift").unwrap().severity, rule("FeatureDrift").unwrap().targets.len()),
+            (Severity::Page, 0)
+        );
+        assert_eq!(rule("PredictionDrift").unwrap().targets, ["mail"]);
+    }
+
+    #[test]
+    fn indicators_flap_and_scores_do_not() {
+        let of = |text: &str, name: &str| {
+            let config = parse(text).unwrap();
+            config.alerting.rules.iter().find(|rule| rule.name == name).unwrap().recovery.flapping
+        };
+        let own = "alerts: {flapping: {times: 3, within: 30m}}";
+        assert_eq!(of("", "LatencySlo"), Some(DEFAULT_FLAPPING));
+        assert_eq!(of(own, "LatencySlo"), Some(Flapping { times: 3, within: Duration::from_secs(1800) }));
+        assert_eq!((of("alerts: {flapping: off}", "LatencySlo"), of(own, "FeatureDrift")), (None, None));
+    }
+
+    #[test]
+    fn reminders_are_the_same_for_all_rules_but_those_that_say_otherwise() {
+        let config = parse(
+            "alerts:\n  repeat: 4h\n  targets:\n    boss: {webhook: {url: {env: A}}}\n  rules:\n    - name: LatencySlo\n      severity: page\n      runbook: latency-slo\n      when: {sli: latency, below: 0.9}\n      repeat: off\n      escalate: [{after: 15m, to: [boss]}]\n",
+        )
+        .unwrap();
+        let rule = |name: &str| config.alerting.rules.iter().find(|rule| rule.name == name).unwrap();
+        assert_eq!(rule("FeatureDrift").repeat, Some(Duration::from_secs(4 * 3600)));
+        assert_eq!(
+            (rule("LatencySlo").repeat, rule("LatencySlo").escalate[0].to.as_slice()),
+            (None, &["boss".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn rules_that_cannot_work_are_refused() {
+        for (rule, says) in [
+            ("{name: A, severity: page, runbook: nope, when: {sli: latency, below: 0.9}}", "the id of a runbook"),
+            ("{name: A, severity: page, runbook: latency-slo, when: {sli: speed, below: 0.9}}", "one of latency"),
+            ("{name: A, severity: page, runbook: latency-slo, when: {sli: latency, below: 99}}", "from 0 to 1"),
+            ("{name: A, severity: page, runbook: feature-drift, when: {score: psi, windows: 3 of 2}}", "k of m"),
+            ("{name: A, severity: page, runbook: feature-drift, when: {above: 3}}", "either 'score' or 'sli'"),
+            ("{name: A, severity: page, runbook: feature-drift, when: {score: psi}, targets: [x]}", "is no target"),
+            ("{name: A, severity: page, runbook: feature-drift, when: {score: psi}, repeat: 1m}", "off, or a duration"),
+            ("{name: A, severity: page, runbook: feature-drift, when: {score: psi}, clear_at: 0.1}", "needs 'above'"),
+            (
+                "{name: A, severity: page, runbook: feature-drift, when: {score: psi, above: 0.3}, clear_at: 0.4}",
+                "from 0 to 0.3",
+            ),
+            (
+                "{name: A, severity: page, runbook: latency-slo, when: {sli: latency, below: 0.9}, clear_at: 0.8}",
+                "from 0.9 to 1",
+            ),
+            (
+                "{name: A, severity: page, runbook: feature-drift, when: {score: psi}, escalate: [{after: 5m, to: [x]}]}",
+                "is no target",
+            ),
+            (
+                "{name: A, severity: page, runbook: feature-drift, when: {score: psi}, escalate: [{after: 5m, to: []}, {after: 5m, to: []}]}",
+                "is not after the step before it",
+            ),
+            (
+                "{name: A, severity: page, runbook: feature-drift, when: {score: psi}, explained_by: [{rule: B}]}",
+                "'B' is no rule",
+            ),
+            (
+                "{name: A, severity: page, runbook: feature-drift, when: {score: psi}, explained_by: [{rule: CaptureLoss}]}",
+                "would keep back what is a page",
+            ),
+            (
+                "{name: CaptureLoss, severity: ticket, runbook: capture-loss, when: {sli: capture, below: 0.9}, explained_by: [{rule: FeatureDrift}]}",
+                "nobody would be told",
+            ),
+        ] {
+            let error = parse(&format!("alerts: {{rules: [{rule}]}}")).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! From alerts that fire to what is said of them.
+
+use std::time::Instant;
+
+use driftline_alerts::{Action, Condition, Labels, Rule};
+use tracing::warn;
+
+use super::Pipeline;
+use super::judging::forget_after;
+use crate::alerting::news::News;
+use crate::alerting::telling::Wishes;
+use crate::times::now_micros;
+
+/// Indicators without enough events say nothing; after so long that shows, or after the rule's own time if that is longer.
+const SHORTEST_NO_DATA_MICROS: i64 = 60_000_000;
+/// Of a budget, whose short windows say nothing without traffic.
+const BUDGET_NO_DATA_MICROS: i64 = 3_600_000_000;
+/// Of scores whose alert is of no one model: days, as windows may be.
+const UNKNOWN_NO_DATA_MICROS: i64 = 7 * 86_400_000_000;
+
+impl Pipeline {
+    /// Puts what is to be said by now into the next checkpoint.
+    pub(super) fn tell(&mut self) {
+        self.last_telling = Instant::now();
+        if self.book.firing().next().is_none() {
+            return;
+        }
+        let now = now_micros();
+        let wishes = match self.parts.store.read_blocking(|db| Wishes::load(db, now)) {
+            Ok(wishes) => wishes,
+            // Nothing is said against somebody's wish; it is said in the next round.
+            Err(error) => return warn!(%error, "silences cannot be read; what is to be said waits"),
+        };
+        let alerting = &self.parts.config.alerting;
+        let models = &self.models;
+        let no_data_after = |rule: &Rule, labels: &Labels| match &rule.condition {
+            Condition::Score { .. } => {
+                let model = labels.get("model").and_then(|model| models.get(model.as_str()));
+                model.map_or(UNKNOWN_NO_DATA_MICROS, |model| forget_after(&model.config.windows))
+            }
+            Condition::Sli { over, .. } => (over.as_micros() as i64).max(SHORTEST_NO_DATA_MICROS),
+            Condition::Budget { .. } => BUDGET_NO_DATA_MICROS,
+        };
+        for told in self.book.tell(&wishes, &alerting.maintenance, self.evaluated_at, &no_data_after, now) {
+            let episode = told.episode;
+            self.next.news.extend(told.standing.map(|standing| News::Stands { episode: episode.clone(), standing }));
+            self.next.news.extend(told.muted_by.map(|by| News::Muted { episode: episode.clone(), by }));
+            let hearers = alerting.hearers(Action::Remind);
+            let said = told.sayings.into_iter();
+            let said = said.map(|saying| News::Said { episode: episode.clone(), saying, hearers: hearers.clone() });
+            self.next.news.extend(said);
+        }
+    }
+}

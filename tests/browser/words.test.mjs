@@ -1,0 +1,111 @@
+/** What people say of alerts on their pages: that they are on one, and that some are to be silent. */
+
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import { after, before, describe, test } from 'node:test';
+
+import { VIEWS, assertAccessible, assertFits, launch, openPage, textOf } from './browser.mjs';
+import { demoCollector, eventually, sidecar } from './collector.mjs';
+
+const MODEL = 'browser-words';
+const RULES = `  evaluation_interval: 1s
+  rules:
+    - name: AvailabilitySlo
+      severity: page
+      runbook: availability-slo
+      when: {sli: availability, below: 0.99, over: 5m, min_events: 20}
+`;
+
+describe('words of people', () => {
+  /** @type {import('./collector.mjs').Collector} */
+  let collector;
+  /** @type {import('playwright-core').Browser} */
+  let browser;
+  /** @type {import('node:http').Server} */
+  let server;
+  /** @type {{url: string, stop: () => Promise<void>}} */
+  let proxy;
+  /** @type {string} */
+  let episode;
+  before(async () => {
+    collector = await demoCollector(RULES);
+    browser = await launch();
+    server = createServer((request, response) => {
+      request.resume().on('end', () => { response.writeHead(500).end(); });
+    });
+    await new Promise((resolve) => { server.listen(0, '127.0.0.1', () => resolve(undefined)); });
+    const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+    proxy = await sidecar(collector.url, `127.0.0.1:${port}`, MODEL);
+    for (let times = 0; times < 25; times += 1) {
+      await fetch(`${proxy.url}/v1/models/${MODEL}:predict`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"instances": [[1.0]]}' });
+    }
+    episode = (await eventually(async () => (await collector.api(`/alerts?state=firing&model=${MODEL}`))[0], 'the alert fires')).id;
+  });
+  after(async () => {
+    await browser?.close();
+    await proxy?.stop();
+    server?.closeAllConnections();
+    server?.close();
+    await collector?.stop();
+  });
+
+  test('an alert is acknowledged and silenced on its page, and the silence is ended on the list', async () => {
+    const { page, assertClean, close } = await openPage(browser, collector.url, VIEWS[3]);
+    try {
+      await page.goto(`/alerts/${episode}`);
+      const head = page.locator('.alert-head');
+      await head.getByText('I am on it').first().click();
+      await head.getByLabel('What others should know').fill('rolling back');
+      await head.getByLabel('Your name').first().fill('Ada');
+      // What is being typed outlives the answers that come meanwhile.
+      await page.waitForTimeout(3500);
+      assert.equal(await head.getByLabel('What others should know').inputValue(), 'rolling back');
+      await assertFits(page);
+      await assertAccessible(page);
+      await head.getByRole('button', { name: 'I am on it' }).click();
+      await eventually(async () => (await textOf(head)).includes('Ada is on it since'), 'the page says who is on it');
+      assert.deepEqual([(await collector.api(`/alerts/${episode}`)).acknowledged.note, await head.getByText('I am on it').count()], ['rolling back', 0]);
+
+      await head.getByText('Silence it').first().click();
+      await head.getByLabel('Why').fill('a test');
+      await head.getByLabel('Your name').fill('Ada');
+      await head.getByLabel('For how long').selectOption('120');
+      await head.getByRole('button', { name: 'Silence it' }).click();
+      await eventually(async () => (await textOf(head)).includes('Muted'), 'the page says that it is muted');
+      const [silence] = await collector.api('/silences');
+      assert.deepEqual([silence.matching, silence.author, silence.comment], [{ rule: 'AvailabilitySlo', model: MODEL }, 'Ada', 'a test']);
+      assert.ok(Math.abs(Date.parse(silence.until) - Date.now() - 7_200_000) < 60_000);
+
+      await page.goto('/alerts');
+      const row = page.locator('.silence', { hasText: `model=${MODEL}` });
+      await row.waitFor();
+      await eventually(async () => (await textOf(page.locator('.alert', { hasText: MODEL }).first())).includes('muted, Ada is on it'), 'the list says so, too');
+      await assertFits(page);
+      await assertAccessible(page);
+      await row.getByRole('button').click();
+      await eventually(async () => await row.count() === 0, 'the silence is over');
+      assert.deepEqual(await collector.api('/silences'), []);
+      assertClean();
+    } finally {
+      await close();
+    }
+  });
+
+  test('what cannot be is said beside the form', async () => {
+    const { page, close } = await openPage(browser, collector.url);
+    try {
+      await page.goto('/alerts');
+      const form = page.locator('.words');
+      await form.getByText('Silence alerts').first().click();
+      await form.getByLabel('Rule, or * for every one').fill('a');
+      await form.getByLabel('Model, or the beginning of many and *').fill('m'.repeat(600));
+      await form.getByLabel('Why').fill('a test');
+      await form.getByLabel('Your name').fill('Ada');
+      await form.getByRole('button', { name: 'Silence alerts' }).click();
+      await eventually(async () => (await textOf(form.locator('.form-problem'))).includes('1 to 500 bytes'), 'the page says what is wrong');
+      assert.deepEqual(await collector.api('/silences'), []);
+    } finally {
+      await close();
+    }
+  });
+});
