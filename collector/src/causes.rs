@@ -1,6 +1,6 @@
 //! What a drift looks like and since when, in words and times.
 
-use driftline_detectors::causes::{Cause, CauseKind, FillValue, Unusable};
+use driftline_detectors::causes::{Cause, CauseKind, ChangedPair, FillValue, Unusable};
 use driftline_detectors::change::onset;
 
 use crate::numbers::{digits, percent, significant};
@@ -89,6 +89,23 @@ pub(crate) fn in_words(cause: &Cause) -> String {
             };
             format!("{what}: {} of the rows, {} before", percent(*now), percent(*before))
         }
+        CauseKind::Associations { pairs, count } => {
+            let pair = |pair: &ChangedPair| {
+                let (first, second) = (shown(&pair.first), shown(&pair.second));
+                format!(
+                    "{first} and {second} (correlation {}, {} before)",
+                    correlation(pair.now),
+                    correlation(pair.before)
+                )
+            };
+            let named: Vec<String> = pairs.iter().map(pair).collect();
+            let more = count.saturating_sub(pairs.len());
+            let more = if more > 0 { format!(" and {more} more pairs") } else { String::new() };
+            format!("columns that go together otherwise: {}{more}", named.join(", "))
+        }
+        CauseKind::ToldApart { columns, count } => {
+            format!("rows that can be told apart by {}", listed(columns, Some(*count)))
+        }
         CauseKind::MixShift { by, segments, count } => {
             let moved: Vec<String> = segments
                 .iter()
@@ -102,6 +119,10 @@ pub(crate) fn in_words(cause: &Cause) -> String {
         }
         CauseKind::Unexplained => "nothing that is known by its shape".to_owned(),
     }
+}
+
+fn correlation(number: f64) -> String {
+    format!("{number:.2}").replace('-', "\u{2212}")
 }
 
 fn conversion(number: f64) -> String {
@@ -164,6 +185,12 @@ mod tests {
         assert_eq!(words(new), format!("new categories, 25% of the values: {}… (20%) and 2 more", "x".repeat(39)));
         let missing = CauseKind::Missing { what: Unusable::Nan, before: 0.0, now: 0.5 };
         assert_eq!(words(missing), "values that are NaN: 50% of the rows, 0% before");
+        let pair = ChangedPair { first: "temp".into(), second: "dewp".into(), before: 0.894, now: -0.12 };
+        let pairs = CauseKind::Associations { pairs: vec![pair], count: 3 };
+        assert_eq!(
+            words(pairs),
+            "columns that go together otherwise: temp and dewp (correlation −0.12, 0.89 before) and 2 more pairs"
+        );
     }
 
     #[test]

@@ -19,39 +19,63 @@ pub(crate) fn check(page: &str, mark: &str, expected: &str) {
 
 #[cfg(test)]
 mod tests {
-    use driftline_detectors::{ColumnKind, Detector, ReferenceBuilder, Thresholds};
+    use driftline_detectors::{ColumnKind, Detector, Reference, RowValue, Rows, Thresholds};
+
+    /// Two hundred rows of a kind of column.
+    struct OfKind(ColumnKind);
+
+    impl Rows for OfKind {
+        fn each(&self, take: &mut dyn FnMut(Option<i64>, RowValue<'_>)) -> Result<(), String> {
+            for i in 0..200u8 {
+                let (a, b) = (f32::from(i), f32::from(i % 7));
+                match self.0 {
+                    ColumnKind::Numeric => take(None, RowValue::Number(a.into())),
+                    ColumnKind::Categorical => take(None, RowValue::Category(if i % 2 == 0 { "even" } else { "odd" })),
+                    ColumnKind::Associations => take(None, RowValue::Row(&[a.into(), b.into()])),
+                    ColumnKind::Vectors => take(None, RowValue::Vector(&[a, b])),
+                }
+            }
+            Ok(())
+        }
+
+        fn columns(&self) -> Vec<String> {
+            vec!["a".to_owned(), "b".to_owned()]
+        }
+    }
+
+    const KINDS: [(ColumnKind, &str); 4] = [
+        (ColumnKind::Numeric, "numeric"),
+        (ColumnKind::Categorical, "categorical"),
+        (ColumnKind::Associations, "pairs"),
+        (ColumnKind::Vectors, "vectors"),
+    ];
+
+    /// Kinds of columns in words.
+    fn in_words(of: impl Fn(ColumnKind) -> bool) -> String {
+        let named: Vec<&str> = KINDS.iter().filter(|(kind, _)| of(*kind)).map(|(_, name)| *name).collect();
+        match named.as_slice() {
+            [] => "none".to_owned(),
+            all if all.len() == KINDS.len() => "all".to_owned(),
+            some => some.join(", "),
+        }
+    }
 
     /// The names of the scores that a kind of column has.
     fn scores_of(kind: ColumnKind) -> Vec<Detector> {
-        let mut builder = ReferenceBuilder::new("c", kind);
-        for i in 0..200 {
-            match kind {
-                ColumnKind::Numeric => builder.number(None, f64::from(i)),
-                ColumnKind::Categorical => builder.category(None, if i % 2 == 0 { "even" } else { "odd" }),
-            }
-        }
-        let reference = builder.build(None).unwrap();
+        let reference = Reference::of_rows("c", kind, &OfKind(kind), None).unwrap();
         let scores = reference.scores(&reference.profile(), &Thresholds::default(), true);
         scores.into_iter().map(|score| score.detector).collect()
     }
 
     #[test]
     fn every_score_is_on_its_page_with_its_threshold() {
-        let (numeric, categorical) = (scores_of(ColumnKind::Numeric), scores_of(ColumnKind::Categorical));
+        let scores = KINDS.map(|(kind, _)| (kind, scores_of(kind)));
         let mut table =
             "| score | columns | by default | default threshold | its effect is |\n|---|---|---|---|---|\n".to_owned();
         for detector in Detector::ALL {
-            let kinds = |numeric: bool, categorical: bool| match (numeric, categorical) {
-                (true, true) => "all",
-                (true, false) => "numeric",
-                (false, true) => "categorical",
-                (false, false) => "none",
-            };
-            let of = (numeric.contains(&detector), categorical.contains(&detector));
-            let is_standard = |kind| detector.is_standard(kind);
-            let columns = kinds(of.0, of.1);
-            let standard =
-                kinds(of.0 && is_standard(ColumnKind::Numeric), of.1 && is_standard(ColumnKind::Categorical));
+            let has = |kind| scores.iter().any(|(of, scores)| *of == kind && scores.contains(&detector));
+            let columns = in_words(has);
+            let standard = in_words(|kind| has(kind) && detector.is_standard(kind));
             let effect = detector.effect_unit().unwrap_or("its value");
             table.push_str(&format!(
                 "| `{}` | {columns} | {standard} | {} | {effect} |\n",

@@ -56,11 +56,15 @@ const DETECTORS = [
     says: 'By how much more rows hold one and the same value.' },
   { name: 'new_category_share', label: 'New categories', short: 'New categories', isShare: true,
     says: 'The share of rows whose category the reference never saw.' },
+  { name: 'association', label: 'Association of columns', short: 'Association',
+    says: 'How much the correlation of one pair of columns has changed at most. Judged as Fisher’s z.' },
+  { name: 'mmd', label: 'Maximum mean discrepancy', short: 'MMD',
+    says: 'How far apart the vectors of window and reference lie. Judged by its root.' },
 ];
 
 /** Left out of the list of choices: many models have none of them, or they say what others do. */
 const ON_DEMAND = ['hellinger', 'l_infinity', 'anderson_darling', 'kuiper', 'energy', 'auc', 'mean_shift', 'median_shift',
-  'spread', 'kullback_leibler', 'g_test'];
+  'spread', 'kullback_leibler', 'g_test', 'association', 'mmd'];
 
 /** Those that the matrix can be drawn for. */
 export const CHOICES = DETECTORS.filter(({ name }) => !ON_DEMAND.includes(name));

@@ -85,6 +85,7 @@ export class ModelColumn {
     const window = windows[selected];
     // While the next answer is on its way the last one stays, but never another column's.
     const detail = this.detail?.column === column ? this.detail : null;
+    const hasBars = detail !== null && detail.bars.length > 0;
     const described = this.columns.find(({ name }) => name === column);
     patch(this.host,
       h('div', { class: 'section-head' },
@@ -98,12 +99,14 @@ export class ModelColumn {
             : h('p', { class: 'empty-line' }, 'This score is not taken of this column; all that are taken stand in the table.')),
         h('div', { class: 'panel' },
           h('h3', null, 'Reference against the window'),
-          detail ? [histogramLegend(detail), this.barsFrame.host] : h('p', { class: 'empty-line' }, 'No distribution is kept of this column and window.'))),
+          hasBars ? [histogramLegend(detail), this.barsFrame.host]
+            : h('p', { class: 'empty-line' }, detail ? 'Pairs of columns and vectors are no picture of bars; their scores stand in the table.'
+              : 'No distribution is kept of this column and window.'))),
       detail && detail.beside.length > 0 && besidePanel(detail),
       detail && detail.causes.length > 0 && causePanel(detail),
       detail && scoreTable(detail));
     if (cells) this.scoreFrame.show((width) => drawScore({ ...choice, cells, onSelect: (index) => this.choose(index) }, width));
-    if (detail) this.barsFrame.show((width) => drawHistogram(detail.bars, width));
+    if (hasBars) this.barsFrame.show((width) => drawHistogram(detail.bars, width));
     this.barsFrame.plot.classList.toggle('is-waiting', detail !== null && window !== undefined && detail.window.ends !== window.ends);
   }
 

@@ -166,7 +166,7 @@ export class ModelDrift {
     const unknown = detail.columns.filter(({ scored_as: kind }) => kind === null);
     patch(this.note,
       h('p', null, h('strong', null, detector(matrix.detector).label), '. ', detector(matrix.detector).says),
-      without.length > 0 && h('p', { class: 'muted' }, `Not taken of ${names(without)}: it is for ${without[0]?.scored_as === 'numeric' ? 'categorical' : 'numeric'} columns.`),
+      without.length > 0 && h('p', { class: 'muted' }, `Not taken of ${names(without)}: it is for columns of another kind.`),
       unknown.length > 0 && h('p', { class: 'muted' }, `Not in the reference: ${names(unknown)}.`));
     this.drawSelection();
   }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::associations::{AssociationProfile, Associations};
 use crate::blocks::{RareCategory, block_noise};
 use crate::budget::null_effects;
 use crate::categorical::{CategoricalProfile, category_hash};
@@ -9,6 +10,7 @@ use crate::grid::GridError;
 use crate::numeric::NumericProfile;
 use crate::reference::{ColumnKind, Normal, Profile, Reference};
 use crate::survey::{CategorySurvey, NumericSurvey};
+use crate::vectors::{KernelSurvey, VectorProfile};
 
 /// Distinct values up to which a grid holds them all, and is exact.
 pub const MAX_EXACT_VALUES: usize = 4096;
@@ -35,6 +37,10 @@ pub enum RowValue<'a> {
     Number(f64),
     /// A category. In a numeric column it is of the wrong type.
     Category(&'a str),
+    /// What a row holds in several columns of which the pairs are looked at, NaN where it has no number.
+    Row(&'a [f64]),
+    /// A vector, of a column of vectors.
+    Vector(&'a [f32]),
     /// Nothing.
     Missing,
     /// Something that is neither.
@@ -49,6 +55,11 @@ pub trait Rows {
     /// # Errors
     /// Why they cannot be read.
     fn each(&self, take: &mut dyn FnMut(Option<i64>, RowValue<'_>)) -> Result<(), String>;
+
+    /// The columns whose numbers a [`RowValue::Row`] holds; none of rows of one column.
+    fn columns(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Collects one column's values in memory, and makes its reference. For more rows than that there is
@@ -123,7 +134,8 @@ pub enum BuildError {
 }
 
 impl ReferenceBuilder {
-    /// A builder for a column.
+    /// A builder for a column of numbers, or else of names. Vectors and rows of several columns are no values that it
+    /// collects; of these [`Reference::of_rows`] makes a reference.
     ///
     /// ```
     /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
@@ -133,7 +145,7 @@ impl ReferenceBuilder {
     pub fn new(column: impl Into<String>, kind: ColumnKind) -> Self {
         let values = match kind {
             ColumnKind::Numeric => Values::Numeric(Vec::new()),
-            ColumnKind::Categorical => Values::Categorical { names: HashMap::new(), rows: Vec::new() },
+            _ => Values::Categorical { names: HashMap::new(), rows: Vec::new() },
         };
         Self { column: column.into(), values, unusable: Vec::new() }
     }
@@ -321,6 +333,25 @@ impl Reference {
                 let profile = CategoricalProfile::empty(&dictionary);
                 Normal::Categorical { dictionary, profile }
             }
+            ColumnKind::Associations => {
+                let associations = Associations::of_rows(rows).map_err(unread)?;
+                let profile = AssociationProfile::empty(&associations);
+                Normal::Associations { associations, profile }
+            }
+            ColumnKind::Vectors => {
+                let mut survey = KernelSurvey::default();
+                rows.each(&mut |_, value| {
+                    if let RowValue::Vector(vector) = value {
+                        survey.add(vector);
+                    }
+                })
+                .map_err(unread)?;
+                let Some(kernel) = survey.finish() else {
+                    return Err(BuildError::Empty { column: column.to_owned(), rows: 0 });
+                };
+                let profile = VectorProfile::empty(&kernel);
+                Normal::Vectors { kernel, profile }
+            }
         };
         let mut reference = Self { column: column.to_owned(), normal, blocks: BTreeMap::new(), nulls: BTreeMap::new() };
         let timed = reference.take_rows(rows, window.is_some())?;
@@ -372,6 +403,8 @@ fn count_panes(
             RowValue::Category(name) => {
                 reference.count_category(profile_of(&mut profiles, reference, pane), name);
             }
+            RowValue::Row(row) => reference.count_row(profile_of(&mut profiles, reference, pane), row),
+            RowValue::Vector(vector) => reference.count_vector(profile_of(&mut profiles, reference, pane), vector),
             RowValue::Missing => reference.count_missing(profile_of(&mut profiles, reference, pane), 1),
             RowValue::WrongType => reference.count_wrong_type(profile_of(&mut profiles, reference, pane), 1),
         }

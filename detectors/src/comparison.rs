@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::associations::{AssociationProfile, Associations};
 use crate::categorical::{CategoricalProfile, Dictionary};
 use crate::coarse::Coarsening;
 use crate::detector::Detector;
 use crate::distances::shares::Shares;
 use crate::distances::{
-    Distance, anderson_darling, auc, cramer_von_mises, energy, ks, kuiper, mean, median, missing, range, spread, stuck,
-    wasserstein,
+    Distance, anderson_darling, association, auc, cramer_von_mises, energy, ks, kuiper, mean, median, missing, mmd,
+    range, spread, stuck, wasserstein,
 };
 use crate::grid::Grid;
 use crate::numeric::NumericProfile;
 use crate::reference::{Normal, Profile};
 use crate::steps::Steps;
+use crate::vectors::{Kernel, VectorProfile};
 
 /// A reference's counts, a part of them, or another sample's, with a window's.
 pub(crate) struct Comparison<'p> {
@@ -35,6 +37,8 @@ enum Against {
 enum Values<'p> {
     Numbers(Numbers<'p>),
     Categories(Categories<'p>),
+    Pairs { associations: &'p Associations, of: [&'p AssociationProfile; 2] },
+    Vectors { kernel: &'p Kernel, of: [&'p VectorProfile; 2] },
 }
 
 impl<'p> Comparison<'p> {
@@ -64,6 +68,14 @@ impl<'p> Comparison<'p> {
                 let shares = categorical_shares(dictionary, reference, window);
                 Values::Categories(Categories { dictionary, reference, window, shares })
             }
+            (
+                Normal::Associations { associations, .. },
+                Profile::Associations(reference),
+                Profile::Associations(window),
+            ) => Values::Pairs { associations, of: [reference, window] },
+            (Normal::Vectors { kernel, .. }, Profile::Vectors(reference), Profile::Vectors(window)) => {
+                Values::Vectors { kernel, of: [reference, window] }
+            }
             _ => unreachable!("a profile is of the kind of its reference"),
         });
         Self { reference, window, values }
@@ -79,6 +91,11 @@ impl<'p> Comparison<'p> {
             None => match self.values.as_ref()? {
                 Values::Numbers(numbers) => numbers.distance(detector),
                 Values::Categories(categories) => categories.distance(detector),
+                Values::Pairs { associations, of } if detector == Detector::Association => {
+                    association::distance(associations, of[0], of[1])
+                }
+                Values::Vectors { kernel, of } if detector == Detector::Mmd => mmd::distance(kernel, of[0], of[1]),
+                Values::Pairs { .. } | Values::Vectors { .. } => None,
             },
         };
         distance.filter(Distance::is_finite)
@@ -95,6 +112,13 @@ impl<'p> Comparison<'p> {
         match &self.values {
             Some(Values::Numbers(numbers)) => effects.extend(numbers.effects()),
             Some(Values::Categories(categories)) => effects.extend(categories.effects()),
+            Some(Values::Pairs { associations, of }) => {
+                let effect = association::effect(associations, of[0], of[1]);
+                effects.extend(effect.map(|effect| (Detector::Association, effect)));
+            }
+            Some(Values::Vectors { kernel, of }) => {
+                effects.extend(mmd::effect(kernel, of[0], of[1]).map(|effect| (Detector::Mmd, effect)));
+            }
             None => {}
         }
         effects.retain(|(_, effect)| effect.is_finite());
@@ -120,9 +144,12 @@ impl<'p> Comparison<'p> {
             (Detector::MissingShare, profile) => Some(profile.rows() - profile.usable()),
             (Detector::NullShare, Profile::Numeric(profile)) => Some(profile.missing),
             (Detector::NullShare, Profile::Categorical(profile)) => Some(profile.missing),
+            (Detector::NullShare, Profile::Vectors(profile)) => Some(profile.missing),
             (Detector::WrongTypeShare, Profile::Numeric(profile)) => Some(profile.wrong_type),
             (Detector::WrongTypeShare, Profile::Categorical(profile)) => Some(profile.wrong_type),
+            (Detector::WrongTypeShare, Profile::Vectors(profile)) => Some(profile.wrong_type),
             (Detector::NanShare, Profile::Numeric(profile)) => Some(profile.nan),
+            (Detector::NanShare, Profile::Vectors(profile)) => Some(profile.nan),
             (Detector::InfiniteShare, Profile::Numeric(profile)) => Some(profile.infinite),
             _ => None,
         };

@@ -66,11 +66,15 @@ pub enum Detector {
     OutOfRangeShare,
     /// By how much more rows hold one and the same value.
     StuckShare,
+    /// Largest change of a correlation between two columns.
+    Association,
+    /// Maximum mean discrepancy of vectors.
+    Mmd,
 }
 
 impl Detector {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Psi,
         Self::Ks,
         Self::JensenShannon,
@@ -97,6 +101,8 @@ impl Detector {
         Self::OutOfRangeShare,
         Self::StuckShare,
         Self::NewCategoryShare,
+        Self::Association,
+        Self::Mmd,
     ];
 
     /// The name by which configuration, metrics and the API know it.
@@ -132,6 +138,8 @@ impl Detector {
             Self::WrongTypeShare => "wrong_type_share",
             Self::OutOfRangeShare => "out_of_range_share",
             Self::StuckShare => "stuck_share",
+            Self::Association => "association",
+            Self::Mmd => "mmd",
         }
     }
 
@@ -168,6 +176,8 @@ impl Detector {
             | Self::Spread
             | Self::KullbackLeibler
             | Self::GTest => false,
+            Self::Association => kind == ColumnKind::Associations,
+            Self::Mmd => kind == ColumnKind::Vectors,
             _ => true,
         }
     }
@@ -187,13 +197,13 @@ impl Detector {
     /// ```
     pub fn default_threshold(self) -> f64 {
         match self {
-            Self::Psi | Self::JensenShannon | Self::ChiSquare | Self::GTest => 0.2,
+            Self::Psi | Self::JensenShannon | Self::ChiSquare | Self::GTest | Self::Association => 0.2,
             Self::Ks | Self::Kuiper | Self::Hellinger | Self::TotalVariation | Self::StuckShare => 0.15,
             Self::Wasserstein | Self::MeanShift | Self::MedianShift => 0.4,
             Self::Energy | Self::Spread => 0.3,
             Self::CramerVonMises => 0.015,
             Self::AndersonDarling => 0.08,
-            Self::LInfinity | Self::Auc | Self::KullbackLeibler => 0.1,
+            Self::LInfinity | Self::Auc | Self::KullbackLeibler | Self::Mmd => 0.1,
             Self::MissingShare | Self::NullShare | Self::NanShare | Self::InfiniteShare | Self::WrongTypeShare => 0.05,
             Self::NewCategoryShare | Self::OutOfRangeShare => 0.01,
         }
@@ -218,6 +228,8 @@ impl Detector {
             Self::GTest => Some("Jensen-Shannon distance of the pooled cells"),
             Self::Auc => Some("difference from one half"),
             Self::Spread => Some("logarithm of the ratio, without its sign"),
+            Self::Association => Some("its magnitude, over the root of the pair's spread"),
+            Self::Mmd => Some("its root"),
             _ => None,
         }
     }

@@ -11,8 +11,9 @@ use crate::segments::Segments;
 
 /// The first thing in every reference file.
 pub const FORMAT: &str = "driftline-reference";
-/// The version that this code writes. It reads all before it: version 1 had no derived columns and no options.
-pub const VERSION: u32 = 2;
+/// The version that this code writes. It reads all before it: version 1 had no derived columns and no options, version 2
+/// none that are derived of several.
+pub const VERSION: u32 = 3;
 
 /// A model's references.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -167,6 +168,9 @@ fn check_derivation(derivation: &Derivation) -> Result<(), String> {
         Derivation::Embedding { space, .. } if !space.is_consistent() => {
             Err("its centroid and axes are not finite and of one length".to_owned())
         }
+        Derivation::Joint { joint } if !joint.is_consistent() => {
+            Err("its means, deviations and axes are not finite and of one length".to_owned())
+        }
         _ => Ok(()),
     }
 }
@@ -198,6 +202,19 @@ fn check(reference: &Reference) -> Result<(), String> {
                 return Err(format!("{} categories, and {} cells", dictionary.cells(), profile.cells.len()));
             }
             if profile.valid() == 0 {
+                return Err("it has no values".to_owned());
+            }
+        }
+        Normal::Associations { associations, profile } => {
+            if !associations.is_consistent(profile) {
+                return Err(format!("{} columns do not fit its {} pairs", associations.width(), profile.pairs.len()));
+            }
+        }
+        Normal::Vectors { kernel, profile } => {
+            if profile.sums.len() != kernel.features() {
+                return Err(format!("{} features, and {} sums", kernel.features(), profile.sums.len()));
+            }
+            if profile.rows == 0 {
                 return Err("it has no values".to_owned());
             }
         }

@@ -32,7 +32,7 @@ pub struct Bar {
 
 impl Reference {
     /// The bars of this reference and a window of it, in their natural order: ascending values, or falling shares. The
-    /// shares of each sample add up to one, or to zero when it is empty.
+    /// shares of each sample add up to one, or to zero when it is empty. Pairs of columns and vectors have none.
     ///
     /// ```
     /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
@@ -47,6 +47,10 @@ impl Reference {
             (Normal::Numeric { grid, profile, .. }, Profile::Numeric(window)) => numeric(grid, profile, window),
             (Normal::Categorical { dictionary, profile }, Profile::Categorical(window)) => {
                 categorical(dictionary, profile, window)
+            }
+            // What pairs of columns and vectors do is no picture of bars.
+            (Normal::Associations { .. }, Profile::Associations(_)) | (Normal::Vectors { .. }, Profile::Vectors(_)) => {
+                Vec::new()
             }
             _ => unreachable!("a profile is of the kind of its reference"),
         }

@@ -24,6 +24,8 @@
 //!   deciles of the reference with one cell for what lies outside it.
 //! * **Wasserstein** needs the sums as well, and is exact wherever the two distribution functions do not cross inside a
 //!   cell; otherwise both ends of its interval are reported. So are those of the energy distance.
+//! * **Associations** (pairs of columns of numbers) and **vectors** (embeddings) are sums of products and of random features:
+//!   integers, so that they add up to the bit.
 //! * **Moments** (mean, median, spread) say in which way a column went, in words that need no explanation.
 //! * **What is no value** (null, NaN, infinite, of another type, out of range, stuck, new) is scored apart.
 //!
@@ -55,12 +57,14 @@
 //! assert_eq!(verdict_of_psi(&[("EWR", 700), ("JFK", 200), ("LGA", 100)]), Verdict::Drift);
 //! ```
 
+mod associations;
 mod blocks;
 mod budget;
 mod build;
 mod categorical;
 pub mod causes;
 pub mod change;
+mod classifier;
 mod coarse;
 mod comparison;
 pub mod compat;
@@ -81,7 +85,9 @@ mod score;
 mod segments;
 mod steps;
 mod survey;
+mod vectors;
 
+pub use associations::{AssociationProfile, Associations};
 pub use blocks::{BlockNoise, MIN_STRETCHES};
 pub use budget::{NullEffects, Persistence, Watch, level};
 pub use build::{BuildError, MAX_EXACT_VALUES, QUANTILES, ReferenceBuilder, RowValue, Rows, WindowShape};
@@ -89,8 +95,12 @@ pub use categorical::{
     CategoricalProfile, Dictionary, MAX_CATEGORIES, MAX_CATEGORY_BYTES, MAX_NEW_CATEGORIES, MAX_TAIL_CATEGORIES, Tail,
     category_hash,
 };
+pub use classifier::{Classified, MAX_CLASSIFIED_ROWS, MIN_CLASSIFIED_ROWS, RowSample, classify};
 pub use coarse::COARSE_CELLS;
-pub use derive::{AXES, Derivation, Derived, Learning, MAX_AXES_DIMENSIONS, MAX_WORDS, SourceValue, Space, Vocabulary};
+pub use derive::{
+    AXES, Derivation, Derived, Joint, JointRows, Learning, MAX_AXES_DIMENSIONS, MAX_JOINT_COLUMNS, MAX_WORDS,
+    SourceValue, Space, Vocabulary,
+};
 pub use detector::Detector;
 pub use earlier::Earlier;
 pub use file::{FORMAT, FileError, ReferenceFile, Source, VERSION, WindowLength};
@@ -104,3 +114,4 @@ pub use segments::{
     MIN_SEGMENT_ROWS, Parting, SEGMENT_CATEGORIES, SEGMENT_CUTS, SEGMENT_DETECTORS, Segment, SegmentColumn,
     Segmentation, Segments,
 };
+pub use vectors::{FREQUENCIES, Kernel, VectorProfile};

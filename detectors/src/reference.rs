@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::associations::{AssociationProfile, Associations};
 use crate::blocks::BlockNoise;
 use crate::budget::NullEffects;
 use crate::categorical::{CategoricalProfile, Dictionary};
@@ -13,6 +14,7 @@ use crate::detector::Detector;
 use crate::grid::Grid;
 use crate::numeric::NumericProfile;
 use crate::score::{Judgement, Score};
+use crate::vectors::{Kernel, VectorProfile};
 
 /// What kind of values a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,10 @@ pub enum ColumnKind {
     Numeric,
     /// Names without an order; booleans are two of them.
     Categorical,
+    /// Numbers of several columns, compared by how they go together.
+    Associations,
+    /// Vectors, compared by where they lie.
+    Vectors,
 }
 
 /// What normal looks like for one column.
@@ -59,6 +65,20 @@ pub enum Normal {
         /// The reference's counts.
         profile: CategoricalProfile,
     },
+    /// Pairs of columns of numbers.
+    Associations {
+        /// What they are measured by.
+        associations: Associations,
+        /// The reference's sums.
+        profile: AssociationProfile,
+    },
+    /// A column of vectors.
+    Vectors {
+        /// The features that are summed up.
+        kernel: Kernel,
+        /// The reference's sums.
+        profile: VectorProfile,
+    },
 }
 
 /// Counts of one column on its reference's cells. Profiles of one reference add up.
@@ -68,6 +88,10 @@ pub enum Profile {
     Numeric(NumericProfile),
     /// Of a categorical column.
     Categorical(CategoricalProfile),
+    /// Of pairs of columns of numbers.
+    Associations(AssociationProfile),
+    /// Of a column of vectors.
+    Vectors(VectorProfile),
 }
 
 impl Profile {
@@ -89,6 +113,8 @@ impl Profile {
         match (self, other) {
             (Self::Numeric(mine), Self::Numeric(theirs)) => mine.merge(theirs),
             (Self::Categorical(mine), Self::Categorical(theirs)) => mine.merge(theirs),
+            (Self::Associations(mine), Self::Associations(theirs)) => mine.merge(theirs),
+            (Self::Vectors(mine), Self::Vectors(theirs)) => mine.merge(theirs),
             _ => panic!("profiles add up on one reference only"),
         }
     }
@@ -101,6 +127,8 @@ impl Profile {
         match (self, other) {
             (Self::Numeric(mine), Self::Numeric(theirs)) => mine.remove(theirs),
             (Self::Categorical(mine), Self::Categorical(theirs)) => mine.remove(theirs),
+            (Self::Associations(mine), Self::Associations(theirs)) => mine.remove(theirs),
+            (Self::Vectors(mine), Self::Vectors(theirs)) => mine.remove(theirs),
             _ => panic!("profiles add up on one reference only"),
         }
     }
@@ -118,6 +146,8 @@ impl Profile {
         match self {
             Self::Numeric(profile) => profile.rows(),
             Self::Categorical(profile) => profile.rows(),
+            Self::Associations(profile) => profile.all_rows(),
+            Self::Vectors(profile) => profile.all_rows(),
         }
     }
 
@@ -136,6 +166,8 @@ impl Profile {
         match self {
             Self::Numeric(profile) => profile.finite(),
             Self::Categorical(profile) => profile.valid(),
+            Self::Associations(profile) => profile.rows,
+            Self::Vectors(profile) => profile.rows,
         }
     }
 }
@@ -164,6 +196,8 @@ impl Reference {
         match self.normal {
             Normal::Numeric { .. } => ColumnKind::Numeric,
             Normal::Categorical { .. } => ColumnKind::Categorical,
+            Normal::Associations { .. } => ColumnKind::Associations,
+            Normal::Vectors { .. } => ColumnKind::Vectors,
         }
     }
 
@@ -180,6 +214,8 @@ impl Reference {
         match &self.normal {
             Normal::Numeric { profile, .. } => Profile::Numeric(profile.clone()),
             Normal::Categorical { profile, .. } => Profile::Categorical(profile.clone()),
+            Normal::Associations { profile, .. } => Profile::Associations(profile.clone()),
+            Normal::Vectors { profile, .. } => Profile::Vectors(profile.clone()),
         }
     }
 
@@ -191,6 +227,8 @@ impl Reference {
         match (&mut self.normal, counts) {
             (Normal::Numeric { profile, .. }, Profile::Numeric(counts)) => *profile = counts,
             (Normal::Categorical { profile, .. }, Profile::Categorical(counts)) => *profile = counts,
+            (Normal::Associations { profile, .. }, Profile::Associations(counts)) => *profile = counts,
+            (Normal::Vectors { profile, .. }, Profile::Vectors(counts)) => *profile = counts,
             _ => unreachable!("a profile is of the kind of its reference"),
         }
     }
@@ -208,6 +246,8 @@ impl Reference {
         match &self.normal {
             Normal::Numeric { grid, exact, .. } => Profile::Numeric(NumericProfile::empty(grid, *exact)),
             Normal::Categorical { dictionary, .. } => Profile::Categorical(CategoricalProfile::empty(dictionary)),
+            Normal::Associations { associations, .. } => Profile::Associations(AssociationProfile::empty(associations)),
+            Normal::Vectors { kernel, .. } => Profile::Vectors(VectorProfile::empty(kernel)),
         }
     }
 
@@ -249,6 +289,45 @@ impl Reference {
         }
     }
 
+    /// Counts what a row holds in several columns: a number for each, NaN where it has none. In a column of anything else it
+    /// is of the wrong type.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..48).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// let mut window = reference.empty_profile();
+    /// reference.count_row(&mut window, &[7.0, 8.0]);
+    /// assert_eq!((window.rows(), window.usable()), (1, 0));
+    /// ```
+    pub fn count_row(&self, profile: &mut Profile, row: &[f64]) {
+        match (&self.normal, profile) {
+            (Normal::Associations { associations, .. }, Profile::Associations(profile)) => {
+                profile.count(associations, row);
+            }
+            (_, profile) => self.count_wrong_type(profile, 1),
+        }
+    }
+
+    /// Counts a vector. In a column of anything else it is of the wrong type.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..48).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// let mut window = reference.empty_profile();
+    /// reference.count_vector(&mut window, &[0.5, 0.25]);
+    /// assert_eq!((window.rows(), window.usable()), (1, 0));
+    /// ```
+    pub fn count_vector(&self, profile: &mut Profile, vector: &[f32]) {
+        match (&self.normal, profile) {
+            (Normal::Vectors { kernel, .. }, Profile::Vectors(profile)) => profile.count(kernel, vector),
+            (_, profile) => self.count_wrong_type(profile, 1),
+        }
+    }
+
     /// Counts rows in which the column was absent or null.
     ///
     /// ```
@@ -264,6 +343,8 @@ impl Reference {
         match profile {
             Profile::Numeric(profile) => profile.missing += rows,
             Profile::Categorical(profile) => profile.missing += rows,
+            Profile::Associations(profile) => profile.missing += rows,
+            Profile::Vectors(profile) => profile.missing += rows,
         }
     }
 
@@ -282,6 +363,8 @@ impl Reference {
         match profile {
             Profile::Numeric(profile) => profile.wrong_type += rows,
             Profile::Categorical(profile) => profile.wrong_type += rows,
+            Profile::Associations(profile) => profile.wrong_type += rows,
+            Profile::Vectors(profile) => profile.wrong_type += rows,
         }
     }
 
@@ -373,6 +456,8 @@ impl Reference {
                 Coarsening::new(grid, reference).counts(profile)
             }
             (_, Profile::Categorical(profile)) => profile.cells.clone(),
+            (_, Profile::Associations(profile)) => profile.share_counts(),
+            (_, Profile::Vectors(profile)) => profile.share_counts(),
             _ => unreachable!("a profile is of the kind of its reference"),
         }
     }

@@ -88,6 +88,8 @@ async fn scores_of_real_months_equal_scipys() {
             "january",
             "--column",
             &columns,
+            "--joint-column",
+            &texts(&together()["columns"]).join(","),
             "--output",
             reference.to_str().unwrap(),
             january.to_str().unwrap(),
@@ -119,7 +121,62 @@ async fn scores_of_real_months_equal_scipys() {
         }
     }
     assert!(compared > 700, "only {compared} numbers were compared");
+    let mut named = 0;
+    for (number, ..) in MONTHS {
+        compare_together(&detail(&collector, number, "joint.pca_error").await, number);
+        named += compare_pairs(&detail(&collector, number, "joint.associations").await, number);
+    }
+    assert!(named > 0, "the weather of no season goes together otherwise");
     assert_eq!(collector.settled().await, sent, "every row is archived");
+}
+
+/// What NannyML and pandas say of several columns together; `tests/golden/multivariate.py` makes it.
+fn together() -> Value {
+    serde_json::from_str(include_str!("../golden/multivariate.json")).unwrap()
+}
+
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
+}
+
+/// NannyML's reconstruction error of a chunk is the mean of its rows'.
+fn compare_together(found: &Value, number: u32) {
+    let golden = together();
+    let scores = found["scores"].as_array().unwrap();
+    let shift = scores.iter().find(|score| score["detector"] == "mean_shift").unwrap();
+    let january = golden["january"]["pca_error_mean"].as_f64().unwrap();
+    let month = golden["months"][number.to_string()]["nannyml_reconstruction_error"].as_f64().unwrap();
+    let value = shift["value"].as_f64().unwrap();
+    assert!((value - (month - january)).abs() < 1e-9, "month {number}: {value}, NannyML has {month} after {january}");
+}
+
+/// The pair that changed most did by what pandas' correlations say, and those that are named have these. How many there are.
+fn compare_pairs(found: &Value, number: u32) -> usize {
+    let golden = together();
+    let columns = texts(&golden["columns"]);
+    let correlations = |of: &Value| -> Vec<f64> {
+        of["correlations"].as_array().unwrap().iter().map(|correlation| correlation.as_f64().unwrap()).collect()
+    };
+    let (before, now) = (correlations(&golden["january"]), correlations(&golden["months"][number.to_string()]));
+    let score = found["scores"].as_array().unwrap().iter().find(|score| score["detector"] == "association").unwrap();
+    let value = score["value"].as_f64().unwrap();
+    let is_it = |(before, now): (&f64, &f64)| (now.atanh() - before.atanh() - value).abs() < 1e-4;
+    assert!(before.iter().zip(&now).any(is_it), "month {number}: no pair of pandas' changed by {value}");
+
+    let pairs: Vec<(&str, &str)> =
+        columns.iter().enumerate().flat_map(|(i, a)| columns[i + 1..].iter().map(|b| (*a, *b))).collect();
+    let named = found["causes"].as_array().unwrap().iter().find(|cause| cause["change"]["kind"] == "associations");
+    let named = named.map_or(&[][..], |cause| cause["change"]["pairs"].as_array().unwrap());
+    for pair in named {
+        let place = pairs.iter().position(|(a, b)| pair["first"] == *a && pair["second"] == *b).unwrap();
+        // Delays lie further off than eight standard deviations, and count as eight.
+        let tolerance = if pair["first"] == "dep_delay" || pair["second"] == "dep_delay" { 0.05 } else { 1e-5 };
+        for (ours, theirs) in [(&pair["before"], before[place]), (&pair["now"], now[place])] {
+            let is_close = (ours.as_f64().unwrap() - theirs).abs() < tolerance;
+            assert!(is_close, "month {number}, {pair}: pandas has {theirs}");
+        }
+    }
+    named.len()
 }
 
 /// Sends a month through a sidecar and stops it; everything is durable then.

@@ -94,3 +94,31 @@ def test_what_cannot_be_compared_is_said(months, arguments, code, says):
     folder, *_ = months
     paths = [folder / name if "." in name and not name.startswith("--") else name for name in arguments]
     assert says in compare(*paths, code=code).stderr
+
+
+def test_columns_that_no_longer_go_together_are_found_though_each_is_as_ever(tmp_path):
+    flights = pd.read_parquet(ROOT / "demo" / "data" / "flights.parquet")
+    july = flights[flights.date.str[5:7] == "07"][["temp", "humid", "wind_speed", "carrier"]].dropna().reset_index(drop=True)
+    even, odd = july[::2], july[1::2].reset_index(drop=True)
+    even.to_csv(tmp_path / "even.csv", index=False)
+    odd.to_csv(tmp_path / "odd.csv", index=False)
+    odd.assign(humid=odd.humid.sample(frac=1, random_state=1).to_numpy()).to_csv(tmp_path / "mixed.csv", index=False)
+    together = ["--joint", "--classifier", "--score=psi,association"]
+    assert "No drift" in compare(tmp_path / "even.csv", tmp_path / "mixed.csv").stdout
+    assert "No drift" in compare(tmp_path / "even.csv", tmp_path / "odd.csv", *together).stdout
+    found = json.loads(compare(tmp_path / "even.csv", tmp_path / "mixed.csv", *together, "--format=json", code=1).stdout)
+    columns = {column["column"]: column for column in found["columns"]}
+    drifted = [name for name, column in columns.items() if any(score["verdict"] == "drift" for score in column["scores"])]
+    assert {"joint.associations", "(classifier)"} <= set(drifted) <= {"joint.associations", "joint.pca_error", "(classifier)"}
+    [pairs] = [cause["change"] for cause in columns["joint.associations"]["causes"]]
+    first = pairs["pairs"][0]
+    assert {first["first"], first["second"]} == {"temp", "humid"} and first["before"] < -0.3 and abs(first["now"]) < 0.05
+    assert even.temp.corr(even.humid) == pytest.approx(first["before"], abs=1e-5)
+    [told_apart] = [cause["change"] for cause in columns["(classifier)"]["causes"]]
+    assert {name for name, _ in told_apart["columns"][:2]} == {"temp", "humid"}
+
+
+def test_a_classifier_needs_rows_of_both(months, tmp_path):
+    folder, _, _ = months
+    said = compare(folder / "even.parquet", folder / "few.csv", "--column=distance,origin", "--classifier", code=2).stderr
+    assert "50 rows" in said

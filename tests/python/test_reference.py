@@ -10,8 +10,10 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from conftest import BINARIES
+from scipy.spatial.distance import pdist
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
 
 def driftline(*arguments, **more) -> str:
@@ -86,7 +88,7 @@ def test_the_same_rows_make_the_same_reference_from_every_format(tmp_path):
         files = [write_rows(tmp_path / f"{half}.{ending}", part) for half, part in enumerate(halves)]
         file = build(tmp_path, *files)
         assert [source["bytes"] for source in file["sources"]] == [path.stat().st_size for path in files]
-        assert file["version"] == 2 and file["rows"] == rows and str(files[1]) in file["options"]
+        assert file["version"] == 3 and file["rows"] == rows and str(files[1]) in file["options"]
         built[ending] = normals(file)
     assert built["parquet"] == built["csv"] == built["jsonl"]
 
@@ -144,9 +146,51 @@ def test_embeddings_lie_where_scikit_learn_says(tmp_path):
     expected = {"vector.norm": norms, "vector.cosine": vectors @ pca.mean_ / norms / numpy.linalg.norm(pca.mean_)}
     expected |= {f"vector.pc{i + 1}": centred @ axis for i, axis in enumerate(axes)}
     columns = normals(file)
+    features = columns.pop("vector.features")
     assert columns.keys() == expected.keys()
     for name, values in expected.items():
         numpy.testing.assert_allclose(numbers_of(columns[name]), numpy.sort(values), atol=1e-9, err_msg=name)
+    kernel, profile = features["kernel"], features["profile"]
+    assert kernel["bandwidth"] == pytest.approx(numpy.median(pdist(vectors)), rel=0.02)
+    phases = vectors @ normal_numbers(kernel["frequencies"] * 64).reshape(-1, 64).T / kernel["bandwidth"]
+    of_pairs = numpy.stack([numpy.cos(phases), numpy.sin(phases)], axis=2).reshape(len(vectors), -1)
+    numpy.testing.assert_allclose(numpy.array(profile["sums"]) / 2**30, of_pairs.sum(axis=0), atol=1e-5)
+    covariance = numpy.cov(of_pairs.T) / kernel["frequencies"]
+    traces = [numpy.trace(numpy.linalg.matrix_power(covariance, power)) for power in (1, 2, 3)]
+    numpy.testing.assert_allclose(kernel["traces"], traces, rtol=1e-9)
+
+
+def normal_numbers(count: int) -> numpy.ndarray:
+    """As docs/reference-file.md has them."""
+    bits = numpy.arange(2 * count, dtype=numpy.uint64) + numpy.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
+    uniform = (((bits ^ (bits >> numpy.uint64(31))) >> numpy.uint64(11)).astype(float) + 0.5) / 2**53
+    return numpy.sqrt(-2 * numpy.log(uniform[::2])) * numpy.cos(2 * numpy.pi * uniform[1::2])
+
+
+def test_columns_lie_together_where_scikit_learn_and_numpy_say(tmp_path):
+    random = numpy.random.default_rng(7)
+    level = random.normal(size=5000)
+    rows = numpy.column_stack([20 + 5 * level, 1e6 - 1e5 * (level + random.normal(size=5000)), random.lognormal(size=5000)])
+    table = pyarrow.table({"a": rows[:, 0], "b": rows[:, 1], "c": rows[:, 2], "name": ["x"] * 5000})
+    file = build(tmp_path, write_rows(tmp_path / "rows.parquet", table), "--joint")
+    [derived] = file["derived"]
+    scaled = StandardScaler().fit_transform(rows)
+    pca = PCA(0.65).fit(scaled)
+    axes = pca.components_ * numpy.sign(numpy.take_along_axis(
+        pca.components_, numpy.abs(pca.components_).argmax(axis=1)[:, None], axis=1))
+    assert derived["joint"]["columns"] == ["a", "b", "c"]
+    numpy.testing.assert_allclose(derived["joint"]["axes"], axes, atol=1e-9)
+    columns = normals(file)
+    errors = numpy.linalg.norm(scaled - pca.inverse_transform(pca.transform(scaled)), axis=1)
+    profile = columns["joint.pca_error"]["profile"]
+    origin = columns["joint.pca_error"]["grid"][len(columns["joint.pca_error"]["grid"]) // 2]
+    assert origin + profile["shifted_sum"] / len(errors) == pytest.approx(errors.mean(), rel=1e-9)
+    n, x, y, xx, xy, yy = numpy.array(columns["joint.associations"]["profile"]["pairs"], dtype=float).T
+    correlations = (n * xy - x * y) / numpy.sqrt((n * xx - x * x) * (n * yy - y * y))
+    clipped = numpy.clip(scaled, -8, 8)
+    numpy.testing.assert_allclose(correlations, numpy.corrcoef(clipped.T)[numpy.triu_indices(3, 1)], atol=1e-5)
 
 
 def test_texts_and_times_are_scored_by_what_is_derived(tmp_path):
@@ -194,10 +238,10 @@ def test_more_rows_than_memory_has_room_for(tmp_path):
     assert numpy.abs(shares - numpy.arange(len(shares)) / (len(shares) - 1)).max() < 0.003
 
 
-@pytest.mark.parametrize("change", [{"version": 3}, {"format": "other"}])
+@pytest.mark.parametrize("change", [{"version": 4}, {"format": "other"}])
 def test_a_file_of_another_version_says_what_to_do(tmp_path, change):
     path = tmp_path / "reference.json"
-    path.write_text(json.dumps({"format": "driftline-reference", "version": 2} | change))
+    path.write_text(json.dumps({"format": "driftline-reference", "version": 3} | change))
     ran = subprocess.run([BINARIES / "driftline", "reference", "show", path], capture_output=True, text=True)
     assert ran.returncode == 1 and "build it again" in ran.stderr
 

@@ -320,6 +320,8 @@ fn columns(db: &Connection, model: &str, reference: Option<&ReferenceFile>) -> r
         Some(match column.kind() {
             ColumnKind::Numeric => "numeric".to_owned(),
             ColumnKind::Categorical => "categorical".to_owned(),
+            ColumnKind::Associations => "associations".to_owned(),
+            ColumnKind::Vectors => "vectors".to_owned(),
         })
     };
     let mut columns: Vec<ColumnSummary> = db

@@ -133,7 +133,7 @@ pub(crate) struct CauseView {
     /// How much of the change it accounts for, from 0 to 1.
     share: f64,
     /// `kind` (`unit_change`, `shift`, `spread`, `default_fill`, `stuck_value`, `new_categories`, `renamed_categories`,
-    /// `gone_categories`, `missing`, `mix_shift` or `unexplained`) with its numbers.
+    /// `gone_categories`, `missing`, `mix_shift`, `associations` or `unexplained`) with its numbers.
     #[schema(value_type = Object)]
     change: serde_json::Value,
 }

@@ -50,8 +50,11 @@ pub(super) fn sparkline(limits: &[f64]) -> String {
     svg("spark", "the score over all windows, and its limit", &contents)
 }
 
-/// Reference and window side by side, with what moved most in words.
+/// Reference and window side by side, with what moved most in words. Nothing of what has no bars.
 pub(crate) fn histogram(bars: &[Bar]) -> String {
+    if bars.is_empty() {
+        return String::new();
+    }
     let highest = bars.iter().map(|bar| bar.reference.max(bar.window)).fold(0.0, f64::max);
     if highest <= 0.0 {
         return "<p class=\"sub\">There is no usable value to draw.</p>".to_owned();

@@ -7,8 +7,10 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use driftline_alerts::escape_html;
-use driftline_detectors::causes::Cause;
-use driftline_detectors::{Bar, Detector, Reference, Score, Thresholds, Verdict};
+use driftline_detectors::causes::{Cause, CauseKind, MAX_NAMED};
+use driftline_detectors::{
+    Bar, Classified, Derivation, Detector, MIN_CLASSIFIED_ROWS, Reference, Score, Thresholds, Verdict, classify,
+};
 use serde::Serialize;
 
 use super::EXIT_USAGE;
@@ -17,12 +19,14 @@ use crate::backtest::{drawing, page};
 use crate::causes;
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::HEADLINE;
-use crate::reference_build::{Counted, ReferencePlan, build_reference, count};
+use crate::reference_build::{Counted, ReferencePlan, build_reference, count, sample};
 
 /// Something has drifted.
 const EXIT_DRIFT: u8 = 1;
 /// No column had rows enough to tell.
 const EXIT_NOT_ENOUGH_DATA: u8 = 2;
+/// What all columns together are called, where a classifier tells rows apart by them.
+const CLASSIFIER: &str = "(classifier)";
 /// `EX_IOERR` of sysexits.h: a file could not be read, or the report not be written.
 const EXIT_IO: u8 = 74;
 
@@ -43,6 +47,15 @@ pub(super) struct Compare {
     /// Columns that are names although they look like numbers.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     categorical: Vec<String>,
+    /// Look at columns of numbers together, too. A reference file says itself whether it does.
+    #[arg(long)]
+    joint: bool,
+    /// Of the columns of numbers, look at these together; repeat, or separate by commas.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    joint_column: Vec<String>,
+    /// Learn to tell the rows of the two apart by all columns together, too. How well that goes decides as well.
+    #[arg(long)]
+    classifier: bool,
     /// The scores that decide, and that the table shows; separate by commas. JSON has all.
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = HEADLINE.name(), value_parser = detector)]
     score: Vec<Detector>,
@@ -112,6 +125,8 @@ struct Column {
     name: String,
     /// All of them.
     scores: Vec<Score>,
+    /// Those that decide.
+    deciding: Vec<Detector>,
     /// What its drift looks like, by whichever score; that which accounts for most first.
     causes: Vec<Cause>,
     bars: Vec<Bar>,
@@ -119,30 +134,33 @@ struct Column {
 
 impl<'c> Compared<'c> {
     fn of(compare: &'c Compare) -> Result<Self, (u8, String)> {
-        let (rows, references) = normal(compare)?;
+        let Normal { rows, references, derived } = normal(compare)?;
         let read = |why| (EXIT_IO, format!("{}: {why}", compare.rows.display()));
-        let Counted { rows: of_rows, profiles } = count(&compare.rows, &references).map_err(read)?;
+        let Counted { rows: of_rows, profiles } = count(&compare.rows, &references, &derived).map_err(read)?;
         let thresholds = Thresholds(compare.threshold.iter().copied().collect());
         let column = |(reference, profile): (&Reference, _)| {
             let scores = reference.scores(profile, &thresholds, true);
             Column {
                 name: reference.column.clone(),
+                deciding: compare.score.clone(),
                 causes: reference.causes(profile, &scores),
                 bars: reference.histogram(profile),
                 scores,
             }
         };
         let mut columns: Vec<Column> = references.iter().zip(&profiles).map(column).collect();
-        columns.sort_by(|a, b| b.beyond(&compare.score).total_cmp(&a.beyond(&compare.score)));
+        if compare.classifier {
+            columns.push(classifier(compare, &references, &thresholds)?);
+        }
+        columns.sort_by(|a, b| b.beyond().total_cmp(&a.beyond()));
         Ok(Self { compare, rows: (rows, of_rows), columns })
     }
 
     /// The scores that decide, with their columns.
     fn deciding(&self) -> impl Iterator<Item = (&Column, &Score)> {
-        let decides = |score: &&Score| self.compare.score.contains(&score.detector);
-        self.columns
-            .iter()
-            .flat_map(move |column| column.scores.iter().filter(decides).map(move |score| (column, score)))
+        self.columns.iter().flat_map(|column| {
+            column.scores.iter().filter(|score| column.decides(score)).map(move |score| (column, score))
+        })
     }
 
     fn has(&self, verdict: Verdict) -> bool {
@@ -158,12 +176,8 @@ impl<'c> Compared<'c> {
     }
 
     fn headline(&self) -> String {
-        let drifted: Vec<&str> = self
-            .columns
-            .iter()
-            .filter(|column| column.drifts(&self.compare.score))
-            .map(|column| column.name.as_str())
-            .collect();
+        let drifted: Vec<&str> =
+            self.columns.iter().filter(|column| column.drifts()).map(|column| column.name.as_str()).collect();
         let of = format!(
             "{} columns, {} rows beside {}",
             self.columns.len(),
@@ -195,11 +209,7 @@ impl<'c> Compared<'c> {
                 view.verdict.replace('_', " ")
             ));
         }
-        let mut drifted = self
-            .columns
-            .iter()
-            .filter(|column| column.drifts(&self.compare.score) && !column.causes.is_empty())
-            .peekable();
+        let mut drifted = self.columns.iter().filter(|column| column.drifts() && !column.causes.is_empty()).peekable();
         if drifted.peek().is_some() {
             line(format_args!(""));
         }
@@ -258,20 +268,24 @@ impl<'c> Compared<'c> {
             escape_html(&files),
             escape_html(&self.headline())
         );
-        self.columns.iter().for_each(|column| body.push_str(&column.html(&self.compare.score)));
+        self.columns.iter().for_each(|column| body.push_str(&column.html()));
         page::page("Driftline compare", &(body + "</section>"))
     }
 }
 
 impl Column {
-    /// By how much the farthest of these scores is beyond its limit.
-    fn beyond(&self, detectors: &[Detector]) -> f64 {
+    /// By how much the farthest of the scores that decide is beyond its limit.
+    fn beyond(&self) -> f64 {
         let of = |score: &Score| score.effect / score.threshold_in_force().max(f64::MIN_POSITIVE);
-        self.scores.iter().filter(|score| detectors.contains(&score.detector)).map(of).fold(0.0, f64::max)
+        self.scores.iter().filter(|score| self.decides(score)).map(of).fold(0.0, f64::max)
     }
 
-    fn drifts(&self, detectors: &[Detector]) -> bool {
-        self.scores.iter().any(|score| detectors.contains(&score.detector) && score.verdict == Verdict::Drift)
+    fn drifts(&self) -> bool {
+        self.scores.iter().any(|score| self.decides(score) && score.verdict == Verdict::Drift)
+    }
+
+    fn decides(&self, score: &Score) -> bool {
+        self.deciding.contains(&score.detector)
     }
 
     /// In the words that follow "looks like".
@@ -281,9 +295,8 @@ impl Column {
     }
 
     /// The scores that decide are in sight, the others one click away.
-    fn html(&self, deciding: &[Detector]) -> String {
-        let decides = |score: &&Score| deciding.contains(&score.detector);
-        let (first, others): (Vec<&Score>, Vec<&Score>) = self.scores.iter().partition(decides);
+    fn html(&self) -> String {
+        let (first, others): (Vec<&Score>, Vec<&Score>) = self.scores.iter().partition(|score| self.decides(score));
         let drifted = others.iter().filter(|score| score.verdict == Verdict::Drift).count();
         let looks = if self.causes.is_empty() {
             String::new()
@@ -303,6 +316,28 @@ impl Column {
             table(&first)
         )
     }
+}
+
+/// All columns together, as a classifier sees them that learns to tell the rows of the two apart.
+fn classifier(compare: &Compare, references: &[Reference], thresholds: &Thresholds) -> Result<Column, (u8, String)> {
+    if compare.normal.extension().is_some_and(|ending| ending == "json") {
+        return Err((EXIT_USAGE, "--classifier needs rows of both; a reference file holds none".to_owned()));
+    }
+    let sampled = |path: &Path| sample(path, references).map_err(|why| (EXIT_IO, format!("{}: {why}", path.display())));
+    let (names, of_normal) = sampled(&compare.normal)?;
+    let (_, of_rows) = sampled(&compare.rows)?;
+    let deciding = vec![Detector::Auc];
+    let Some(Classified { score, columns }) = classify(of_normal, of_rows, thresholds) else {
+        return Err((
+            EXIT_NOT_ENOUGH_DATA,
+            format!("--classifier needs {MIN_CLASSIFIED_ROWS} rows of both to learn from; leave it out"),
+        ));
+    };
+    let named =
+        columns.iter().take(MAX_NAMED).filter_map(|(column, share)| Some((names.get(*column)?.clone(), *share)));
+    let kind = CauseKind::ToldApart { columns: named.collect(), count: columns.len() };
+    let causes = if score.verdict == Verdict::Drift { vec![Cause { kind, share: 1.0 }] } else { Vec::new() };
+    Ok(Column { name: CLASSIFIER.to_owned(), scores: vec![score], deciding, causes, bars: Vec::new() })
 }
 
 fn table(scores: &[&Score]) -> String {
@@ -328,14 +363,21 @@ fn table(scores: &[&Score]) -> String {
     )
 }
 
-/// What is normal, and of how many rows. Columns that are derived from others are left out: only a collector derives them of
-/// rows.
-fn normal(compare: &Compare) -> Result<(u64, Vec<Reference>), (u8, String)> {
-    let wanted = |reference: &Reference| {
-        (compare.column.is_empty() || compare.column.contains(&reference.column))
-            && !compare.exclude.contains(&reference.column)
+/// What is normal, and of how many rows.
+struct Normal {
+    rows: u64,
+    references: Vec<Reference>,
+    /// How some of them are derived of several columns together.
+    derived: Vec<Derivation>,
+}
+
+/// Columns that are derived of single others are left out: only a collector derives them of rows.
+fn normal(compare: &Compare) -> Result<Normal, (u8, String)> {
+    let wanted = |column: &str| {
+        (compare.column.is_empty() || compare.column.iter().any(|wanted| wanted == column))
+            && !compare.exclude.iter().any(|excluded| excluded == column)
     };
-    let file = if compare.normal.extension().is_some_and(|ending| ending == "json") {
+    let mut file = if compare.normal.extension().is_some_and(|ending| ending == "json") {
         let read = |why| (EXIT_IO, format!("{}: {why}", compare.normal.display()));
         crate::references::read(&compare.normal).map_err(read)?.0
     } else {
@@ -344,18 +386,26 @@ fn normal(compare: &Compare) -> Result<(u64, Vec<Reference>), (u8, String)> {
             columns: compare.column.clone(),
             exclude: compare.exclude.clone(),
             categorical: compare.categorical.clone(),
+            joint: compare.joint,
+            joint_columns: compare.joint_column.clone(),
             ..ReferencePlan::default()
         };
         build_reference(&plan).map_err(|error| (EXIT_IO, error.to_string()))?
     };
-    let is_derived = |column: &str| file.derived.iter().any(|derivation| derivation.gives(column));
-    let references: Vec<Reference> =
-        file.columns.into_iter().filter(|reference| wanted(reference) && !is_derived(&reference.column)).collect();
-    if references.is_empty() {
+    let is_wanted = |reference: &Reference| {
+        let derivation = file.derived.iter().find(|derivation| derivation.gives(&reference.column));
+        match derivation {
+            Some(Derivation::Joint { joint }) => joint.sources().iter().all(|source| wanted(source)),
+            Some(_) => false,
+            None => wanted(&reference.column),
+        }
+    };
+    file.columns.retain(is_wanted);
+    if file.columns.is_empty() {
         return Err((
             EXIT_USAGE,
             format!("{} has none of the columns that are to be compared", compare.normal.display()),
         ));
     }
-    Ok((file.rows, references))
+    Ok(Normal { rows: file.rows, references: file.columns, derived: file.derived })
 }

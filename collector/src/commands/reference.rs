@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use driftline_detectors::{MIN_SEGMENT_ROWS, Normal, Reference, ReferenceFile};
+use driftline_detectors::{Derivation, MIN_SEGMENT_ROWS, Normal, Reference, ReferenceFile};
 use driftline_document::parse_duration;
 
 use super::samples::Archive;
@@ -70,6 +70,12 @@ pub(super) struct Build {
     /// Columns of embeddings, where they are arrays of JSON lines: their length, angle and places on axes are scored.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     embedding: Vec<String>,
+    /// Look at columns of numbers together, too: how far a row lies off what they do together is scored.
+    #[arg(long)]
+    joint: bool,
+    /// Of the columns of numbers, look at these together; repeat, or separate by commas.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    joint_column: Vec<String>,
     /// Segments that are compared with themselves: a column, each of whose 20 most frequent values is one, or
     /// name=condition, as in "long_haul=distance > 1500"; repeat. Without it those of the model's description in --config.
     #[arg(long, value_name = "COLUMN|NAME=CONDITION", value_parser = SegmentBy::parse)]
@@ -129,6 +135,8 @@ fn run_build(build: Build) -> ExitCode {
         text: build.text.clone(),
         timestamp: build.timestamp.clone(),
         embedding: build.embedding.clone(),
+        joint: build.joint,
+        joint_columns: build.joint_column.clone(),
         time,
         segments: segments.by,
         options: std::env::args().skip(1).collect(),
@@ -256,7 +264,11 @@ fn show(file: &ReferenceFile) {
     for derivation in &file.derived {
         let columns = derivation.columns();
         let scored = columns.iter().filter(|(name, _)| file.columns.iter().any(|column| column.column == *name));
-        println!("  of {} {} columns are derived", derivation.column(), scored.count());
+        let sources = match derivation {
+            Derivation::Joint { joint } => joint.sources().join(", ") + " together",
+            _ => derivation.column().to_owned(),
+        };
+        println!("  of {sources} {} columns are derived", scored.count());
     }
     println!();
     println!("{:<24} {:<12} {:>9} {:>9}  cells", "column", "kind", "values", "missing");
@@ -303,6 +315,11 @@ fn describe(reference: &Reference) -> (&'static str, String) {
             let tail = if dictionary.has_tail() { " and the rest as one" } else { "" };
             ("categorical", format!("{} categories{tail}", dictionary.categories().len()))
         }
+        Normal::Associations { associations, profile } => {
+            let (columns, pairs) = (associations.columns.len(), profile.pairs.len());
+            ("associations", format!("{pairs} pairs of {columns} columns"))
+        }
+        Normal::Vectors { profile, .. } => ("vectors", format!("{} random features", profile.sums.len())),
     }
 }
 

@@ -67,6 +67,8 @@ impl Columns {
             let kind = match reference.kind() {
                 ColumnKind::Numeric => ColumnType::Number,
                 ColumnKind::Categorical => ColumnType::Text,
+                // Derived, of columns that have types of their own.
+                ColumnKind::Associations | ColumnKind::Vectors => continue,
             };
             said.insert(reference.column.clone(), kind);
         }
@@ -76,6 +78,8 @@ impl Columns {
                 Derivation::Timestamp { .. } => ColumnType::Timestamp,
                 Derivation::Text { .. } => ColumnType::Text,
                 Derivation::Embedding { .. } => ColumnType::Embedding,
+                // Of columns that have types of their own.
+                Derivation::Joint { .. } => continue,
             };
             said.insert(derivation.column().to_owned(), kind);
             let columns = derivation.columns().into_iter();

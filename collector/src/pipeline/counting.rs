@@ -1,12 +1,13 @@
 //! From columns of rows to profiles.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Float64Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, PrimitiveArray};
+use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
-use driftline_detectors::{Derivation, Derived, Profile, Reference, SourceValue};
+use driftline_detectors::{Profile, Reference};
 
 use super::columns::archived_name;
+use super::deriving;
 use super::series::References;
 use super::table::{Finished, number_category};
 
@@ -23,73 +24,23 @@ pub(crate) fn count(table: &Finished, references: &References, profiles: &mut [P
         }
     }
     for derivation in &references.derived {
-        count_derived(table, derivation, &references.columns, profiles);
+        deriving::count_derived(table, derivation, &references.columns, profiles);
     }
 }
 
 /// The column of this name, if the table has it. What is not there in it is counted.
-fn there<'t>(table: &'t Finished, name: &str, reference: &Reference, profile: &mut Profile) -> Option<&'t ArrayRef> {
+pub(super) fn there<'t>(
+    table: &'t Finished,
+    name: &str,
+    reference: &Reference,
+    profile: &mut Profile,
+) -> Option<&'t ArrayRef> {
     let archived = archived_name(name);
     let column = table.batch.column_by_name(&archived)?;
     let wrong_type = table.wrong_type.get(&*archived).copied().unwrap_or(0);
     reference.count_wrong_type(profile, wrong_type);
     reference.count_missing(profile, column.null_count() as u64 - wrong_type);
     Some(column)
-}
-
-/// Counts what is derived from a column.
-fn count_derived(table: &Finished, derivation: &Derivation, references: &[Reference], profiles: &mut [Profile]) {
-    let rows = table.batch.num_rows();
-    let place = |(name, _): &(String, _)| references.iter().position(|reference| reference.column == *name);
-    let places: Vec<Option<usize>> = derivation.columns().iter().map(place).collect();
-    let mut source = None;
-    for place in places.iter().flatten() {
-        let (reference, profile) = (&references[*place], &mut profiles[*place]);
-        source = there(table, derivation.column(), reference, profile);
-        if source.is_none() {
-            reference.count_missing(profile, rows as u64);
-        }
-    }
-    let Some(column) = source else { return };
-    let event_times = table.batch.column_by_name("event_time").and_then(|times| times.as_primitive_opt());
-    let event_time =
-        |times: &PrimitiveArray<TimestampMicrosecondType>, row| times.is_valid(row).then(|| times.value(row));
-    let mut numbers: Vec<Vec<f64>> = places.iter().map(|_| Vec::new()).collect();
-    for row in (0..rows).filter(|row| column.is_valid(*row)) {
-        let event_time = event_times.and_then(|times| event_time(times, row));
-        let derived = with_source(column, row, &mut |value| derivation.derive(value, event_time));
-        for ((place, derived), numbers) in places.iter().zip(derived).zip(&mut numbers) {
-            let Some(place) = place else { continue };
-            let (reference, profile) = (&references[*place], &mut profiles[*place]);
-            match derived {
-                Derived::Number(number) => numbers.push(number),
-                Derived::Name(name) => reference.count_category(profile, name),
-                Derived::Missing => reference.count_missing(profile, 1),
-                Derived::WrongType => reference.count_wrong_type(profile, 1),
-            }
-        }
-    }
-    for (place, numbers) in places.into_iter().zip(numbers) {
-        if let Some(place) = place {
-            references[place].count_numbers(&mut profiles[place], &numbers);
-        }
-    }
-}
-
-/// What a value gives that others are derived from.
-fn with_source(column: &ArrayRef, row: usize, take: &mut dyn FnMut(SourceValue<'_>) -> Vec<Derived>) -> Vec<Derived> {
-    match column.data_type() {
-        DataType::Utf8 => take(SourceValue::Text(column.as_string::<i32>().value(row))),
-        DataType::Timestamp(..) => match column.as_primitive_opt::<TimestampMicrosecondType>() {
-            Some(times) => take(SourceValue::Time(times.value(row))),
-            None => take(SourceValue::Other),
-        },
-        DataType::List(_) => match column.as_list::<i32>().value(row).as_primitive_opt::<Float32Type>() {
-            Some(vector) => take(SourceValue::Vector(vector.values())),
-            None => take(SourceValue::Other),
-        },
-        _ => take(SourceValue::Other),
-    }
 }
 
 /// Counts the values of a column that are there.
@@ -105,7 +56,7 @@ fn count_column(column: &ArrayRef, reference: &Reference, profile: &mut Profile)
                     let values: Vec<f64> = column.iter().flatten().collect();
                     reference.count_numbers(profile, &values);
                 }
-                driftline_detectors::Normal::Categorical { .. } => {
+                _ => {
                     for value in column.iter().flatten() {
                         reference.count_category(profile, &number_category(value));
                     }
@@ -119,7 +70,7 @@ fn count_column(column: &ArrayRef, reference: &Reference, profile: &mut Profile)
                     let values: Vec<f64> = column.iter().flatten().map(|value| value as f64).collect();
                     reference.count_numbers(profile, &values);
                 }
-                driftline_detectors::Normal::Categorical { .. } => {
+                _ => {
                     for value in column.iter().flatten() {
                         reference.count_category(profile, &value.to_string());
                     }
@@ -133,7 +84,7 @@ fn count_column(column: &ArrayRef, reference: &Reference, profile: &mut Profile)
                     let values: Vec<f64> = column.iter().flatten().map(|value| f64::from(u8::from(value))).collect();
                     reference.count_numbers(profile, &values);
                 }
-                driftline_detectors::Normal::Categorical { .. } => {
+                _ => {
                     for value in column.iter().flatten() {
                         reference.count_category(profile, if value { "true" } else { "false" });
                     }
@@ -152,7 +103,7 @@ fn count_column(column: &ArrayRef, reference: &Reference, profile: &mut Profile)
 
 #[cfg(test)]
 mod tests {
-    use driftline_detectors::{Learning, ReferenceBuilder};
+    use driftline_detectors::{Derivation, Derived, Joint, Learning, RowValue, Rows, SourceValue};
     use driftline_protocol::{Cell, Column, Role};
 
     use super::*;
@@ -168,6 +119,12 @@ mod tests {
 
     fn vector(row: i64) -> [f32; 3] {
         [row as f32, (row * row % 17) as f32, 1.0]
+    }
+
+    /// Of two columns that go together, the second is missing now and then.
+    fn pair(row: i64) -> [f64; 2] {
+        let level = row * 37 % 59;
+        [level as f64 / 2.0, if row % 11 == 4 { f64::NAN } else { (level + row % 5) as f64 }]
     }
 
     fn table() -> Finished {
@@ -190,36 +147,65 @@ mod tests {
             let wrong = Cell::Text("none".into());
             let place = column("place", if row == 7 { wrong } else { Cell::Embedding(vector(row).into()) });
             table.push(&place, ColumnType::Embedding, TimeUnit::Rfc3339, 0..1);
+            let [a, b] = pair(row);
+            table.push(&column("a", Cell::Number(a)), ColumnType::Number, TimeUnit::Rfc3339, 0..1);
+            let b = if b.is_nan() { Cell::Missing } else { Cell::Integer(b as i64) };
+            table.push(&column("b", b), ColumnType::Integer, TimeUnit::Rfc3339, 0..1);
         }
         table.finish().unwrap()
+    }
+
+    /// One of the columns that are derived of the same rows.
+    struct DerivedRows<'d> {
+        derivation: &'d Derivation,
+        place: usize,
+    }
+
+    impl Rows for DerivedRows<'_> {
+        fn each(&self, take: &mut dyn FnMut(Option<i64>, RowValue<'_>)) -> Result<(), String> {
+            for row in 0..ROWS {
+                let (vector, time, pair) = (vector(row), time(row), pair(row));
+                let source = match self.derivation {
+                    Derivation::Timestamp { .. } => SourceValue::Time(time),
+                    Derivation::Joint { .. } => SourceValue::Row(&pair),
+                    _ => SourceValue::Vector(&vector),
+                };
+                let derived = self.derivation.derive(source, Some(time + 3_600_000_000))[self.place];
+                match (derived, source) {
+                    (Derived::Number(number), _) => take(None, RowValue::Number(number)),
+                    (Derived::Name(name), _) => take(None, RowValue::Category(name)),
+                    (Derived::Itself, SourceValue::Row(row)) => take(None, RowValue::Row(row)),
+                    (Derived::Itself, SourceValue::Vector(vector)) => take(None, RowValue::Vector(vector)),
+                    _ => take(None, RowValue::Missing),
+                }
+            }
+            Ok(())
+        }
+
+        fn columns(&self) -> Vec<String> {
+            vec!["a".to_owned(), "b".to_owned()]
+        }
     }
 
     /// How columns are derived, and their references, of the same rows.
     fn references() -> References {
         let mut learning = Learning::embedding();
         (0..ROWS).for_each(|row| learning.add(row as u64, SourceValue::Vector(&vector(row))));
-        let derived = vec![Derivation::Timestamp { column: "booked".into() }, learning.finish("place").1];
+        let pairs = |take: &mut dyn FnMut(&[f64])| {
+            (0..ROWS).for_each(|row| take(&pair(row)));
+            Ok(())
+        };
+        let joint = Joint::of_rows(vec!["a".into(), "b".into()], &pairs).unwrap();
+        let derived = vec![
+            Derivation::Timestamp { column: "booked".into() },
+            learning.finish("place").1,
+            Derivation::Joint { joint },
+        ];
         let mut columns = Vec::new();
         for derivation in &derived {
-            let named = derivation.columns();
-            let mut builders: Vec<ReferenceBuilder> =
-                named.iter().map(|(name, kind)| ReferenceBuilder::new(name, *kind)).collect();
-            for row in 0..ROWS {
-                let (vector, time) = (vector(row), time(row));
-                let source = match derivation {
-                    Derivation::Timestamp { .. } => SourceValue::Time(time),
-                    _ => SourceValue::Vector(&vector),
-                };
-                let values = derivation.derive(source, Some(time + 3_600_000_000));
-                for (builder, value) in builders.iter_mut().zip(values) {
-                    match value {
-                        Derived::Number(number) => builder.number(None, number),
-                        Derived::Name(name) => builder.category(None, name),
-                        Derived::Missing | Derived::WrongType => builder.missing(None),
-                    }
-                }
+            for (place, (name, kind)) in derivation.columns().iter().enumerate() {
+                columns.push(Reference::of_rows(name, *kind, &DerivedRows { derivation, place }, None).unwrap());
             }
-            columns.extend(builders.into_iter().map(|builder| builder.build(None).unwrap()));
         }
         References { columns, derived, ..References::default() }
     }
@@ -236,9 +222,27 @@ mod tests {
                     let apart: u64 = known.cells.iter().zip(&counted.cells).map(|(a, b)| a - b).sum();
                     assert_eq!((apart, counted.wrong_type), (1, 1), "{}", reference.column);
                 }
+                (Profile::Vectors(known), Profile::Vectors(counted)) => {
+                    assert_eq!((known.rows - counted.rows, counted.wrong_type), (1, 1));
+                }
                 (known, counted) => assert_eq!(&known, counted, "{}", reference.column),
             }
         }
+    }
+
+    #[test]
+    fn a_row_without_any_of_the_columns_that_are_looked_at_together_is_missing() {
+        let mut references = references();
+        let rows = |take: &mut dyn FnMut(&[f64])| {
+            (0..ROWS).for_each(|row| take(&pair(row)));
+            Ok(())
+        };
+        let joint = Joint::of_rows(vec!["gone".into(), "place".into()], &rows).unwrap();
+        references.derived[2] = Derivation::Joint { joint };
+        let mut profiles: Vec<Profile> = references.columns.iter().map(Reference::empty_profile).collect();
+        count(&table(), &references, &mut profiles);
+        let error = &profiles[references.columns.iter().position(|of| of.column == "joint.pca_error").unwrap()];
+        assert_eq!((error.rows(), error.usable()), (ROWS as u64, 0));
     }
 
     #[test]

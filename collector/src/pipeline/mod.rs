@@ -14,6 +14,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod columns;
 mod comparing;
 pub(crate) mod counting;
+pub(crate) mod deriving;
 pub(crate) mod earlier;
 pub(crate) mod events;
 mod exchanges;

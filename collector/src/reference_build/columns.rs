@@ -95,7 +95,7 @@ fn one(column: &Gathered, aside: &Aside, times: Times<'_>, parted: &Parted) -> R
         Kind::Numeric | Kind::Categorical | Kind::Boolean => {
             let rows = rows(column.kind);
             let reference = rows.reference(&column.name).map_err(|error| error.to_string())?;
-            let shared = parted.column(&reference, &rows, rows.shape()).map_err(|error| error.to_string())?;
+            let shared = parted.column(&reference, &rows, times.shape()).map_err(|error| error.to_string())?;
             return Ok(Made { references: vec![reference], derivation: None, segments: shared.into_iter().collect() });
         }
         Kind::Timestamp => Learning::Timestamp,
@@ -107,11 +107,14 @@ fn one(column: &Gathered, aside: &Aside, times: Times<'_>, parted: &Parted) -> R
     let lanes = derive(column, aside, times, &of_rows, &mut own)?;
     let (mut references, mut segments) = (Vec::new(), Vec::new());
     for ((name, kind), lane) in derivation.columns().iter().zip(&lanes) {
-        let kind = if *kind == ColumnKind::Numeric { Kind::Numeric } else { Kind::Categorical };
-        let rows = LaneRows { lane, kind, aside: &own, times };
+        let rows = match kind {
+            ColumnKind::Vectors => rows(column.kind),
+            ColumnKind::Numeric => LaneRows { lane, kind: Kind::Numeric, aside: &own, times },
+            _ => LaneRows { lane, kind: Kind::Categorical, aside: &own, times },
+        };
         match rows.reference(name) {
             Ok(reference) => {
-                let shared = parted.column(&reference, &rows, rows.shape());
+                let shared = parted.column(&reference, &rows, times.shape());
                 segments.extend(shared.map_err(|error| error.to_string())?);
                 references.push(reference);
             }
@@ -151,6 +154,8 @@ fn derive(
             let value = match derived {
                 Derived::Number(number) => Value::Number(number),
                 Derived::Name(name) => Value::Text(name.into()),
+                // It is where it came from.
+                Derived::Itself => continue,
                 Derived::Missing => Value::Missing,
                 Derived::WrongType => Value::Other,
             };
@@ -180,23 +185,34 @@ pub(super) fn lost(error: io::Error) -> String {
 
 /// When rows happened.
 #[derive(Debug, Clone, Copy)]
-struct Times<'l> {
-    lane: &'l Lane,
-    aside: &'l Aside,
-    windows: Option<&'l Windows>,
+pub(super) struct Times<'l> {
+    pub(super) lane: &'l Lane,
+    pub(super) aside: &'l Aside,
+    pub(super) windows: Option<&'l Windows>,
 }
 
 impl<'l> Times<'l> {
-    fn reader(self) -> TimesReader<'l> {
+    pub(super) fn reader(self) -> TimesReader<'l> {
         TimesReader(self.lane.reader(self.aside))
+    }
+
+    /// The pane of a row that happened then.
+    pub(super) fn pane(self, time: Option<i64>) -> Option<i64> {
+        let windows = self.windows?;
+        Some(windows.pane_start(time?).div_euclid(windows.pane_micros()))
+    }
+
+    /// The windows to come.
+    pub(super) fn shape(self) -> Option<WindowShape> {
+        self.windows.map(Windows::shape)
     }
 }
 
-struct TimesReader<'l>(Reader<'l>);
+pub(super) struct TimesReader<'l>(Reader<'l>);
 
 impl TimesReader<'_> {
     /// When the next row happened, if that is known.
-    fn next(&mut self) -> Result<Option<i64>, String> {
+    pub(super) fn next(&mut self) -> Result<Option<i64>, String> {
         match self.0.next().map_err(lost)? {
             Some(Value::Time(time)) => Ok(Some(time)),
             _ => Ok(None),
@@ -214,13 +230,12 @@ struct LaneRows<'l> {
 
 impl LaneRows<'_> {
     fn reference(&self, name: &str) -> Result<Reference, BuildError> {
-        let kind = if self.kind == Kind::Numeric { ColumnKind::Numeric } else { ColumnKind::Categorical };
-        Reference::of_rows(name, kind, self, self.shape())
-    }
-
-    /// The shape of the windows that the rows' own stretches of time are scored for.
-    fn shape(&self) -> Option<WindowShape> {
-        self.times.windows.map(Windows::shape)
+        let kind = match self.kind {
+            Kind::Numeric => ColumnKind::Numeric,
+            Kind::Embedding => ColumnKind::Vectors,
+            _ => ColumnKind::Categorical,
+        };
+        Reference::of_rows(name, kind, self, self.times.shape())
     }
 }
 
@@ -228,13 +243,11 @@ impl Rows for LaneRows<'_> {
     fn each(&self, take: &mut dyn FnMut(Option<i64>, RowValue<'_>)) -> Result<(), String> {
         let (mut values, mut times) = (self.lane.reader(self.aside), self.times.reader());
         while let Some(value) = values.next().map_err(lost)? {
-            let time = times.next()?;
-            let pane = |windows: &Windows| Some(windows.pane_start(time?).div_euclid(windows.pane_micros()));
-            let pane = self.times.windows.and_then(pane);
-            if self.kind == Kind::Numeric {
-                take(pane, number(&value));
-            } else {
-                category(&value, self.kind == Kind::Boolean, &mut |value| take(pane, value));
+            let pane = self.times.pane(times.next()?);
+            match self.kind {
+                Kind::Numeric => take(pane, number(&value)),
+                Kind::Embedding => take(pane, vector(&value)),
+                kind => category(&value, kind == Kind::Boolean, &mut |value| take(pane, value)),
             }
         }
         Ok(())
@@ -248,6 +261,14 @@ pub(super) fn number(value: &Value<'_>) -> RowValue<'static> {
         Value::Boolean(value) => RowValue::Number(f64::from(u8::from(*value))),
         Value::Field(field) => field.parse().map_or(RowValue::WrongType, RowValue::Number),
         Value::Text(_) | Value::Time(_) | Value::Vector(_) | Value::Other => RowValue::WrongType,
+    }
+}
+
+fn vector<'v>(value: &'v Value<'_>) -> RowValue<'v> {
+    match value {
+        Value::Missing => RowValue::Missing,
+        Value::Vector(vector) => RowValue::Vector(vector),
+        _ => RowValue::WrongType,
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use driftline_detectors::{Normal, Profile, Reference};
+use driftline_detectors::{Derivation, Joint, Normal, Profile, Reference, SourceValue};
 
 use super::columns::{category, number};
+use super::joint::joint_number;
 use super::read_rows;
-use super::values::Value;
+use super::values::{Chunk, Value};
+use crate::pipeline::deriving::Deriving;
 
 /// What was counted of a file.
 #[derive(Debug)]
@@ -16,15 +18,26 @@ pub(crate) struct Counted {
     pub(crate) profiles: Vec<Profile>,
 }
 
-/// Counts a file's rows on the cells of these references. A column that it lacks is missing in every row.
+/// Counts a file's rows on the cells of these references. A column that it lacks is missing in every row. Of what is
+/// derived, that is counted which columns of numbers say together.
 ///
 /// # Errors
 /// What is wrong with the file.
-pub(crate) fn count(path: &Path, references: &[Reference]) -> Result<Counted, String> {
+pub(crate) fn count(path: &Path, references: &[Reference], derived: &[Derivation]) -> Result<Counted, String> {
     let mut counted = Counted { rows: 0, profiles: references.iter().map(Reference::empty_profile).collect() };
     read_rows(path, &[], &mut |chunk| {
         counted.rows += chunk.rows as u64;
+        for derivation in derived {
+            if let Derivation::Joint { joint } = derivation {
+                let mut deriving = Deriving::new(derivation, references, &mut counted.profiles);
+                each_row(chunk, joint, &mut |row| deriving.take(SourceValue::Row(row), None));
+                deriving.finish();
+            }
+        }
         for (reference, profile) in references.iter().zip(&mut counted.profiles) {
+            if derived.iter().any(|derivation| derivation.gives(&reference.column)) {
+                continue;
+            }
             match chunk.column(&reference.column) {
                 Some(values) => count_column(reference, profile, values),
                 None => reference.count_missing(profile, chunk.rows as u64),
@@ -35,12 +48,26 @@ pub(crate) fn count(path: &Path, references: &[Reference]) -> Result<Counted, St
     Ok(counted)
 }
 
+/// What each row holds in the columns that are looked at together.
+fn each_row(chunk: &Chunk<'_>, joint: &Joint, take: &mut dyn FnMut(&[f64])) {
+    let sources: Vec<_> = joint.sources().iter().map(|name| chunk.column(name)).collect();
+    let mut values = vec![f64::NAN; sources.len()];
+    for row in 0..chunk.rows {
+        for (value, source) in values.iter_mut().zip(&sources) {
+            *value = source.map_or(f64::NAN, |values| joint_number(&values[row]));
+        }
+        take(&values);
+    }
+}
+
 fn count_column(reference: &Reference, profile: &mut Profile, values: &[Value<'_>]) {
     use driftline_detectors::RowValue;
     let mut numbers = Vec::new();
     let mut take = |value: RowValue<'_>| match value {
         RowValue::Number(number) => numbers.push(number),
         RowValue::Category(name) => reference.count_category(profile, name),
+        RowValue::Row(row) => reference.count_row(profile, row),
+        RowValue::Vector(vector) => reference.count_vector(profile, vector),
         RowValue::Missing => reference.count_missing(profile, 1),
         RowValue::WrongType => reference.count_wrong_type(profile, 1),
     };
@@ -50,6 +77,8 @@ fn count_column(reference: &Reference, profile: &mut Profile, values: &[Value<'_
             let is_boolean = dictionary.categories().iter().all(|name| name == "true" || name == "false");
             values.iter().for_each(|value| category(value, is_boolean, &mut take));
         }
+        // What is derived is no column of a file.
+        Normal::Associations { .. } | Normal::Vectors { .. } => values.iter().for_each(|_| take(RowValue::WrongType)),
     }
     reference.count_numbers(profile, &numbers);
 }

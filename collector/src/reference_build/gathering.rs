@@ -7,6 +7,7 @@ use driftline_detectors::{Derivation, Reference, Segments};
 use super::ReferencePlan;
 use super::aside::{Aside, Lane, no_room};
 use super::columns::{Gathered, Kind, build};
+use super::joint;
 use super::parting::{self, Parted};
 use super::values::{Chunk, Value};
 
@@ -245,6 +246,11 @@ impl<'p> Gathering<'p> {
         let scored: Vec<&Gathered> = gathered.iter().filter(|column| self.scores(&column.name)).collect();
         let (mut references, mut derivations, mut shared) = (Vec::new(), Vec::new(), Vec::new());
         for made in build(&scored, &self.aside, &self.times, &parted, self.plan)? {
+            references.extend(made.references);
+            derivations.extend(made.derivation);
+            shared.extend(made.segments);
+        }
+        if let Some(made) = joint::build(&scored, &self.aside, &self.times, &parted, self.plan)? {
             references.extend(made.references);
             derivations.extend(made.derivation);
             shared.extend(made.segments);

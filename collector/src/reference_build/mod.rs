@@ -12,9 +12,11 @@ mod columns;
 mod counting;
 mod csv;
 mod gathering;
+mod joint;
 mod json_lines;
 mod parquet;
 mod parting;
+mod sampling;
 mod values;
 
 use std::fs::File;
@@ -27,6 +29,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use self::archived::ArchivedRows;
 pub(crate) use self::counting::{Counted, count};
 use self::gathering::{Finished, Gathering};
+pub(crate) use self::sampling::sample;
 use self::values::Take;
 use crate::config::{SegmentBy, Windows};
 use crate::times::{now_micros, rfc3339};
@@ -50,6 +53,10 @@ pub struct ReferencePlan {
     pub timestamp: Vec<String>,
     /// Columns of vectors, where they are JSON's arrays.
     pub embedding: Vec<String>,
+    /// Whether columns of numbers are looked at together, too.
+    pub joint: bool,
+    /// Which of them; all when empty. Naming one says that they are.
+    pub joint_columns: Vec<String>,
     /// The column that says when a row happened, and the windows to come: with them the reference also learns what its
     /// own stretches of time say of each other.
     pub time: Option<(String, Windows)>,

@@ -87,7 +87,7 @@ impl Parted {
             return Ok(None);
         }
         let Some(whole) = reference.in_segments(rows)? else {
-            tracing::info!(column = %reference.column, "not looked at in segments: it has too many categories");
+            tracing::info!(column = %reference.column, "not looked at in segments: only numbers and few categories are");
             return Ok(None);
         };
         let of_way = |way: &Way| {

@@ -109,6 +109,8 @@ pub fn mix(reference: &Reference, segments: &[SegmentPair<'_>]) -> Option<MixShi
 enum Cells {
     Deciles(Coarsening),
     Categories,
+    /// Of what has no shares.
+    Nothing,
 }
 
 impl Cells {
@@ -116,6 +118,7 @@ impl Cells {
         match &reference.normal {
             Normal::Numeric { grid, profile, .. } => Self::Deciles(Coarsening::new(grid, profile)),
             Normal::Categorical { .. } => Self::Categories,
+            Normal::Associations { .. } | Normal::Vectors { .. } => Self::Nothing,
         }
     }
 
@@ -124,6 +127,7 @@ impl Cells {
         let counts = match (self, profile) {
             (Self::Deciles(coarsening), Profile::Numeric(profile)) => coarsening.counts(profile),
             (Self::Categories, Profile::Categorical(profile)) => [&profile.cells[..], &[profile.new_rows]].concat(),
+            (Self::Nothing, _) => return None,
             _ => panic!("segments are counted on one reference only"),
         };
         let size = profile.usable();

@@ -36,6 +36,7 @@ mod contributions;
 mod conversions;
 mod mix;
 mod numeric;
+mod pairs;
 mod shape;
 mod unusable;
 
@@ -158,6 +159,20 @@ pub enum CauseKind {
         /// Share now.
         now: f64,
     },
+    /// Columns of numbers that go together otherwise.
+    Associations {
+        /// The pairs that changed by more than their noise, that which stands out most first.
+        pairs: Vec<ChangedPair>,
+        /// How many there are.
+        count: usize,
+    },
+    /// What a classifier tells the rows of both samples apart by.
+    ToldApart {
+        /// The columns that matter most to it with their shares.
+        columns: Vec<(String, f64)>,
+        /// How many columns matter.
+        count: usize,
+    },
     /// Segments of the rows are mixed otherwise than they were, each as it was.
     MixShift {
         /// By what the rows are parted.
@@ -169,6 +184,19 @@ pub enum CauseKind {
     },
     /// What none of these accounts for.
     Unexplained,
+}
+
+/// Two columns that go together otherwise.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangedPair {
+    /// One of them.
+    pub first: String,
+    /// The other.
+    pub second: String,
+    /// Their correlation in the reference, from −1 to 1.
+    pub before: f64,
+    /// Their correlation in the window.
+    pub now: f64,
 }
 
 /// A value of a column.
@@ -236,6 +264,12 @@ impl Reference {
                     causes.extend(categorical::causes(dictionary, profile, window, moved));
                 }
             }
+            (Normal::Associations { associations, profile }, Profile::Associations(window)) => {
+                if drifts(Detector::Association) {
+                    causes.extend(pairs::causes(associations, profile, window));
+                }
+            }
+            (Normal::Vectors { .. }, Profile::Vectors(_)) => {}
             _ => unreachable!("a profile is of the kind of its reference"),
         }
         sort(&mut causes);

@@ -27,6 +27,8 @@ pub(super) fn counts(profile: &Profile) -> [(Unusable, u64); 4] {
     let (absent, nan, infinite, wrong_type) = match profile {
         Profile::Numeric(profile) => (profile.missing, profile.nan, profile.infinite, profile.wrong_type),
         Profile::Categorical(profile) => (profile.missing, 0, 0, profile.wrong_type),
+        Profile::Associations(profile) => (profile.missing, 0, 0, profile.wrong_type),
+        Profile::Vectors(profile) => (profile.missing, profile.nan, 0, profile.wrong_type),
     };
     [
         (Unusable::Absent, absent),

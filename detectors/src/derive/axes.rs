@@ -110,7 +110,7 @@ fn orthogonalize(basis: &mut [Vec<f64>]) {
 
 /// Jacobi's method: the eigenvalues of a small symmetric matrix, the largest first, and for each the weights of the
 /// directions that make its eigenvector.
-fn diagonalized(mut matrix: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
+pub(super) fn diagonalized(mut matrix: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
     let size = matrix.len();
     let mut turns: Vec<Vec<f64>> =
         (0..size).map(|i| (0..size).map(|j| f64::from(u8::from(i == j))).collect()).collect();
@@ -159,7 +159,7 @@ fn turned(vectors: &[Vec<f64>], weights: &[Vec<f64>]) -> Vec<Vec<f64>> {
 }
 
 /// An axis has no direction of its own; this gives it one.
-fn point_forward(axis: &mut [f64]) {
+pub(super) fn point_forward(axis: &mut [f64]) {
     let largest = axis.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0);
     if largest < 0.0 {
         axis.iter_mut().for_each(|x| *x = -*x);

@@ -1,21 +1,24 @@
-//! Columns of numbers and names that come of one column that is neither: a time, a text, an embedding.
+//! Columns of numbers and names that come of one column that is neither: a time, a text, an embedding; and of several at once.
 //!
 //! ```text
 //!   signup   ─▶ signup.age, signup.hour, signup.weekday
 //!   comment  ─▶ comment.length, comment.words, comment.letters, …, comment.new_words
-//!   vector   ─▶ vector.norm, vector.cosine, vector.pc1, vector.pc2, …
+//!   vector   ─▶ vector.norm, vector.cosine, vector.pc1, vector.pc2, …, vector.features
+//!   a, b, c  ─▶ joint.pca_error, joint.associations
 //! ```
 //!
 //! They are columns like any others, so that every score, its noise, alerts and pages hold for them. What must be known to
 //! derive them, the reference's words and the axes of its embeddings, is learnt while it is built and kept in its file.
 
 mod axes;
+mod joint;
 mod space;
 mod text;
 mod time;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::joint::{Joint, JointRows, MAX_JOINT_COLUMNS};
 use self::space::SpaceSurvey;
 pub use self::space::{AXES, MAX_AXES_DIMENSIONS, Space};
 use self::text::VocabularySurvey;
@@ -45,6 +48,11 @@ pub enum Derivation {
         /// Where the reference's vectors lie.
         space: Space,
     },
+    /// Of all columns of numbers together.
+    Joint {
+        /// How the reference's rows lie in them.
+        joint: Joint,
+    },
 }
 
 /// A value that columns are derived from.
@@ -58,6 +66,8 @@ pub enum SourceValue<'a> {
     Time(i64),
     /// A vector.
     Vector(&'a [f32]),
+    /// What a row holds in several columns, NaN where it holds no number.
+    Row(&'a [f64]),
     /// Something else; what is derived is of the wrong type.
     Other,
 }
@@ -69,6 +79,8 @@ pub enum Derived {
     Number(f64),
     /// A name.
     Name(&'static str),
+    /// What it is derived of, as it is.
+    Itself,
     /// Nothing.
     Missing,
     /// The source was of another type.
@@ -76,10 +88,11 @@ pub enum Derived {
 }
 
 impl Derivation {
-    /// The column that others are derived from.
+    /// The column that others are derived from; of several, what they are called together.
     pub fn column(&self) -> &str {
         match self {
             Self::Timestamp { column } | Self::Text { column, .. } | Self::Embedding { column, .. } => column,
+            Self::Joint { .. } => joint::NAME,
         }
     }
 
@@ -92,8 +105,10 @@ impl Derivation {
             Self::Timestamp { .. } => named(&time::COLUMNS),
             Self::Text { .. } => named(&text::COLUMNS.map(|name| (name, ColumnKind::Numeric))),
             Self::Embedding { space, .. } => {
-                space.columns().map(|name| (format!("{}.{name}", self.column()), ColumnKind::Numeric)).collect()
+                let named = |(name, kind)| (format!("{}.{name}", self.column()), kind);
+                space.columns().map(named).collect()
             }
+            Self::Joint { .. } => named(&joint::COLUMNS),
         }
     }
 
@@ -119,6 +134,7 @@ impl Derivation {
             (Self::Timestamp { .. }, SourceValue::Time(time)) => time::derive(time, event_time).to_vec(),
             (Self::Text { vocabulary, .. }, SourceValue::Text(text)) => text::derive(text, vocabulary).to_vec(),
             (Self::Embedding { space, .. }, SourceValue::Vector(vector)) => space.derive(vector),
+            (Self::Joint { joint }, SourceValue::Row(row)) => joint.derive(row).to_vec(),
             (_, SourceValue::Missing) => vec![Derived::Missing; self.columns().len()],
             _ => vec![Derived::WrongType; self.columns().len()],
         }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Derived;
 use super::axes::principal_axes;
 use crate::numeric::is_countable;
+use crate::reference::ColumnKind;
 use crate::sample::Sample;
 
 /// Axes on which vectors are told apart.
@@ -25,15 +26,23 @@ pub struct Space {
 }
 
 impl Space {
-    pub(super) fn columns(&self) -> impl Iterator<Item = String> {
+    pub(super) fn columns(&self) -> impl Iterator<Item = (String, ColumnKind)> {
         let axes = self.axes.len();
-        ["norm", "cosine"].map(str::to_owned).into_iter().chain((1..=axes).map(|axis| format!("pc{axis}")))
+        let numbers =
+            ["norm", "cosine"].map(str::to_owned).into_iter().chain((1..=axes).map(|axis| format!("pc{axis}")));
+        let features = (axes > 0).then(|| ("features".to_owned(), ColumnKind::Vectors));
+        numbers.map(|name| (name, ColumnKind::Numeric)).chain(features)
+    }
+
+    /// How many columns are derived.
+    fn width(&self) -> usize {
+        2 + self.axes.len() + usize::from(!self.axes.is_empty())
     }
 
     /// A vector of another length is of the wrong type. What holds a number that is none has no place.
     pub(super) fn derive(&self, vector: &[f32]) -> Vec<Derived> {
         if vector.len() != self.centroid.len() {
-            return vec![Derived::WrongType; 2 + self.axes.len()];
+            return vec![Derived::WrongType; self.width()];
         }
         let square = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
         let middle = self.centroid.iter().map(|c| c * c).sum::<f64>();
@@ -45,7 +54,8 @@ impl Space {
         let norm = Derived::Number(square.sqrt());
         // Without a direction there is no angle.
         let cosine = Derived::Number(product / (square.sqrt() * middle.sqrt()));
-        [norm, cosine].into_iter().chain(self.axes.iter().map(projection)).collect()
+        let features = (!self.axes.is_empty()).then_some(Derived::Itself);
+        [norm, cosine].into_iter().chain(self.axes.iter().map(projection)).chain(features).collect()
     }
 
     /// Whether its numbers fit each other.
@@ -111,7 +121,8 @@ mod tests {
             survey.add(row, &[3.0 + 2.0 * turn.cos(), 4.0 + 0.5 * turn.sin()]);
         }
         let space = survey.finish();
-        assert_eq!(space.columns().collect::<Vec<_>>(), ["norm", "cosine", "pc1", "pc2"]);
+        let names: Vec<String> = space.columns().map(|(name, _)| name).collect();
+        assert_eq!(names, ["norm", "cosine", "pc1", "pc2", "features"]);
         let expected = [5.0, 1.0, 0.0, 0.0];
         for (derived, expected) in space.derive(&[3.0, 4.0]).into_iter().zip(expected) {
             let Derived::Number(number) = derived else { panic!() };
@@ -119,7 +130,7 @@ mod tests {
         }
         let Derived::Number(along) = space.derive(&[5.0, 4.0])[2] else { panic!() };
         assert!((along - 2.0).abs() < 0.05, "{along}");
-        assert_eq!(space.derive(&[1.0]), [Derived::WrongType; 4]);
+        assert_eq!(space.derive(&[1.0]), [Derived::WrongType; 5]);
         assert!(matches!(space.derive(&[0.0, 0.0])[1], Derived::Number(cosine) if cosine.is_nan()));
     }
 }

@@ -6,15 +6,17 @@
 //! score may then stay silent a little longer, but is never cried early.
 
 pub(crate) mod anderson_darling;
+pub(crate) mod association;
 pub(crate) mod auc;
 pub(crate) mod cramer_von_mises;
 pub(crate) mod energy;
-mod interval;
+pub(crate) mod interval;
 pub(crate) mod ks;
 pub(crate) mod kuiper;
 pub(crate) mod mean;
 pub(crate) mod median;
 pub(crate) mod missing;
+pub(crate) mod mmd;
 pub(crate) mod moments;
 pub(crate) mod range;
 pub(crate) mod shares;
