@@ -37,7 +37,9 @@ def test_every_command_that_looks_runs(path, demo_folder, demo_collector, summar
     columns = {own["name"] for own in httpx.get(f"{demo_collector}/api/v1/models/{model}").json()["columns"]}
     assert column in columns, sorted(columns)
     text = path.read_text()
-    for place, value in {"{url}": demo_collector, "{model}": model, "{column}": column, "{alert}": alert["id"]}.items():
+    # The last is what a person fills in.
+    places = {"{url}": demo_collector, "{model}": model, "{column}": column, "{alert}": alert["id"], "/SEGMENT'": "/origin=EWR'"}
+    for place, value in places.items():
         text = text.replace(place, value)
     commands = blocks(text, "First five minutes") + blocks(text, "Verify")
     assert commands, "no runbook is without commands"
