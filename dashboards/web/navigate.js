@@ -24,6 +24,11 @@ export function alertPath(id) {
   return `/alerts/${encodeURIComponent(id)}`;
 }
 
+/** @param {string} id */
+export function postmortemPath(id) {
+  return `/api/v1${alertPath(id)}/postmortem`;
+}
+
 /**
  * A runbook's address on the host that this page came from: the collector may be known by another name outside.
  * @param {string} url

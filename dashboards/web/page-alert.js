@@ -11,7 +11,7 @@ import { count, counted, duration, milliseconds, share, span } from './format.js
 import { badge } from './icons.js';
 import { watch } from './live.js';
 import { indicator } from './model-state.js';
-import { alertPath, modelPath, runbookPath, setTitle } from './navigate.js';
+import { alertPath, modelPath, postmortemPath, runbookPath, setTitle } from './navigate.js';
 import { readAnswers } from './runbook-answers.js';
 import { onScale, verdictBadge } from './score-words.js';
 import { blockSparkline } from './sparkline.js';
@@ -267,5 +267,6 @@ function ruleFacts({ rule, condition, severity, labels, id, runbook, runbook_url
     fact('Severity', SEVERITY_WORDS[severity]),
     Object.entries(labels).map(([name, value]) => fact(`Label ${name}`, value)),
     fact('Runbook', h('a', { href: runbookPath(url) }, runbook)),
+    fact('Postmortem', h('a', { href: postmortemPath(id) }, 'a draft')),
     fact('Episode', h('code', { class: 'breakable' }, id)));
 }

@@ -50,7 +50,8 @@ describe('what the pages say', () => {
     assert.ok(text.includes(`${count(model.window.rows)} rows, ${model.window.filled} of ${model.window.panes} panes filled`), text);
     assert.ok(text.includes(model.drifting.length === 0 ? 'no drift' : model.drifting[0].column), text);
     await page.locator('.event').first().waitFor();
-    assert.ok((await textOf(page.locator('.event').first())).includes(newest.kind === 'archived' ? 'archived' : plain(newest.text)));
+    const said = newest.text.replace(`: ${newest.model}: `, ': ');
+    assert.ok((await textOf(page.locator('.event').first())).includes(newest.kind === 'archived' ? 'archived' : plain(said)));
     const [sidecar] = (await collector.api('/status')).sidecars;
     assert.ok((await textOf(page.locator('.sidecars'))).includes(`${count(sidecar.durable)} of ${count(sidecar.seen)} exchanges durable`));
   });
@@ -220,6 +221,7 @@ describe('what the pages say', () => {
     const evidence = await textOf(page.locator('.evidence tbody tr').first());
     for (const figure of [worst.what, worst.value, worst.limit]) assert.ok(evidence.includes(plain(figure)), `${evidence} has ${figure}`);
     assert.ok(await page.locator('.picture img').evaluate((one) => /** @type {HTMLImageElement} */ (one).naturalWidth > 100), 'the picture is one');
+    assert.equal(await page.getByRole('link', { name: 'a draft' }).getAttribute('href'), `/api/v1/alerts/${id}/postmortem`);
     assert.equal(await page.locator('.moment-delivered').count(), alert.deliveries.filter((/** @type {any} */ one) => one.state === 'delivered').length);
 
     await page.getByRole('link', { name: 'Open the runbook' }).click();

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import time
@@ -115,13 +116,11 @@ def summary(demo_folder) -> dict:
 
 
 @pytest.fixture(scope="session")
-def demo_collector(demo_folder):
-    """A collector on the demo's database, serving what it found."""
-    lines = (demo_folder / "driftline.yaml").read_text().splitlines()
+def demo_collector(demo_folder, tmp_path_factory):
+    """A collector on a copy of what the demo left: what is said to it, the browser's tests do not see."""
+    copy = tmp_path_factory.mktemp("demo") / "copy"
+    shutil.copytree(demo_folder, copy)
+    lines = (copy / "driftline.yaml").read_text().splitlines()
     kept = "\n".join(line for line in lines if not line.startswith(("listen:", "public_url:"))) + "\n"
-    backup = (demo_folder / "driftline.yaml").read_text()
-    try:
-        with collector(demo_folder, kept) as url:
-            yield url
-    finally:
-        (demo_folder / "driftline.yaml").write_text(backup)
+    with collector(copy, kept) as url:
+        yield url
