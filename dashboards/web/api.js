@@ -89,7 +89,7 @@ import { learnTime } from './clock.js';
  * @property {Acknowledgement | null} acknowledged
  * @property {boolean} drill
  */
-/** @typedef {{by: 'silence' | 'maintenance' | 'alert', id: string}} Mute */
+/** @typedef {{by: 'silence' | 'maintenance' | 'alert' | 'schedule', id: string}} Mute */
 /** @typedef {{by: string, note: string, at: string}} Acknowledgement */
 /** @typedef {{id: string, state: 'on' | 'pending' | 'ended', matching: Record<string, string>, from: string, until: string, comment: string, author: string, created_at: string}} Silence */
 /** @typedef {{what: string, value: string, limit: string, n: string, sparkline: string}} Member */

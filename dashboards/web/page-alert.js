@@ -123,6 +123,7 @@ function standing({ drill, acknowledged, muted_by: mutes, flapping, standing: ho
 function muteWords({ by, id }) {
   switch (by) {
     case 'alert': return h('a', { href: alertPath(id) }, 'an alert that explains it');
+    case 'schedule': return ['the schedule ', h('code', null, id), ', which whoever is to hear of it waits for'];
     case 'maintenance': return ['the maintenance window ', h('code', null, id)];
     default: return h('a', { href: '/alerts' }, 'a silence');
   }

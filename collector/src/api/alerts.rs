@@ -62,9 +62,9 @@ pub(crate) struct Episode {
 /// Why an alert is not told.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MuteView {
-    /// `silence`, `maintenance` or `alert`: another alert that explains it.
+    /// `silence`, `maintenance`, `alert`: another alert that explains it; or `schedule`: nobody is to be told before it is on.
     by: String,
-    /// The silence's id, the maintenance window's name, or the id of the other alert's episode.
+    /// The silence's id, the maintenance window's or schedule's name, or the id of the other alert's episode.
     id: String,
 }
 
@@ -205,6 +205,7 @@ fn mutes(stored: Option<String>) -> Vec<MuteView> {
             Mute::Silence(id) => ("silence", id),
             Mute::Maintenance(name) => ("maintenance", name),
             Mute::Alert(episode) => ("alert", episode),
+            Mute::Schedule(name) => ("schedule", name),
         };
         MuteView { by: by.to_owned(), id }
     };

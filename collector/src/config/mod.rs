@@ -7,6 +7,7 @@ mod compare_with;
 mod false_pages;
 mod maintenance;
 mod models;
+mod routes;
 mod rules;
 mod scoring;
 mod segments;
