@@ -9,10 +9,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::acknowledging::AcknowledgementView;
 use super::error::{ApiError, Params, Segments};
+use super::ticking::{self, StepView, TickView};
 use super::{Api, MAX_LIMIT};
 use crate::alerting::drills::IS_REAL;
 use crate::alerting::entries;
 use crate::alerting::news::mute_text;
+use crate::alerting::ticks;
 use crate::times::rfc3339;
 
 /// Which alerts.
@@ -81,6 +83,10 @@ pub(crate) struct EpisodeDetail {
     picture: Option<PictureView>,
     /// Alerts that fire, and that this one explains: nobody is told of them as long as it fires.
     explains: Vec<Episode>,
+    /// The steps of its runbook, and which of them are done.
+    steps: Vec<StepView>,
+    /// Who ticked off which step when, and took it back, in that order.
+    ticks: Vec<TickView>,
     /// What was sent to whom.
     deliveries: Vec<DeliveryView>,
 }
@@ -169,8 +175,10 @@ pub(crate) async fn one(
     Segments(id): Segments<String>,
 ) -> Result<Json<EpisodeDetail>, ApiError> {
     let missing = format!("there is no alert '{id}'; /api/v1/alerts lists those there are");
-    let detail = api.store.read(move |db| read_one(db, &id)).await?;
-    detail.map(Json).ok_or_else(|| ApiError::not_found(missing))
+    let read = api.store.read(move |db| read_one(db, &id)).await?;
+    let (mut detail, said) = read.ok_or_else(|| ApiError::not_found(missing))?;
+    detail.steps = ticking::views(&api, &detail.episode.runbook, said.as_ref(), &detail.ticks);
+    Ok(Json(detail))
 }
 
 fn episode(row: &Row<'_>) -> rusqlite::Result<(Episode, Option<Notification>)> {
@@ -212,7 +220,8 @@ fn mutes(stored: Option<String>) -> Vec<MuteView> {
     mutes.into_iter().map(view).collect()
 }
 
-fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<EpisodeDetail>> {
+/// An alert without its runbook's steps, and what was said when it began.
+fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<(EpisodeDetail, Option<Notification>)>> {
     let found = db.prepare_cached("SELECT * FROM episodes WHERE id = ?1")?.query_row([id], episode).optional()?;
     let Some((episode, notification)) = found else { return Ok(None) };
     let deliveries = db
@@ -240,11 +249,12 @@ fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<EpisodeDetail>
         )?
         .query_map(params![mute_text(id), MAX_LIMIT], |row| Ok(self::episode(row)?.0))?
         .collect::<rusqlite::Result<_>>()?;
-    let (condition, facts, rows, more_members, picture) = match notification {
+    let ticks = ticks::of(db, id)?.into_iter().map(TickView::from).collect();
+    let (condition, facts, rows, more_members, picture) = match notification.clone() {
         Some(said) => (said.condition, said.facts, said.rows, said.more_rows, said.picture),
         None => (String::new(), Vec::new(), Vec::new(), 0, None),
     };
-    Ok(Some(EpisodeDetail {
+    let detail = EpisodeDetail {
         episode,
         condition,
         facts: facts.into_iter().map(|(name, value)| Fact { name, value }).collect(),
@@ -261,6 +271,9 @@ fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<EpisodeDetail>
         more_members,
         picture: picture.map(|picture| PictureView { png_base64: picture.png_base64, caption: picture.caption }),
         explains,
+        steps: Vec::new(),
+        ticks,
         deliveries,
-    }))
+    };
+    Ok(Some((detail, notification)))
 }

@@ -16,6 +16,7 @@ mod scores;
 mod segments;
 mod silences;
 mod status;
+mod ticking;
 mod traffic;
 mod writing;
 
@@ -50,6 +51,7 @@ const MAX_LIMIT: u32 = 1000;
 pub(crate) fn routes(api: Api) -> Router {
     let writing = Router::new()
         .route("/api/v1/alerts/{id}/acknowledgement", post(acknowledging::acknowledge))
+        .route("/api/v1/alerts/{id}/steps/{step}", post(ticking::tick))
         .route("/api/v1/drills", post(drills::begin))
         .route("/api/v1/silences", post(silences::create))
         .route("/api/v1/silences/{id}", delete(silences::end))

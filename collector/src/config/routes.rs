@@ -127,7 +127,6 @@ pub(super) fn check_reach(node: &Node<'_>, routes: &Routes, rules: &[Rule]) {
 mod tests {
     use std::path::Path;
 
-    use super::*;
     use crate::config::{Alerting, Config};
 
     const TARGETS: &str = "  targets: {a: {webhook: {url: {env: A}}}, b: {webhook: {url: {env: B}}}}\n";
