@@ -96,7 +96,7 @@ impl Schedule {
     /// The instants at which the clocks show a time: mostly one.
     fn instants(&self, time: DateTime) -> impl Iterator<Item = Timestamp> + use<> {
         let shown = self.zone.to_ambiguous_timestamp(time);
-        [shown.clone().earlier(), shown.later()].into_iter().flatten()
+        [shown.earlier(), shown.later()].into_iter().flatten()
     }
 }
 
