@@ -65,7 +65,7 @@ pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notificat
 pub use rule::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step};
 pub use secret::{Secret, SecretSource};
 pub use silence::Silence;
-pub use slo::{Budget, Counts, Objective, Pace, Pair};
+pub use slo::{Budget, Counts, EvidenceBound, Objective, Pace, Pair};
 pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Open, Phase, Reading, Standing, Transition};
 pub use targets::{
     Alertmanager, Datadog, Delivery, Email, EmailError, Heartbeat, Mailbox, Opsgenie, PagerDuty, Slack, SlackWay,

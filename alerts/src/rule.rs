@@ -154,6 +154,8 @@ pub enum Condition {
         objective: Objective,
         /// How fast is too fast.
         pace: Pace,
+        /// Fewer valid events than this in a long window say nothing of it.
+        min_events: u64,
     },
 }
 

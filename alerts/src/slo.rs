@@ -19,10 +19,10 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// Fewer bad events than this never alert.
-const MIN_BAD: u64 = 3;
 /// How unlikely the bad events of a window must be while the objective is met.
 const EVIDENCE: f64 = 1e-3;
+/// The standard normal's quantile of it.
+const EVIDENCE_DEVIATIONS: f64 = 3.090_232_306_167_814;
 
 /// Good and valid events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,17 @@ pub struct Pair {
     pub rate: f64,
 }
 
+/// From how many bad events on they are evidence: `share · n + spread · √n + offset` of n valid ones.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EvidenceBound {
+    /// The share that the objective allows.
+    pub share: f64,
+    /// How far chance reaches beyond it.
+    pub spread: f64,
+    /// What is added because a binomial is skew, and counts are whole.
+    pub offset: f64,
+}
+
 /// What is left of a budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Budget {
@@ -83,6 +94,9 @@ impl Objective {
     /// The longest and the shortest period.
     pub const PERIODS: std::ops::RangeInclusive<Duration> =
         Duration::from_secs(7 * DAY)..=Duration::from_secs(90 * DAY);
+
+    /// Fewer bad events than this never alert.
+    pub const MIN_BAD: u64 = 3;
 
     /// An objective above 0 and below 1, over 7 to 90 days; none otherwise.
     pub fn new(target: f64, period: Duration) -> Option<Self> {
@@ -144,7 +158,7 @@ impl Objective {
     /// same valid ones never make it less so.
     pub fn burns(&self, pair: &Pair, long: Counts, short: Counts) -> bool {
         let reaches = |counts: Counts| self.burn_rate(counts).is_some_and(|rate| rate >= pair.rate);
-        reaches(long) && reaches(short) && long.bad() >= MIN_BAD && self.chance(long) < EVIDENCE
+        reaches(long) && reaches(short) && long.bad() >= Self::MIN_BAD && self.chance(long) < EVIDENCE
     }
 
     /// How likely so many bad events or more are while the objective is met: the tail of a binomial.
@@ -152,6 +166,17 @@ impl Objective {
         let Some(at_most) = counts.bad().checked_sub(1) else { return 1.0 };
         // A chance between 0 and 1 is one.
         Binomial::new(1.0 - self.target, counts.valid).map_or(1.0, |binomial| binomial.sf(at_most))
+    }
+
+    /// What [`burns`](Self::burns) takes for evidence, for those who have no binomial: its quantile by Cornish and Fisher's
+    /// first term. It asks for as many bad events, or for one more; never for fewer.
+    pub fn evidence_bound(&self) -> EvidenceBound {
+        let (bad, z) = (1.0 - self.target, EVIDENCE_DEVIATIONS);
+        EvidenceBound {
+            share: bad,
+            spread: z * (bad * self.target).sqrt(),
+            offset: (z * z - 1.0) * (1.0 - 2.0 * bad) / 6.0 + 0.5,
+        }
     }
 
     /// What is left of the budget of the period that these events are of.
@@ -245,6 +270,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_bound_on_evidence_is_the_binomials_or_one_event_above_it(
+            target in 0.5..0.99999f64, valid in prop_oneof![1..100u64, 1..10_000u64, 1..10_000_000u64],
+        ) {
+            let objective = objective(target, 30);
+            let EvidenceBound { share, spread, offset } = objective.evidence_bound();
+            let n = valid as f64;
+            let bound = ((share * n + spread * n.sqrt() + offset).ceil() as u64).max(Objective::MIN_BAD);
+            let is_evidence = |bad: u64| objective.chance(Counts { good: valid.saturating_sub(bad), valid }) < EVIDENCE;
+            prop_assert!(bound > valid || is_evidence(bound), "{bound} of {valid}");
+            prop_assert!(bound - 2 < Objective::MIN_BAD || bound - 2 > valid || !is_evidence(bound - 2), "{bound} of {valid}");
+        }
+
         #[test]
         fn more_bad_events_never_clear_an_alert(
             target in 0.8..0.9999f64, valid in 1..100_000u64, bad in 0..100_000u64, more in 0..1000u64, short in 1..1000u64,

@@ -220,6 +220,8 @@ fn sli_in_words(sli: &str) -> &str {
         "availability" => "requests answered",
         "freshness" => "fresh features",
         "capture" => "exchanges captured",
+        "schema" => "rows of the known form",
+        "heard" => "signs of life",
         "archive" => "archiving in time",
         other => other,
     }

@@ -1,5 +1,5 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `runbooks lint`, `doctor`, `silence`, `acknowledge`.
+//! `backtest`, `compare`, `rules export`, `runbooks lint`, `doctor`, `silence`, `acknowledge`.
 
 mod acknowledge;
 mod asking;
@@ -9,6 +9,7 @@ mod compare;
 mod doctor;
 mod heaps;
 mod reference;
+mod rules;
 mod runbooks;
 mod samples;
 mod silence;
@@ -56,6 +57,11 @@ enum Command {
     },
     /// Checks what a collector stands on: database, disk, archive, manifests, clocks, secrets. Leaves nothing behind.
     Doctor(doctor::Doctor),
+    /// Writes rules for other systems.
+    Rules {
+        #[command(subcommand)]
+        command: rules::RulesCommand,
+    },
     /// Checks runbooks.
     Runbooks {
         #[command(subcommand)]
@@ -107,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Reference { command } => reference::run(command),
         Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Rules { command } => rules::run(&command),
         Command::Runbooks { command } => runbooks::run(&command),
         Command::Samples(samples) => samples::run(&samples),
         Command::Backfill(backfill) => backfill::run(&backfill),

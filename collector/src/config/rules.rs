@@ -20,7 +20,11 @@ use crate::segments::{segment_score, watched_score};
 const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
 
 /// Indicators that the collector counts of each model.
-pub(crate) const SLIS: [&str; 4] = ["latency", "availability", "freshness", "capture"];
+pub(crate) const SLIS: [&str; 6] = ["latency", "availability", "freshness", "capture", SCHEMA_SLI, HEARD_SLI];
+/// Of the rows, those that have the columns and types that they always had.
+pub(crate) const SCHEMA_SLI: &str = "schema";
+/// Of the times at which somebody looked, those at which the model was heard as often as ever.
+pub(crate) const HEARD_SLI: &str = "heard";
 /// An indicator of the collector itself: of the times at which somebody looked, those at which the archive kept up.
 pub(crate) const ARCHIVE_SLI: &str = "archive";
 
@@ -299,6 +303,7 @@ fn budget(mut section: Section<'_>, target: Node<'_>, sli: String, matching: Lab
         .map_or(Some(Duration::from_secs(30 * 86_400)), |node| node.duration(Objective::PERIODS));
     let paces = [("fast", Pace::Fast), ("slow", Pace::Slow)];
     let pace = section.required("burns").and_then(|node| node.one_of(&paces));
+    let min_events = section.optional("min_events").and_then(|node| node.integer(1..=1_000_000_000));
     let objective =
         target.number(0.5..=0.999_999).zip(period).and_then(|(target, period)| Objective::new(target, period))?;
     let pace = pace?;
@@ -309,7 +314,7 @@ fn budget(mut section: Section<'_>, target: Node<'_>, sli: String, matching: Lab
         ));
         return None;
     }
-    Some(Condition::Budget { sli, matching, objective, pace })
+    Some(Condition::Budget { sli, matching, objective, pace, min_events: min_events.unwrap_or(0) })
 }
 
 fn k_of_m(text: &str) -> Option<KofM> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const SLICE_MICROS: i64 = 10_000_000;
 
 /// Longer stretches than this are added up by the hour.
-const HOUR_MICROS: i64 = 3_600_000_000;
+pub(super) const HOUR_MICROS: i64 = 3_600_000_000;
 
 /// What indicators of the collector itself are counted under. No model has this name.
 pub(crate) const COLLECTOR: &str = "";
