@@ -3,6 +3,7 @@
 mod access;
 mod alerting;
 mod body;
+mod budgets;
 mod compare_with;
 mod false_pages;
 mod maintenance;
