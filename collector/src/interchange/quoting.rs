@@ -1,22 +1,14 @@
 //! Texts within quotation marks, as YAML and PromQL both read them.
 
-use std::fmt::Write;
-
 /// A text in double quotes. What is not plain ASCII is escaped in a way that both languages know.
 pub(super) fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for char in text.chars() {
-        // Writing into memory does not fail.
-        let _ = match char {
-            '"' | '\\' => write!(quoted, "\\{char}"),
-            ' '..='~' => write!(quoted, "{char}"),
-            '\u{10000}'.. => write!(quoted, "\\U{:08X}", u32::from(char)),
-            _ => write!(quoted, "\\u{:04X}", u32::from(char)),
-        };
-    }
-    quoted.push('"');
-    quoted
+    let escaped = text.chars().map(|char| match char {
+        '"' | '\\' => format!("\\{char}"),
+        ' '..='~' => char.to_string(),
+        '\u{10000}'.. => format!("\\U{:08X}", u32::from(char)),
+        _ => format!("\\u{:04X}", u32::from(char)),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
 }
 
 /// A text that Prometheus' templates leave as it is.

@@ -28,7 +28,7 @@ impl Pipeline {
     pub(super) fn observe_hearing(&mut self) {
         let now = now_micros();
         for model in self.models.values() {
-            let heard = self.parts.store.read_blocking(|db| Ok(is_heard(db, &model.name, model.heard_at, now)?));
+            let heard = self.parts.store.read_blocking(|db| is_heard(db, &model.name, model.heard_at, now));
             if let Ok(Some(is_heard)) = heard {
                 let looked = Counts { good: u64::from(is_heard), valid: 1 };
                 self.next.slis.count(&model.name, HEARD_SLI, "", now, looked);
