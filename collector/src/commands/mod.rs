@@ -1,6 +1,5 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `runbooks lint`, `doctor`, `silence`, `acknowledge`,
-//! `drill`.
+//! `backtest`, `compare`, `rules export`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `drill`.
 
 mod acknowledge;
 mod asking;
@@ -11,6 +10,7 @@ mod doctor;
 mod drill;
 mod heaps;
 mod reference;
+mod rules;
 mod runbooks;
 mod samples;
 mod silence;
@@ -58,6 +58,11 @@ enum Command {
     },
     /// Checks what a collector stands on: database, disk, archive, manifests, clocks, secrets. Leaves nothing behind.
     Doctor(doctor::Doctor),
+    /// Writes rules for other systems.
+    Rules {
+        #[command(subcommand)]
+        command: rules::RulesCommand,
+    },
     /// Checks runbooks.
     Runbooks {
         #[command(subcommand)]
@@ -112,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Reference { command } => reference::run(command),
         Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Rules { command } => rules::run(&command),
         Command::Runbooks { command } => runbooks::run(&command),
         Command::Samples(samples) => samples::run(&samples),
         Command::Backfill(backfill) => backfill::run(&backfill),
