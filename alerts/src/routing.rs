@@ -15,7 +15,7 @@ use crate::muting::Mute;
 use crate::rule::{Condition, Labels, Rule, Severity};
 use crate::schedule::Schedule;
 use crate::selector::Selector;
-use crate::state::Micros;
+use crate::state::{Alert, Micros};
 
 /// Routes that rules without targets of their own go by.
 #[derive(Debug, Clone, Default)]
@@ -113,6 +113,19 @@ impl Routes {
         routed
     }
 
+    /// Who is still to be told of an alert that fires, and the schedules that they wait for.
+    pub fn waiting(&self, rule: &Rule, alert: &Alert, now: Micros) -> BTreeMap<String, String> {
+        match alert.open().map(|open| &open.told) {
+            None => BTreeMap::new(),
+            Some(told) if told.first.is_none() => self.of(rule, &alert.common_labels(), now).later,
+            Some(told) => {
+                let waits = |(target, _): &(&String, &String)| told.waiting.contains(*target);
+                let waiting = told.by_schedule.iter().filter(waits);
+                waiting.map(|(target, schedule)| (target.clone(), schedule.clone())).collect()
+            }
+        }
+    }
+
     /// Whether a schedule is on. One that is not there any more keeps nobody waiting.
     pub fn is_on(&self, schedule: &str, now: Micros) -> bool {
         self.schedules.get(schedule).is_none_or(|schedule| schedule.is_on(now))
@@ -148,7 +161,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::schedule::tests::{micros, office};
-    use crate::state::tests::rule;
+    use crate::state::tests::{fired, rule};
 
     /// A Monday morning in the office, and the night before.
     const OPEN: &str = "2026-11-30T09:00:00Z";
@@ -210,6 +223,25 @@ pub(crate) mod tests {
         assert_eq!(to(Severity::Ticket, CLOSED), (vec![], vec!["team".into()]));
         let waits = routes.of(&rule(1, 1), &Labels::new(), micros(CLOSED));
         assert_eq!(waits.mutes(), [Mute::Schedule("office".into())]);
+    }
+
+    #[test]
+    fn who_waits_is_known_before_and_after_the_first_were_told() {
+        let waits = Route { wait_for: office_hours(), ..route(&[], &["team"]) };
+        let team = BTreeMap::from([("team".to_owned(), "office".to_owned())]);
+        let mut alert = fired(&rule(1, 1), &["temp"]);
+        let all_wait = routes(vec![waits.clone()]);
+        assert_eq!(all_wait.waiting(&rule(1, 1), &alert, micros(CLOSED)), team);
+        assert!(all_wait.waiting(&rule(1, 1), &alert, micros(OPEN)).is_empty());
+        let some_wait = routes(vec![Route { goes_on: true, ..route(&["severity=ticket"], &["phone"]) }, waits]);
+        let labels = alert.common_labels();
+        assert_eq!(labels["column"], "temp", "what all its members share");
+        let mut say = |at| alert.open_mut().unwrap().say((&rule(1, 1), &labels), &some_wait, false, false, micros(at));
+        assert_eq!(say(CLOSED).len(), 1);
+        assert_eq!(some_wait.waiting(&rule(1, 1), &alert, micros(CLOSED)), team);
+        let mut say = |at| alert.open_mut().unwrap().say((&rule(1, 1), &labels), &some_wait, false, false, micros(at));
+        assert_eq!(say(OPEN).len(), 1);
+        assert!(some_wait.waiting(&rule(1, 1), &alert, micros(CLOSED)).is_empty());
     }
 
     #[test]

@@ -24,6 +24,10 @@ export function deliveryTimeline(alert) {
   for (const { text, done, by, note, at: time } of alert.ticks) {
     moments.push({ time, rank: 2, shape: moment(done ? 'ticked' : 'cancelled', [h('strong', null, by), done ? ' has done: ' : ' has not done after all: ', text, note !== '' && ` (${note})`], at(time)) });
   }
+  for (const { target, schedule, at: begins } of alert.waiting) {
+    moments.push({ time: begins ?? alert.started_at, rank: 3, shape: moment('pending', [h('strong', null, target), ' is to be told in its hours'],
+      'When ', h('code', null, schedule), ' begins', begins !== null && [', ', at(begins)]) });
+  }
   if (alert.resolved_at !== null) {
     moments.push({ time: alert.resolved_at, rank: 0, shape: moment('resolved', 'The alert was resolved', at(alert.resolved_at)) });
   }

@@ -8,7 +8,7 @@ use driftline_document::in_units;
 use rusqlite::{Connection, params};
 
 use super::book::Change;
-use crate::config::ARCHIVE_SLI;
+use crate::config::{ARCHIVE_SLI, HEARD_SLI, SCHEMA_SLI};
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::HEADLINE;
 use crate::pipeline::series::{ClosedColumn, ClosedWindow};
@@ -49,8 +49,8 @@ pub(crate) fn affected(
 /// How many of an indicator's events were bad; none where they are no predictions.
 fn counted(counts: Counts, sli: &str, when: &str) -> Option<String> {
     let events = match sli {
-        ARCHIVE_SLI => return None,
-        "freshness" => "predictions",
+        ARCHIVE_SLI | HEARD_SLI => return None,
+        "freshness" | SCHEMA_SLI => "predictions",
         "capture" => "exchanges",
         _ => "requests",
     };

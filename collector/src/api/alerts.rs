@@ -10,12 +10,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::acknowledging::AcknowledgementView;
 use super::error::{ApiError, Params, Segments};
 use super::ticking::{self, StepView, TickView};
+use super::waiting::{self, WaitingView};
 use super::{Api, MAX_LIMIT};
 use crate::alerting::drills::IS_REAL;
 use crate::alerting::entries;
 use crate::alerting::news::mute_text;
 use crate::alerting::ticks;
-use crate::times::rfc3339;
+use crate::times::{now_micros, rfc3339};
 
 /// Which alerts.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -87,6 +88,8 @@ pub(crate) struct EpisodeDetail {
     steps: Vec<StepView>,
     /// Who ticked off which step when, and took it back, in that order.
     ticks: Vec<TickView>,
+    /// Who is still to be told, in their hours.
+    waiting: Vec<WaitingView>,
     /// What was sent to whom.
     deliveries: Vec<DeliveryView>,
 }
@@ -175,8 +178,10 @@ pub(crate) async fn one(
     Segments(id): Segments<String>,
 ) -> Result<Json<EpisodeDetail>, ApiError> {
     let missing = format!("there is no alert '{id}'; /api/v1/alerts lists those there are");
-    let read = api.store.read(move |db| read_one(db, &id)).await?;
-    let (mut detail, said) = read.ok_or_else(|| ApiError::not_found(missing))?;
+    let read = api.store.read(move |db| Ok((read_one(db, &id)?, waiting::alert_of(db, &id)?))).await?;
+    let (detail, alert) = read;
+    let (mut detail, said) = detail.ok_or_else(|| ApiError::not_found(missing))?;
+    detail.waiting = waiting::views(&api.config.alerting, alert.as_ref(), now_micros());
     detail.steps = ticking::views(&api, &detail.episode.runbook, said.as_ref(), &detail.ticks);
     Ok(Json(detail))
 }
@@ -220,7 +225,7 @@ fn mutes(stored: Option<String>) -> Vec<MuteView> {
     mutes.into_iter().map(view).collect()
 }
 
-/// An alert without its runbook's steps, and what was said when it began.
+/// An alert without its runbook's steps and those who wait, and what was said when it began.
 fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<(EpisodeDetail, Option<Notification>)>> {
     let found = db.prepare_cached("SELECT * FROM episodes WHERE id = ?1")?.query_row([id], episode).optional()?;
     let Some((episode, notification)) = found else { return Ok(None) };
@@ -273,6 +278,7 @@ fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<(EpisodeDetail
         explains,
         steps: Vec::new(),
         ticks,
+        waiting: Vec::new(),
         deliveries,
     };
     Ok(Some((detail, notification)))

@@ -18,6 +18,7 @@ mod silences;
 mod status;
 mod ticking;
 mod traffic;
+mod waiting;
 mod writing;
 
 use std::sync::Arc;
