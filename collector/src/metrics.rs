@@ -309,7 +309,7 @@ impl Metrics {
             alerts_firing: gauges("driftline_alerts_firing", "Alerts that fire now.", &["rule", "severity"])?,
             alerts_muted: gauges(
                 "driftline_alerts_muted",
-                "Alerts that fire now and are not told: by a silence, a maintenance window, or an alert that explains them.",
+                "Alerts that fire now and are not told: by a silence, a maintenance window, an alert that explains them, or a schedule that everybody waits for.",
                 &["rule", "severity"],
             )?,
             notifications: counters(

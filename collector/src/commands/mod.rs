@@ -1,5 +1,5 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `rules export`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `drill`.
+//! `backtest`, `compare`, `rules export`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `drill`, `routes test`.
 
 mod acknowledge;
 mod asking;
@@ -10,6 +10,7 @@ mod doctor;
 mod drill;
 mod heaps;
 mod reference;
+mod routes;
 mod rules;
 mod runbooks;
 mod samples;
@@ -86,6 +87,11 @@ enum Command {
     },
     /// Says that somebody is on an alert: nobody is reminded of it any more, or called besides.
     Acknowledge(acknowledge::Acknowledge),
+    /// Says who would be told of what.
+    Routes {
+        #[command(subcommand)]
+        command: routes::RoutesCommand,
+    },
     /// Makes an alert up, which is told to everybody like a real one and ends after a while, and says of each target whether
     /// it took both and how long that took. Exits with 0 when all did, else with 1.
     Drill(Box<drill::Drill>),
@@ -124,6 +130,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(backtest) => backtest::run(&backtest),
         Command::Compare(compare) => compare::run(&compare),
         Command::Silence { command } => silence::run(&command),
+        Command::Routes { command } => routes::run(&command),
         Command::Drill(drill) => drill::run(&drill),
         Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
     }
