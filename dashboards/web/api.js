@@ -95,7 +95,21 @@ import { learnTime } from './clock.js';
 /** @typedef {{what: string, value: string, limit: string, n: string, sparkline: string}} Member */
 /** @typedef {{target: string, action: 'trigger' | 'remind' | 'acknowledge' | 'resolve', state: string, attempts: number, created_at: string, settled_at: string | null, last_error: string | null}} Delivery */
 /** @typedef {{png_base64: string, caption: string}} Picture */
-/** @typedef {Episode & {condition: string, facts: {name: string, value: string}[], members: Member[], more_members: number, picture: Picture | null, explains: Episode[], deliveries: Delivery[]}} EpisodeDetail */
+/**
+ * @typedef {object} Reaction
+ * @property {string} id
+ * @property {string} reaction
+ * @property {string} state
+ * @property {string | null} why
+ * @property {string | null} created_at
+ * @property {string | null} good_until
+ * @property {Acknowledgement | null} decided
+ * @property {string | null} started_at
+ * @property {number} attempts
+ * @property {string | null} reference
+ * @property {{state: string, note: string, at: string} | null} result
+ */
+/** @typedef {Episode & {condition: string, facts: {name: string, value: string}[], members: Member[], more_members: number, picture: Picture | null, explains: Episode[], deliveries: Delivery[], reactions: Reaction[]}} EpisodeDetail */
 /** @typedef {{path: string, model: string, version: string, rows: number, bytes: number, first_event: string, last_event: string, made_at: string}} ArchivedFile */
 /** @typedef {{place: string, files: number, rows: number, bytes: number, newest: ArchivedFile[]}} Archive */
 /** @typedef {{id: number, at: string, kind: string, model: string, text: string}} DriftlineEvent */
@@ -209,6 +223,8 @@ export const paths = {
   alert: (id) => withQuery(`/alerts/${encodeURIComponent(id)}`),
   /** @param {string} id */
   acknowledgement: (id) => withQuery(`/alerts/${encodeURIComponent(id)}/acknowledgement`),
+  /** @param {string} id */
+  approval: (id) => withQuery(`/reactions/${encodeURIComponent(id)}/approval`),
   silences: () => withQuery('/silences'),
   /** @param {string} id */
   silence: (id) => withQuery(`/silences/${encodeURIComponent(id)}`),

@@ -8,5 +8,6 @@ pub(crate) mod heartbeat;
 pub(crate) mod news;
 pub(crate) mod outbox;
 mod picture;
+pub(crate) mod reactions;
 pub(crate) mod silences;
 pub(crate) mod telling;

@@ -9,10 +9,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::acknowledging::AcknowledgementView;
 use super::error::{ApiError, Params, Segments};
+use super::reactions::{ReactionView, of_episode};
 use super::{Api, MAX_LIMIT};
 use crate::alerting::drills::IS_REAL;
 use crate::alerting::entries;
 use crate::alerting::news::mute_text;
+use crate::config::Config;
 use crate::times::rfc3339;
 
 /// Which alerts.
@@ -83,6 +85,8 @@ pub(crate) struct EpisodeDetail {
     explains: Vec<Episode>,
     /// What was sent to whom.
     deliveries: Vec<DeliveryView>,
+    /// What was started because of it, or is to be.
+    reactions: Vec<ReactionView>,
 }
 
 /// A fact about an alert.
@@ -169,7 +173,7 @@ pub(crate) async fn one(
     Segments(id): Segments<String>,
 ) -> Result<Json<EpisodeDetail>, ApiError> {
     let missing = format!("there is no alert '{id}'; /api/v1/alerts lists those there are");
-    let detail = api.store.read(move |db| read_one(db, &id)).await?;
+    let detail = api.store.clone().read(move |db| read_one(db, &api.config, &id)).await?;
     detail.map(Json).ok_or_else(|| ApiError::not_found(missing))
 }
 
@@ -211,7 +215,7 @@ fn mutes(stored: Option<String>) -> Vec<MuteView> {
     mutes.into_iter().map(view).collect()
 }
 
-fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<EpisodeDetail>> {
+fn read_one(db: &Connection, config: &Config, id: &str) -> rusqlite::Result<Option<EpisodeDetail>> {
     let found = db.prepare_cached("SELECT * FROM episodes WHERE id = ?1")?.query_row([id], episode).optional()?;
     let Some((episode, notification)) = found else { return Ok(None) };
     let deliveries = db
@@ -261,5 +265,6 @@ fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<EpisodeDetail>
         picture: picture.map(|picture| PictureView { png_base64: picture.png_base64, caption: picture.caption }),
         explains,
         deliveries,
+        reactions: of_episode(db, config, id)?,
     }))
 }

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Api;
 use super::error::{ApiError, Segments};
+use crate::alerting::reactions::stored::timeline;
 use crate::times::{self, rfc3339};
 
 /// Lines of the timeline. Of more, the first and the last are shown.
@@ -54,7 +55,8 @@ impl Course {
         let until = resolved_at.map_or(i64::MAX, |resolved| resolved.saturating_add(AFTER_MICROS));
         let mut lines: Vec<(i64, String)> = db
             .prepare_cached(
-                "SELECT at, text FROM events WHERE at BETWEEN ?1 AND ?2 AND model = ?3 AND kind NOT IN ('window', 'archived', 'drill')",
+                "SELECT at, text FROM events WHERE at BETWEEN ?1 AND ?2 AND model = ?3
+                   AND kind NOT IN ('window', 'archived', 'drill', 'reaction')",
             )?
             .query_map(params![started_at.saturating_sub(BEFORE_MICROS), until, model], |row| {
                 Ok((row.get(0)?, row.get(1)?))
@@ -71,6 +73,7 @@ impl Course {
             })?
             .collect::<rusqlite::Result<_>>()?;
         lines.extend(told);
+        lines.extend(timeline(db, id)?);
         lines.sort_by_key(|(at, _)| *at);
         Ok(Some(Self { said, severity, started_at, resolved_at, lines }))
     }
