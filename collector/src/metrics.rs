@@ -69,6 +69,7 @@ pub(crate) struct Metrics {
     notifications: IntCounterVec,
     pub(crate) notifications_pending: IntGauge,
     drills: IntCounterVec,
+    reactions: IntCounterVec,
     pub(crate) archive_rows: IntCounter,
     pub(crate) archive_files: IntCounter,
     pub(crate) archive_failures: IntCounter,
@@ -326,6 +327,12 @@ impl Metrics {
                 "Drills that are over, by whether everybody took both their beginning and their end. What they sent is counted among the notifications.",
                 &["rule", "outcome"],
             )?,
+            reactions: counters(
+                "driftline_reactions_total",
+                "What became of reactions: `asked`, `approved`, `declined`, `lapsed`; `begun`, `retried`, `started`, `unknown` (it may \
+                 have been started), `refused`, `failed`; and what jobs reported, `job_succeeded` and `job_failed`.",
+                &["reaction", "outcome"],
+            )?,
             archive_rows: counter("driftline_archive_rows_total", "Rows archived.")?,
             archive_files: counter("driftline_archive_files_total", "Files archived.")?,
             archive_failures: counter("driftline_archive_failures_total", "Attempts to archive a file that failed.")?,
@@ -504,6 +511,11 @@ impl Metrics {
         self.drills.with_label_values(&[rule, outcome])
     }
 
+    /// One of `reaction`, which is configured.
+    pub(crate) fn reactions(&self, reaction: &str, outcome: &str) -> IntCounter {
+        self.reactions.with_label_values(&[reaction, outcome])
+    }
+
     pub(crate) fn spans(&self, outcome: &str) -> IntCounter {
         self.spans.with_label_values(&[outcome])
     }
@@ -627,6 +639,7 @@ mod tests {
         metrics.alerts_muted.with_label_values(&["R", "page"]).set(0);
         metrics.notifications("t", "delivered").inc();
         metrics.drills("R", "passed").inc();
+        metrics.reactions("r", "started").inc();
         let mut table = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
         for family in metrics.registry.gather() {
             if !family.name().starts_with("driftline_") {

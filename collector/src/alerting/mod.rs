@@ -10,6 +10,7 @@ pub(crate) mod heartbeat;
 pub(crate) mod news;
 pub(crate) mod outbox;
 mod picture;
+pub(crate) mod reactions;
 pub(crate) mod silences;
 pub(crate) mod telling;
 pub(crate) mod ticks;

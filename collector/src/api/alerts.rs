@@ -1,5 +1,7 @@
 //! Alerts: what fires, what fired, and what was said to whom.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use driftline_alerts::{Mute, Notification};
@@ -9,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::acknowledging::AcknowledgementView;
 use super::error::{ApiError, Params, Segments};
+use super::reactions::{ReactionView, of_episode};
 use super::ticking::{self, StepView, TickView};
 use super::waiting::{self, WaitingView};
 use super::{Api, MAX_LIMIT};
@@ -16,6 +19,7 @@ use crate::alerting::drills::IS_REAL;
 use crate::alerting::entries;
 use crate::alerting::news::mute_text;
 use crate::alerting::ticks;
+use crate::config::Config;
 use crate::times::{now_micros, rfc3339};
 
 /// Which alerts.
@@ -92,6 +96,8 @@ pub(crate) struct EpisodeDetail {
     waiting: Vec<WaitingView>,
     /// What was sent to whom.
     deliveries: Vec<DeliveryView>,
+    /// What was started because of it, or is to be.
+    reactions: Vec<ReactionView>,
 }
 
 /// A fact about an alert.
@@ -178,7 +184,8 @@ pub(crate) async fn one(
     Segments(id): Segments<String>,
 ) -> Result<Json<EpisodeDetail>, ApiError> {
     let missing = format!("there is no alert '{id}'; /api/v1/alerts lists those there are");
-    let read = api.store.read(move |db| Ok((read_one(db, &id)?, waiting::alert_of(db, &id)?))).await?;
+    let config = Arc::clone(&api.config);
+    let read = api.store.read(move |db| Ok((read_one(db, &config, &id)?, waiting::alert_of(db, &id)?))).await?;
     let (detail, alert) = read;
     let (mut detail, said) = detail.ok_or_else(|| ApiError::not_found(missing))?;
     detail.waiting = waiting::views(&api.config.alerting, alert.as_ref(), now_micros());
@@ -226,7 +233,11 @@ fn mutes(stored: Option<String>) -> Vec<MuteView> {
 }
 
 /// An alert without its runbook's steps and those who wait, and what was said when it began.
-fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<(EpisodeDetail, Option<Notification>)>> {
+fn read_one(
+    db: &Connection,
+    config: &Config,
+    id: &str,
+) -> rusqlite::Result<Option<(EpisodeDetail, Option<Notification>)>> {
     let found = db.prepare_cached("SELECT * FROM episodes WHERE id = ?1")?.query_row([id], episode).optional()?;
     let Some((episode, notification)) = found else { return Ok(None) };
     let deliveries = db
@@ -280,6 +291,7 @@ fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<(EpisodeDetail
         ticks,
         waiting: Vec::new(),
         deliveries,
+        reactions: of_episode(db, config, id)?,
     };
     Ok(Some((detail, notification)))
 }

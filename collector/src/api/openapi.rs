@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    acknowledging, alerts, archive, drills, events, models, postmortem, scores, segments, silences, status, ticking,
-    traffic,
+    acknowledging, alerts, archive, drills, events, models, postmortem, reactions, scores, segments, silences, status,
+    ticking, traffic,
 };
 use crate::ingest::rows;
 
@@ -32,6 +32,9 @@ use crate::ingest::rows;
         drills::begin,
         drills::one,
         ticking::tick,
+        reactions::list,
+        reactions::approve,
+        reactions::report,
         silences::list,
         silences::create,
         silences::end,

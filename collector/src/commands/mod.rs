@@ -1,5 +1,6 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `rules export`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `drill`, `routes test`.
+//! `backtest`, `compare`, `rules export`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `drill`, `reaction`,
+//! `routes test`.
 
 mod acknowledge;
 mod asking;
@@ -9,6 +10,7 @@ mod compare;
 mod doctor;
 mod drill;
 mod heaps;
+mod reaction;
 mod reference;
 mod routes;
 mod rules;
@@ -95,6 +97,11 @@ enum Command {
     /// Makes an alert up, which is told to everybody like a real one and ends after a while, and says of each target whether
     /// it took both and how long that took. Exits with 0 when all did, else with 1.
     Drill(Box<drill::Drill>),
+    /// Shows what is started because of alerts, and decides on what waits for it.
+    Reaction {
+        #[command(subcommand)]
+        command: reaction::ReactionCommand,
+    },
 }
 
 /// Whether words after `driftline` are a command line that it takes.
@@ -133,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Routes { command } => routes::run(&command),
         Command::Drill(drill) => drill::run(&drill),
         Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
+        Command::Reaction { command } => reaction::run(&command),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use driftline_alerts::{Action, Condition, Maintenance, Routes, Rule, SecretSource};
 use driftline_document::{Node, Section};
 
+use super::reactions::{ReactionConfig, reactions};
 use super::rules::{DEFAULT_FLAPPING, REPEATS, ReadRule, check_causes, read_flapping, rules, shipped_rules};
 use super::targets::{TargetConfig, target};
 use super::{maintenance, routes};
@@ -25,6 +26,8 @@ pub struct Alerting {
     pub evaluation_interval: Duration,
     /// When nothing is said of some alerts but their end.
     pub maintenance: Vec<Maintenance>,
+    /// What is started because of some alerts.
+    pub reactions: Vec<ReactionConfig>,
     /// Who is told that there is somebody who would tell.
     pub heartbeat: Option<Heartbeat>,
     /// The folder with runbooks besides those that ship.
@@ -55,6 +58,7 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         routes: Routes::default(),
         evaluation_interval: Duration::from_secs(15),
         maintenance: Vec::new(),
+        reactions: Vec::new(),
         heartbeat: None,
         runbooks: None,
     };
@@ -62,6 +66,7 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
     let mut repeat = None;
     let mut flapping = Some(DEFAULT_FLAPPING);
     let mut routes_at = None;
+    let mut reacting = Vec::new();
     if let Some(mut section) = section {
         let targets = section.optional("targets").and_then(|node| node.entries()).unwrap_or_default();
         for (_, node) in targets.iter().filter(|(name, _)| name == heartbeat::NAME) {
@@ -91,12 +96,15 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         }
         let nodes = section.optional("rules").and_then(|node| node.list()).unwrap_or_default();
         own = rules(nodes, Some(&alerting));
+        reacting = section.optional("reactions").and_then(|node| node.entries()).unwrap_or_default();
     }
     let everyone: Vec<String> = alerting.targets.keys().cloned().collect();
     let is_replaced = |shipped: &ReadRule<'_>| own.iter().any(|rule| rule.name == shipped.name);
     let mut rules: Vec<ReadRule<'_>> = shipped_rules().into_iter().filter(|shipped| !is_replaced(shipped)).collect();
     rules.extend(own);
     check_causes(&rules);
+    let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
+    alerting.reactions = reactions(reacting, &names, alerting.evaluation_interval, folder);
     alerting.rules = rules
         .into_iter()
         .filter_map(|read| {
