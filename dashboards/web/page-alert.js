@@ -1,6 +1,7 @@
 /** One alert, for whoever is on call: whether it is real, who is hurt, what to do first; then its evidence. */
 
-import { SEVERITY_WORDS, STANDING_WORDS, alertList } from './alert-row.js';
+import { reactionsSection } from './alert-reactions.js';
+import { SEVERITY_WORDS, STANDING_WORDS, alertList, severityBadge } from './alert-row.js';
 import { deliveryTimeline } from './alert-timeline.js';
 import { acknowledgeForm, matchingOf, silenceForm } from './alert-words.js';
 import { paths } from './api.js';
@@ -13,6 +14,7 @@ import { watch } from './live.js';
 import { indicator } from './model-state.js';
 import { alertPath, modelPath, postmortemPath, runbookPath, setTitle } from './navigate.js';
 import { readAnswers } from './runbook-answers.js';
+import { RunbookSteps } from './runbook-steps.js';
 import { onScale, verdictBadge } from './score-words.js';
 import { blockSparkline } from './sparkline.js';
 
@@ -35,6 +37,9 @@ export function alertPage(host, id) {
   let lately = null;
   /** Kept: what somebody is typing outlives the next answer. @type {HTMLElement[] | null} */
   let words = null;
+  const steps = new RunbookSteps(id);
+  /** @type {Map<string, HTMLElement[]>} */
+  const approvals = new Map();
   let isLeft = false;
   let stopModel = () => {};
   let stopColumn = () => {};
@@ -43,7 +48,7 @@ export function alertPage(host, id) {
   const draw = () => {
     if (!alert) return;
     words ??= [acknowledgeForm(alert.id), silenceForm('Silence it', matchingOf(alert))];
-    patch(host, head(alert, words), answers(alert, model, said, lately), evidence(alert), explained(alert),
+    patch(host, head(alert, words), answers(alert, model, said, lately), evidence(alert), explained(alert), stepsSection(alert, steps), reactionsSection(alert, approvals),
       h('div', { class: 'columns columns-even' },
         h('section', { 'aria-labelledby': 'told-title' }, h('h2', { id: 'told-title' }, 'Who was told'), h('div', { class: 'panel' }, deliveryTimeline(alert))),
         h('section', { 'aria-labelledby': 'rule-title' }, h('h2', { id: 'rule-title' }, 'Rule'), h('div', { class: 'panel' }, ruleFacts(alert)))));
@@ -72,6 +77,7 @@ export function alertPage(host, id) {
         }, () => {});
       }
     }
+    steps.show(alert.steps);
     draw();
   }, (problem) => {
     patch(host, h('h1', null, 'There is no such alert'), h('p', { class: 'lead' }, problem.message), h('p', null, h('a', { href: '/alerts' }, 'All alerts')));
@@ -92,8 +98,8 @@ function head(alert, [acknowledge, silence]) {
   const { model } = alert.labels;
   const isFiring = alert.resolved_at === null;
   const lasted = alert.resolved_at === null ? 0 : (Date.parse(alert.resolved_at) - Date.parse(alert.started_at)) / 1000;
-  return h('div', { class: `alert-head alert-head-${isFiring ? alert.severity : 'resolved'}`, key: 'head' },
-    h('p', { class: 'alert-head-state' }, badge(alert.severity, SEVERITY_WORDS[alert.severity]),
+  return h('div', { class: `alert-head alert-head-${isFiring && !alert.drill ? alert.severity : 'resolved'}`, key: 'head' },
+    h('p', { class: 'alert-head-state' }, severityBadge(alert),
       isFiring ? h('span', null, h('strong', { class: 'firing' }, STANDING_WORDS[alert.standing ?? 'firing']), ' since ', at(alert.started_at), ' (', ago(alert.started_at), ')')
         : h('span', null, h('strong', null, 'Resolved'), ' ', ago(alert.resolved_at ?? ''), `, after ${duration(lasted)}. Fired `, at(alert.started_at), '.')),
     h('h1', null, alert.summary || alert.rule),
@@ -101,16 +107,17 @@ function head(alert, [acknowledge, silence]) {
     h('div', { class: 'alert-actions' },
       h('a', { class: 'button', href: runbookPath(alert.runbook_url) }, 'Open the runbook'),
       model !== undefined && h('a', { class: 'button button-quiet', href: modelLink(alert) }, `Look at ${model}`),
-      isFiring && !alert.acknowledged && acknowledge, isFiring && silence));
+      isFiring && !alert.acknowledged && acknowledge, isFiring && !alert.drill && silence));
 }
 
 /**
  * Who is on it, and why nobody is told of it.
  * @param {EpisodeDetail} alert
  */
-function standing({ acknowledged, muted_by: mutes, flapping, standing: how, resolved_at: resolved }) {
+function standing({ drill, acknowledged, muted_by: mutes, flapping, standing: how, resolved_at: resolved }) {
   const isMuted = resolved === null && mutes.length > 0;
   return [
+    drill && h('p', { class: 'alert-standing' }, h('strong', null, 'A drill'), ': nothing is wrong. Somebody sees whether this reaches whom it should.'),
     resolved === null && how === 'no_data' && h('p', { class: 'alert-standing' }, 'What was over its limit says nothing any more. That does not resolve the alert.'),
     resolved === null && flapping && h('p', { class: 'alert-standing' }, h('strong', null, 'Flapping'), ': it began so often lately that it is resolved only after a longer quiet.'),
     acknowledged && h('p', { class: 'alert-standing' }, h('strong', null, acknowledged.by), ' is on it since ', at(acknowledged.at), acknowledged.note !== '' && `: ${acknowledged.note}`),
@@ -122,6 +129,7 @@ function standing({ acknowledged, muted_by: mutes, flapping, standing: how, reso
 function muteWords({ by, id }) {
   switch (by) {
     case 'alert': return h('a', { href: alertPath(id) }, 'an alert that explains it');
+    case 'schedule': return ['the schedule ', h('code', null, id), ', which whoever is to hear of it waits for'];
     case 'maintenance': return ['the maintenance window ', h('code', null, id)];
     default: return h('a', { href: '/alerts' }, 'a silence');
   }
@@ -135,6 +143,16 @@ function explained({ explains }) {
   return explains.length > 0 && h('section', { 'aria-labelledby': 'explains-title', key: 'explains' },
     h('h2', { id: 'explains-title' }, `${counted(explains.length, 'more alert')} ${explains.length === 1 ? 'is' : 'are'} explained by this one`),
     h('div', { class: 'panel panel-flush' }, alertList(explains, { withModel: true })));
+}
+
+/**
+ * What the runbook asks for, to be ticked off.
+ * @param {EpisodeDetail} alert
+ * @param {RunbookSteps} list
+ */
+function stepsSection({ steps }, list) {
+  return steps.length > 0 && h('section', { 'aria-labelledby': 'steps-title', key: 'steps' },
+    h('h2', { id: 'steps-title' }, 'Steps of the runbook'), list.host);
 }
 
 /**

@@ -3,7 +3,10 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{acknowledging, alerts, archive, events, models, postmortem, scores, segments, silences, status, traffic};
+use super::{
+    acknowledging, alerts, archive, drills, events, models, postmortem, reactions, scores, segments, silences, status,
+    ticking, traffic,
+};
 use crate::ingest::rows;
 
 #[derive(OpenApi)]
@@ -26,6 +29,12 @@ use crate::ingest::rows;
         alerts::one,
         postmortem::draft,
         acknowledging::acknowledge,
+        drills::begin,
+        drills::one,
+        ticking::tick,
+        reactions::list,
+        reactions::approve,
+        reactions::report,
         silences::list,
         silences::create,
         silences::end,

@@ -20,6 +20,10 @@ pub(crate) enum EventKind {
     Acknowledged,
     /// Somebody made a silence, or ended one.
     Silence,
+    /// A drill began, or was over.
+    Drill,
+    /// Something is to be started because of an alert, or was, or came to its end.
+    Reaction,
     /// A column held a value that is not of its type.
     TypeChange,
     /// A file was archived.
@@ -36,6 +40,8 @@ impl EventKind {
             Self::AlertResolved => "alert_resolved",
             Self::Acknowledged => "acknowledged",
             Self::Silence => "silence",
+            Self::Drill => "drill",
+            Self::Reaction => "reaction",
             Self::TypeChange => "type_change",
             Self::Archived => "archived",
         }
