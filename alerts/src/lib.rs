@@ -12,7 +12,7 @@
 //! States are pure: time is an argument, and the same history gives the same episodes.
 //!
 //! ```
-//! use driftline_alerts::{Alert, Condition, KofM, Labels, Observation, Reading, Recovery, Rule, Severity, Transition};
+//! use driftline_alerts::{Alert, Condition, KofM, Labels, Observation, Reading, Recovery, Rule, Severity, Transition, Wording};
 //!
 //! let rule = Rule {
 //!     name: "FeatureDrift".into(),
@@ -30,6 +30,7 @@
 //!     escalate: vec![],
 //!     explained_by: vec![],
 //!     recovery: Recovery::default(),
+//!     wording: Wording::default(),
 //! };
 //! let labels = Labels::from([("model".into(), "flights".into()), ("column".into(), "temp".into())]);
 //! let mut alert = Alert::new(&rule, Alert::group(&rule, &labels).unwrap());
@@ -41,6 +42,7 @@
 //! ```
 
 mod delivery;
+mod expression;
 #[cfg(test)]
 mod histories;
 mod html;
@@ -56,15 +58,17 @@ mod slo;
 mod state;
 mod targets;
 mod telling;
+mod template;
 
 pub use delivery::{MAX_ATTEMPTS, pause_after};
+pub use expression::{Expression, ExpressionError, Unit, Variable, nearest};
 pub use html::escape_html;
 pub use maintenance::Maintenance;
 pub use matching::{Matchers, Pattern};
 pub use muting::{Mute, Muting};
 pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
 pub use period::{CalendarUnit, Period};
-pub use rule::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step};
+pub use rule::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step, Wording};
 pub use secret::{Secret, SecretSource};
 pub use silence::Silence;
 pub use slo::{Budget, Counts, EvidenceBound, Objective, Pace, Pair};
@@ -74,3 +78,4 @@ pub use targets::{
     SmtpTls, Target, Teams, Transport, Webhook,
 };
 pub use telling::{Saying, Told};
+pub use template::{Template, TemplateError, TemplateFault};

@@ -9,3 +9,4 @@ pub(crate) mod outbox;
 mod picture;
 pub(crate) mod silences;
 pub(crate) mod telling;
+pub(crate) mod wording;
