@@ -42,6 +42,7 @@
 //! ```
 
 mod delivery;
+mod drill;
 mod expression;
 #[cfg(test)]
 mod histories;
@@ -61,6 +62,7 @@ mod telling;
 mod template;
 
 pub use delivery::{MAX_ATTEMPTS, pause_after};
+pub use drill::DRILL_LABEL;
 pub use expression::{Expression, ExpressionError, Unit, Variable, nearest};
 pub use html::escape_html;
 pub use maintenance::Maintenance;

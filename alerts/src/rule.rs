@@ -221,14 +221,24 @@ impl Condition {
         }
     }
 
+    /// Labels that an observation must have.
+    pub fn matching(&self) -> &Labels {
+        match self {
+            Self::Score { matching, .. }
+            | Self::Sli { matching, .. }
+            | Self::Budget { matching, .. }
+            | Self::Expression { matching, .. } => matching,
+        }
+    }
+
     /// Whether an observation of this name and these labels is the condition's.
     pub fn matches(&self, name: &str, labels: &Labels) -> bool {
-        let (own, matching) = match self {
-            Self::Score { score, matching, .. } => (score.as_str(), matching),
-            Self::Expression { expression, matching, .. } => (expression.text(), matching),
-            Self::Sli { sli, matching, .. } | Self::Budget { sli, matching, .. } => (sli.as_str(), matching),
+        let own = match self {
+            Self::Score { score, .. } => score,
+            Self::Sli { sli, .. } | Self::Budget { sli, .. } => sli,
+            Self::Expression { expression, .. } => expression.text(),
         };
-        own == name && matching.iter().all(|(label, value)| labels.get(label) == Some(value))
+        own == name && self.matching().iter().all(|(label, value)| labels.get(label) == Some(value))
     }
 }
 
