@@ -1,5 +1,5 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `rules export`, `runbooks lint`, `doctor`, `silence`, `acknowledge`,
+//! `backtest`, `compare`, `rules export`, `rules import`, `runbooks lint`, `doctor`, `silence`, `acknowledge`,
 //! `drill`.
 
 mod acknowledge;
@@ -59,7 +59,7 @@ enum Command {
     },
     /// Checks what a collector stands on: database, disk, archive, manifests, clocks, secrets. Leaves nothing behind.
     Doctor(doctor::Doctor),
-    /// Writes rules for other systems.
+    /// Writes rules for other systems, and reads theirs.
     Rules {
         #[command(subcommand)]
         command: rules::RulesCommand,

@@ -85,7 +85,7 @@ impl Pipeline {
         let now = now_micros();
         let store = &self.parts.store;
         let measure = |named: &Named, over: Duration| {
-            store.read_blocking(|db| Ok(expressions::measure(db, model, named, over, now)?)).ok()?
+            store.read_blocking(|db| expressions::measure(db, model, named, over, now)).ok()?
         };
         observations.extend(expressions::of_window(self.book.rules(), (model, version), &window, &role, &measure));
         for column in &window.columns {
