@@ -1,6 +1,5 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `rules export`, `rules import`, `runbooks lint`, `doctor`, `silence`, `acknowledge`,
-//! `drill`.
+//! `backtest`, `compare`, `rules export`, `rules import`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `drill`.
 
 mod acknowledge;
 mod asking;
