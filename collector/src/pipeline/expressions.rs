@@ -1,5 +1,6 @@
 //! What the names of rules' expressions stand for at a time, and whether the expressions hold.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use driftline_alerts::{Condition, Expression, Labels, Observation, Reading, Rule};
@@ -12,8 +13,8 @@ use super::series::{ClosedColumn, ClosedWindow};
 use super::slis::{self, LatencyCounts};
 use crate::vocabulary::{Named, OfIndicator, OfScore};
 
-/// What rules with expressions are told of a window: of every column whether theirs holds. `measure` says what an indicator
-/// was over a time.
+/// What rules with expressions are told of a window: of every column whether theirs holds. Rules of one expression are told
+/// the same, so it is said once. `measure` says what an indicator was over a time.
 pub(crate) fn of_window(
     rules: &[Rule],
     (model, version): (&str, &str),
@@ -21,9 +22,12 @@ pub(crate) fn of_window(
     role: &dyn Fn(&str) -> Role,
     measure: &dyn Fn(&Named, Duration) -> Option<f64>,
 ) -> Vec<Observation> {
-    let mut observations = Vec::new();
+    let (mut observations, mut said) = (Vec::new(), BTreeSet::new());
     for rule in rules.iter().filter(|rule| rule.condition.is_of_windows()) {
         let Condition::Expression { expression, .. } = &rule.condition else { continue };
+        if !said.insert(expression.text()) {
+            continue;
+        }
         // Indicators are the model's, and so the same for all columns.
         let measured: Vec<Option<f64>> =
             expression.variables().iter().map(|variable| measure(&Named::of(variable).ok()?, variable.over?)).collect();
@@ -123,14 +127,79 @@ fn latencies(db: &Connection, model: &str, from: i64, now: i64) -> rusqlite::Res
 #[cfg(test)]
 mod tests {
     use driftline_alerts::{Counts, Unit};
+    use driftline_detectors::{Detector, Noise, Score};
 
     use super::*;
+    use crate::config::Config;
     use crate::pipeline::slis::SliCounts;
 
     const MINUTE: i64 = 60_000_000;
 
     fn expression(text: &str) -> Expression {
         Expression::parse(text, |variable| Named::of(variable).map(|named| named.unit())).unwrap()
+    }
+
+    /// A window of a column `x` with this effect of psi, and of a column `y` of which nothing is known.
+    fn window(psi: f64) -> ClosedWindow {
+        let score = Score {
+            detector: Detector::Psi,
+            value: psi,
+            upper: psi,
+            effect: psi,
+            interval: (psi, psi),
+            null_mean: 0.0,
+            n_reference: 1000,
+            n_window: 500,
+            p_value: 0.5,
+            noise: Noise { independent: 0.05, blocks: None, budget: None },
+            threshold: 0.2,
+            verdict: Verdict::Ok,
+        };
+        let column = |name: &str, scores: Vec<Score>| ClosedColumn {
+            column: name.to_owned(),
+            scores,
+            causes: Vec::new(),
+            bars: Vec::new(),
+            beside: Vec::new(),
+        };
+        ClosedWindow {
+            starts: 0,
+            ends: 1,
+            rows: 500,
+            filled: 1,
+            panes: 1,
+            columns: vec![column("x", vec![score]), column("y", Vec::new())],
+            profiles: Vec::new(),
+            segments: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_windows_columns_are_told_once_for_rules_of_one_expression() {
+        let rule = |name: &str| {
+            format!(
+                "{{name: {name}, severity: info, runbook: feature-drift, when: 'psi > psi.limit and psi.n = rows and latency[5m] > 0.5'}}"
+            )
+        };
+        let yaml = format!("alerts: {{rules: [{}, {}]}}", rule("A"), rule("B"));
+        let rules = Config::parse("d.yaml", &yaml, std::path::Path::new("")).unwrap().alerting.rules;
+        let told = |psi: f64, share: Option<f64>| {
+            let measure = |named: &Named, over: Duration| {
+                assert_eq!((named, over.as_secs()), (&Named::Indicator("latency", OfIndicator::Share), 300));
+                share
+            };
+            let observations = of_window(&rules, ("m", "1"), &window(psi), &|_| Role::Feature, &measure);
+            let said = observations.iter().map(|observation| match observation.reading {
+                Reading::Expression { holds, .. } => (observation.labels["column"].clone(), Some(holds)),
+                _ => (observation.labels["column"].clone(), None),
+            });
+            said.collect::<Vec<_>>()
+        };
+        let expected = |x, y| vec![("x".to_owned(), x), ("y".to_owned(), y)];
+        assert_eq!(told(0.3, Some(0.9)), expected(Some(true), None));
+        assert_eq!(told(0.1, Some(0.9)), expected(Some(false), None), "its limit is 0.2");
+        assert_eq!(told(0.3, None), expected(None, None));
+        assert_eq!(told(0.3, Some(0.1)), expected(Some(false), Some(false)));
     }
 
     #[test]
