@@ -6,18 +6,19 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use driftline_alerts::{
-    Action, Condition, Counts, EvidenceRow, MAX_ROWS, Member, Micros, Notification, Objective, Pace, Picture, Reading,
-    Rule, Severity, Transition, sparkline,
+    Action, Condition, Counts, EvidenceRow, Expression, MAX_ROWS, Member, Micros, Notification, Objective, Pace,
+    Picture, Reading, Rule, Severity, Transition, Unit, Variable, sparkline,
 };
 
 use super::book::{Change, Orphan};
-use super::picture;
+use super::{picture, wording};
 use crate::causes::{self, Past, Since};
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::earlier::{Against, Standing};
 use crate::pipeline::series::ClosedWindow;
 use crate::segments::watched_score;
 use crate::times;
+use crate::vocabulary::Named;
 
 /// Windows that a sparkline shows.
 const SPARKLINE_WINDOWS: usize = 20;
@@ -79,7 +80,10 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
     members.sort_by(|a, b| severity_of(b.last).total_cmp(&severity_of(a.last)));
     let about = alert.labels.values().cloned().collect::<Vec<_>>().join(", ");
     let headline = headline(rule, action, &members);
-    let summary = if about.is_empty() { headline } else { format!("{about}: {headline}") };
+    let plain = if about.is_empty() { headline } else { format!("{about}: {headline}") };
+    let rows: Vec<EvidenceRow> = members.iter().take(MAX_ROWS).map(|member| row(rule, member, context)).collect();
+    let worded = wording::Worded::of(rule, alert, &members, &rows, &plain);
+    let summary = worded.summary().unwrap_or_else(|| plain.clone());
     Notification {
         action,
         episode: episode.clone(),
@@ -89,14 +93,14 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
         subject: summary.clone(),
         summary,
         condition: rule.condition.in_words(),
-        labels: alert.labels.clone(),
+        labels: worded.labels(),
         started_at,
         resolved_at: (action == Action::Resolve).then_some(context.now),
         acknowledged: None,
         reminder: 0,
         drill: false,
-        facts: facts(rule, &members, context),
-        rows: members.iter().take(MAX_ROWS).map(|member| row(rule, member, context)).collect(),
+        facts: worded.facts().into_iter().chain(facts(rule, &members, context)).collect(),
+        rows,
         more_rows: members.len().saturating_sub(MAX_ROWS) as u64,
         picture: members.first().and_then(|worst| draw(worst, context)),
         page_url: format!("{}/alerts/{episode}", context.public_url),
@@ -158,6 +162,7 @@ fn severity_of(reading: Reading) -> f64 {
         Reading::Burn { long, .. } => {
             long.iter().map(|counts| counts.bad() as f64 / counts.valid.max(1) as f64).fold(0.0, f64::max)
         }
+        Reading::Expression { holds, .. } => f64::from(u8::from(holds)),
         Reading::NotEnoughData => 0.0,
     }
 }
@@ -210,6 +215,18 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
                 }
             }
         }
+        Condition::Expression { expression, .. } => {
+            let of = members.first().map_or_else(String::new, |worst| {
+                let names = members.iter().take(3).map(|member| what(member)).collect::<Vec<_>>().join(", ");
+                let more = members.len().saturating_sub(3);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!(" of {names}{more} ({})", values(expression, worst.last))
+            });
+            match action {
+                Action::Resolve => format!("no longer {}{of}", expression.text()),
+                _ => format!("{}{of}", expression.text()),
+            }
+        }
         Condition::Budget { sli, objective, .. } => {
             let value = members.first().map_or_else(|| "unknown".to_owned(), |member| reading(member.last));
             let period = objective.period().in_words();
@@ -251,8 +268,21 @@ fn reading(reading: Reading) -> String {
         Reading::Burn { long: [first, _], .. } => {
             format!("{} of {} were bad", thousands(first.bad()), thousands(first.valid))
         }
+        Reading::Expression { holds, .. } => if holds { "holds" } else { "does not hold" }.to_owned(),
         Reading::NotEnoughData => "not enough data".to_owned(),
     }
+}
+
+/// What an expression's names stood for.
+fn values(expression: &Expression, reading: Reading) -> String {
+    let Reading::Expression { values, .. } = reading else { return self::reading(reading) };
+    let said = |variable: &Variable, value: Option<f64>| match (value, Named::of(variable).map(|named| named.unit())) {
+        (None, _) => format!("{variable} unknown"),
+        (Some(seconds), Ok(Unit::Time)) => format!("{variable} {} s", significant(seconds)),
+        (Some(value), _) => format!("{variable} {}", significant(value)),
+    };
+    let all = expression.variables().iter().zip(values).map(|(variable, value)| said(variable, value));
+    all.collect::<Vec<_>>().join(", ")
 }
 
 fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String, String)> {
@@ -296,6 +326,11 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
                     burn_facts((objective, *pace), period, long, short, context.now)
                         .into_iter()
                         .for_each(|(name, value)| fact(&name, value));
+                }
+            }
+            Reading::Expression { .. } => {
+                if let Condition::Expression { expression, .. } = &rule.condition {
+                    fact("Values", values(expression, worst.last));
                 }
             }
             Reading::NotEnoughData => {}
@@ -418,7 +453,10 @@ fn row(rule: &Rule, member: &Member, context: &Context<'_>) -> EvidenceRow {
         } else {
             format!("{what} (version {version})")
         },
-        value: reading(member.last),
+        value: match &rule.condition {
+            Condition::Expression { expression, .. } => values(expression, member.last),
+            _ => reading(member.last),
+        },
         threshold,
         n,
         sparkline: line,

@@ -14,3 +14,4 @@ pub(crate) mod reactions;
 pub(crate) mod silences;
 pub(crate) mod telling;
 pub(crate) mod ticks;
+pub(crate) mod wording;

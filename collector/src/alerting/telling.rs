@@ -103,7 +103,7 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
-    use driftline_alerts::{Condition, ExplainedBy, KofM, Observation, Reading, Recovery, Severity};
+    use driftline_alerts::{Condition, ExplainedBy, KofM, Observation, Reading, Recovery, Severity, Wording};
 
     use super::*;
 
@@ -126,6 +126,7 @@ mod tests {
             escalate: Vec::new(),
             explained_by,
             recovery: Recovery::default(),
+            wording: Wording::default(),
         }
     }
 

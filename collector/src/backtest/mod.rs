@@ -15,6 +15,8 @@ pub(crate) mod drawing;
 pub(crate) mod page;
 pub(crate) mod report;
 
+use std::time::Duration;
+
 use driftline_alerts::{Condition, Labels, Member, Reading, Rule, Severity, Transition};
 use driftline_protocol::Role;
 use serde::Serialize;
@@ -23,9 +25,10 @@ pub(crate) use course::Course;
 
 use crate::alerting::book::{Book, Change};
 use crate::config::Windows;
-use crate::pipeline::judging;
 use crate::pipeline::rebuild::Rebuilt;
+use crate::pipeline::{expressions, judging};
 use crate::times;
+use crate::vocabulary::Named;
 
 /// Episodes that are kept one by one. A rule that fires oftener than this is wrong, however often.
 const MAX_EPISODES: usize = 10_000;
@@ -123,11 +126,21 @@ fn why_left_out(rule: &Rule, models: usize) -> Option<String> {
             "rule {} is not tried: the indicator {sli} is counted as calls arrive, not from the archive",
             rule.name
         )),
-        Condition::Score { .. } if models > 1 && !rule.group_by.iter().any(|label| label == "model") => Some(format!(
-            "rule {} is not tried: its alerts span models; name one model with --model to try it on that alone",
-            rule.name
-        )),
-        Condition::Score { .. } => None,
+        Condition::Expression { expression, .. } if expression.variables().iter().any(|name| name.over.is_some()) => {
+            Some(format!(
+                "rule {} is not tried: it looks at indicators, which are counted as calls arrive, not from the archive",
+                rule.name
+            ))
+        }
+        Condition::Score { .. } | Condition::Expression { .. }
+            if models > 1 && !rule.group_by.iter().any(|label| label == "model") =>
+        {
+            Some(format!(
+                "rule {} is not tried: its alerts span models; name one model with --model to try it on that alone",
+                rule.name
+            ))
+        }
+        Condition::Score { .. } | Condition::Expression { .. } => None,
     }
 }
 
@@ -137,7 +150,10 @@ impl ModelTrial<'_> {
         let Rebuilt { version, window } = rebuilt;
         self.trial.windows += 1;
         let now = window.ends.saturating_add(self.windows.lateness.as_micros() as i64);
-        let observations = judging::observations(self.model, version, window, role);
+        let mut observations = judging::observations(self.model, version, window, role);
+        // Rules that look at indicators are left out.
+        let unknown = |_: &Named, _: Duration| None;
+        observations.extend(expressions::of_window(self.book.rules(), (self.model, version), window, role, &unknown));
         let forget_after = judging::forget_after(&self.windows);
         for change in self.book.observe_scores(&observations, now, forget_after) {
             self.note(&change, (window.starts, window.ends), now);
@@ -209,7 +225,6 @@ fn as_span<S: serde::Serializer>((starts, ends): &(i64, i64), to: S) -> Result<S
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use driftline_alerts::KofM;
     use driftline_detectors::{Bar, Detector, Noise, Score, Verdict};
@@ -238,6 +253,7 @@ mod tests {
             escalate: Vec::new(),
             explained_by: Vec::new(),
             recovery: driftline_alerts::Recovery::default(),
+            wording: driftline_alerts::Wording::default(),
         }
     }
 

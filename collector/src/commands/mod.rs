@@ -1,6 +1,6 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `rules export`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `drill`, `reaction`,
-//! `routes test`.
+//! `backtest`, `compare`, `rules export`, `rules import`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `drill`,
+//! `reaction`, `routes test`.
 
 mod acknowledge;
 mod asking;
@@ -61,7 +61,7 @@ enum Command {
     },
     /// Checks what a collector stands on: database, disk, archive, manifests, clocks, secrets. Leaves nothing behind.
     Doctor(doctor::Doctor),
-    /// Writes rules for other systems.
+    /// Writes rules for other systems, and reads theirs.
     Rules {
         #[command(subcommand)]
         command: rules::RulesCommand,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use driftline_alerts::{Action, Condition, Maintenance, Routes, Rule, SecretSource};
+use driftline_alerts::{Action, Maintenance, Routes, Rule, SecretSource};
 use driftline_document::{Node, Section};
 
 use super::reactions::{ReactionConfig, reactions};
@@ -116,7 +116,7 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
             }
             rule.repeat = read.repeat.unwrap_or(repeat);
             // Scores have their k of m, and windows that were waited for close in seconds.
-            rule.recovery.flapping = flapping.filter(|_| !matches!(rule.condition, Condition::Score { .. }));
+            rule.recovery.flapping = flapping.filter(|_| !rule.condition.is_of_windows());
             Some(rule)
         })
         .collect();

@@ -16,6 +16,7 @@ mod segments;
 mod storage;
 mod targets;
 mod tensors;
+mod wording;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

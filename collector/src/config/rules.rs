@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use driftline_alerts::{Condition, ExplainedBy, Flapping, KofM, Recovery, Rule, Severity, Step};
+use driftline_alerts::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step};
 use driftline_detectors::{Detector, SEGMENT_DETECTORS};
 use driftline_document::{Node, Section, parse_duration, read};
 
 use super::Alerting;
 use super::budgets::budget;
 use super::targets::TargetConfig;
+use super::wording::{expression, wording};
 use crate::pipeline::earlier::{Against, COMPARED};
 use crate::runbooks;
 use crate::segments::{segment_score, watched_score};
@@ -112,6 +113,7 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
     if !enabled {
         let rest = ["severity", "runbook", "when", "group_by", "targets", "repeat", "escalate"];
         let rest = rest.into_iter().chain(["explained_by", "clear_at", "keep_firing_for"]);
+        let rest = rest.chain(["summary", "details", "labels", "owner"]);
         rest.for_each(|field| drop(section.optional(field)));
         return Some(ReadRule { name: name?, rule: None, everyone: false, repeat: None, causes: Vec::new() });
     }
@@ -128,7 +130,10 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
         node.parsed(&allowed, |text| known.contains(&text).then(|| text.to_owned()))
     });
     let when = section.required("when");
-    let condition = when.as_ref().and_then(|node| condition(node.section()?));
+    let condition = when.as_ref().and_then(|node| match node.is_section() {
+        true => condition(node.section()?),
+        false => expression(node, Labels::new(), KofM { k: 1, m: 1 }),
+    });
     if let (Some(node), Some(Condition::Score { score, .. }), Some(Severity::Page)) = (&when, &condition, severity)
         && watched_score(score).1
     {
@@ -150,6 +155,7 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
     let causes = causes.into_iter().filter_map(|node| Some((explained_by(node.section()?)?, node)));
     let (explained_by, places): (Vec<ExplainedBy>, Vec<Node<'a>>) = causes.unzip();
     let causes = explained_by.iter().map(|cause| cause.rule.clone()).zip(places).collect();
+    let wording = wording(&mut section);
     let name = name?;
     let rule = Rule {
         name: name.clone(),
@@ -162,6 +168,7 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
         escalate: steps,
         explained_by,
         recovery: Recovery { clear_at, keep_firing_for, flapping: None },
+        wording,
     };
     Some(ReadRule { name, rule: Some(rule), everyone, repeat, causes })
 }
@@ -196,8 +203,10 @@ fn clear_at(node: &Node<'_>, condition: Option<&Condition>) -> Option<f64> {
             node.problem("needs 'above': without it the limit is the score's own, and may be lower");
             return None;
         }
-        Condition::Budget { .. } => {
-            node.problem("is for scores and shares; a budget's short windows end its alerts");
+        Condition::Budget { .. } | Condition::Expression { .. } => {
+            node.problem(
+                "is for scores and shares; a budget's short windows end its alerts, and an expression's values",
+            );
             return None;
         }
     };
@@ -246,10 +255,14 @@ fn explained_by(mut section: Section<'_>) -> Option<ExplainedBy> {
 }
 
 fn condition(mut section: Section<'_>) -> Option<Condition> {
+    let written = section.optional("expression");
     let score = section.optional("score");
     let sli = section.optional("sli");
     let matching = section.optional("matching").and_then(|node| node.entries()).unwrap_or_default();
     let matching = matching.into_iter().filter_map(|(name, node)| Some((name, node.text()?.to_owned()))).collect();
+    if let Some(node) = written {
+        return expression_of_windows(&node, section, matching, score.is_some() || sli.is_some());
+    }
     match (score, sli) {
         (Some(score), None) => {
             let names = score_names();
@@ -280,10 +293,29 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
             })
         }
         _ => {
-            section.problem("needs either 'score' or 'sli'");
+            section.problem("needs either 'score' or 'sli', or is an expression");
             None
         }
     }
+}
+
+/// An expression, and in how many of its windows it has to hold.
+fn expression_of_windows(
+    node: &Node<'_>,
+    mut section: Section<'_>,
+    matching: Labels,
+    has_more: bool,
+) -> Option<Condition> {
+    if has_more {
+        section.problem("needs either an expression, a score or an indicator");
+    }
+    let windows = section.optional("windows");
+    let k_of_m = windows.as_ref().and_then(|node| node.parsed("'k of m', as in 2 of 3", k_of_m));
+    let condition = expression(node, matching, k_of_m.unwrap_or(KofM { k: 1, m: 1 }))?;
+    if let (Some(node), false) = (windows, condition.is_of_windows()) {
+        node.problem("is for what windows say, and this expression is looked at by the clock");
+    }
+    Some(condition)
 }
 
 /// What rules may look at: scores against the reference, those of segments, and those beside earlier windows.

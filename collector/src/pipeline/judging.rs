@@ -1,7 +1,7 @@
 //! From closed windows and indicators to alerts, and to what is said of them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use driftline_alerts::{Condition, Labels, Observation, Reading, Transition};
 use driftline_detectors::{Score, Verdict};
@@ -14,7 +14,7 @@ use super::comparing::{compare, show_beside};
 use super::earlier::{Against, stored};
 use super::events::{Event, EventKind};
 use super::series::{ClosedColumn, ClosedWindow, Wall};
-use super::{HEADLINE, ModelState, Pipeline, slis};
+use super::{HEADLINE, ModelState, Pipeline, expressions, slis};
 use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence::{self, Watched};
 use crate::alerting::news::News;
@@ -25,6 +25,7 @@ use crate::numbers::{significant, thousands};
 use crate::segments::{beyond, segment_score};
 use crate::store::StoreError;
 use crate::times::{self, now_micros};
+use crate::vocabulary::Named;
 
 /// A column or a version that is gone is watched for at least so long more.
 const SHORTEST_FORGET_MICROS: i64 = 3_600_000_000;
@@ -80,7 +81,14 @@ impl Pipeline {
         let accepted = compare(state, version, &mut window, &self.parts.store, &mut self.next.earlier);
         metrics.windows_closed.with_label_values(&[model]).inc();
         metrics.window_rows.with_label_values(&[model, version]).set(window.rows as i64);
-        let observations = observations(model, version, &window, &|column| state.columns.role(column));
+        let role = |column: &str| state.columns.role(column);
+        let mut observations = observations(model, version, &window, &role);
+        let now = now_micros();
+        let store = &self.parts.store;
+        let measure = |named: &Named, over: Duration| {
+            store.read_blocking(|db| expressions::measure(db, model, named, over, now)).ok()?
+        };
+        observations.extend(expressions::of_window(self.book.rules(), (model, version), &window, &role, &measure));
         for column in &window.columns {
             for score in &column.scores {
                 let series = [model, version, column.column.as_str(), score.detector.name()];
@@ -185,7 +193,11 @@ impl Pipeline {
             let (sli, over) = match &condition {
                 Condition::Sli { sli, over, .. } => (sli.clone(), *over),
                 Condition::Budget { sli, objective, .. } => (sli.clone(), objective.period().about()),
-                Condition::Score { .. } => continue,
+                Condition::Expression { expression, .. } if !condition.is_of_windows() => {
+                    let longest = expression.variables().iter().filter_map(|name| name.over).max();
+                    (expression.text().to_owned(), longest.unwrap_or_default())
+                }
+                Condition::Score { .. } | Condition::Expression { .. } => continue,
             };
             let models: Vec<Arc<str>> = if sli == ARCHIVE_SLI {
                 vec![Arc::from(slis::COLLECTOR)]
@@ -247,6 +259,10 @@ fn readings(
             Ok(sums.map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid })).collect())
         }
         Condition::Budget { sli, objective, pace, .. } => slis::burn(db, model, sli, (objective, *pace), now),
+        Condition::Expression { expression, .. } => {
+            let measured = expressions::measured(db, model, expression, now)?;
+            Ok(vec![(String::new(), expressions::reading(expression, &measured))])
+        }
         Condition::Score { .. } => Ok(Vec::new()),
     }
 }

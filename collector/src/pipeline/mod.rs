@@ -18,6 +18,7 @@ pub(crate) mod deriving;
 pub(crate) mod earlier;
 pub(crate) mod events;
 mod exchanges;
+pub(crate) mod expressions;
 mod fields;
 mod hearing;
 pub(crate) mod judging;
