@@ -29,6 +29,7 @@ mod filter;
 pub mod fuzzing;
 mod ingest;
 mod metrics;
+mod model_metadata;
 mod numbers;
 mod pages;
 mod pipeline;

@@ -47,6 +47,7 @@ pub(crate) struct Metrics {
     rows_not_counted: IntCounterVec,
     pub(crate) columns_refused: IntCounter,
     pub(crate) values_wrong_type: IntCounterVec,
+    metadata_requests: IntCounterVec,
     pub(crate) event_times_unusable: IntCounter,
     pub(crate) outcomes: IntCounterVec,
     pub(crate) windows_closed: IntCounterVec,
@@ -212,6 +213,11 @@ impl Metrics {
             columns_refused: counter(
                 "driftline_columns_refused_total",
                 "Cells of columns beyond the limit of columns of a model.",
+            )?,
+            metadata_requests: counters(
+                "driftline_model_metadata_requests_total",
+                "Requests to servers for what a model says of its inputs and outputs, by how they went.",
+                &["model", "outcome"],
             )?,
             values_wrong_type: counters(
                 "driftline_values_wrong_type_total",
@@ -492,6 +498,11 @@ impl Metrics {
         self.spans.with_label_values(&[outcome])
     }
 
+    /// Requests for a model's metadata: those that told something, and those that did not.
+    pub(crate) fn metadata_requests(&self, model: &str) -> [IntCounter; 2] {
+        ["ok", "failed"].map(|outcome| self.metadata_requests.with_label_values(&[model, outcome]))
+    }
+
     pub(crate) fn otlp_requests(&self, signal: &str, outcome: &str) -> IntCounter {
         self.otlp_requests.with_label_values(&[signal, outcome])
     }
@@ -590,6 +601,7 @@ mod tests {
     fn table() -> String {
         let metrics = Metrics::new().unwrap();
         metrics.introduce_model("m");
+        metrics.metadata_requests("m")[0].inc();
         for gauge in [&metrics.score, &metrics.score_limit] {
             gauge.with_label_values(&["m", "1", "c", "psi"]).set(0.0);
         }

@@ -55,6 +55,7 @@ use crate::archive::{self, Cuts};
 use crate::config::{Config, Model, Partition};
 use crate::failpoint::Failpoint;
 use crate::metrics::{Metrics, ModelMetrics};
+use crate::model_metadata::ModelMetadata;
 use crate::references::LoadedReferences;
 use crate::segments::stored::last_windows;
 use crate::store::{Store, StoreError, journal};
@@ -89,6 +90,7 @@ pub(crate) struct Parts {
     pub(crate) config: Arc<Config>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) references: Arc<LoadedReferences>,
+    pub(crate) metadata: Arc<ModelMetadata>,
     pub(crate) cuts: Cuts,
     pub(crate) vitals: Vitals,
     pub(crate) tracer: Tracer,
@@ -381,6 +383,7 @@ impl Pipeline {
         let config = self.parts.config.model(name);
         let references = self.parts.references.of(name);
         let file = self.parts.references.file(name);
+        let told = self.parts.metadata.of(name);
         let metrics = &self.parts.metrics;
         let (columns, versions, stored) = self.parts.store.read_blocking(|db| {
             // A restart must not make gauges vanish until the next window closes.
@@ -397,7 +400,8 @@ impl Pipeline {
                 }
             })?;
             let stored = load_series(db, name, &references.identity)?;
-            Ok((Columns::load(db, &config, file)?, Versions::load(db, name)?, stored))
+            let columns = Columns::load(db, &config, file)?.with_metadata(told);
+            Ok((columns, Versions::load(db, name)?, stored))
         })?;
         let mut series = BTreeMap::new();
         for (version, stored) in stored.into_iter().filter(|(version, _)| versions.is_active(version)) {
