@@ -141,7 +141,8 @@ fn digits(bytes: &[u8], start: usize, before: u64) -> Option<(u64, usize)> {
 #[inline(always)]
 fn leading_digits(bytes: u64) -> (usize, u64) {
     let ones = bytes ^ 0x3030_3030_3030_3030;
-    let are_above_nine = ((ones & 0x7f7f_7f7f_7f7f_7f7f).wrapping_add(0x7676_7676_7676_7676) | ones) & 0x8080_8080_8080_8080;
+    let are_above_nine =
+        ((ones & 0x7f7f_7f7f_7f7f_7f7f).wrapping_add(0x7676_7676_7676_7676) | ones) & 0x8080_8080_8080_8080;
     let found = are_above_nine.trailing_zeros() / 8;
     // To the end, behind zeros; in two halves, for nothing is shifted by all of its bits.
     let half = 4 * (8 - found);
@@ -242,7 +243,13 @@ mod tests {
 
     #[test]
     fn what_lies_in_the_middle_of_two_doubles_is_the_even_one() {
-        let middles = ["9007199254740993", "9007199254740995.0", "4503599627370496.5", "4503599627370497.50000", "0.5000000000000000000"];
+        let middles = [
+            "9007199254740993",
+            "9007199254740995.0",
+            "4503599627370496.5",
+            "4503599627370497.50000",
+            "0.5000000000000000000",
+        ];
         let beside = ["9007199254740993.001", "4503599627370496.501", "4503599627370496.4999", "9999999999999999999"];
         for text in middles.into_iter().chain(beside) {
             assert_eq!(Number::read(text, 0).unwrap().double(), text.parse().ok(), "{text}");

@@ -69,7 +69,7 @@ def mlserver(tmp_path_factory):
                 "implementation": "mlserver_sklearn.SKLearnModel",
                 "parameters": {"uri": "./model.joblib", "version": "v1"},
                 "inputs": [{"name": "x", "datatype": "FP64", "shape": [-1, 3]}],
-                "outputs": [{"name": "predict", "datatype": "INT64", "shape": [-1, 1]}],
+                "outputs": [{"name": "predict", "datatype": "BOOL", "shape": [-1, 1]}],
             }
         )
     )
@@ -302,8 +302,8 @@ def test_mlserver_says_what_types_the_columns_have(tmp_path, mlserver):
             model: {column["name"]: column["type"] for column in httpx.get(f"{url}/api/v1/models/{model}").json()["columns"]}
             for model in ["told", "gone"]
         }
-    assert types["told"] == {"a": "number", "b": "number", "c": "number", "predict": "integer"}
-    assert types["gone"] == {"x_0": "integer", "x_1": "integer", "x_2": "integer", "predict": "integer"}, "as they came first"
+    assert types["told"] == {"a": "number", "b": "number", "c": "number", "predict": "boolean"}
+    assert types["gone"] == {"x_0": "integer", "x_1": "integer", "x_2": "integer", "predict": "boolean"}, "as they came first"
     assert wrong == {"told": 0, "gone": 3}
     log = (tmp_path / "collector.log").read_text()
     assert log.count("there are no metadata of the model") == 1 and "v2/models/nobody" in log, "said once"
