@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   observations ─▶ Alert::observe(rule, …, now, …) ─▶ Transition ─▶ Notification ─▶ (the caller's outbox) ─▶ Target
-//!                   while it fires: Muting::of, Open::say(…, now) ─▶ Saying ─────────────────┘
+//!                   while it fires: Muting::of, Routes::of, Open::say(…, now) ─▶ Saying ─────┘
 //! ```
 //!
 //! States are pure: time is an argument, and the same history gives the same episodes.
@@ -49,8 +49,12 @@ mod maintenance;
 mod matching;
 mod muting;
 mod notification;
+mod period;
+mod routing;
 mod rule;
+mod schedule;
 mod secret;
+mod selector;
 mod silence;
 mod slo;
 mod state;
@@ -64,10 +68,14 @@ pub use maintenance::Maintenance;
 pub use matching::{Matchers, Pattern};
 pub use muting::{Mute, Muting};
 pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
+pub use period::{CalendarUnit, Period};
+pub use routing::{Route, Routed, Routes};
 pub use rule::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step};
+pub use schedule::{Hours, Schedule, Stretch};
 pub use secret::{Secret, SecretSource};
+pub use selector::Selector;
 pub use silence::Silence;
-pub use slo::{Budget, Counts, Objective, Pace, Pair};
+pub use slo::{Budget, Counts, EvidenceBound, Objective, Pace, Pair};
 pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Open, Phase, Reading, Standing, Transition};
 pub use targets::{
     Alertmanager, Datadog, Delivery, Email, EmailError, Heartbeat, Mailbox, Opsgenie, PagerDuty, Slack, SlackWay,

@@ -12,7 +12,7 @@ use driftline_alerts::{
 
 use super::book::{Change, Orphan};
 use super::picture;
-use crate::causes::{self, Past};
+use crate::causes::{self, Past, Since};
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::earlier::{Against, Standing};
 use crate::pipeline::series::ClosedWindow;
@@ -135,6 +135,21 @@ pub(crate) fn orphaned(orphan: &Orphan, public_url: &str, now: Micros) -> Notifi
     notification
 }
 
+/// Since when the worst member of an alert that begins has been over; none where that is not seen.
+pub(crate) fn since(change: &Change, context: &Context<'_>) -> Option<Since> {
+    let worst = change.alert.over().max_by(|a, b| severity_of(a.last).total_cmp(&severity_of(b.last)))?;
+    since_of(&change.rule, worst, context)
+}
+
+fn since_of(rule: &Rule, member: &Member, context: &Context<'_>) -> Option<Since> {
+    let (Condition::Score { score, above, .. }, Reading::Score { threshold, noise, .. }) =
+        (&rule.condition, member.last)
+    else {
+        return None;
+    };
+    causes::since(&(context.history)(&Watched::of(member, score)), above.unwrap_or(threshold).max(noise))
+}
+
 /// How far a reading is over, to put the worst first.
 fn severity_of(reading: Reading) -> f64 {
     match reading {
@@ -197,13 +212,13 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
         }
         Condition::Budget { sli, objective, .. } => {
             let value = members.first().map_or_else(|| "unknown".to_owned(), |member| reading(member.last));
-            let days = objective.period().as_secs() / 86_400;
+            let period = objective.period().in_words();
             let target = percent(objective.target());
             let verb = match action {
                 Action::Resolve => "no longer burns its budget too fast",
                 _ => "burns its budget too fast",
             };
-            format!("{sli} {verb}: {value}, and {target} in {days} days are the objective")
+            format!("{sli} {verb}: {value}, and {target} in {period} are the objective")
         }
         Condition::Sli { sli, .. } => {
             let value = members.first().map_or_else(|| "unknown".to_owned(), |member| reading(member.last));
@@ -222,6 +237,8 @@ fn sli_in_words(sli: &str) -> &str {
         "availability" => "requests answered",
         "freshness" => "fresh features",
         "capture" => "exchanges captured",
+        "schema" => "rows of the known form",
+        "heard" => "signs of life",
         "archive" => "archiving in time",
         other => other,
     }
@@ -276,7 +293,7 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
             }
             Reading::Burn { period, long, short } => {
                 if let Condition::Budget { objective, pace, .. } = &rule.condition {
-                    burn_facts(objective, *pace, period, long, short)
+                    burn_facts((objective, *pace), period, long, short, context.now)
                         .into_iter()
                         .for_each(|(name, value)| fact(&name, value));
                 }
@@ -292,11 +309,11 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
 
 /// How fast a budget burns in each window, how sure that is, and how long what is left lasts.
 fn burn_facts(
-    objective: &Objective,
-    pace: Pace,
+    (objective, pace): (&Objective, Pace),
     period: Counts,
     long: [Counts; 2],
     short: [Counts; 2],
+    now: Micros,
 ) -> Vec<(String, String)> {
     let rate = |counts: Counts| objective.burn_rate(counts).map_or_else(|| "no traffic".to_owned(), significant);
     let mut facts = Vec::new();
@@ -316,17 +333,17 @@ fn burn_facts(
         ));
     }
     let budget = objective.budget(period);
-    let lasts = objective.burn_rate(long[0]).and_then(|rate| objective.lasts(budget.left, rate));
+    let lasts = objective.burn_rate(long[0]).and_then(|rate| objective.lasts(budget.left, rate, now));
     let lasts =
         lasts.map_or_else(String::new, |time| format!("; at the rate of the first window it lasts {}", in_words(time)));
     facts.push((
         "Budget".to_owned(),
         format!(
-            "{} left: {} of {} bad events that {} days allow are spent{lasts}",
+            "{} left over {}: {} of {} bad events that it allows are spent{lasts}",
             percent(budget.left),
+            objective.period().in_words(),
             thousands(budget.spent),
             thousands(budget.allowed.round() as u64),
-            objective.period().as_secs() / 86_400
         ),
     ));
     facts
@@ -352,7 +369,7 @@ fn fact_of_what_is_new(rule: &Rule, worst: &Member, context: &Context<'_>, fact:
 
 /// What the worst member's change looks like, and since when.
 fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact: &mut impl FnMut(&str, String)) {
-    let (Some(window), Condition::Score { score, above, .. }) = (context.window, &rule.condition) else { return };
+    let Some(window) = context.window else { return };
     let name = label(worst, "column");
     let Some(column) = window.column(segment(worst), name) else { return };
     let causes: Vec<String> = column
@@ -361,14 +378,11 @@ fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact:
         .take(MAX_CAUSES)
         .map(|cause| format!("{} ({} of the change)", causes::in_words(cause), percent(cause.share)))
         .collect();
-    let Reading::Score { threshold, noise, .. } = worst.last else { return };
     if causes.is_empty() {
         return;
     }
     fact("Looks like", format!("{}, in {}", causes.join("; and "), what(worst)));
-    let limit = above.unwrap_or(threshold).max(noise);
-    let history = (context.history)(&Watched::of(worst, score));
-    if let Some(since) = causes::since(&history, limit) {
+    if let Some(since) = since_of(rule, worst, context) {
         let starts = |ends: i64| ends - (window.ends - window.starts);
         let mut text = format!("the window {}", times::span(starts(since.first), since.first));
         if since.earliest < since.latest {

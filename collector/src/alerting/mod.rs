@@ -1,6 +1,8 @@
 //! From scores and indicators to alerts, and from alerts to people.
 
+pub(crate) mod around;
 pub(crate) mod book;
+pub(crate) mod changes;
 pub(crate) mod drills;
 pub(crate) mod entries;
 pub(crate) mod evidence;
@@ -10,3 +12,4 @@ pub(crate) mod outbox;
 mod picture;
 pub(crate) mod silences;
 pub(crate) mod telling;
+pub(crate) mod ticks;

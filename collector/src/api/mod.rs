@@ -16,7 +16,9 @@ mod scores;
 mod segments;
 mod silences;
 mod status;
+mod ticking;
 mod traffic;
+mod waiting;
 mod writing;
 
 use std::sync::Arc;
@@ -50,6 +52,7 @@ const MAX_LIMIT: u32 = 1000;
 pub(crate) fn routes(api: Api) -> Router {
     let writing = Router::new()
         .route("/api/v1/alerts/{id}/acknowledgement", post(acknowledging::acknowledge))
+        .route("/api/v1/alerts/{id}/steps/{step}", post(ticking::tick))
         .route("/api/v1/drills", post(drills::begin))
         .route("/api/v1/silences", post(silences::create))
         .route("/api/v1/silences/{id}", delete(silences::end))

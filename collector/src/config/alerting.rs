@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use driftline_alerts::{Action, Condition, Maintenance, Rule, SecretSource};
+use driftline_alerts::{Action, Condition, Maintenance, Routes, Rule, SecretSource};
 use driftline_document::{Node, Section};
 
-use super::maintenance;
 use super::rules::{DEFAULT_FLAPPING, REPEATS, ReadRule, check_causes, read_flapping, rules, shipped_rules};
 use super::targets::{TargetConfig, target};
+use super::{maintenance, routes};
 use crate::alerting::heartbeat;
 
 /// Rules and targets.
@@ -19,6 +19,8 @@ pub struct Alerting {
     pub rules: Vec<Rule>,
     /// The targets by name.
     pub targets: BTreeMap<String, TargetConfig>,
+    /// Who is told by rules that name no targets.
+    pub routes: Routes,
     /// How often indicators are looked at. Scores are looked at when their window closes.
     pub evaluation_interval: Duration,
     /// When nothing is said of some alerts but their end.
@@ -50,6 +52,7 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
     let mut alerting = Alerting {
         rules: Vec::new(),
         targets: BTreeMap::new(),
+        routes: Routes::default(),
         evaluation_interval: Duration::from_secs(15),
         maintenance: Vec::new(),
         heartbeat: None,
@@ -58,6 +61,7 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
     let mut own = Vec::new();
     let mut repeat = None;
     let mut flapping = Some(DEFAULT_FLAPPING);
+    let mut routes_at = None;
     if let Some(mut section) = section {
         let targets = section.optional("targets").and_then(|node| node.entries()).unwrap_or_default();
         for (_, node) in targets.iter().filter(|(name, _)| name == heartbeat::NAME) {
@@ -78,6 +82,13 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         if let Some(node) = section.optional("flapping") {
             flapping = read_flapping(&node);
         }
+        if let Some(node) = section.optional("schedules") {
+            alerting.routes.schedules = routes::schedules(&node);
+        }
+        routes_at = section.optional("routes");
+        if let Some(node) = &routes_at {
+            alerting.routes.routes = routes::routes(node, &alerting.targets, &alerting.routes.schedules);
+        }
         let nodes = section.optional("rules").and_then(|node| node.list()).unwrap_or_default();
         own = rules(nodes, Some(&alerting));
     }
@@ -90,8 +101,10 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         .into_iter()
         .filter_map(|read| {
             let mut rule = read.rule?;
-            if read.everyone {
+            if read.everyone && alerting.routes.routes.is_empty() {
                 rule.targets.clone_from(&everyone);
+            } else if read.everyone {
+                alerting.routes.routed.insert(rule.name.clone());
             }
             rule.repeat = read.repeat.unwrap_or(repeat);
             // Scores have their k of m, and windows that were waited for close in seconds.
@@ -99,6 +112,9 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
             Some(rule)
         })
         .collect();
+    if let Some(node) = routes_at {
+        routes::check_reach(&node, &alerting.routes, &alerting.rules);
+    }
     alerting
 }
 

@@ -58,6 +58,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "page-model.js",
     "page-overview.js",
     "runbook-answers.js",
+    "runbook-steps.js",
     "score-words.js",
     "silences-panel.js",
     "sparkline.js",

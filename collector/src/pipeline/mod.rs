@@ -19,9 +19,11 @@ pub(crate) mod earlier;
 pub(crate) mod events;
 mod exchanges;
 mod fields;
+mod hearing;
 pub(crate) mod judging;
 pub(crate) mod rebuild;
 pub(crate) mod rewriting;
+pub(crate) mod schema;
 pub(crate) mod series;
 pub(crate) mod slis;
 mod starting;
@@ -51,8 +53,9 @@ use self::series::{References, Series};
 use self::starting::Replay;
 use self::versions::Versions;
 use crate::alerting::book::Book;
+use crate::alerting::changes;
 use crate::archive::{self, Cuts};
-use crate::config::{Config, Model, Partition};
+use crate::config::{Config, Model, Partition, SCHEMA_SLI};
 use crate::failpoint::Failpoint;
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::model_metadata::ModelMetadata;
@@ -60,6 +63,7 @@ use crate::references::LoadedReferences;
 use crate::segments::stored::last_windows;
 use crate::store::{Store, StoreError, journal};
 use crate::telemetry::{Spanning, Tracer};
+use crate::times::now_micros;
 use crate::vitals::Vitals;
 use crate::watchdog::Pulse;
 
@@ -158,6 +162,8 @@ struct ModelState {
     /// Whether a version's column drifted when it was last judged.
     drifting: HashMap<(Arc<str>, String), bool>,
     name: Arc<str>,
+    /// When anything came of it last.
+    heard_at: i64,
     metrics: ModelMetrics,
 }
 
@@ -232,6 +238,8 @@ impl Pipeline {
         for model in described.into_iter().chain(known) {
             pipeline.model(&model)?;
         }
+        let looked = pipeline.looked_at();
+        pipeline.parts.store.writer.write_blocking(move |db| changes::compare(db, &looked, now_micros()))?;
         pipeline.resolve_orphans(orphans);
         let series = || pipeline.models.values().flat_map(|model| model.series.values());
         info!(
@@ -307,6 +315,7 @@ impl Pipeline {
             self.next.forget_journal = true;
             self.next.tidy = Instant::now() >= self.next_tidying;
             self.observe_archive();
+            self.observe_hearing();
         }
         let is_due = is_final || cut.is_some() || self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL;
         if is_due {
@@ -385,7 +394,7 @@ impl Pipeline {
         let file = self.parts.references.file(name);
         let told = self.parts.metadata.of(name);
         let metrics = &self.parts.metrics;
-        let (columns, versions, stored) = self.parts.store.read_blocking(|db| {
+        let (columns, versions, stored, heard_at) = self.parts.store.read_blocking(|db| {
             // A restart must not make gauges vanish until the next window closes.
             last_scores(db, name, |version, column, score, effect, limit| {
                 metrics.show_score([name, version, column, score], effect, limit);
@@ -401,7 +410,8 @@ impl Pipeline {
             })?;
             let stored = load_series(db, name, &references.identity)?;
             let columns = Columns::load(db, &config, file)?.with_metadata(told);
-            Ok((columns, Versions::load(db, name)?, stored))
+            let heard_at = hearing::last_counted(db, name)?;
+            Ok((columns, Versions::load(db, name)?, stored, heard_at))
         })?;
         let mut series = BTreeMap::new();
         for (version, stored) in stored.into_iter().filter(|(version, _)| versions.is_active(version)) {
@@ -414,7 +424,7 @@ impl Pipeline {
             }
             series.insert(Arc::from(version), one);
         }
-        let metrics = self.parts.metrics.introduce_model(name);
+        let metrics = self.parts.metrics.introduce_model(&config);
         let name: Arc<str> = Arc::from(name);
         let state = ModelState {
             naming: Arc::new(config.naming.clone()),
@@ -426,6 +436,7 @@ impl Pipeline {
             comparing: HashMap::new(),
             drifting: HashMap::new(),
             name: Arc::clone(&name),
+            heard_at,
             metrics,
         };
         self.models.insert(name, state);
@@ -450,6 +461,9 @@ impl Pipeline {
             if key.count
                 && let Some(model) = self.models.get_mut(&key.model)
             {
+                let fitting = schema::fitting(&finished, &model.references);
+                self.next.slis.count(&key.model, SCHEMA_SLI, "", gathered.indicated_at, fitting);
+                model.metrics.schema.count(fitting);
                 if let Some(series) = model.series.get_mut(&key.version) {
                     series.count(key.pane, gathered.newest, &finished, &model.references, now);
                 }
