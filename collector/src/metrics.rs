@@ -48,6 +48,7 @@ pub(crate) struct Metrics {
     rows_not_counted: IntCounterVec,
     pub(crate) columns_refused: IntCounter,
     pub(crate) values_wrong_type: IntCounterVec,
+    metadata_requests: IntCounterVec,
     pub(crate) event_times_unusable: IntCounter,
     pub(crate) outcomes: IntCounterVec,
     pub(crate) windows_closed: IntCounterVec,
@@ -218,6 +219,11 @@ impl Metrics {
             columns_refused: counter(
                 "driftline_columns_refused_total",
                 "Cells of columns beyond the limit of columns of a model.",
+            )?,
+            metadata_requests: counters(
+                "driftline_model_metadata_requests_total",
+                "Requests to servers for what a model says of its inputs and outputs, by how they went.",
+                &["model", "outcome"],
             )?,
             values_wrong_type: counters(
                 "driftline_values_wrong_type_total",
@@ -520,6 +526,11 @@ impl Metrics {
         self.spans.with_label_values(&[outcome])
     }
 
+    /// Requests for a model's metadata: those that told something, and those that did not.
+    pub(crate) fn metadata_requests(&self, model: &str) -> [IntCounter; 2] {
+        ["ok", "failed"].map(|outcome| self.metadata_requests.with_label_values(&[model, outcome]))
+    }
+
     pub(crate) fn otlp_requests(&self, signal: &str, outcome: &str) -> IntCounter {
         self.otlp_requests.with_label_values(&[signal, outcome])
     }
@@ -625,6 +636,7 @@ mod tests {
         let mut model = Model::undescribed("m");
         model.slis.freshness.push(freshness);
         metrics.introduce_model(&model);
+        metrics.metadata_requests("m")[0].inc();
         for gauge in [&metrics.score, &metrics.score_limit] {
             gauge.with_label_values(&["m", "1", "c", "psi"]).set(0.0);
         }

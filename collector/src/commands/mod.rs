@@ -172,13 +172,9 @@ fn serve(path: &std::path::Path) -> ExitCode {
         Ok(collector) => collector,
         Err(error) => {
             eprintln!("driftline: {error}");
-            return ExitCode::from(
-                if matches!(error, StartError::References(_) | StartError::Runbooks(_) | StartError::Access(_)) {
-                    EXIT_USAGE
-                } else {
-                    1
-                },
-            );
+            use StartError::{Access, Metadata, References, Runbooks};
+            let is_usage = matches!(error, References(_) | Metadata(_) | Runbooks(_) | Access(_));
+            return ExitCode::from(if is_usage { EXIT_USAGE } else { 1 });
         }
     };
     let failure = orders.wait_for_end(&collector);
@@ -197,7 +193,9 @@ fn check(path: &std::path::Path) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(problems) = crate::references::LoadedReferences::load(&config) {
+    let references = crate::references::LoadedReferences::load(&config).map(drop);
+    let metadata = crate::model_metadata::ModelMetadata::load(&config).map(drop);
+    if let Err(problems) = references.and(metadata) {
         problems.iter().for_each(|problem| eprintln!("{}: {problem}", path.display()));
         return ExitCode::from(EXIT_USAGE);
     }

@@ -59,6 +59,7 @@ use crate::archive::{self, Cuts};
 use crate::config::{Config, Model, Partition, SCHEMA_SLI};
 use crate::failpoint::Failpoint;
 use crate::metrics::{Metrics, ModelMetrics};
+use crate::model_metadata::ModelMetadata;
 use crate::references::LoadedReferences;
 use crate::segments::stored::last_windows;
 use crate::store::{Store, StoreError, journal};
@@ -94,6 +95,7 @@ pub(crate) struct Parts {
     pub(crate) config: Arc<Config>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) references: Arc<LoadedReferences>,
+    pub(crate) metadata: Arc<ModelMetadata>,
     pub(crate) cuts: Cuts,
     pub(crate) vitals: Vitals,
     pub(crate) tracer: Tracer,
@@ -391,6 +393,7 @@ impl Pipeline {
         let config = self.parts.config.model(name);
         let references = self.parts.references.of(name);
         let file = self.parts.references.file(name);
+        let told = self.parts.metadata.of(name);
         let metrics = &self.parts.metrics;
         let (columns, versions, stored, heard_at) = self.parts.store.read_blocking(|db| {
             // A restart must not make gauges vanish until the next window closes.
@@ -407,8 +410,9 @@ impl Pipeline {
                 }
             })?;
             let stored = load_series(db, name, &references.identity)?;
+            let columns = Columns::load(db, &config, file)?.with_metadata(told);
             let heard_at = hearing::last_counted(db, name)?;
-            Ok((Columns::load(db, &config, file)?, Versions::load(db, name)?, stored, heard_at))
+            Ok((columns, Versions::load(db, name)?, stored, heard_at))
         })?;
         let mut series = BTreeMap::new();
         for (version, stored) in stored.into_iter().filter(|(version, _)| versions.is_active(version)) {
