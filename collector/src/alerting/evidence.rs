@@ -12,8 +12,9 @@ use driftline_alerts::{
 
 use super::book::{Change, Orphan};
 use super::picture;
-use crate::causes::{self, Past};
+use crate::causes::{self, Past, Since};
 use crate::numbers::{percent, significant, thousands};
+use crate::pipeline::changes::{Of, OverTime};
 use crate::pipeline::earlier::{Against, Standing};
 use crate::pipeline::series::ClosedWindow;
 use crate::segments::watched_score;
@@ -43,7 +44,7 @@ impl<'m> Watched<'m> {
             version: label(member, "version"),
             segment: segment(member),
             column: label(member, "column"),
-            detector: watched_score(score).0,
+            detector: OverTime::named(score).map_or(watched_score(score).0, |stream| stream.of_name()),
         }
     }
 }
@@ -174,12 +175,14 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
                 (_, "new_category_share") => {
                     ("has categories that the reference never saw", "have categories that the reference never saw")
                 }
-                (_, score) => match Against::of_score(score) {
-                    Some((Against::Recent, _)) => ("has changed lately", "have changed lately"),
-                    Some((Against::SameHour, _)) => {
+                (_, score) => match (OverTime::named(score).map(|stream| stream.of), Against::of_score(score)) {
+                    (Some(Of::Score(_)), _) => ("has risen above what it was", "have risen above what they were"),
+                    (Some(Of::Sli(_)), _) => ("is worse than in the days before", "are worse than in the days before"),
+                    (None, Some((Against::Recent, _))) => ("has changed lately", "have changed lately"),
+                    (None, Some((Against::SameHour, _))) => {
                         ("is unlike its hour in the weeks before", "are unlike their hour in the weeks before")
                     }
-                    None => ("has drifted", "have drifted"),
+                    (None, None) => ("has drifted", "have drifted"),
                 },
             };
             match members {
@@ -249,8 +252,13 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
     if let Some(worst) = members.first() {
         fact_of_what_is_new(rule, worst, context, &mut fact);
         facts_of_the_change(rule, worst, context, &mut fact);
-        match worst.last {
-            Reading::Score { threshold, noise, n, .. } => {
+        let stream = match &rule.condition {
+            Condition::Score { score, .. } => OverTime::named(score),
+            Condition::Sli { .. } | Condition::Budget { .. } => None,
+        };
+        match (worst.last, stream) {
+            (Reading::Score { .. }, Some(stream)) => facts_of_the_rise(stream, rule, worst, context, &mut fact),
+            (Reading::Score { threshold, noise, n, .. }, None) => {
                 let own = match &rule.condition {
                     Condition::Score { above: Some(above), .. } => *above,
                     _ => threshold,
@@ -269,17 +277,17 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
                 fact("Limit", format!("from {} on it matters; {chance}", significant(own)));
                 fact("Sample", format!("{} rows of {}", thousands(n), what(worst)));
             }
-            Reading::Ratio { good, valid } => {
+            (Reading::Ratio { good, valid }, _) => {
                 fact("Events", format!("{} of {} were good", thousands(good), thousands(valid)));
             }
-            Reading::Burn { period, long, short } => {
+            (Reading::Burn { period, long, short }, _) => {
                 if let Condition::Budget { objective, pace, .. } = &rule.condition {
                     burn_facts(objective, *pace, period, long, short)
                         .into_iter()
                         .for_each(|(name, value)| fact(&name, value));
                 }
             }
-            Reading::NotEnoughData => {}
+            (Reading::NotEnoughData, _) => {}
         }
         if !label(worst, "version").is_empty() {
             fact("Version", label(worst, "version").to_owned());
@@ -366,14 +374,44 @@ fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact:
     fact("Looks like", format!("{}, in {}", causes.join("; and "), what(worst)));
     let limit = above.unwrap_or(threshold).max(noise);
     let history = (context.history)(&Watched::of(worst, score));
-    if let Some(since) = causes::since(&history, limit) {
-        let starts = |ends: i64| ends - (window.ends - window.starts);
-        let mut text = format!("the window {}", times::span(starts(since.first), since.first));
-        if since.earliest < since.latest {
-            let between = times::span(starts(since.earliest), since.latest);
-            text.push_str(&format!("; with a certainty of 95% within {between}"));
-        }
-        fact("Since", text);
+    fact_of_the_beginning(causes::since(&history, limit), window, fact);
+}
+
+fn fact_of_the_beginning(since: Option<Since>, window: &ClosedWindow, fact: &mut impl FnMut(&str, String)) {
+    let Some(since) = since else { return };
+    let starts = |ends: i64| ends - (window.ends - window.starts);
+    let mut text = format!("the window {}", times::span(starts(since.first), since.first));
+    if since.earliest < since.latest {
+        let between = times::span(starts(since.earliest), since.latest);
+        text.push_str(&format!("; with a certainty of 95% within {between}"));
+    }
+    fact("Since", text);
+}
+
+/// Beside what the worst member has risen, and since when.
+fn facts_of_the_rise(
+    stream: OverTime,
+    rule: &Rule,
+    worst: &Member,
+    context: &Context<'_>,
+    fact: &mut impl FnMut(&str, String),
+) {
+    let (Condition::Score { score, .. }, Reading::Score { threshold, n, .. }) = (&rule.condition, worst.last) else {
+        return;
+    };
+    let values = match stream.of {
+        Of::Score(_) => "windows side by side",
+        Of::Sli(_) => "days",
+    };
+    let limit = significant(threshold);
+    fact(
+        "Limit",
+        format!("{limit}, where the detector says that it has changed; it has seen {} {values}", thousands(n)),
+    );
+    if let Some(window) = context.window {
+        let history = (context.history)(&Watched::of(worst, score));
+        // Whatever its level was before: a rise is one from there.
+        fact_of_the_beginning(causes::since(&history, f64::INFINITY), window, fact);
     }
 }
 

@@ -8,6 +8,7 @@ use driftline_detectors::{Score, Verdict};
 use driftline_protocol::Role;
 use tracing::warn;
 
+use super::changes;
 use super::checkpoint::StoredWindow;
 use super::columns::role_name;
 use super::comparing::{compare, show_beside};
@@ -22,7 +23,7 @@ use crate::causes::{HISTORY_WINDOWS, Past};
 use crate::config::{ARCHIVE_SLI, EventTime, Windows};
 use crate::numbers::{significant, thousands};
 use crate::segments::{beyond, segment_score};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::times::{self, now_micros};
 
 /// A column or a version that is gone is watched for at least so long more.
@@ -79,7 +80,17 @@ impl Pipeline {
         let accepted = compare(state, version, &mut window, &self.parts.store, &mut self.next.earlier);
         metrics.windows_closed.with_label_values(&[model]).inc();
         metrics.window_rows.with_label_values(&[model, version]).set(window.rows as i64);
-        let observations = observations(model, version, &window, &|column| state.columns.role(column));
+        let role = |column: &str| state.columns.role(column);
+        let observations = observations(model, version, &window, &role);
+        let watched = changes::watched(self.book.rules());
+        let over_time = match changes::is_side_by_side(&state.config.windows, window.ends) {
+            true => {
+                let mut shelf =
+                    shelf(&self.parts.store, &self.next.windows, (model, version), &state.references.identity);
+                changes::observations((model, version), &window, &role, &watched, &mut shelf)
+            }
+            false => Vec::new(),
+        };
         for column in &window.columns {
             for score in &column.scores {
                 let series = [model, version, column.column.as_str(), score.detector.name()];
@@ -95,7 +106,9 @@ impl Pipeline {
         }
         self.next.events.push(Event { kind: EventKind::Window, model: model.to_string(), text: window_text(&window) });
         let forget_after = forget_after(&state.config.windows);
-        let changes = self.book.observe_scores(&observations, now_micros(), forget_after);
+        let forget_streams_after = changes::forget_after(&state.config.windows, forget_after);
+        let mut changes = self.book.observe_scores(&observations, now_micros(), forget_after);
+        changes.extend(self.book.observe_scores(&over_time, now_micros(), forget_streams_after));
         metrics.observations_refused.inc_by(self.book.take_refused());
         for change in changes {
             self.note(&change, Some((model, &window)));
@@ -155,8 +168,11 @@ impl Pipeline {
             self.book.rules().iter().map(|rule| rule.condition.clone()).enumerate().collect();
         for (index, condition) in rules {
             let (sli, over) = match &condition {
-                Condition::Sli { sli, over, .. } => (sli.clone(), *over),
-                Condition::Budget { sli, objective, .. } => (sli.clone(), objective.period()),
+                Condition::Sli { sli, over, .. } => (sli.as_str(), *over),
+                Condition::Budget { sli, objective, .. } => (sli.as_str(), objective.period()),
+                Condition::Score { score, .. } if is_of_indicator(score) => {
+                    (score.as_str(), changes::FORGET_INDICATORS)
+                }
                 Condition::Score { .. } => continue,
             };
             let models: Vec<Arc<str>> = if sli == ARCHIVE_SLI {
@@ -173,7 +189,7 @@ impl Pipeline {
                             .filter(|(_, value)| !value.is_empty())
                             .map(|(name, value)| (name.to_owned(), value))
                             .collect();
-                        observations.push(Observation { name: sli.clone(), labels, reading });
+                        observations.push(Observation { name: sli.to_owned(), labels, reading });
                     }
                 }
                 Ok(observations)
@@ -219,7 +235,36 @@ fn readings(
             Ok(sums.map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid })).collect())
         }
         Condition::Budget { sli, objective, pace, .. } => slis::burn(db, model, sli, (objective, *pace), now),
-        Condition::Score { .. } => Ok(Vec::new()),
+        Condition::Score { score, .. } => match changes::OverTime::named(score) {
+            Some(watched) => changes::of_indicator(db, model, (watched.of_name(), watched), now),
+            None => Ok(Vec::new()),
+        },
+    }
+}
+
+/// Whether a rule watches an indicator's days.
+fn is_of_indicator(score: &str) -> bool {
+    changes::OverTime::named(score).is_some_and(|watched| matches!(watched.of, changes::Of::Sli(_)))
+}
+
+/// Earlier windows of a version, as streams have them: those that closed since the last checkpoint are not stored yet.
+fn shelf<'s>(
+    store: &'s Store,
+    waiting: &'s [StoredWindow],
+    (model, version): (&'s str, &'s str),
+    reference: &'s str,
+) -> impl FnMut(i64) -> Vec<changes::Point> + 's {
+    move |ends| {
+        let is_it =
+            |stored: &&StoredWindow| stored.model == model && stored.version == version && stored.window.ends == ends;
+        match waiting.iter().find(is_it) {
+            Some(stored) if stored.reference == reference => changes::points(&stored.window),
+            Some(_) => Vec::new(),
+            None => store
+                .read_blocking(|db| changes::stored(db, (model, version), reference, ends))
+                .inspect_err(|error| warn!(model, version, ends, %error, "a window cannot be read, and is left out"))
+                .unwrap_or_default(),
+        }
     }
 }
 
@@ -248,7 +293,7 @@ pub(crate) fn observations(
     role: &dyn Fn(&str) -> Role,
 ) -> Vec<Observation> {
     let of_column = |column: &ClosedColumn| {
-        let role = role_name(role(&column.column));
+        let role = role(&column.column);
         let observation = |name, score| observation(model, version, (column, role), (name, score));
         let scores = column.scores.iter().map(|score| (score.detector.name().to_owned(), score));
         let beside = column
@@ -272,7 +317,7 @@ fn segment_observations(
     let mut observations = Vec::new();
     for segment in &window.segments {
         for column in &segment.columns {
-            let role = role_name(role(&column.column));
+            let role = role(&column.column);
             let whole = window.column(None, &column.column).map_or(&[] as &[Score], |whole| &whole.scores);
             let drifts = |detector| whole.iter().any(|s| s.detector == detector && s.verdict == Verdict::Drift);
             for score in column.scores.iter().filter(|score| !drifts(score.detector)) {
@@ -289,10 +334,9 @@ fn segment_observations(
 fn observation(
     model: &str,
     version: &str,
-    (column, role): (&ClosedColumn, &str),
+    (column, role): (&ClosedColumn, Role),
     (name, score): (String, &Score),
 ) -> Observation {
-    let labels = [("model", model), ("version", version), ("column", &column.column), ("role", role)];
     let reading = match score.verdict {
         Verdict::NotEnoughData => Reading::NotEnoughData,
         Verdict::Ok | Verdict::Drift => Reading::Score {
@@ -302,11 +346,13 @@ fn observation(
             n: score.n_window,
         },
     };
-    Observation {
-        name,
-        labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        reading,
-    }
+    Observation { name, labels: score_labels(model, version, &column.column, role), reading }
+}
+
+/// The labels of what is observed of a column.
+pub(super) fn score_labels(model: &str, version: &str, column: &str, role: Role) -> Labels {
+    let labels = [("model", model), ("version", version), ("column", column), ("role", role_name(role))];
+    labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn headline(column: &ClosedColumn) -> Option<&Score> {

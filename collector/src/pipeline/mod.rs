@@ -10,6 +10,7 @@
 //! checkpoint; after a crash it reads that part of the journal again.
 
 mod archiving;
+pub(crate) mod changes;
 pub(crate) mod checkpoint;
 pub(crate) mod columns;
 mod comparing;
