@@ -348,9 +348,9 @@ mod tests {
         let psi = [quiet.as_slice(), &[0.12; 14]].concat();
         let trial = tried(&rules, 1, &psi);
         let [Episode { window, resolved, because, .. }] = &trial.episodes[..] else { panic!("{:?}", trial.episodes) };
-        assert_eq!(*window, (12 * DAY, 13 * DAY), "the second window of the rise");
-        assert_eq!(*resolved, Some(23 * DAY + DAY / 4), "ten windows later that is what is normal");
-        assert!(because[0].value > 1.0 && because[0].limit == 1.0 && because[0].n == 13, "{because:?}");
+        assert_eq!(*window, (13 * DAY, 14 * DAY), "the third window of the rise");
+        assert_eq!(*resolved, Some(24 * DAY + DAY / 4), "ten windows later that is what is normal");
+        assert!(because[0].value > 1.0 && because[0].limit == 1.0 && because[0].n == 14, "{because:?}");
         rules[0].condition = Condition::Score {
             score: "latency_cusum".to_owned(),
             matching: Labels::new(),
