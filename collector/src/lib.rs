@@ -28,6 +28,7 @@ mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod ingest;
+mod interchange;
 mod metrics;
 mod numbers;
 mod pages;
@@ -43,6 +44,7 @@ mod store;
 mod telemetry;
 mod times;
 mod vitals;
+mod vocabulary;
 mod watchdog;
 
 pub use commands::main;

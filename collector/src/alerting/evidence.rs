@@ -6,19 +6,20 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use driftline_alerts::{
-    Action, Condition, Counts, EvidenceRow, MAX_ROWS, Member, Micros, Notification, Objective, Pace, Picture, Reading,
-    Rule, Severity, Transition, sparkline,
+    Action, Condition, Counts, EvidenceRow, Expression, MAX_ROWS, Member, Micros, Notification, Objective, Pace,
+    Picture, Reading, Rule, Severity, Transition, Unit, Variable, sparkline,
 };
 
 use super::book::{Change, Orphan};
-use super::picture;
+use super::{picture, wording};
 use crate::causes::{self, Past, Since};
 use crate::numbers::{percent, significant, thousands};
-use crate::pipeline::changes::{Of, OverTime};
 use crate::pipeline::earlier::{Against, Standing};
+use crate::pipeline::over_time::{Of, OverTime};
 use crate::pipeline::series::ClosedWindow;
 use crate::segments::watched_score;
 use crate::times;
+use crate::vocabulary::Named;
 
 /// Windows that a sparkline shows.
 const SPARKLINE_WINDOWS: usize = 20;
@@ -80,7 +81,10 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
     members.sort_by(|a, b| severity_of(b.last).total_cmp(&severity_of(a.last)));
     let about = alert.labels.values().cloned().collect::<Vec<_>>().join(", ");
     let headline = headline(rule, action, &members);
-    let summary = if about.is_empty() { headline } else { format!("{about}: {headline}") };
+    let plain = if about.is_empty() { headline } else { format!("{about}: {headline}") };
+    let rows: Vec<EvidenceRow> = members.iter().take(MAX_ROWS).map(|member| row(rule, member, context)).collect();
+    let worded = wording::Worded::of(rule, alert, &members, &rows, &plain);
+    let summary = worded.summary().unwrap_or_else(|| plain.clone());
     Notification {
         action,
         episode: episode.clone(),
@@ -90,14 +94,14 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
         subject: summary.clone(),
         summary,
         condition: rule.condition.in_words(),
-        labels: alert.labels.clone(),
+        labels: worded.labels(),
         started_at,
         resolved_at: (action == Action::Resolve).then_some(context.now),
         acknowledged: None,
         reminder: 0,
         drill: false,
-        facts: facts(rule, &members, context),
-        rows: members.iter().take(MAX_ROWS).map(|member| row(rule, member, context)).collect(),
+        facts: worded.facts().into_iter().chain(facts(rule, &members, context)).collect(),
+        rows,
         more_rows: members.len().saturating_sub(MAX_ROWS) as u64,
         picture: members.first().and_then(|worst| draw(worst, context)),
         page_url: format!("{}/alerts/{episode}", context.public_url),
@@ -136,6 +140,24 @@ pub(crate) fn orphaned(orphan: &Orphan, public_url: &str, now: Micros) -> Notifi
     notification
 }
 
+/// Since when the worst member of an alert that begins has been over; none where that is not seen.
+pub(crate) fn since(change: &Change, context: &Context<'_>) -> Option<Since> {
+    let worst = change.alert.over().max_by(|a, b| severity_of(a.last).total_cmp(&severity_of(b.last)))?;
+    since_of(&change.rule, worst, context)
+}
+
+fn since_of(rule: &Rule, member: &Member, context: &Context<'_>) -> Option<Since> {
+    let (Condition::Score { score, above, .. }, Reading::Score { threshold, noise, .. }) =
+        (&rule.condition, member.last)
+    else {
+        return None;
+    };
+    // A rise is one from whatever level there was before.
+    let is_rise = OverTime::named(score).is_some();
+    let limit = if is_rise { f64::INFINITY } else { above.unwrap_or(threshold).max(noise) };
+    causes::since(&(context.history)(&Watched::of(member, score)), limit)
+}
+
 /// How far a reading is over, to put the worst first.
 fn severity_of(reading: Reading) -> f64 {
     match reading {
@@ -144,6 +166,7 @@ fn severity_of(reading: Reading) -> f64 {
         Reading::Burn { long, .. } => {
             long.iter().map(|counts| counts.bad() as f64 / counts.valid.max(1) as f64).fold(0.0, f64::max)
         }
+        Reading::Expression { holds, .. } => f64::from(u8::from(holds)),
         Reading::NotEnoughData => 0.0,
     }
 }
@@ -198,15 +221,27 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
                 }
             }
         }
+        Condition::Expression { expression, .. } => {
+            let of = members.first().map_or_else(String::new, |worst| {
+                let names = members.iter().take(3).map(|member| what(member)).collect::<Vec<_>>().join(", ");
+                let more = members.len().saturating_sub(3);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!(" of {names}{more} ({})", values(expression, worst.last))
+            });
+            match action {
+                Action::Resolve => format!("no longer {}{of}", expression.text()),
+                _ => format!("{}{of}", expression.text()),
+            }
+        }
         Condition::Budget { sli, objective, .. } => {
             let value = members.first().map_or_else(|| "unknown".to_owned(), |member| reading(member.last));
-            let days = objective.period().as_secs() / 86_400;
+            let period = objective.period().in_words();
             let target = percent(objective.target());
             let verb = match action {
                 Action::Resolve => "no longer burns its budget too fast",
                 _ => "burns its budget too fast",
             };
-            format!("{sli} {verb}: {value}, and {target} in {days} days are the objective")
+            format!("{sli} {verb}: {value}, and {target} in {period} are the objective")
         }
         Condition::Sli { sli, .. } => {
             let value = members.first().map_or_else(|| "unknown".to_owned(), |member| reading(member.last));
@@ -225,6 +260,8 @@ fn sli_in_words(sli: &str) -> &str {
         "availability" => "requests answered",
         "freshness" => "fresh features",
         "capture" => "exchanges captured",
+        "schema" => "rows of the known form",
+        "heard" => "signs of life",
         "archive" => "archiving in time",
         other => other,
     }
@@ -237,8 +274,21 @@ fn reading(reading: Reading) -> String {
         Reading::Burn { long: [first, _], .. } => {
             format!("{} of {} were bad", thousands(first.bad()), thousands(first.valid))
         }
+        Reading::Expression { holds, .. } => if holds { "holds" } else { "does not hold" }.to_owned(),
         Reading::NotEnoughData => "not enough data".to_owned(),
     }
+}
+
+/// What an expression's names stood for.
+fn values(expression: &Expression, reading: Reading) -> String {
+    let Reading::Expression { values, .. } = reading else { return self::reading(reading) };
+    let said = |variable: &Variable, value: Option<f64>| match (value, Named::of(variable).map(|named| named.unit())) {
+        (None, _) => format!("{variable} unknown"),
+        (Some(seconds), Ok(Unit::Time)) => format!("{variable} {} s", significant(seconds)),
+        (Some(value), _) => format!("{variable} {}", significant(value)),
+    };
+    let all = expression.variables().iter().zip(values).map(|(variable, value)| said(variable, value));
+    all.collect::<Vec<_>>().join(", ")
 }
 
 fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String, String)> {
@@ -256,7 +306,7 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
         facts_of_the_change(rule, worst, context, &mut fact);
         let stream = match &rule.condition {
             Condition::Score { score, .. } => OverTime::named(score),
-            Condition::Sli { .. } | Condition::Budget { .. } => None,
+            Condition::Sli { .. } | Condition::Budget { .. } | Condition::Expression { .. } => None,
         };
         match (worst.last, stream) {
             (Reading::Score { .. }, Some(stream)) => facts_of_the_rise(stream, rule, worst, context, &mut fact),
@@ -284,9 +334,14 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
             }
             (Reading::Burn { period, long, short }, _) => {
                 if let Condition::Budget { objective, pace, .. } = &rule.condition {
-                    burn_facts(objective, *pace, period, long, short)
+                    burn_facts((objective, *pace), period, long, short, context.now)
                         .into_iter()
                         .for_each(|(name, value)| fact(&name, value));
+                }
+            }
+            (Reading::Expression { .. }, _) => {
+                if let Condition::Expression { expression, .. } = &rule.condition {
+                    fact("Values", values(expression, worst.last));
                 }
             }
             (Reading::NotEnoughData, _) => {}
@@ -300,11 +355,11 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
 
 /// How fast a budget burns in each window, how sure that is, and how long what is left lasts.
 fn burn_facts(
-    objective: &Objective,
-    pace: Pace,
+    (objective, pace): (&Objective, Pace),
     period: Counts,
     long: [Counts; 2],
     short: [Counts; 2],
+    now: Micros,
 ) -> Vec<(String, String)> {
     let rate = |counts: Counts| objective.burn_rate(counts).map_or_else(|| "no traffic".to_owned(), significant);
     let mut facts = Vec::new();
@@ -324,17 +379,17 @@ fn burn_facts(
         ));
     }
     let budget = objective.budget(period);
-    let lasts = objective.burn_rate(long[0]).and_then(|rate| objective.lasts(budget.left, rate));
+    let lasts = objective.burn_rate(long[0]).and_then(|rate| objective.lasts(budget.left, rate, now));
     let lasts =
         lasts.map_or_else(String::new, |time| format!("; at the rate of the first window it lasts {}", in_words(time)));
     facts.push((
         "Budget".to_owned(),
         format!(
-            "{} left: {} of {} bad events that {} days allow are spent{lasts}",
+            "{} left over {}: {} of {} bad events that it allows are spent{lasts}",
             percent(budget.left),
+            objective.period().in_words(),
             thousands(budget.spent),
             thousands(budget.allowed.round() as u64),
-            objective.period().as_secs() / 86_400
         ),
     ));
     facts
@@ -360,7 +415,7 @@ fn fact_of_what_is_new(rule: &Rule, worst: &Member, context: &Context<'_>, fact:
 
 /// What the worst member's change looks like, and since when.
 fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact: &mut impl FnMut(&str, String)) {
-    let (Some(window), Condition::Score { score, above, .. }) = (context.window, &rule.condition) else { return };
+    let Some(window) = context.window else { return };
     let name = label(worst, "column");
     let Some(column) = window.column(segment(worst), name) else { return };
     let causes: Vec<String> = column
@@ -369,25 +424,28 @@ fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact:
         .take(MAX_CAUSES)
         .map(|cause| format!("{} ({} of the change)", causes::in_words(cause), percent(cause.share)))
         .collect();
-    let Reading::Score { threshold, noise, .. } = worst.last else { return };
     if causes.is_empty() {
         return;
     }
     fact("Looks like", format!("{}, in {}", causes.join("; and "), what(worst)));
-    let limit = above.unwrap_or(threshold).max(noise);
-    let history = (context.history)(&Watched::of(worst, score));
-    fact_of_the_beginning(causes::since(&history, limit), window, fact);
+    fact_of_the_beginning(rule, worst, (context, window), fact);
 }
 
-fn fact_of_the_beginning(since: Option<Since>, window: &ClosedWindow, fact: &mut impl FnMut(&str, String)) {
-    let Some(since) = since else { return };
-    let starts = |ends: i64| ends - (window.ends - window.starts);
-    let mut text = format!("the window {}", times::span(starts(since.first), since.first));
-    if since.earliest < since.latest {
-        let between = times::span(starts(since.earliest), since.latest);
-        text.push_str(&format!("; with a certainty of 95% within {between}"));
+fn fact_of_the_beginning(
+    rule: &Rule,
+    worst: &Member,
+    (context, window): (&Context<'_>, &ClosedWindow),
+    fact: &mut impl FnMut(&str, String),
+) {
+    if let Some(since) = since_of(rule, worst, context) {
+        let starts = |ends: i64| ends - (window.ends - window.starts);
+        let mut text = format!("the window {}", times::span(starts(since.first), since.first));
+        if since.earliest < since.latest {
+            let between = times::span(starts(since.earliest), since.latest);
+            text.push_str(&format!("; with a certainty of 95% within {between}"));
+        }
+        fact("Since", text);
     }
-    fact("Since", text);
 }
 
 /// Beside what the worst member has risen, and since when.
@@ -398,9 +456,7 @@ fn facts_of_the_rise(
     context: &Context<'_>,
     fact: &mut impl FnMut(&str, String),
 ) {
-    let (Condition::Score { score, .. }, Reading::Score { threshold, n, .. }) = (&rule.condition, worst.last) else {
-        return;
-    };
+    let Reading::Score { threshold, n, .. } = worst.last else { return };
     let values = match stream.of {
         Of::Score(_) => "windows side by side",
         Of::Sli(_) => "days",
@@ -411,9 +467,7 @@ fn facts_of_the_rise(
         format!("{limit}, where the detector says that it has changed; it has seen {} {values}", thousands(n)),
     );
     if let Some(window) = context.window {
-        let history = (context.history)(&Watched::of(worst, score));
-        // Whatever its level was before: a rise is one from there.
-        fact_of_the_beginning(causes::since(&history, f64::INFINITY), window, fact);
+        fact_of_the_beginning(rule, worst, (context, window), fact);
     }
 }
 
@@ -442,7 +496,10 @@ fn row(rule: &Rule, member: &Member, context: &Context<'_>) -> EvidenceRow {
         } else {
             format!("{what} (version {version})")
         },
-        value: reading(member.last),
+        value: match &rule.condition {
+            Condition::Expression { expression, .. } => values(expression, member.last),
+            _ => reading(member.last),
+        },
         threshold,
         n,
         sparkline: line,

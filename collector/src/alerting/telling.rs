@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use driftline_alerts::{Alert, Labels, Maintenance, Micros, Mute, Muting, Open, Rule, Saying, Silence, Standing};
+use driftline_alerts::{
+    Alert, Labels, Maintenance, Micros, Mute, Muting, Open, Routes, Rule, Saying, Silence, Standing,
+};
 use rusqlite::Connection;
 
 use super::book::Book;
@@ -36,11 +38,18 @@ pub(crate) struct Told {
     /// How it stands, if that has changed.
     pub(crate) standing: Option<Standing>,
     pub(crate) sayings: Vec<Saying>,
+    /// Targets that are told by a schedule that is not on: they are not reminded now.
+    pub(crate) off_duty: Vec<String>,
 }
 
 /// Whether the indicators were not looked at since an alert began that they may explain.
 fn may_be_explained_yet(rule: &Rule, open: &Open, evaluated_at: Micros) -> bool {
     !rule.explained_by.is_empty() && evaluated_at <= open.since
+}
+
+/// Whether somebody was told of an alert that fires.
+fn is_told(alert: &Alert) -> bool {
+    alert.open().is_some_and(|open| open.told.first.is_some())
 }
 
 impl Book {
@@ -56,7 +65,7 @@ impl Book {
     pub(crate) fn tell(
         &mut self,
         wishes: &Wishes,
-        maintenance: &[Maintenance],
+        (maintenance, routes): (&[Maintenance], &Routes),
         evaluated_at: Micros,
         no_data_after: &dyn Fn(&Rule, &Labels) -> Micros,
         now: Micros,
@@ -65,19 +74,26 @@ impl Book {
         let standing = |(rule, alert): &(&Rule, &Alert)| alert.standing(no_data_after(rule, &alert.labels), now);
         let standings: Vec<Standing> = firing.iter().map(|one| standing(one).unwrap_or_default()).collect();
         let muting = Muting { silences: &wishes.silences, maintenance, firing: &firing, now };
-        let mutes: Vec<Vec<Mute>> = firing.iter().map(|(rule, alert)| muting.of(rule, alert)).collect();
+        let labels: Vec<Labels> = firing.iter().map(|(_, alert)| alert.common_labels()).collect();
+        let mutes = |((rule, alert), labels): (&(&Rule, &Alert), &Labels)| match muting.of(rule, alert) {
+            by if by.is_empty() && !is_told(alert) => routes.of(rule, labels, now).mutes(),
+            by => by,
+        };
+        let mutes: Vec<Vec<Mute>> = firing.iter().zip(&labels).map(mutes).collect();
         let mut told = Vec::new();
         self.for_each_open(|rule, open, index| {
             let mutes = &mutes[index];
             let muted_by = (open.told.muted_by != *mutes).then(|| mutes.clone());
             open.told.muted_by.clone_from(mutes);
             let is_held = may_be_explained_yet(rule, open, evaluated_at);
-            let sayings = open.say(rule, is_held, wishes.acknowledged.contains(&open.episode), now);
+            let is_acknowledged = wishes.acknowledged.contains(&open.episode);
+            let sayings = open.say((rule, &labels[index]), routes, is_held, is_acknowledged, now);
+            let off_duty = open.told.off_duty(routes, now);
             let standing = (open.standing != standings[index]).then_some(standings[index]);
             open.standing = standings[index];
             let changed = muted_by.is_some() || standing.is_some() || !sayings.is_empty();
             if changed {
-                told.push(Told { episode: open.episode.clone(), muted_by, standing, sayings });
+                told.push(Told { episode: open.episode.clone(), muted_by, standing, sayings, off_duty });
             }
             changed
         });
@@ -87,7 +103,7 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
-    use driftline_alerts::{Condition, ExplainedBy, KofM, Observation, Reading, Recovery, Severity};
+    use driftline_alerts::{Condition, ExplainedBy, KofM, Observation, Reading, Recovery, Severity, Wording};
 
     use super::*;
 
@@ -110,6 +126,7 @@ mod tests {
             escalate: Vec::new(),
             explained_by,
             recovery: Recovery::default(),
+            wording: Wording::default(),
         }
     }
 
@@ -120,7 +137,7 @@ mod tests {
     }
 
     fn told(book: &mut Book, evaluated_at: Micros, now: Micros) -> Vec<(Vec<Mute>, usize)> {
-        let told = book.tell(&Wishes::default(), &[], evaluated_at, &|_, _| DAY, now);
+        let told = book.tell(&Wishes::default(), (&[], &Routes::default()), evaluated_at, &|_, _| DAY, now);
         told.into_iter().map(|told| (told.muted_by.unwrap_or_default(), told.sayings.len())).collect()
     }
 

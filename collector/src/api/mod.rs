@@ -12,11 +12,14 @@ mod events;
 mod models;
 mod openapi;
 mod postmortem;
+mod reactions;
 mod scores;
 mod segments;
 mod silences;
 mod status;
+mod ticking;
 mod traffic;
+mod waiting;
 mod writing;
 
 use std::sync::Arc;
@@ -27,8 +30,10 @@ use axum::middleware::from_fn;
 use axum::routing::{delete, get, post};
 
 pub(crate) use self::beside::{BesideView, REFERENCE};
+pub(crate) use self::reactions::{Answer, answer};
 pub(crate) use self::scores::{CauseView, ScoreView};
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::references::LoadedReferences;
 use crate::runbooks::Runbooks;
 use crate::store::Store;
@@ -40,6 +45,7 @@ pub(crate) struct Api {
     pub(crate) config: Arc<Config>,
     pub(crate) references: Arc<LoadedReferences>,
     pub(crate) runbooks: Arc<Runbooks>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) started_at: i64,
 }
 
@@ -50,7 +56,10 @@ const MAX_LIMIT: u32 = 1000;
 pub(crate) fn routes(api: Api) -> Router {
     let writing = Router::new()
         .route("/api/v1/alerts/{id}/acknowledgement", post(acknowledging::acknowledge))
+        .route("/api/v1/alerts/{id}/steps/{step}", post(ticking::tick))
         .route("/api/v1/drills", post(drills::begin))
+        .route("/api/v1/reactions/{id}/approval", post(reactions::approve))
+        .route("/api/v1/reactions/{id}/result", post(reactions::report))
         .route("/api/v1/silences", post(silences::create))
         .route("/api/v1/silences/{id}", delete(silences::end))
         .route_layer(from_fn(writing::let_writers_in))
@@ -67,6 +76,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/alerts/{id}", get(alerts::one))
         .route("/api/v1/alerts/{id}/postmortem", get(postmortem::draft))
         .route("/api/v1/drills/{episode}", get(drills::one))
+        .route("/api/v1/reactions", get(reactions::list))
         .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/archive", get(archive::list))
         .route("/api/v1/events", get(events::list))

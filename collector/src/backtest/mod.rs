@@ -18,6 +18,7 @@ pub(crate) mod report;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use driftline_alerts::{Condition, Labels, Member, Observation, Reading, Rule, Severity, Transition};
 use driftline_protocol::Role;
@@ -27,10 +28,11 @@ pub(crate) use course::Course;
 
 use crate::alerting::book::{Book, Change};
 use crate::config::Windows;
-use crate::pipeline::changes::{self, Of, OverTime, STREAM_VALUES};
-use crate::pipeline::judging;
+use crate::pipeline::over_time::{self, Of, OverTime, STREAM_VALUES};
 use crate::pipeline::rebuild::Rebuilt;
+use crate::pipeline::{expressions, judging};
 use crate::times;
+use crate::vocabulary::Named;
 
 /// Episodes that are kept one by one. A rule that fires oftener than this is wrong, however often.
 const MAX_EPISODES: usize = 10_000;
@@ -94,7 +96,7 @@ pub(crate) struct ModelTrial<'t> {
     windows: Windows,
     /// What rules watch over time, and what they need of earlier windows for it, by version and end.
     watched: Vec<OverTime>,
-    earlier: BTreeMap<Arc<str>, BTreeMap<i64, Vec<changes::Point>>>,
+    earlier: BTreeMap<Arc<str>, BTreeMap<i64, Vec<over_time::Point>>>,
     /// By their place among the trial's episodes: those that fire.
     firing: Vec<(String, usize)>,
 }
@@ -115,7 +117,7 @@ impl Trial {
             is_tried
         });
         let book = Book::new(rules.cloned().collect());
-        let watched = changes::watched(book.rules());
+        let watched = over_time::watched(book.rules());
         let (windows, earlier) = (windows.clone(), BTreeMap::new());
         ModelTrial { trial: self, book, model, windows, watched, earlier, firing: Vec::new() }
     }
@@ -141,11 +143,21 @@ fn why_left_out(rule: &Rule, models: usize) -> Option<String> {
                 rule.name
             ))
         }
-        Condition::Score { .. } if models > 1 && !rule.group_by.iter().any(|label| label == "model") => Some(format!(
-            "rule {} is not tried: its alerts span models; name one model with --model to try it on that alone",
-            rule.name
-        )),
-        Condition::Score { .. } => None,
+        Condition::Expression { expression, .. } if expression.variables().iter().any(|name| name.over.is_some()) => {
+            Some(format!(
+                "rule {} is not tried: it looks at indicators, which are counted as calls arrive, not from the archive",
+                rule.name
+            ))
+        }
+        Condition::Score { .. } | Condition::Expression { .. }
+            if models > 1 && !rule.group_by.iter().any(|label| label == "model") =>
+        {
+            Some(format!(
+                "rule {} is not tried: its alerts span models; name one model with --model to try it on that alone",
+                rule.name
+            ))
+        }
+        Condition::Score { .. } | Condition::Expression { .. } => None,
     }
 }
 
@@ -155,12 +167,15 @@ impl ModelTrial<'_> {
         let Rebuilt { version, window } = rebuilt;
         self.trial.windows += 1;
         let now = window.ends.saturating_add(self.windows.lateness.as_micros() as i64);
-        let observations = judging::observations(self.model, version, window, role);
+        let mut observations = judging::observations(self.model, version, window, role);
+        // Rules that look at indicators are left out.
+        let unknown = |_: &Named, _: Duration| None;
+        observations.extend(expressions::of_window(self.book.rules(), (self.model, version), window, role, &unknown));
         let forget_after = judging::forget_after(&self.windows);
         let mut changes = self.book.observe_scores(&observations, now, forget_after);
-        let over_time = self.over_time(rebuilt, role);
-        let forget_streams_after = changes::forget_after(&self.windows, forget_after);
-        changes.extend(self.book.observe_scores(&over_time, now, forget_streams_after));
+        let rises = self.rises(rebuilt, role);
+        let forget_streams_after = over_time::forget_after(&self.windows, forget_after);
+        changes.extend(self.book.observe_scores(&rises, now, forget_streams_after));
         for change in changes {
             self.note(&change, (window.starts, window.ends), now);
         }
@@ -168,14 +183,14 @@ impl ModelTrial<'_> {
     }
 
     /// What the rules are told of a window beside those before it.
-    fn over_time(&mut self, Rebuilt { version, window }: &Rebuilt, role: &dyn Fn(&str) -> Role) -> Vec<Observation> {
-        if !changes::is_side_by_side(&self.windows, window.ends) {
+    fn rises(&mut self, Rebuilt { version, window }: &Rebuilt, role: &dyn Fn(&str) -> Role) -> Vec<Observation> {
+        if !over_time::is_side_by_side(&self.windows, window.ends) {
             return Vec::new();
         }
         let earlier = self.earlier.entry(Arc::clone(version)).or_default();
         let mut shelf = |ends: i64| earlier.get(&ends).cloned().unwrap_or_default();
-        let observations = changes::observations((self.model, version), window, role, &self.watched, &mut shelf);
-        earlier.insert(window.ends, changes::points(window));
+        let observations = over_time::observations((self.model, version), window, role, &self.watched, &mut shelf);
+        earlier.insert(window.ends, over_time::points(window));
         if earlier.len() > STREAM_VALUES {
             earlier.pop_first();
         }
@@ -245,7 +260,6 @@ fn as_span<S: serde::Serializer>((starts, ends): &(i64, i64), to: S) -> Result<S
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use driftline_alerts::KofM;
     use driftline_detectors::{Bar, Detector, Noise, Score, Verdict};
@@ -274,6 +288,7 @@ mod tests {
             escalate: Vec::new(),
             explained_by: Vec::new(),
             recovery: driftline_alerts::Recovery::default(),
+            wording: driftline_alerts::Wording::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `runbooks lint`, `doctor`, `silence`, `acknowledge`,
-//! `drill`.
+//! `backtest`, `compare`, `rules export`, `rules import`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `drill`,
+//! `reaction`, `routes test`.
 
 mod acknowledge;
 mod asking;
@@ -10,7 +10,10 @@ mod compare;
 mod doctor;
 mod drill;
 mod heaps;
+mod reaction;
 mod reference;
+mod routes;
+mod rules;
 mod runbooks;
 mod samples;
 mod silence;
@@ -58,6 +61,11 @@ enum Command {
     },
     /// Checks what a collector stands on: database, disk, archive, manifests, clocks, secrets. Leaves nothing behind.
     Doctor(doctor::Doctor),
+    /// Writes rules for other systems, and reads theirs.
+    Rules {
+        #[command(subcommand)]
+        command: rules::RulesCommand,
+    },
     /// Checks runbooks.
     Runbooks {
         #[command(subcommand)]
@@ -81,9 +89,19 @@ enum Command {
     },
     /// Says that somebody is on an alert: nobody is reminded of it any more, or called besides.
     Acknowledge(acknowledge::Acknowledge),
+    /// Says who would be told of what.
+    Routes {
+        #[command(subcommand)]
+        command: routes::RoutesCommand,
+    },
     /// Makes an alert up, which is told to everybody like a real one and ends after a while, and says of each target whether
     /// it took both and how long that took. Exits with 0 when all did, else with 1.
     Drill(Box<drill::Drill>),
+    /// Shows what is started because of alerts, and decides on what waits for it.
+    Reaction {
+        #[command(subcommand)]
+        command: reaction::ReactionCommand,
+    },
 }
 
 /// Whether words after `driftline` are a command line that it takes.
@@ -112,14 +130,17 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Reference { command } => reference::run(command),
         Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Rules { command } => rules::run(&command),
         Command::Runbooks { command } => runbooks::run(&command),
         Command::Samples(samples) => samples::run(&samples),
         Command::Backfill(backfill) => backfill::run(&backfill),
         Command::Backtest(backtest) => backtest::run(&backtest),
         Command::Compare(compare) => compare::run(&compare),
         Command::Silence { command } => silence::run(&command),
+        Command::Routes { command } => routes::run(&command),
         Command::Drill(drill) => drill::run(&drill),
         Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
+        Command::Reaction { command } => reaction::run(&command),
     }
 }
 

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use driftline_alerts::{
-    Condition, ExplainedBy, Flapping, KofM, Labels, Objective, Pace, Recovery, Rule, Severity, Step,
-};
+use driftline_alerts::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step};
 use driftline_detectors::{Detector, SEGMENT_DETECTORS};
 use driftline_document::{Node, Section, parse_duration, read};
 
 use super::Alerting;
+use super::budgets::budget;
 use super::targets::TargetConfig;
-use crate::pipeline::changes::{Of, OverTime};
+use super::wording::{expression, wording};
 use crate::pipeline::earlier::{Against, COMPARED};
+use crate::pipeline::over_time::{Of, OverTime};
 use crate::runbooks;
 use crate::segments::{segment_score, watched_score};
 
@@ -21,7 +21,11 @@ use crate::segments::{segment_score, watched_score};
 const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
 
 /// Indicators that the collector counts of each model.
-pub(crate) const SLIS: [&str; 4] = ["latency", "availability", "freshness", "capture"];
+pub(crate) const SLIS: [&str; 6] = ["latency", "availability", "freshness", "capture", SCHEMA_SLI, HEARD_SLI];
+/// Of the rows, those that have the columns and types that they always had.
+pub(crate) const SCHEMA_SLI: &str = "schema";
+/// Of the times at which somebody looked, those at which the model was heard as often as ever.
+pub(crate) const HEARD_SLI: &str = "heard";
 /// An indicator of the collector itself: of the times at which somebody looked, those at which the archive kept up.
 pub(crate) const ARCHIVE_SLI: &str = "archive";
 
@@ -110,6 +114,7 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
     if !enabled {
         let rest = ["severity", "runbook", "when", "group_by", "targets", "repeat", "escalate"];
         let rest = rest.into_iter().chain(["explained_by", "clear_at", "keep_firing_for"]);
+        let rest = rest.chain(["summary", "details", "labels", "owner"]);
         rest.for_each(|field| drop(section.optional(field)));
         return Some(ReadRule { name: name?, rule: None, everyone: false, repeat: None, causes: Vec::new() });
     }
@@ -126,7 +131,10 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
         node.parsed(&allowed, |text| known.contains(&text).then(|| text.to_owned()))
     });
     let when = section.required("when");
-    let condition = when.as_ref().and_then(|node| condition(node.section()?));
+    let condition = when.as_ref().and_then(|node| match node.is_section() {
+        true => condition(node.section()?),
+        false => expression(node, Labels::new(), KofM { k: 1, m: 1 }),
+    });
     if let (Some(node), Some(Condition::Score { score, .. }), Some(Severity::Page)) = (&when, &condition, severity)
         && watched_score(score).1
     {
@@ -148,6 +156,7 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
     let causes = causes.into_iter().filter_map(|node| Some((explained_by(node.section()?)?, node)));
     let (explained_by, places): (Vec<ExplainedBy>, Vec<Node<'a>>) = causes.unzip();
     let causes = explained_by.iter().map(|cause| cause.rule.clone()).zip(places).collect();
+    let wording = wording(&mut section);
     let name = name?;
     let rule = Rule {
         name: name.clone(),
@@ -160,12 +169,13 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
         escalate: steps,
         explained_by,
         recovery: Recovery { clear_at, keep_firing_for, flapping: None },
+        wording,
     };
     Some(ReadRule { name, rule: Some(rule), everyone, repeat, causes })
 }
 
 /// Names of targets, each of which there must be where it is known which there are.
-fn target_names(nodes: Vec<Node<'_>>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Vec<String> {
+pub(super) fn target_names(nodes: Vec<Node<'_>>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Vec<String> {
     let is_known = |node: &Node<'_>, name: &str| {
         let Some(targets) = targets.filter(|targets| !targets.contains_key(name)) else { return true };
         let known: Vec<&str> = targets.keys().map(String::as_str).collect();
@@ -194,8 +204,10 @@ fn clear_at(node: &Node<'_>, condition: Option<&Condition>) -> Option<f64> {
             node.problem("needs 'above': without it the limit is the score's own, and may be lower");
             return None;
         }
-        Condition::Budget { .. } => {
-            node.problem("is for scores and shares; a budget's short windows end its alerts");
+        Condition::Budget { .. } | Condition::Expression { .. } => {
+            node.problem(
+                "is for scores and shares; a budget's short windows end its alerts, and an expression's values",
+            );
             return None;
         }
     };
@@ -244,10 +256,14 @@ fn explained_by(mut section: Section<'_>) -> Option<ExplainedBy> {
 }
 
 fn condition(mut section: Section<'_>) -> Option<Condition> {
+    let written = section.optional("expression");
     let score = section.optional("score");
     let sli = section.optional("sli");
     let matching = section.optional("matching").and_then(|node| node.entries()).unwrap_or_default();
     let matching = matching.into_iter().filter_map(|(name, node)| Some((name, node.text()?.to_owned()))).collect();
+    if let Some(node) = written {
+        return expression_of_windows(&node, section, matching, score.is_some() || sli.is_some());
+    }
     match (score, sli) {
         (Some(score), None) => {
             let names = score_names();
@@ -282,10 +298,29 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
             })
         }
         _ => {
-            section.problem("needs either 'score' or 'sli'");
+            section.problem("needs either 'score' or 'sli', or is an expression");
             None
         }
     }
+}
+
+/// An expression, and in how many of its windows it has to hold.
+fn expression_of_windows(
+    node: &Node<'_>,
+    mut section: Section<'_>,
+    matching: Labels,
+    has_more: bool,
+) -> Option<Condition> {
+    if has_more {
+        section.problem("needs either an expression, a score or an indicator");
+    }
+    let windows = section.optional("windows");
+    let k_of_m = windows.as_ref().and_then(|node| node.parsed("'k of m', as in 2 of 3", k_of_m));
+    let condition = expression(node, matching, k_of_m.unwrap_or(KofM { k: 1, m: 1 }))?;
+    if let (Some(node), false) = (windows, condition.is_of_windows()) {
+        node.problem("is for what windows say, and this expression is looked at by the clock");
+    }
+    Some(condition)
 }
 
 /// What rules may look at: scores against the reference, those of segments, those beside earlier windows, and how scores
@@ -297,26 +332,6 @@ fn score_names() -> Vec<String> {
         .chain(Against::ALL.into_iter().flat_map(beside))
         .chain(OverTime::names())
         .collect()
-}
-
-/// A condition on an error budget. One that can never be met is a problem, not a silence.
-fn budget(mut section: Section<'_>, target: Node<'_>, sli: String, matching: Labels) -> Option<Condition> {
-    let period = section
-        .optional("over")
-        .map_or(Some(Duration::from_secs(30 * 86_400)), |node| node.duration(Objective::PERIODS));
-    let paces = [("fast", Pace::Fast), ("slow", Pace::Slow)];
-    let pace = section.required("burns").and_then(|node| node.one_of(&paces));
-    let objective =
-        target.number(0.5..=0.999_999).zip(period).and_then(|(target, period)| Objective::new(target, period))?;
-    let pace = pace?;
-    if objective.pairs(pace).is_empty() {
-        target.problem(format!(
-            "can never fire: an outage burns {:.1} times as fast as the objective allows, and every rate of this pace is higher",
-            objective.highest_rate()
-        ));
-        return None;
-    }
-    Some(Condition::Budget { sli, matching, objective, pace })
 }
 
 fn k_of_m(text: &str) -> Option<KofM> {

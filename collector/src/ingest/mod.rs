@@ -30,6 +30,7 @@ use self::rates::Meters;
 pub(crate) use self::refused::Refused;
 pub(crate) use self::space::Space;
 use crate::access::{Gate, Pass, peer};
+use crate::alerting::changes;
 use crate::config;
 use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
@@ -204,6 +205,9 @@ impl Ingest {
                 journal::remember_model(db, &batch.model, received_at)?;
                 let appended = journal::append(db, &batch, &bytes, received_at)?;
                 count_capture(db, &batch, appended.growth, received_at)?;
+                if appended.is_first {
+                    changes::store(db, &changes::of_sidecar(db, &batch, received_at)?)?;
+                }
                 Ok(Some((appended, batch)))
             })
             .await;
@@ -221,9 +225,7 @@ impl Ingest {
         self.metrics.batches(if appended.new > 0 { "stored" } else { "duplicate" }).inc();
         self.metrics.exchanges_duplicate.inc_by(appended.duplicates);
         self.metrics.exchanges_missing.inc_by(appended.missing);
-        let capture = capture(appended.growth);
-        self.metrics.sli_good.with_label_values(&[model.as_str(), "capture"]).inc_by(capture.good);
-        self.metrics.sli_valid.with_label_values(&[model.as_str(), "capture"]).inc_by(capture.valid);
+        self.metrics.sli(&model, "capture", "").count(capture(appended.growth));
         if let Some(position) = appended.position {
             self.store.fresh.put(position, batch, raw_bytes);
         }

@@ -22,6 +22,8 @@ pub(crate) enum EventKind {
     Silence,
     /// A drill began, or was over.
     Drill,
+    /// Something is to be started because of an alert, or was, or came to its end.
+    Reaction,
     /// A column held a value that is not of its type.
     TypeChange,
     /// A file was archived.
@@ -39,6 +41,7 @@ impl EventKind {
             Self::Acknowledged => "acknowledged",
             Self::Silence => "silence",
             Self::Drill => "drill",
+            Self::Reaction => "reaction",
             Self::TypeChange => "type_change",
             Self::Archived => "archived",
         }

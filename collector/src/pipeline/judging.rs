@@ -1,30 +1,32 @@
 //! From closed windows and indicators to alerts, and to what is said of them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use driftline_alerts::{Condition, Labels, Observation, Reading, Transition};
 use driftline_detectors::{Score, Verdict};
 use driftline_protocol::Role;
 use tracing::warn;
 
-use super::changes;
 use super::checkpoint::StoredWindow;
 use super::columns::role_name;
 use super::comparing::{compare, show_beside};
 use super::earlier::{Against, stored};
 use super::events::{Event, EventKind};
+use super::over_time;
 use super::series::{ClosedColumn, ClosedWindow, Wall};
-use super::{HEADLINE, ModelState, Pipeline, slis};
+use super::{HEADLINE, ModelState, Pipeline, expressions, slis};
 use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence::{self, Watched};
 use crate::alerting::news::News;
+use crate::alerting::{around, changes};
 use crate::causes::{HISTORY_WINDOWS, Past};
 use crate::config::{ARCHIVE_SLI, EventTime, Windows};
 use crate::numbers::{significant, thousands};
 use crate::segments::{beyond, segment_score};
 use crate::store::{Store, StoreError};
 use crate::times::{self, now_micros};
+use crate::vocabulary::Named;
 
 /// A column or a version that is gone is watched for at least so long more.
 const SHORTEST_FORGET_MICROS: i64 = 3_600_000_000;
@@ -81,13 +83,19 @@ impl Pipeline {
         metrics.windows_closed.with_label_values(&[model]).inc();
         metrics.window_rows.with_label_values(&[model, version]).set(window.rows as i64);
         let role = |column: &str| state.columns.role(column);
-        let observations = observations(model, version, &window, &role);
-        let watched = changes::watched(self.book.rules());
-        let over_time = match changes::is_side_by_side(&state.config.windows, window.ends) {
+        let mut observations = observations(model, version, &window, &role);
+        let now = now_micros();
+        let store = &self.parts.store;
+        let measure = |named: &Named, over: Duration| {
+            store.read_blocking(|db| expressions::measure(db, model, named, over, now)).ok()?
+        };
+        observations.extend(expressions::of_window(self.book.rules(), (model, version), &window, &role, &measure));
+        let watched = over_time::watched(self.book.rules());
+        let rises = match over_time::is_side_by_side(&state.config.windows, window.ends) {
             true => {
                 let mut shelf =
                     shelf(&self.parts.store, &self.next.windows, (model, version), &state.references.identity);
-                changes::observations((model, version), &window, &role, &watched, &mut shelf)
+                over_time::observations((model, version), &window, &role, &watched, &mut shelf)
             }
             false => Vec::new(),
         };
@@ -106,9 +114,9 @@ impl Pipeline {
         }
         self.next.events.push(Event { kind: EventKind::Window, model: model.to_string(), text: window_text(&window) });
         let forget_after = forget_after(&state.config.windows);
-        let forget_streams_after = changes::forget_after(&state.config.windows, forget_after);
+        let forget_streams_after = over_time::forget_after(&state.config.windows, forget_after);
         let mut changes = self.book.observe_scores(&observations, now_micros(), forget_after);
-        changes.extend(self.book.observe_scores(&over_time, now_micros(), forget_streams_after));
+        changes.extend(self.book.observe_scores(&rises, now_micros(), forget_streams_after));
         metrics.observations_refused.inc_by(self.book.take_refused());
         for change in changes {
             self.note(&change, Some((model, &window)));
@@ -142,7 +150,11 @@ impl Pipeline {
             public_url: &self.parts.config.public_url,
             now,
         };
-        let notification = evidence::notification(change, &context);
+        let mut notification = evidence::notification(change, &context);
+        if let Transition::Fired { .. } = change.transition {
+            let since = evidence::since(change, &context).map(|since| since.first);
+            notification.facts.extend(self.around(change, window, since, now));
+        }
         let kind = match change.transition {
             Transition::Fired { .. } => EventKind::AlertFired,
             Transition::Resolved { .. } => EventKind::AlertResolved,
@@ -161,6 +173,29 @@ impl Pipeline {
         });
     }
 
+    /// What is around an alert that begins, as far as that can be read.
+    fn around(
+        &self,
+        change: &Change,
+        window: Option<(&Arc<str>, &ClosedWindow)>,
+        since: Option<i64>,
+        now: i64,
+    ) -> Vec<(String, String)> {
+        let model = change.alert.labels.get("model").map_or("", String::as_str);
+        let read = self.parts.store.read_blocking(|db| {
+            let affected = around::affected(db, change, window.map(|(model, window)| (&**model, window)), since)?;
+            Ok((affected, changes::last_before(db, model, now, &self.next.changes)?))
+        });
+        let (affected, changed) = read.unwrap_or_else(|error| {
+            warn!(%error, "what is around an alert cannot be read, and is left out");
+            (None, None)
+        });
+        let members: Vec<_> = change.alert.over().collect();
+        let moved = window.and_then(|(_, window)| around::moved_with_it(&members, window));
+        let facts = [("Affected", affected), ("Also moved", moved), ("Changed before", changed)];
+        facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+
     /// Takes the indicators to their rules.
     pub(super) fn evaluate_slis(&mut self) -> Result<(), StoreError> {
         let now = now_micros();
@@ -168,12 +203,16 @@ impl Pipeline {
             self.book.rules().iter().map(|rule| rule.condition.clone()).enumerate().collect();
         for (index, condition) in rules {
             let (sli, over) = match &condition {
-                Condition::Sli { sli, over, .. } => (sli.as_str(), *over),
-                Condition::Budget { sli, objective, .. } => (sli.as_str(), objective.period()),
-                Condition::Score { score, .. } if is_of_indicator(score) => {
-                    (score.as_str(), changes::FORGET_INDICATORS)
+                Condition::Sli { sli, over, .. } => (sli.clone(), *over),
+                Condition::Budget { sli, objective, .. } => (sli.clone(), objective.period().about()),
+                Condition::Expression { expression, .. } if !condition.is_of_windows() => {
+                    let longest = expression.variables().iter().filter_map(|name| name.over).max();
+                    (expression.text().to_owned(), longest.unwrap_or_default())
                 }
-                Condition::Score { .. } => continue,
+                Condition::Score { score, .. } if is_of_indicator(score) => {
+                    (score.clone(), over_time::FORGET_INDICATORS)
+                }
+                Condition::Score { .. } | Condition::Expression { .. } => continue,
             };
             let models: Vec<Arc<str>> = if sli == ARCHIVE_SLI {
                 vec![Arc::from(slis::COLLECTOR)]
@@ -235,8 +274,12 @@ fn readings(
             Ok(sums.map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid })).collect())
         }
         Condition::Budget { sli, objective, pace, .. } => slis::burn(db, model, sli, (objective, *pace), now),
-        Condition::Score { score, .. } => match changes::OverTime::named(score) {
-            Some(watched) => changes::of_indicator(db, model, (watched.of_name(), watched), now),
+        Condition::Expression { expression, .. } => {
+            let measured = expressions::measured(db, model, expression, now)?;
+            Ok(vec![(String::new(), expressions::reading(expression, &measured))])
+        }
+        Condition::Score { score, .. } => match over_time::OverTime::named(score) {
+            Some(watched) => over_time::of_indicator(db, model, (watched.of_name(), watched), now),
             None => Ok(Vec::new()),
         },
     }
@@ -244,7 +287,7 @@ fn readings(
 
 /// Whether a rule watches an indicator's days.
 fn is_of_indicator(score: &str) -> bool {
-    changes::OverTime::named(score).is_some_and(|watched| matches!(watched.of, changes::Of::Sli(_)))
+    over_time::OverTime::named(score).is_some_and(|watched| matches!(watched.of, over_time::Of::Sli(_)))
 }
 
 /// Earlier windows of a version, as streams have them: those that closed since the last checkpoint are not stored yet.
@@ -253,15 +296,15 @@ fn shelf<'s>(
     waiting: &'s [StoredWindow],
     (model, version): (&'s str, &'s str),
     reference: &'s str,
-) -> impl FnMut(i64) -> Vec<changes::Point> + 's {
+) -> impl FnMut(i64) -> Vec<over_time::Point> + 's {
     move |ends| {
         let is_it =
             |stored: &&StoredWindow| stored.model == model && stored.version == version && stored.window.ends == ends;
         match waiting.iter().find(is_it) {
-            Some(stored) if stored.reference == reference => changes::points(&stored.window),
+            Some(stored) if stored.reference == reference => over_time::points(&stored.window),
             Some(_) => Vec::new(),
             None => store
-                .read_blocking(|db| changes::stored(db, (model, version), reference, ends))
+                .read_blocking(|db| over_time::stored(db, (model, version), reference, ends))
                 .inspect_err(|error| warn!(model, version, ends, %error, "a window cannot be read, and is left out"))
                 .unwrap_or_default(),
         }

@@ -2,6 +2,8 @@
 //! and those of the same name take the place of ours.
 
 pub(crate) mod lint;
+pub(crate) mod steps;
+pub(crate) mod values;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -37,14 +39,18 @@ macro_rules! runbooks {
 
 runbooks![
     "archive-lag",
+    "availability-budget",
     "availability-slo",
     "capture-loss",
     "feature-drift",
+    "latency-budget",
     "latency-slo",
     "missing-values",
+    "model-silent",
     "new-category",
     "new-change",
     "prediction-drift",
+    "schema-change",
     "segment-drift",
     "stale-features",
 ];

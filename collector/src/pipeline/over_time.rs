@@ -87,7 +87,7 @@ impl OverTime {
 pub(crate) fn watched(rules: &[Rule]) -> Vec<OverTime> {
     let of_rule = |rule: &Rule| match &rule.condition {
         Condition::Score { score, .. } => OverTime::named(score),
-        Condition::Sli { .. } | Condition::Budget { .. } => None,
+        Condition::Sli { .. } | Condition::Budget { .. } | Condition::Expression { .. } => None,
     };
     let mut all: Vec<OverTime> = Vec::new();
     for watched in rules.iter().filter_map(of_rule) {
