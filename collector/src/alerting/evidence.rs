@@ -15,6 +15,7 @@ use super::{picture, wording};
 use crate::causes::{self, Past, Since};
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::earlier::{Against, Standing};
+use crate::pipeline::over_time::{Of, OverTime};
 use crate::pipeline::series::ClosedWindow;
 use crate::segments::watched_score;
 use crate::times;
@@ -44,7 +45,7 @@ impl<'m> Watched<'m> {
             version: label(member, "version"),
             segment: segment(member),
             column: label(member, "column"),
-            detector: watched_score(score).0,
+            detector: OverTime::named(score).map_or(watched_score(score).0, |stream| stream.of_name()),
         }
     }
 }
@@ -151,7 +152,10 @@ fn since_of(rule: &Rule, member: &Member, context: &Context<'_>) -> Option<Since
     else {
         return None;
     };
-    causes::since(&(context.history)(&Watched::of(member, score)), above.unwrap_or(threshold).max(noise))
+    // A rise is one from whatever level there was before.
+    let is_rise = OverTime::named(score).is_some();
+    let limit = if is_rise { f64::INFINITY } else { above.unwrap_or(threshold).max(noise) };
+    causes::since(&(context.history)(&Watched::of(member, score)), limit)
 }
 
 /// How far a reading is over, to put the worst first.
@@ -196,12 +200,14 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
                 (_, "new_category_share") => {
                     ("has categories that the reference never saw", "have categories that the reference never saw")
                 }
-                (_, score) => match Against::of_score(score) {
-                    Some((Against::Recent, _)) => ("has changed lately", "have changed lately"),
-                    Some((Against::SameHour, _)) => {
+                (_, score) => match (OverTime::named(score).map(|stream| stream.of), Against::of_score(score)) {
+                    (Some(Of::Score(_)), _) => ("has risen above what it was", "have risen above what they were"),
+                    (Some(Of::Sli(_)), _) => ("is worse than in the days before", "are worse than in the days before"),
+                    (None, Some((Against::Recent, _))) => ("has changed lately", "have changed lately"),
+                    (None, Some((Against::SameHour, _))) => {
                         ("is unlike its hour in the weeks before", "are unlike their hour in the weeks before")
                     }
-                    None => ("has drifted", "have drifted"),
+                    (None, None) => ("has drifted", "have drifted"),
                 },
             };
             match members {
@@ -298,8 +304,13 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
     if let Some(worst) = members.first() {
         fact_of_what_is_new(rule, worst, context, &mut fact);
         facts_of_the_change(rule, worst, context, &mut fact);
-        match worst.last {
-            Reading::Score { threshold, noise, n, .. } => {
+        let stream = match &rule.condition {
+            Condition::Score { score, .. } => OverTime::named(score),
+            Condition::Sli { .. } | Condition::Budget { .. } | Condition::Expression { .. } => None,
+        };
+        match (worst.last, stream) {
+            (Reading::Score { .. }, Some(stream)) => facts_of_the_rise(stream, rule, worst, context, &mut fact),
+            (Reading::Score { threshold, noise, n, .. }, None) => {
                 let own = match &rule.condition {
                     Condition::Score { above: Some(above), .. } => *above,
                     _ => threshold,
@@ -318,22 +329,22 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
                 fact("Limit", format!("from {} on it matters; {chance}", significant(own)));
                 fact("Sample", format!("{} rows of {}", thousands(n), what(worst)));
             }
-            Reading::Ratio { good, valid } => {
+            (Reading::Ratio { good, valid }, _) => {
                 fact("Events", format!("{} of {} were good", thousands(good), thousands(valid)));
             }
-            Reading::Burn { period, long, short } => {
+            (Reading::Burn { period, long, short }, _) => {
                 if let Condition::Budget { objective, pace, .. } = &rule.condition {
                     burn_facts((objective, *pace), period, long, short, context.now)
                         .into_iter()
                         .for_each(|(name, value)| fact(&name, value));
                 }
             }
-            Reading::Expression { .. } => {
+            (Reading::Expression { .. }, _) => {
                 if let Condition::Expression { expression, .. } = &rule.condition {
                     fact("Values", values(expression, worst.last));
                 }
             }
-            Reading::NotEnoughData => {}
+            (Reading::NotEnoughData, _) => {}
         }
         if !label(worst, "version").is_empty() {
             fact("Version", label(worst, "version").to_owned());
@@ -417,6 +428,15 @@ fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact:
         return;
     }
     fact("Looks like", format!("{}, in {}", causes.join("; and "), what(worst)));
+    fact_of_the_beginning(rule, worst, (context, window), fact);
+}
+
+fn fact_of_the_beginning(
+    rule: &Rule,
+    worst: &Member,
+    (context, window): (&Context<'_>, &ClosedWindow),
+    fact: &mut impl FnMut(&str, String),
+) {
     if let Some(since) = since_of(rule, worst, context) {
         let starts = |ends: i64| ends - (window.ends - window.starts);
         let mut text = format!("the window {}", times::span(starts(since.first), since.first));
@@ -425,6 +445,29 @@ fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact:
             text.push_str(&format!("; with a certainty of 95% within {between}"));
         }
         fact("Since", text);
+    }
+}
+
+/// Beside what the worst member has risen, and since when.
+fn facts_of_the_rise(
+    stream: OverTime,
+    rule: &Rule,
+    worst: &Member,
+    context: &Context<'_>,
+    fact: &mut impl FnMut(&str, String),
+) {
+    let Reading::Score { threshold, n, .. } = worst.last else { return };
+    let values = match stream.of {
+        Of::Score(_) => "windows side by side",
+        Of::Sli(_) => "days",
+    };
+    let limit = significant(threshold);
+    fact(
+        "Limit",
+        format!("{limit}, where the detector says that it has changed; it has seen {} {values}", thousands(n)),
+    );
+    if let Some(window) = context.window {
+        fact_of_the_beginning(rule, worst, (context, window), fact);
     }
 }
 

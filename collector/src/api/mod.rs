@@ -29,7 +29,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
 use axum::routing::{delete, get, post};
 
-pub(crate) use self::beside::BesideView;
+pub(crate) use self::beside::{BesideView, REFERENCE};
 pub(crate) use self::reactions::{Answer, answer};
 pub(crate) use self::scores::{CauseView, ScoreView};
 use crate::config::Config;

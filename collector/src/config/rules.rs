@@ -13,6 +13,7 @@ use super::budgets::budget;
 use super::targets::TargetConfig;
 use super::wording::{expression, wording};
 use crate::pipeline::earlier::{Against, COMPARED};
+use crate::pipeline::over_time::{Of, OverTime};
 use crate::runbooks;
 use crate::segments::{segment_score, watched_score};
 
@@ -269,7 +270,11 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
             let names: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
             let score = score.one_of(&names)?.to_owned();
             let above = section.optional("above").and_then(|node| node.number(0.0..=1e9));
-            let windows = section.optional("windows").and_then(|node| node.parsed("'k of m', as in 2 of 3", k_of_m));
+            let counted = section.optional("windows");
+            let windows = counted.as_ref().and_then(|node| node.parsed("'k of m', as in 2 of 3", k_of_m));
+            if let (Some(node), Some(Of::Sli(_))) = (&counted, OverTime::named(&score).map(|watched| watched.of)) {
+                node.problem("is for scores of windows; an indicator's days are looked at all the time");
+            }
             let windows = windows.or(KofM::new(1, 1))?;
             Some(Condition::Score { score, matching, above, windows })
         }
@@ -318,12 +323,14 @@ fn expression_of_windows(
     Some(condition)
 }
 
-/// What rules may look at: scores against the reference, those of segments, and those beside earlier windows.
+/// What rules may look at: scores against the reference, those of segments, those beside earlier windows, and how scores
+/// and indicators stand beside their own past.
 fn score_names() -> Vec<String> {
     let beside = |against: Against| COMPARED.map(|detector| against.score_name(detector));
     let all = Detector::ALL.map(|detector| detector.name().to_owned()).into_iter();
     all.chain(SEGMENT_DETECTORS.into_iter().map(segment_score))
         .chain(Against::ALL.into_iter().flat_map(beside))
+        .chain(OverTime::names())
         .collect()
 }
 

@@ -22,6 +22,7 @@ pub(crate) mod expressions;
 mod fields;
 mod hearing;
 pub(crate) mod judging;
+pub(crate) mod over_time;
 pub(crate) mod rebuild;
 pub(crate) mod rewriting;
 pub(crate) mod schema;
