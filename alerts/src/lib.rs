@@ -56,7 +56,7 @@ mod state;
 mod targets;
 mod telling;
 
-pub use delivery::{MAX_ATTEMPTS, pause_after};
+pub use delivery::{Gate, Rate, Rest, is_given_up, pause_after};
 pub use html::escape_html;
 pub use maintenance::Maintenance;
 pub use matching::{Matchers, Pattern};

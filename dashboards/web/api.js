@@ -92,7 +92,7 @@ import { learnTime } from './clock.js';
 /** @typedef {{by: string, note: string, at: string}} Acknowledgement */
 /** @typedef {{id: string, state: 'on' | 'pending' | 'ended', matching: Record<string, string>, from: string, until: string, comment: string, author: string, created_at: string}} Silence */
 /** @typedef {{what: string, value: string, limit: string, n: string, sparkline: string}} Member */
-/** @typedef {{target: string, action: 'trigger' | 'remind' | 'acknowledge' | 'resolve', state: string, attempts: number, created_at: string, settled_at: string | null, last_error: string | null}} Delivery */
+/** @typedef {{id: number, episode: string, target: string, action: 'trigger' | 'remind' | 'acknowledge' | 'resolve', state: string, attempts: number, created_at: string, settled_at: string | null, last_error: string | null}} Delivery */
 /** @typedef {{png_base64: string, caption: string}} Picture */
 /** @typedef {Episode & {condition: string, facts: {name: string, value: string}[], members: Member[], more_members: number, picture: Picture | null, explains: Episode[], deliveries: Delivery[]}} EpisodeDetail */
 /** @typedef {{path: string, model: string, version: string, rows: number, bytes: number, first_event: string, last_event: string, made_at: string}} ArchivedFile */

@@ -39,7 +39,12 @@ impl Http {
     /// Posts JSON. Without an answer the delivery is to be tried again.
     pub(super) async fn post(&self, url: &str, headers: HeaderMap, body: String) -> Result<Answer, Delivery> {
         let request = self.0.post(url).header(CONTENT_TYPE, "application/json").headers(headers).body(body);
-        let mut response = request.send().await.map_err(|error| retry(without_url(error)))?;
+        let mut response = request.send().await.map_err(|error| Delivery::Retry {
+            after: None,
+            // Without a connection nothing was sent.
+            in_doubt: !error.is_connect(),
+            why: without_url(error),
+        })?;
         let status = response.status();
         let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let mut text = Vec::new();
@@ -67,9 +72,9 @@ impl Answer {
         }
     }
 
-    /// Not now, whatever the status says.
+    /// Not now, whatever the status says. A server that fails may have taken it before.
     pub(super) fn retry(&self) -> Delivery {
-        Delivery::Retry { after: self.after, why: self.why() }
+        Delivery::Retry { after: self.after, why: self.why(), in_doubt: self.status.is_server_error() }
     }
 
     /// The answer as a person reads it.
@@ -78,9 +83,9 @@ impl Answer {
     }
 }
 
-/// Not now.
+/// Not now: something has to be put right before it can be sent.
 pub(super) fn retry(why: String) -> Delivery {
-    Delivery::Retry { after: None, why }
+    Delivery::Retry { after: None, why, in_doubt: false }
 }
 
 /// A secret's value, or why the delivery has to wait for it.

@@ -1,9 +1,12 @@
 //! From scores and indicators to alerts, and from alerts to people.
 
 pub(crate) mod book;
+pub(crate) mod dead_letters;
 pub(crate) mod entries;
 pub(crate) mod evidence;
 pub(crate) mod heartbeat;
+#[cfg(test)]
+mod histories;
 pub(crate) mod news;
 pub(crate) mod outbox;
 mod picture;

@@ -6,6 +6,7 @@ mod acknowledging;
 mod alerts;
 mod archive;
 mod beside;
+mod deliveries;
 mod error;
 mod events;
 mod models;
@@ -49,6 +50,8 @@ const MAX_LIMIT: u32 = 1000;
 pub(crate) fn routes(api: Api) -> Router {
     let writing = Router::new()
         .route("/api/v1/alerts/{id}/acknowledgement", post(acknowledging::acknowledge))
+        .route("/api/v1/deliveries/{id}", delete(deliveries::dismiss))
+        .route("/api/v1/deliveries/{id}/resend", post(deliveries::resend))
         .route("/api/v1/silences", post(silences::create))
         .route("/api/v1/silences/{id}", delete(silences::end))
         .route_layer(from_fn(writing::let_writers_in))
@@ -63,7 +66,9 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/models/{model}/traffic", get(traffic::traffic))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))
+        .route("/api/v1/alerts/{id}/picture", get(alerts::picture))
         .route("/api/v1/alerts/{id}/postmortem", get(postmortem::draft))
+        .route("/api/v1/deliveries", get(deliveries::list))
         .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/archive", get(archive::list))
         .route("/api/v1/events", get(events::list))

@@ -3,7 +3,9 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{acknowledging, alerts, archive, events, models, postmortem, scores, segments, silences, status, traffic};
+use super::{
+    acknowledging, alerts, archive, deliveries, events, models, postmortem, scores, segments, silences, status, traffic,
+};
 use crate::ingest::rows;
 
 #[derive(OpenApi)]
@@ -24,8 +26,12 @@ use crate::ingest::rows;
         traffic::traffic,
         alerts::list,
         alerts::one,
+        alerts::picture,
         postmortem::draft,
         acknowledging::acknowledge,
+        deliveries::list,
+        deliveries::resend,
+        deliveries::dismiss,
         silences::list,
         silences::create,
         silences::end,

@@ -1,11 +1,12 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `runbooks lint`, `doctor`, `silence`, `acknowledge`.
+//! `backtest`, `compare`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `deliveries`.
 
 mod acknowledge;
 mod asking;
 mod backfill;
 mod backtest;
 mod compare;
+mod deliveries;
 mod doctor;
 mod heaps;
 mod reference;
@@ -79,6 +80,11 @@ enum Command {
     },
     /// Says that somebody is on an alert: nobody is reminded of it any more, or called besides.
     Acknowledge(acknowledge::Acknowledge),
+    /// Lists notifications that were given up, sends them again, or dismisses them.
+    Deliveries {
+        #[command(subcommand)]
+        command: deliveries::DeliveriesCommand,
+    },
 }
 
 /// Whether words after `driftline` are a command line that it takes.
@@ -114,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Compare(compare) => compare::run(&compare),
         Command::Silence { command } => silence::run(&command),
         Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
+        Command::Deliveries { command } => deliveries::run(&command),
     }
 }
 

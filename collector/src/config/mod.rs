@@ -25,7 +25,7 @@ pub use compare_with::CompareWith;
 pub use driftline_document::{Problem, Problems};
 pub use false_pages::FalsePages;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
-pub(crate) use rules::{ARCHIVE_SLI, SLIS};
+pub(crate) use rules::{ARCHIVE_SLI, DELIVERY_SLI, OWN_SLIS, SLIS};
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};
 pub(crate) use storage::DEFAULT_REQUEST_TIMEOUT;

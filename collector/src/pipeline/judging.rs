@@ -19,7 +19,7 @@ use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence::{self, Watched};
 use crate::alerting::news::News;
 use crate::causes::{HISTORY_WINDOWS, Past};
-use crate::config::{ARCHIVE_SLI, EventTime, Windows};
+use crate::config::{DELIVERY_SLI, EventTime, OWN_SLIS, Windows};
 use crate::numbers::{significant, thousands};
 use crate::segments::{beyond, segment_score};
 use crate::store::StoreError;
@@ -129,7 +129,8 @@ impl Pipeline {
             public_url: &self.parts.config.public_url,
             now,
         };
-        let notification = evidence::notification(change, &context);
+        let mut notification = evidence::notification(change, &context);
+        notification.facts.extend(self.facts_of_deliveries(&change.alert.labels));
         let kind = match change.transition {
             Transition::Fired { .. } => EventKind::AlertFired,
             Transition::Resolved { .. } => EventKind::AlertResolved,
@@ -159,16 +160,17 @@ impl Pipeline {
                 Condition::Budget { sli, objective, .. } => (sli.clone(), objective.period()),
                 Condition::Score { .. } => continue,
             };
-            let models: Vec<Arc<str>> = if sli == ARCHIVE_SLI {
+            let models: Vec<Arc<str>> = if OWN_SLIS.contains(&sli.as_str()) {
                 vec![Arc::from(slis::COLLECTOR)]
             } else {
                 self.models.keys().cloned().collect()
             };
+            let part = if sli == DELIVERY_SLI { "target" } else { "column" };
             let observations = self.parts.store.read_blocking(|db| {
                 let mut observations = Vec::new();
                 for model in &models {
                     for (label, reading) in readings(db, model, &condition, now)? {
-                        let labels = [("model", model.to_string()), ("column", label)].into_iter();
+                        let labels = [("model", model.to_string()), (part, label)].into_iter();
                         let labels: Labels = labels
                             .filter(|(_, value)| !value.is_empty())
                             .map(|(name, value)| (name.to_owned(), value))

@@ -39,6 +39,7 @@ runbooks![
     "archive-lag",
     "availability-slo",
     "capture-loss",
+    "delivery-failure",
     "feature-drift",
     "latency-slo",
     "missing-values",

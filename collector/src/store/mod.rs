@@ -24,10 +24,14 @@ pub(crate) const SCHEMA: &str =
     concat!(include_str!("schema.sql"), include_str!("segments.sql"), include_str!("earlier.sql"));
 /// The version of the schema. A database of an older one is brought to it, step by step, as far back as there are steps;
 /// one of any other is refused, never guessed at.
-const SCHEMA_VERSION: i64 = 8;
+const SCHEMA_VERSION: i64 = 9;
 /// What makes each version out of the one before, the oldest first.
-const STEPS: [(i64, &str); 3] =
-    [(5, include_str!("segments.sql")), (6, include_str!("earlier.sql")), (7, include_str!("schema_7_to_8.sql"))];
+const STEPS: [(i64, &str); 4] = [
+    (5, include_str!("segments.sql")),
+    (6, include_str!("earlier.sql")),
+    (7, include_str!("schema_7_to_8.sql")),
+    (8, include_str!("schema_8_to_9.sql")),
+];
 /// Readers at once: the API's; more would only queue for the disk.
 const MAX_READERS: usize = 4;
 
@@ -337,7 +341,8 @@ mod tests {
                  VALUES ('e', 'f', 'R', 'page', 'r', 7, '{}');
                  ALTER TABLE episodes DROP COLUMN muted_by; ALTER TABLE episodes DROP COLUMN acknowledged_at;
                  ALTER TABLE episodes DROP COLUMN acknowledged_by; ALTER TABLE episodes DROP COLUMN acknowledged_note;
-                 ALTER TABLE episodes DROP COLUMN standing; ALTER TABLE episodes DROP COLUMN is_flapping;",
+                 ALTER TABLE episodes DROP COLUMN standing; ALTER TABLE episodes DROP COLUMN is_flapping;
+                 ALTER TABLE outbox DROP COLUMN in_doubt;",
             )
             .unwrap();
         assert!(migrate(&mut database, STEPS[0].0).unwrap());
