@@ -70,6 +70,7 @@ pub(crate) struct Metrics {
     pub(crate) dead_letters: IntGaugeVec,
     pub(crate) target_failing: IntGaugeVec,
     pub(crate) target_rests: IntCounterVec,
+    drills: IntCounterVec,
     pub(crate) archive_rows: IntCounter,
     pub(crate) archive_files: IntCounter,
     pub(crate) archive_failures: IntCounter,
@@ -334,6 +335,11 @@ impl Metrics {
                 "Looks at the outbox at which a target was left alone, because it was failing, or by its rate.",
                 &["target", "reason"],
             )?,
+            drills: counters(
+                "driftline_drills_total",
+                "Drills that are over, by whether everybody took both their beginning and their end. What they sent is counted among the notifications.",
+                &["rule", "outcome"],
+            )?,
             archive_rows: counter("driftline_archive_rows_total", "Rows archived.")?,
             archive_files: counter("driftline_archive_files_total", "Files archived.")?,
             archive_failures: counter("driftline_archive_failures_total", "Attempts to archive a file that failed.")?,
@@ -506,6 +512,10 @@ impl Metrics {
         self.notifications.with_label_values(&[target, outcome])
     }
 
+    pub(crate) fn drills(&self, rule: &str, outcome: &str) -> IntCounter {
+        self.drills.with_label_values(&[rule, outcome])
+    }
+
     pub(crate) fn spans(&self, outcome: &str) -> IntCounter {
         self.spans.with_label_values(&[outcome])
     }
@@ -624,6 +634,7 @@ mod tests {
         metrics.dead_letters.with_label_values(&["t"]).set(0);
         metrics.target_failing.with_label_values(&["t"]).set(0);
         metrics.target_rests.with_label_values(&["t", "rate"]).inc();
+        metrics.drills("R", "passed").inc();
         let mut table = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
         for family in metrics.registry.gather() {
             if !family.name().starts_with("driftline_") {

@@ -280,6 +280,7 @@ mod tests {
             resolved_at: None,
             acknowledged: None,
             reminder: 0,
+            drill: false,
             facts: Vec::new(),
             rows: Vec::new(),
             more_rows: 0,

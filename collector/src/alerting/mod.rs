@@ -2,6 +2,7 @@
 
 pub(crate) mod book;
 pub(crate) mod dead_letters;
+pub(crate) mod drills;
 pub(crate) mod entries;
 pub(crate) mod evidence;
 pub(crate) mod heartbeat;

@@ -7,6 +7,7 @@ mod alerts;
 mod archive;
 mod beside;
 mod deliveries;
+mod drills;
 mod error;
 mod events;
 mod models;
@@ -52,6 +53,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/alerts/{id}/acknowledgement", post(acknowledging::acknowledge))
         .route("/api/v1/deliveries/{id}", delete(deliveries::dismiss))
         .route("/api/v1/deliveries/{id}/resend", post(deliveries::resend))
+        .route("/api/v1/drills", post(drills::begin))
         .route("/api/v1/silences", post(silences::create))
         .route("/api/v1/silences/{id}", delete(silences::end))
         .route_layer(from_fn(writing::let_writers_in))
@@ -69,6 +71,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/alerts/{id}/picture", get(alerts::picture))
         .route("/api/v1/alerts/{id}/postmortem", get(postmortem::draft))
         .route("/api/v1/deliveries", get(deliveries::list))
+        .route("/api/v1/drills/{episode}", get(drills::one))
         .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/archive", get(archive::list))
         .route("/api/v1/events", get(events::list))

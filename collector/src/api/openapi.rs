@@ -4,7 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    acknowledging, alerts, archive, deliveries, events, models, postmortem, scores, segments, silences, status, traffic,
+    acknowledging, alerts, archive, deliveries, drills, events, models, postmortem, scores, segments, silences, status,
+    traffic,
 };
 use crate::ingest::rows;
 
@@ -32,6 +33,8 @@ use crate::ingest::rows;
         deliveries::list,
         deliveries::resend,
         deliveries::dismiss,
+        drills::begin,
+        drills::one,
         silences::list,
         silences::create,
         silences::end,

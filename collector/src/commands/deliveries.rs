@@ -53,7 +53,7 @@ pub(super) fn run(command: &DeliveriesCommand) -> ExitCode {
 }
 
 fn list(asking: &Asking, state: &str, as_json: bool) -> Result<(), String> {
-    let found = asking.look(&["deliveries"], ("state", state))?;
+    let found = asking.look(&["deliveries"], &[("state", state)])?;
     if as_json {
         println!("{found}");
         return Ok(());
@@ -75,7 +75,7 @@ impl Which {
             eprintln!("{}", in_words(&decide(&self.asking, id)?));
             return Ok(());
         }
-        let dead = self.asking.look(&["deliveries"], ("target", self.target.as_deref().unwrap_or_default()))?;
+        let dead = self.asking.look(&["deliveries"], &[("target", self.target.as_deref().unwrap_or_default())])?;
         for delivery in dead.as_array().into_iter().flatten() {
             match decide(&self.asking, &delivery["id"].to_string()) {
                 Ok(decided) => eprintln!("{}", in_words(&decided)),

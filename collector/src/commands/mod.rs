@@ -1,5 +1,6 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `deliveries`.
+//! `backtest`, `compare`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `deliveries`,
+//! `drill`.
 
 mod acknowledge;
 mod asking;
@@ -8,6 +9,7 @@ mod backtest;
 mod compare;
 mod deliveries;
 mod doctor;
+mod drill;
 mod heaps;
 mod reference;
 mod runbooks;
@@ -85,6 +87,9 @@ enum Command {
         #[command(subcommand)]
         command: deliveries::DeliveriesCommand,
     },
+    /// Makes an alert up, which is told to everybody like a real one and ends after a while, and says of each target whether
+    /// it took both and how long that took. Exits with 0 when all did, else with 1.
+    Drill(Box<drill::Drill>),
 }
 
 /// Whether words after `driftline` are a command line that it takes.
@@ -119,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(backtest) => backtest::run(&backtest),
         Command::Compare(compare) => compare::run(&compare),
         Command::Silence { command } => silence::run(&command),
+        Command::Drill(drill) => drill::run(&drill),
         Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
         Command::Deliveries { command } => deliveries::run(&command),
     }

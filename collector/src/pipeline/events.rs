@@ -22,6 +22,8 @@ pub(crate) enum EventKind {
     Silence,
     /// Somebody sent a notification again that was given up, or dismissed it.
     Delivery,
+    /// A drill began, or was over.
+    Drill,
     /// A column held a value that is not of its type.
     TypeChange,
     /// A file was archived.
@@ -39,6 +41,7 @@ impl EventKind {
             Self::Acknowledged => "acknowledged",
             Self::Silence => "silence",
             Self::Delivery => "delivery",
+            Self::Drill => "drill",
             Self::TypeChange => "type_change",
             Self::Archived => "archived",
         }
