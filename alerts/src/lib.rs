@@ -49,6 +49,7 @@ mod maintenance;
 mod matching;
 mod muting;
 mod notification;
+mod period;
 mod rule;
 mod secret;
 mod silence;
@@ -64,10 +65,11 @@ pub use maintenance::Maintenance;
 pub use matching::{Matchers, Pattern};
 pub use muting::{Mute, Muting};
 pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
+pub use period::{CalendarUnit, Period};
 pub use rule::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step};
 pub use secret::{Secret, SecretSource};
 pub use silence::Silence;
-pub use slo::{Budget, Counts, Objective, Pace, Pair};
+pub use slo::{Budget, Counts, EvidenceBound, Objective, Pace, Pair};
 pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Open, Phase, Reading, Standing, Transition};
 pub use targets::{
     Alertmanager, Datadog, Delivery, Email, EmailError, Heartbeat, Mailbox, Opsgenie, PagerDuty, Slack, SlackWay,

@@ -154,6 +154,8 @@ pub enum Condition {
         objective: Objective,
         /// How fast is too fast.
         pace: Pace,
+        /// Fewer valid events than this in a long window say nothing of it.
+        min_events: u64,
     },
 }
 
@@ -173,7 +175,7 @@ impl Condition {
                     let windows = (duration_in_words(pair.long), duration_in_words(pair.short));
                     format!("{} times over {} and {}", trim_number(pair.rate), windows.0, windows.1)
                 });
-                let (target, period) = (trim_number(objective.target() * 100.0), duration_in_words(objective.period()));
+                let (target, period) = (trim_number(objective.target() * 100.0), objective.period().in_words());
                 let pairs = pairs.collect::<Vec<_>>().join(", or ");
                 format!("{sli} burns the budget of {target}% in {period} too fast: {pairs}")
             }

@@ -15,14 +15,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Binomial, DiscreteCDF};
 
+use crate::period::Period;
+use crate::state::Micros;
+
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// Fewer bad events than this never alert.
-const MIN_BAD: u64 = 3;
 /// How unlikely the bad events of a window must be while the objective is met.
 const EVIDENCE: f64 = 1e-3;
+/// The standard normal's quantile of it.
+const EVIDENCE_DEVIATIONS: f64 = 3.090_232_306_167_814;
 
 /// Good and valid events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,10 +44,10 @@ impl Counts {
 }
 
 /// What share of events is to be good, over how long a time.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Objective {
     target: f64,
-    period: Duration,
+    period: Period,
 }
 
 /// How urgent a rate is.
@@ -68,6 +71,17 @@ pub struct Pair {
     pub rate: f64,
 }
 
+/// From how many bad events on they are evidence: `share · n + spread · √n + offset` of n valid ones.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EvidenceBound {
+    /// The share that the objective allows.
+    pub share: f64,
+    /// How far chance reaches beyond it.
+    pub spread: f64,
+    /// What is added because a binomial is skew, and counts are whole.
+    pub offset: f64,
+}
+
 /// What is left of a budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Budget {
@@ -80,13 +94,16 @@ pub struct Budget {
 }
 
 impl Objective {
-    /// The longest and the shortest period.
-    pub const PERIODS: std::ops::RangeInclusive<Duration> =
-        Duration::from_secs(7 * DAY)..=Duration::from_secs(90 * DAY);
+    /// Fewer bad events than this never alert.
+    pub const MIN_BAD: u64 = 3;
 
-    /// An objective above 0 and below 1, over 7 to 90 days; none otherwise.
-    pub fn new(target: f64, period: Duration) -> Option<Self> {
-        (target > 0.0 && target < 1.0 && Self::PERIODS.contains(&period)).then_some(Self { target, period })
+    /// An objective above 0 and below 1, over a part of the calendar, or over 7 to 90 days; none otherwise.
+    pub fn new(target: f64, period: Period) -> Option<Self> {
+        let is_allowed = match &period {
+            Period::Rolling(length) => Period::ROLLING.contains(length),
+            Period::Calendar { .. } => true,
+        };
+        (target > 0.0 && target < 1.0 && is_allowed).then_some(Self { target, period })
     }
 
     /// The share of events that is to be good.
@@ -95,17 +112,18 @@ impl Objective {
     }
 
     /// Over how long a time.
-    pub fn period(&self) -> Duration {
-        self.period
+    pub fn period(&self) -> &Period {
+        &self.period
     }
 
     /// By how many times the budget is spent faster than the period allows; none without valid events, of which nothing
     /// can be said.
     ///
     /// ```
-    /// use driftline_alerts::{Counts, Objective};
+    /// use driftline_alerts::{Counts, Objective, Period};
     ///
-    /// let objective = Objective::new(0.99, std::time::Duration::from_secs(30 * 86_400)).unwrap();
+    /// let month = Period::Rolling(std::time::Duration::from_secs(30 * 86_400));
+    /// let objective = Objective::new(0.99, month).unwrap();
     /// let rate = objective.burn_rate(Counts { good: 900, valid: 1000 }).unwrap();
     /// assert!((rate - 10.0).abs() < 1e-9);
     /// assert_eq!(objective.burn_rate(Counts { good: 0, valid: 0 }), None);
@@ -123,7 +141,7 @@ impl Objective {
     /// budget slowly.
     pub fn pairs(&self, pace: Pace) -> Vec<Pair> {
         let all = self.table().into_iter().map(|(long, share)| {
-            let rate = share * self.period.as_secs_f64() / long as f64;
+            let rate = share * self.period.about().as_secs_f64() / long as f64;
             Pair { long: Duration::from_secs(long), short: Duration::from_secs(long / 12), rate }
         });
         let of_pace = |pair: &Pair| (pair.long.as_secs() <= 6 * HOUR) == (pace == Pace::Fast);
@@ -133,7 +151,7 @@ impl Objective {
     /// Long windows, and the share of the budget that is spent in each at its rate. A share that suits a month is a
     /// healthy day's of a week's budget, and more than an outage can spend of a quarter's.
     fn table(&self) -> [(u64, f64); 4] {
-        match self.period.as_secs() / DAY {
+        match self.period.about().as_secs() / DAY {
             ..14 => [(HOUR, 0.08), (6 * HOUR, 0.125), (DAY, 0.20), (3 * DAY, 0.45)],
             14..60 => [(HOUR, 0.02), (6 * HOUR, 0.05), (DAY, 0.10), (3 * DAY, 0.11)],
             _ => [(HOUR, 0.01), (6 * HOUR, 0.03), (DAY, 0.05), (3 * DAY, 0.10)],
@@ -144,7 +162,7 @@ impl Objective {
     /// same valid ones never make it less so.
     pub fn burns(&self, pair: &Pair, long: Counts, short: Counts) -> bool {
         let reaches = |counts: Counts| self.burn_rate(counts).is_some_and(|rate| rate >= pair.rate);
-        reaches(long) && reaches(short) && long.bad() >= MIN_BAD && self.chance(long) < EVIDENCE
+        reaches(long) && reaches(short) && long.bad() >= Self::MIN_BAD && self.chance(long) < EVIDENCE
     }
 
     /// How likely so many bad events or more are while the objective is met: the tail of a binomial.
@@ -154,6 +172,17 @@ impl Objective {
         Binomial::new(1.0 - self.target, counts.valid).map_or(1.0, |binomial| binomial.sf(at_most))
     }
 
+    /// What [`burns`](Self::burns) takes for evidence, for those who have no binomial: its quantile by Cornish and Fisher's
+    /// first term. It asks for as many bad events, or for one more; never for fewer.
+    pub fn evidence_bound(&self) -> EvidenceBound {
+        let (bad, z) = (1.0 - self.target, EVIDENCE_DEVIATIONS);
+        EvidenceBound {
+            share: bad,
+            spread: z * (bad * self.target).sqrt(),
+            offset: (z * z - 1.0) * (1.0 - 2.0 * bad) / 6.0 + 0.5,
+        }
+    }
+
     /// What is left of the budget of the period that these events are of.
     pub fn budget(&self, counts: Counts) -> Budget {
         let allowed = (1.0 - self.target) * counts.valid as f64;
@@ -161,9 +190,19 @@ impl Objective {
         Budget { allowed, spent: counts.bad(), left }
     }
 
-    /// How long what is left of the budget lasts at this rate; none while nothing burns.
-    pub fn lasts(&self, left: f64, rate: f64) -> Option<Duration> {
-        (rate > 0.0).then(|| Duration::try_from_secs_f64(self.period.as_secs_f64() * left.max(0.0) / rate).ok())?
+    /// How long what is left of the budget lasts at this rate; none while nothing burns, or when the calendar's next period
+    /// begins before.
+    ///
+    /// A rolling period gets back what it forgets, and so loses its length's budget in its length at a rate of one. One of
+    /// the calendar gains as it goes on what its further requests allow, and loses what is beyond a rate of one.
+    pub fn lasts(&self, left: f64, rate: f64, now: Micros) -> Option<Duration> {
+        let seconds = |micros: Micros| micros as f64 / 1e6;
+        let (length, net_rate, remaining) = match self.period.ends(now) {
+            None => (self.period.about().as_secs_f64(), rate, f64::INFINITY),
+            Some(ends) => (seconds(now - self.period.began(now)), rate - 1.0, seconds(ends - now)),
+        };
+        let lasts = length * left.max(0.0) / net_rate;
+        (net_rate > 0.0 && lasts < remaining).then(|| Duration::try_from_secs_f64(lasts).ok())?
     }
 }
 
@@ -172,9 +211,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::period::CalendarUnit;
 
     fn objective(target: f64, days: u64) -> Objective {
-        Objective::new(target, Duration::from_secs(days * DAY)).unwrap()
+        Objective::new(target, Period::Rolling(Duration::from_secs(days * DAY))).unwrap()
     }
 
     fn rates(target: f64, days: u64, pace: Pace) -> Vec<f64> {
@@ -202,7 +242,7 @@ mod tests {
     #[test]
     fn an_objective_that_is_none_is_refused() {
         for (target, days) in [(1.0, 30), (0.0, 30), (f64::NAN, 30), (0.9, 6), (0.9, 91)] {
-            assert_eq!(Objective::new(target, Duration::from_secs(days * DAY)), None);
+            assert_eq!(Objective::new(target, Period::Rolling(Duration::from_secs(days * DAY))), None);
         }
     }
 
@@ -230,9 +270,26 @@ mod tests {
         assert!((budget.left - 0.75).abs() < 1e-9);
         assert!(objective.budget(Counts { good: 0, valid: 10 }).left < 0.0);
         assert_eq!(objective.budget(Counts::default()).left, 1.0);
-        let lasts = objective.lasts(0.75, 10.0).unwrap();
+        let lasts = objective.lasts(0.75, 10.0, 0).unwrap();
         assert!((lasts.as_secs_f64() - 0.075 * 30.0 * DAY as f64).abs() < 1e-6);
-        assert_eq!(objective.lasts(0.75, 0.0), None);
+        assert_eq!(objective.lasts(0.75, 0.0, 0), None);
+    }
+
+    #[test]
+    fn a_months_budget_lasts_to_its_end_or_runs_out_before() {
+        let month = Period::Calendar { unit: CalendarUnit::Month, zone: jiff::tz::TimeZone::UTC };
+        let objective = Objective::new(0.99, month).unwrap();
+        let day = |day: i64| (day - 1) * DAY as i64 * 1_000_000;
+        // Ten days into January 1970 with half of what they allow left: at a rate of 3 two days' worth is lost a day.
+        let lasts = objective.lasts(0.5, 3.0, day(11)).unwrap();
+        assert!((lasts.as_secs_f64() / DAY as f64 - 2.5).abs() < 1e-9);
+        assert_eq!(objective.lasts(0.5, 1.0, day(11)), None, "what comes allows for as much");
+        assert_eq!(objective.lasts(0.5, 1.1, day(11)), None, "February begins before");
+        assert_eq!(objective.lasts(0.0, 3.0, day(11)), Some(Duration::ZERO));
+        assert_eq!(
+            rates(0.999, 30, Pace::Fast),
+            objective.pairs(Pace::Fast).iter().map(|pair| pair.rate).collect::<Vec<_>>()
+        );
     }
 
     #[test]
@@ -245,6 +302,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_bound_on_evidence_is_the_binomials_or_one_event_above_it(
+            target in 0.5..0.99999f64, valid in prop_oneof![1..100u64, 1..10_000u64, 1..10_000_000u64],
+        ) {
+            let objective = objective(target, 30);
+            let EvidenceBound { share, spread, offset } = objective.evidence_bound();
+            let n = valid as f64;
+            let bound = ((share * n + spread * n.sqrt() + offset).ceil() as u64).max(Objective::MIN_BAD);
+            let is_evidence = |bad: u64| objective.chance(Counts { good: valid.saturating_sub(bad), valid }) < EVIDENCE;
+            prop_assert!(bound > valid || is_evidence(bound), "{bound} of {valid}");
+            prop_assert!(bound - 2 < Objective::MIN_BAD || bound - 2 > valid || !is_evidence(bound - 2), "{bound} of {valid}");
+        }
+
         #[test]
         fn more_bad_events_never_clear_an_alert(
             target in 0.8..0.9999f64, valid in 1..100_000u64, bad in 0..100_000u64, more in 0..1000u64, short in 1..1000u64,

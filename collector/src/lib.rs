@@ -28,6 +28,7 @@ mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod ingest;
+mod interchange;
 mod metrics;
 mod numbers;
 mod pages;

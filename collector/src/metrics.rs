@@ -14,6 +14,7 @@ use prometheus::{
     Registry,
 };
 
+use crate::config::{HEARD_SLI, Model, SCHEMA_SLI};
 use crate::ingest::{Refused, cloud_events};
 use crate::{telemetry, watchdog};
 
@@ -61,8 +62,8 @@ pub(crate) struct Metrics {
     segment_rows: IntGaugeVec,
     segment_worst: GaugeVec,
     request_duration: HistogramVec,
-    pub(crate) sli_good: IntCounterVec,
-    pub(crate) sli_valid: IntCounterVec,
+    sli_good: IntCounterVec,
+    sli_valid: IntCounterVec,
     pub(crate) alerts_firing: IntGaugeVec,
     pub(crate) alerts_muted: IntGaugeVec,
     notifications: IntCounterVec,
@@ -104,7 +105,10 @@ pub(crate) struct ModelMetrics {
     pub(crate) request_duration: Histogram,
     pub(crate) availability: SliMetrics,
     pub(crate) latency: SliMetrics,
-    pub(crate) freshness: SliMetrics,
+    /// One for each column, in the configuration's order.
+    pub(crate) freshness: Vec<SliMetrics>,
+    pub(crate) schema: SliMetrics,
+    pub(crate) heard: SliMetrics,
 }
 
 /// The counters of one indicator.
@@ -297,13 +301,13 @@ impl Metrics {
             request_duration: register(&registry, HistogramVec::new(durations, &["model"])?)?,
             sli_good: counters(
                 "driftline_sli_good_total",
-                "Good events of a service level indicator.",
-                &["model", "sli"],
+                "Good events of a service level indicator; freshness has one for each column.",
+                &["model", "sli", "column"],
             )?,
             sli_valid: counters(
                 "driftline_sli_valid_total",
-                "Valid events of a service level indicator.",
-                &["model", "sli"],
+                "Valid events of a service level indicator; freshness has one for each column.",
+                &["model", "sli", "column"],
             )?,
             alerts_firing: gauges("driftline_alerts_firing", "Alerts that fire now.", &["rule", "severity"])?,
             alerts_muted: gauges(
@@ -458,7 +462,8 @@ impl Metrics {
     }
 
     /// Makes a model's counters exist, and gives those that every exchange changes.
-    pub(crate) fn introduce_model(&self, model: &str) -> ModelMetrics {
+    pub(crate) fn introduce_model(&self, model: &Model) -> ModelMetrics {
+        let name = model.name.as_str();
         for counters in [
             &self.exchanges_received,
             &self.rows_counted,
@@ -469,26 +474,27 @@ impl Metrics {
             &self.windows_closed,
             &self.versions_refused,
         ] {
-            counters.with_label_values(&[model]).inc_by(0);
+            counters.with_label_values(&[name]).inc_by(0);
         }
-        for sli in crate::config::SLIS {
-            self.sli_good.with_label_values(&[model, sli]).inc_by(0);
-            self.sli_valid.with_label_values(&[model, sli]).inc_by(0);
-        }
-        let of_model = |counters: &IntCounterVec| counters.with_label_values(&[model]);
+        self.sli(name, "capture", "");
+        let of_model = |counters: &IntCounterVec| counters.with_label_values(&[name]);
+        let columns = model.slis.freshness.iter().map(|freshness| freshness.column.as_str());
         ModelMetrics {
             exchanges_received: of_model(&self.exchanges_received),
             rows_late: of_model(&self.rows_late),
             rows_not_counted: of_model(&self.rows_not_counted),
-            request_duration: self.request_duration.with_label_values(&[model]),
-            availability: self.sli(model, "availability"),
-            latency: self.sli(model, "latency"),
-            freshness: self.sli(model, "freshness"),
+            request_duration: self.request_duration.with_label_values(&[name]),
+            availability: self.sli(name, "availability", ""),
+            latency: self.sli(name, "latency", ""),
+            freshness: columns.map(|column| self.sli(name, "freshness", column)).collect(),
+            schema: self.sli(name, SCHEMA_SLI, ""),
+            heard: self.sli(name, HEARD_SLI, ""),
         }
     }
 
-    fn sli(&self, model: &str, sli: &str) -> SliMetrics {
-        let labels = &[model, sli];
+    /// The counters of an indicator. They exist from then on, at 0.
+    pub(crate) fn sli(&self, model: &str, sli: &str, column: &str) -> SliMetrics {
+        let labels = &[model, sli, column];
         SliMetrics { good: self.sli_good.with_label_values(labels), valid: self.sli_valid.with_label_values(labels) }
     }
 
@@ -612,12 +618,19 @@ fn register<M: Collector + Clone + 'static>(registry: &Registry, metric: M) -> R
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::{Freshness, TimeUnit};
 
     /// The metrics as the reference page lists them.
     fn table() -> String {
         let metrics = Metrics::new().unwrap();
-        metrics.introduce_model("m");
+        let freshness =
+            Freshness { column: "at".to_owned(), unit: TimeUnit::Seconds, max_age: Duration::from_secs(60) };
+        let mut model = Model::undescribed("m");
+        model.slis.freshness.push(freshness);
+        metrics.introduce_model(&model);
         for gauge in [&metrics.score, &metrics.score_limit] {
             gauge.with_label_values(&["m", "1", "c", "psi"]).set(0.0);
         }

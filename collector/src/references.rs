@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
 use crate::config::{Config, Model};
+use crate::pipeline::schema;
 use crate::pipeline::series::References;
 use crate::segments::ModelSegments;
 
@@ -65,7 +66,13 @@ pub(crate) fn of_model(model: &Model, rules: &[Rule]) -> Result<Option<(Arc<Refe
         warn!(model = %model.name, reference = %file.model, "the reference was built for another model");
     }
     let segments = ModelSegments::of(model, &file.derived, file.segments.as_ref());
-    let references = References { columns: file.columns.clone(), derived: file.derived.clone(), identity, segments };
+    let references = References {
+        required: schema::required(&file.columns, &file.derived),
+        columns: file.columns.clone(),
+        derived: file.derived.clone(),
+        identity,
+        segments,
+    };
     Ok(Some((Arc::new(references), file)))
 }
 

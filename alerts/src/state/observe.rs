@@ -98,11 +98,12 @@ fn breaches(rule: &Rule, reading: Reading, is_over: bool) -> Option<bool> {
             let below = clear_at.map_or(*below, |clear_at| clear_at.max(*below));
             (valid >= *min_events && valid > 0).then_some((good as f64) < below * valid as f64)
         }
-        (Condition::Budget { objective, pace, .. }, Reading::Burn { long, short, .. }) => {
+        (Condition::Budget { objective, pace, min_events, .. }, Reading::Burn { long, short, .. }) => {
             // Without traffic nothing burns, and nothing is over either.
             let has_traffic = short.iter().any(|counts| counts.valid > 0);
             let mut pairs = objective.pairs(*pace).into_iter().zip(long.into_iter().zip(short));
-            has_traffic.then(|| pairs.any(|(pair, (long, short))| objective.burns(&pair, long, short)))
+            let burns = |pair, long: Counts, short| long.valid >= *min_events && objective.burns(&pair, long, short);
+            has_traffic.then(|| pairs.any(|(pair, (long, short))| burns(pair, long, short)))
         }
         _ => None,
     }

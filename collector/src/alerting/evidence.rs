@@ -200,13 +200,13 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
         }
         Condition::Budget { sli, objective, .. } => {
             let value = members.first().map_or_else(|| "unknown".to_owned(), |member| reading(member.last));
-            let days = objective.period().as_secs() / 86_400;
+            let period = objective.period().in_words();
             let target = percent(objective.target());
             let verb = match action {
                 Action::Resolve => "no longer burns its budget too fast",
                 _ => "burns its budget too fast",
             };
-            format!("{sli} {verb}: {value}, and {target} in {days} days are the objective")
+            format!("{sli} {verb}: {value}, and {target} in {period} are the objective")
         }
         Condition::Sli { sli, .. } => {
             let value = members.first().map_or_else(|| "unknown".to_owned(), |member| reading(member.last));
@@ -225,6 +225,8 @@ fn sli_in_words(sli: &str) -> &str {
         "availability" => "requests answered",
         "freshness" => "fresh features",
         "capture" => "exchanges captured",
+        "schema" => "rows of the known form",
+        "heard" => "signs of life",
         "archive" => "archiving in time",
         "delivery" => "notifications delivered",
         other => other,
@@ -280,7 +282,7 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
             }
             Reading::Burn { period, long, short } => {
                 if let Condition::Budget { objective, pace, .. } = &rule.condition {
-                    burn_facts(objective, *pace, period, long, short)
+                    burn_facts((objective, *pace), period, long, short, context.now)
                         .into_iter()
                         .for_each(|(name, value)| fact(&name, value));
                 }
@@ -296,11 +298,11 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
 
 /// How fast a budget burns in each window, how sure that is, and how long what is left lasts.
 fn burn_facts(
-    objective: &Objective,
-    pace: Pace,
+    (objective, pace): (&Objective, Pace),
     period: Counts,
     long: [Counts; 2],
     short: [Counts; 2],
+    now: Micros,
 ) -> Vec<(String, String)> {
     let rate = |counts: Counts| objective.burn_rate(counts).map_or_else(|| "no traffic".to_owned(), significant);
     let mut facts = Vec::new();
@@ -320,17 +322,17 @@ fn burn_facts(
         ));
     }
     let budget = objective.budget(period);
-    let lasts = objective.burn_rate(long[0]).and_then(|rate| objective.lasts(budget.left, rate));
+    let lasts = objective.burn_rate(long[0]).and_then(|rate| objective.lasts(budget.left, rate, now));
     let lasts =
         lasts.map_or_else(String::new, |time| format!("; at the rate of the first window it lasts {}", in_words(time)));
     facts.push((
         "Budget".to_owned(),
         format!(
-            "{} left: {} of {} bad events that {} days allow are spent{lasts}",
+            "{} left over {}: {} of {} bad events that it allows are spent{lasts}",
             percent(budget.left),
+            objective.period().in_words(),
             thousands(budget.spent),
             thousands(budget.allowed.round() as u64),
-            objective.period().as_secs() / 86_400
         ),
     ));
     facts

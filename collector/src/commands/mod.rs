@@ -1,6 +1,5 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `deliveries`,
-//! `drill`.
+//! `backtest`, `compare`, `rules export`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `deliveries`, `drill`.
 
 mod acknowledge;
 mod asking;
@@ -12,6 +11,7 @@ mod doctor;
 mod drill;
 mod heaps;
 mod reference;
+mod rules;
 mod runbooks;
 mod samples;
 mod silence;
@@ -59,6 +59,11 @@ enum Command {
     },
     /// Checks what a collector stands on: database, disk, archive, manifests, clocks, secrets. Leaves nothing behind.
     Doctor(doctor::Doctor),
+    /// Writes rules for other systems.
+    Rules {
+        #[command(subcommand)]
+        command: rules::RulesCommand,
+    },
     /// Checks runbooks.
     Runbooks {
         #[command(subcommand)]
@@ -118,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Reference { command } => reference::run(command),
         Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Rules { command } => rules::run(&command),
         Command::Runbooks { command } => runbooks::run(&command),
         Command::Samples(samples) => samples::run(&samples),
         Command::Backfill(backfill) => backfill::run(&backfill),

@@ -3,6 +3,7 @@
 mod access;
 mod alerting;
 mod body;
+mod budgets;
 mod compare_with;
 mod false_pages;
 mod maintenance;
@@ -25,7 +26,7 @@ pub use compare_with::CompareWith;
 pub use driftline_document::{Problem, Problems};
 pub use false_pages::FalsePages;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
-pub(crate) use rules::{ARCHIVE_SLI, DELIVERY_SLI, OWN_SLIS, SLIS};
+pub(crate) use rules::{ARCHIVE_SLI, DELIVERY_SLI, HEARD_SLI, OWN_SLIS, SCHEMA_SLI, SLIS};
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};
 pub(crate) use storage::DEFAULT_REQUEST_TIMEOUT;

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use driftline_alerts::{
-    Condition, ExplainedBy, Flapping, KofM, Labels, Objective, Pace, Recovery, Rule, Severity, Step,
-};
+use driftline_alerts::{Condition, ExplainedBy, Flapping, KofM, Recovery, Rule, Severity, Step};
 use driftline_detectors::{Detector, SEGMENT_DETECTORS};
 use driftline_document::{Node, Section, parse_duration, read};
 
 use super::Alerting;
+use super::budgets::budget;
 use super::targets::TargetConfig;
 use crate::pipeline::earlier::{Against, COMPARED};
 use crate::runbooks;
@@ -20,7 +19,11 @@ use crate::segments::{segment_score, watched_score};
 const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
 
 /// Indicators that the collector counts of each model.
-pub(crate) const SLIS: [&str; 4] = ["latency", "availability", "freshness", "capture"];
+pub(crate) const SLIS: [&str; 6] = ["latency", "availability", "freshness", "capture", SCHEMA_SLI, HEARD_SLI];
+/// Of the rows, those that have the columns and types that they always had.
+pub(crate) const SCHEMA_SLI: &str = "schema";
+/// Of the times at which somebody looked, those at which the model was heard as often as ever.
+pub(crate) const HEARD_SLI: &str = "heard";
 /// An indicator of the collector itself: of the times at which somebody looked, those at which the archive kept up.
 pub(crate) const ARCHIVE_SLI: &str = "archive";
 /// Another one: of the times at which somebody looked, those at which a target had got what was its own, by target.
@@ -294,26 +297,6 @@ fn score_names() -> Vec<String> {
     all.chain(SEGMENT_DETECTORS.into_iter().map(segment_score))
         .chain(Against::ALL.into_iter().flat_map(beside))
         .collect()
-}
-
-/// A condition on an error budget. One that can never be met is a problem, not a silence.
-fn budget(mut section: Section<'_>, target: Node<'_>, sli: String, matching: Labels) -> Option<Condition> {
-    let period = section
-        .optional("over")
-        .map_or(Some(Duration::from_secs(30 * 86_400)), |node| node.duration(Objective::PERIODS));
-    let paces = [("fast", Pace::Fast), ("slow", Pace::Slow)];
-    let pace = section.required("burns").and_then(|node| node.one_of(&paces));
-    let objective =
-        target.number(0.5..=0.999_999).zip(period).and_then(|(target, period)| Objective::new(target, period))?;
-    let pace = pace?;
-    if objective.pairs(pace).is_empty() {
-        target.problem(format!(
-            "can never fire: an outage burns {:.1} times as fast as the objective allows, and every rate of this pace is higher",
-            objective.highest_rate()
-        ));
-        return None;
-    }
-    Some(Condition::Budget { sli, matching, objective, pace })
 }
 
 fn k_of_m(text: &str) -> Option<KofM> {

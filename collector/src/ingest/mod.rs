@@ -221,9 +221,7 @@ impl Ingest {
         self.metrics.batches(if appended.new > 0 { "stored" } else { "duplicate" }).inc();
         self.metrics.exchanges_duplicate.inc_by(appended.duplicates);
         self.metrics.exchanges_missing.inc_by(appended.missing);
-        let capture = capture(appended.growth);
-        self.metrics.sli_good.with_label_values(&[model.as_str(), "capture"]).inc_by(capture.good);
-        self.metrics.sli_valid.with_label_values(&[model.as_str(), "capture"]).inc_by(capture.valid);
+        self.metrics.sli(&model, "capture", "").count(capture(appended.growth));
         if let Some(position) = appended.position {
             self.store.fresh.put(position, batch, raw_bytes);
         }

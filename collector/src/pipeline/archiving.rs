@@ -237,6 +237,7 @@ impl Pipeline {
             let keeps_up = lag <= max_lag && !self.parts.vitals.archive_has_stopped();
             let looked = Counts { good: u64::from(keeps_up), valid: 1 };
             self.next.slis.count(COLLECTOR, ARCHIVE_SLI, "", now, looked);
+            self.parts.metrics.sli(COLLECTOR, ARCHIVE_SLI, "").count(looked);
             self.parts.metrics.archive_lag.set(lag as f64 / 1e6);
             self.parts.metrics.journal_position.set(newest);
         }

@@ -29,6 +29,7 @@ impl Pipeline {
             metrics.dead_letters.with_label_values(&[target]).set(dead as i64);
             let looked = Counts { good: u64::from(!troubles.contains_key(target)), valid: 1 };
             self.next.slis.count(COLLECTOR, DELIVERY_SLI, target, now_micros(), looked);
+            metrics.sli(COLLECTOR, DELIVERY_SLI, target).count(looked);
         }
     }
 

@@ -52,6 +52,8 @@ pub(super) struct TableKey {
 pub(super) struct Gathered {
     pub(super) table: Table,
     pub(super) newest: i64,
+    /// When the last of its exchanges is counted by indicators.
+    pub(super) indicated_at: i64,
 }
 
 /// What was gathered, and how much it is.
@@ -73,10 +75,12 @@ impl Gathering {
     }
 
     /// Adds rows to a table.
-    fn add(&mut self, key: TableKey, rows: usize, newest: i64, fill: impl FnOnce(&mut Table)) {
-        let gathered = self.tables.entry(key).or_insert_with(|| Gathered { table: Table::default(), newest: i64::MIN });
+    fn add(&mut self, key: TableKey, rows: usize, (newest, indicated_at): (i64, i64), fill: impl FnOnce(&mut Table)) {
+        let new = || Gathered { table: Table::default(), newest: i64::MIN, indicated_at };
+        let gathered = self.tables.entry(key).or_insert_with(new);
         let before = gathered.table.bytes();
         gathered.newest = gathered.newest.max(newest);
+        gathered.indicated_at = gathered.indicated_at.max(indicated_at);
         fill(&mut gathered.table);
         self.rows += rows;
         self.bytes += gathered.table.bytes() - before;
@@ -166,7 +170,8 @@ impl Pipeline {
 
     /// Counts an exchange's indicators, for all those that it stands for.
     fn indicate(&mut self, taken: &Taken<'_>) {
-        let Some(model) = self.models.get(taken.batch.model.as_str()) else { return };
+        let Some(model) = self.models.get_mut(taken.batch.model.as_str()) else { return };
+        model.heard_at = model.heard_at.max(taken.received_at);
         let (exchange, metrics) = (taken.exchange, &model.metrics);
         let (at, weight) = (taken.indicated_at(), taken.weight());
         metrics.exchanges_received.inc();
@@ -258,7 +263,7 @@ impl Pipeline {
         let capture = capture(exchange);
         // A row that happened after it arrived is from a clock that is fast; it must not close everybody's windows.
         let newest = range.clone().map(|row| times[row].min(received_at)).max().unwrap_or(i64::MIN);
-        self.gathering.add(key, range.len(), newest, |table| {
+        self.gathering.add(key, range.len(), (newest, taken.indicated_at()), |table| {
             for row in range.clone() {
                 let row_id = row_id(id_column, row, request_id, rows.count);
                 let meta = RowMeta {
@@ -378,7 +383,7 @@ fn row_id<'r>(column: Option<&Column<'_>>, row: usize, request_id: &'r str, rows
 /// Counts how many rows used features that were fresh. One without a time is not.
 fn freshness(model: &ModelState, rows: &Rows<'_>, times: &[i64], taken: &Taken<'_>, slis: &mut super::slis::SliCounts) {
     let weight = taken.weight();
-    for freshness in &model.config.slis.freshness {
+    for (freshness, metrics) in model.config.slis.freshness.iter().zip(&model.metrics.freshness) {
         let column = column(rows, &freshness.column);
         let max_age = freshness.max_age.as_micros() as i64;
         let is_fresh = |(row, time): (usize, &i64)| {
@@ -388,7 +393,7 @@ fn freshness(model: &ModelState, rows: &Rows<'_>, times: &[i64], taken: &Taken<'
         let good = times.iter().enumerate().filter(|row| is_fresh(*row)).count() as u64;
         let counts = Counts { good: good * weight, valid: times.len() as u64 * weight };
         slis.count(&model.name, "freshness", &freshness.column, taken.indicated_at(), counts);
-        model.metrics.freshness.count(counts);
+        metrics.count(counts);
     }
 }
 

@@ -157,7 +157,7 @@ impl Pipeline {
         for (index, condition) in rules {
             let (sli, over) = match &condition {
                 Condition::Sli { sli, over, .. } => (sli.clone(), *over),
-                Condition::Budget { sli, objective, .. } => (sli.clone(), objective.period()),
+                Condition::Budget { sli, objective, .. } => (sli.clone(), objective.period().about()),
                 Condition::Score { .. } => continue,
             };
             let models: Vec<Arc<str>> = if OWN_SLIS.contains(&sli.as_str()) {

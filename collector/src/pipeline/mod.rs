@@ -20,9 +20,11 @@ pub(crate) mod earlier;
 pub(crate) mod events;
 mod exchanges;
 mod fields;
+mod hearing;
 pub(crate) mod judging;
 pub(crate) mod rebuild;
 pub(crate) mod rewriting;
+pub(crate) mod schema;
 pub(crate) mod series;
 pub(crate) mod slis;
 mod starting;
@@ -53,7 +55,7 @@ use self::starting::Replay;
 use self::versions::Versions;
 use crate::alerting::book::Book;
 use crate::archive::{self, Cuts};
-use crate::config::{Config, Model, Partition};
+use crate::config::{Config, Model, Partition, SCHEMA_SLI};
 use crate::failpoint::Failpoint;
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::references::LoadedReferences;
@@ -157,6 +159,8 @@ struct ModelState {
     /// Whether a version's column drifted when it was last judged.
     drifting: HashMap<(Arc<str>, String), bool>,
     name: Arc<str>,
+    /// When anything came of it last.
+    heard_at: i64,
     metrics: ModelMetrics,
 }
 
@@ -307,6 +311,7 @@ impl Pipeline {
             self.next.tidy = Instant::now() >= self.next_tidying;
             self.observe_archive();
             self.observe_deliveries();
+            self.observe_hearing();
         }
         let is_due = is_final || cut.is_some() || self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL;
         if is_due {
@@ -384,7 +389,7 @@ impl Pipeline {
         let references = self.parts.references.of(name);
         let file = self.parts.references.file(name);
         let metrics = &self.parts.metrics;
-        let (columns, versions, stored) = self.parts.store.read_blocking(|db| {
+        let (columns, versions, stored, heard_at) = self.parts.store.read_blocking(|db| {
             // A restart must not make gauges vanish until the next window closes.
             last_scores(db, name, |version, column, score, effect, limit| {
                 metrics.show_score([name, version, column, score], effect, limit);
@@ -399,7 +404,8 @@ impl Pipeline {
                 }
             })?;
             let stored = load_series(db, name, &references.identity)?;
-            Ok((Columns::load(db, &config, file)?, Versions::load(db, name)?, stored))
+            let heard_at = hearing::last_counted(db, name)?;
+            Ok((Columns::load(db, &config, file)?, Versions::load(db, name)?, stored, heard_at))
         })?;
         let mut series = BTreeMap::new();
         for (version, stored) in stored.into_iter().filter(|(version, _)| versions.is_active(version)) {
@@ -412,7 +418,7 @@ impl Pipeline {
             }
             series.insert(Arc::from(version), one);
         }
-        let metrics = self.parts.metrics.introduce_model(name);
+        let metrics = self.parts.metrics.introduce_model(&config);
         let name: Arc<str> = Arc::from(name);
         let state = ModelState {
             naming: Arc::new(config.naming.clone()),
@@ -424,6 +430,7 @@ impl Pipeline {
             comparing: HashMap::new(),
             drifting: HashMap::new(),
             name: Arc::clone(&name),
+            heard_at,
             metrics,
         };
         self.models.insert(name, state);
@@ -448,6 +455,9 @@ impl Pipeline {
             if key.count
                 && let Some(model) = self.models.get_mut(&key.model)
             {
+                let fitting = schema::fitting(&finished, &model.references);
+                self.next.slis.count(&key.model, SCHEMA_SLI, "", gathered.indicated_at, fitting);
+                model.metrics.schema.count(fitting);
                 if let Some(series) = model.series.get_mut(&key.version) {
                     series.count(key.pane, gathered.newest, &finished, &model.references, now);
                 }

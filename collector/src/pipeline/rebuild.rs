@@ -142,7 +142,7 @@ impl Rebuild {
             let batch = take_record_batch(batch, &rows).map_err(|error| error.to_string())?;
             // What was of another type than its column's is null in the archive, and as unusable as that: it is
             // of `null_share` then, and no longer of `wrong_type_share`.
-            let finished = Finished { batch, wrong_type: HashMap::new() };
+            let finished = Finished { batch, wrong_type: HashMap::new(), came: HashMap::new() };
             series.count(pane, pane, &finished, &self.references, self.begun);
         }
         Ok(())

@@ -22,6 +22,8 @@ pub(crate) struct References {
     pub(crate) identity: String,
     /// Parts of the rows that are compared with themselves.
     pub(crate) segments: Option<ModelSegments>,
+    /// Columns that every one of its rows had, by their names in the archive.
+    pub(crate) required: Vec<String>,
 }
 
 /// What the wall clock shows, in microseconds since the Unix epoch, and what that says of event time.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const SLICE_MICROS: i64 = 10_000_000;
 
 /// Longer stretches than this are added up by the hour.
-const HOUR_MICROS: i64 = 3_600_000_000;
+pub(super) const HOUR_MICROS: i64 = 3_600_000_000;
 
 /// What indicators of the collector itself are counted under. No model has this name.
 pub(crate) const COLLECTOR: &str = "";
@@ -143,8 +143,9 @@ pub(crate) fn burn(
     now: i64,
 ) -> rusqlite::Result<Vec<(String, Reading)>> {
     let over = |length: Duration| sums(db, model, sli, now - length.as_micros() as i64, now);
-    // From the beginning of an hour: slices are not kept for so long.
-    let begins = floor(now - objective.period().as_micros() as i64, HOUR_MICROS);
+    // From the beginning of an hour: slices are not kept for so long. Where clocks differ by half an hour, a part of the
+    // calendar has half an hour more.
+    let begins = floor(objective.period().began(now), HOUR_MICROS);
     let period = sums(db, model, sli, begins, now)?;
     let (mut long, mut short) = (Vec::new(), Vec::new());
     for pair in objective.pairs(pace) {
@@ -257,6 +258,34 @@ mod tests {
             let sums = sums(&db, "m", "latency", now - length * minute, now).unwrap();
             assert_eq!(sums.get("").copied().unwrap_or_default(), expected, "{length} minutes");
         }
+    }
+
+    #[test]
+    fn a_budget_of_the_calendar_is_of_what_came_since_the_first_by_the_clocks_of_its_place() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let micros = |time: &str| time.parse::<jiff::Timestamp>().unwrap().as_microsecond();
+        let mut counts = SliCounts::default();
+        // Berlin's March begins at 23:00 of February by UTC and ends at 22:00; the clocks go forward in between.
+        for (at, valid) in [
+            ("2026-02-28T22:59:59Z", 1),
+            ("2026-02-28T23:00:00Z", 10),
+            ("2026-03-31T21:59:59Z", 100),
+            ("2026-03-31T22:00:00Z", 1000),
+        ] {
+            counts.count("m", "latency", "", micros(at), Counts { good: 0, valid });
+        }
+        counts.store(&db).unwrap();
+        let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
+        let month = driftline_alerts::Period::Calendar { unit: driftline_alerts::CalendarUnit::Month, zone };
+        let objective = Objective::new(0.99, month).unwrap();
+        let of_period = |now: &str| match burn(&db, "m", "latency", (&objective, Pace::Fast), micros(now)).unwrap()[..]
+        {
+            [(_, Reading::Burn { period, .. })] => period.valid,
+            ref other => panic!("{other:?}"),
+        };
+        let times = ["2026-02-28T22:59:59Z", "2026-02-28T23:00:05Z", "2026-03-31T21:59:59Z", "2026-03-31T22:00:05Z"];
+        assert_eq!(times.map(of_period), [1, 10, 110, 1000]);
     }
 
     proptest! {

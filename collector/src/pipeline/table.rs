@@ -128,6 +128,8 @@ struct TableColumn {
     unit: TimeUnit,
     /// Rows in which it held something that its type does not.
     wrong_type: u64,
+    /// Rows that had it, whatever it held.
+    came: u64,
 }
 
 #[derive(Debug)]
@@ -147,6 +149,8 @@ pub(crate) struct Finished {
     pub(crate) batch: RecordBatch,
     /// Rows of the wrong type, by column.
     pub(crate) wrong_type: HashMap<String, u64>,
+    /// Rows that had a column at all, by column.
+    pub(crate) came: HashMap<String, u64>,
 }
 
 impl Table {
@@ -203,7 +207,7 @@ impl Table {
         } else {
             self.index.insert(name.to_owned(), self.columns.len());
             let name = name.to_owned();
-            self.columns.push(TableColumn { name, builder: Builder::new(kind), unit, wrong_type: 0 });
+            self.columns.push(TableColumn { name, builder: Builder::new(kind), unit, wrong_type: 0, came: 0 });
             self.bytes += COLUMN_BYTES;
             self.columns.len() - 1
         };
@@ -215,6 +219,7 @@ impl Table {
         }
         self.bytes += CELL_BYTES * (self.rows - target.builder.len());
         target.builder.fill_to(before);
+        target.came += cells.len() as u64;
         match (&column.cells, &mut target.builder) {
             (Cells::Numbers(numbers), Builder::Number(builder)) => builder.append_slice(&numbers[cells]),
             (Cells::Numbers(numbers), _) => {
@@ -269,7 +274,7 @@ impl Table {
             Arc::new(self.instance.finish()),
             utc(self.received_at),
         ];
-        let mut wrong_type = HashMap::new();
+        let (mut wrong_type, mut came) = (HashMap::new(), HashMap::new());
         for mut column in self.columns {
             column.builder.fill_to(self.rows);
             let array: ArrayRef = match column.builder {
@@ -283,13 +288,14 @@ impl Table {
             if column.wrong_type > 0 {
                 wrong_type.insert(column.name.clone(), column.wrong_type);
             }
+            came.insert(column.name.clone(), column.came);
             fields.push(Field::new(column.name, array.data_type().clone(), true));
             arrays.push(array);
         }
         // What was finished keeps the room that its builder had grown to, and is held until its cut.
         arrays.iter_mut().for_each(Array::shrink_to_fit);
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
-        Ok(Finished { batch, wrong_type })
+        Ok(Finished { batch, wrong_type, came })
     }
 }
 
@@ -470,7 +476,7 @@ mod tests {
         table.begin_row(meta());
         let b = column("b", vec![Cell::Text("x".into()), Cell::Missing, Cell::Number(3.0)]);
         table.push(&b, ColumnType::Text, TimeUnit::Rfc3339, 1..3);
-        let Finished { batch, wrong_type } = table.finish().unwrap();
+        let Finished { batch, wrong_type, .. } = table.finish().unwrap();
         let a = batch.column_by_name("a").unwrap().as_primitive::<Float64Type>();
         assert_eq!(a.iter().collect::<Vec<_>>(), [Some(1.0), None, None]);
         let b = batch.column_by_name("b").unwrap().as_string::<i32>();
@@ -530,7 +536,7 @@ mod tests {
         table.push(&warm, ColumnType::Number, TimeUnit::Rfc3339, 0..2);
         let when = column("when", vec![Cell::Text("yesterday".into()), Cell::Text("2013-01-01T05:00:00Z".into())]);
         table.push(&when, ColumnType::Timestamp, TimeUnit::Rfc3339, 0..2);
-        let Finished { batch, wrong_type } = table.finish().unwrap();
+        let Finished { batch, wrong_type, .. } = table.finish().unwrap();
         assert_eq!((wrong_type["temp"], wrong_type["when"]), (1, 1));
         assert_eq!(batch.column_by_name("temp").unwrap().null_count(), 1);
         assert_eq!(batch.num_rows(), 2);
@@ -545,7 +551,7 @@ mod tests {
             let cell =
                 |field: &&'static str| if field.is_empty() { Cell::Missing } else { Cell::Field((*field).into()) };
             table.push(&column("x", fields.iter().map(cell).collect()), kind, unit, 0..fields.len());
-            let Finished { batch, wrong_type } = table.finish().unwrap();
+            let Finished { batch, wrong_type, .. } = table.finish().unwrap();
             (Arc::clone(batch.column_by_name("x").unwrap()), wrong_type.get("x").copied().unwrap_or(0))
         };
         let unit = TimeUnit::Rfc3339;
@@ -575,7 +581,7 @@ mod tests {
         for (name, kind) in ColumnType::CHOICES.into_iter().filter(|(_, kind)| *kind != ColumnType::Embedding) {
             table.push(&column(name, vec![vector(&[1.0]); 4]), kind, TimeUnit::Rfc3339, 0..4);
         }
-        let Finished { batch, wrong_type } = table.finish().unwrap();
+        let Finished { batch, wrong_type, .. } = table.finish().unwrap();
         let e = Arc::clone(batch.column_by_name("e").unwrap());
         let rows =
             e.as_list::<i32>().iter().map(|row| row.map(|row| row.as_primitive::<Float32Type>().values().to_vec()));

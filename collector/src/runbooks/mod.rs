@@ -37,15 +37,19 @@ macro_rules! runbooks {
 
 runbooks![
     "archive-lag",
+    "availability-budget",
     "availability-slo",
     "capture-loss",
     "delivery-failure",
     "feature-drift",
+    "latency-budget",
     "latency-slo",
     "missing-values",
+    "model-silent",
     "new-category",
     "new-change",
     "prediction-drift",
+    "schema-change",
     "segment-drift",
     "stale-features",
 ];

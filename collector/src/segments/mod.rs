@@ -135,7 +135,7 @@ impl ModelSegments {
         // Which rows held something of another type is not known any more: in a segment it is as missing as what is absent.
         match take_record_batch(counted, &UInt32Array::from(rows)) {
             Ok(batch) => {
-                let table = Finished { batch, wrong_type: HashMap::new() };
+                let table = Finished { batch, wrong_type: HashMap::new(), came: HashMap::new() };
                 counting::count(&table, &self.shared, &mut pane.profiles);
             }
             Err(error) => error!(%error, "rows of a segment could not be put together, and are not counted in it"),

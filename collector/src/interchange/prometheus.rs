@@ -1,0 +1,217 @@
+//! The rules as Prometheus' recording and alerting rules, on the counters of `/metrics`.
+//!
+//! Rules on indicators are computed by Prometheus itself, from the same good and valid events, over the same windows, by the
+//! same arithmetic: whoever does not trust one engine has two. Where ours keeps its mind, so do these: without enough events
+//! an alert neither begins nor ends. Scores are of windows of event time, which no scrape knows; rules on them become alerts
+//! on what the collector says itself, so that one place lists all.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use driftline_alerts::{Condition, Labels, Objective, Pair, Recovery, Rule};
+
+use super::quoting::{plain, quoted};
+use crate::config::Config;
+
+/// What an indicator's events have in common: the labels of what is recorded.
+const BY: &str = "model, sli, column";
+/// For how long an alert is held whose counters are gone: the collector remembers what is gone for no less.
+const HELD_FOR: &str = "1h";
+/// For how long no collector may be scraped before that is an alert. A restart is shorter.
+const ABSENT_FOR: &str = "5m";
+
+/// The rules' file, as `promtool check rules` accepts it.
+pub(crate) fn prometheus(config: &Config) -> String {
+    let (rules, interval) = (&config.alerting.rules, config.alerting.evaluation_interval);
+    let windows: BTreeSet<Duration> = rules.iter().flat_map(|rule| windows(&rule.condition)).collect();
+    let recorded = windows.into_iter().flat_map(recorded);
+    let alerts = |is_of_scores: bool| {
+        let of_kind = move |rule: &&Rule| matches!(rule.condition, Condition::Score { .. }) == is_of_scores;
+        rules.iter().filter(of_kind).map(|rule| alert(rule, &config.public_url))
+    };
+    let indicators: String = recorded.chain(alerts(false)).collect();
+    let collector: String = alerts(true).chain([absent()]).collect();
+    let group = |name: &str, rules: String| {
+        format!("  - name: driftline-{name}\n    interval: {}\n    rules:\n{rules}", duration(interval))
+    };
+    [
+        "# Driftline's rules for Prometheus, which has to scrape the collector. Written by:\n".to_owned(),
+        "# driftline rules export --format prometheus\n".to_owned(),
+        "groups:\n".to_owned(),
+        // A group's rules are evaluated one after another: alerts see what was recorded for them.
+        group("indicators", indicators),
+        group("collector", collector),
+    ]
+    .concat()
+}
+
+/// The windows over which a condition adds up events.
+fn windows(condition: &Condition) -> Vec<Duration> {
+    match condition {
+        Condition::Score { .. } => Vec::new(),
+        Condition::Sli { over, .. } => vec![*over],
+        Condition::Budget { objective, pace, .. } => {
+            objective.pairs(*pace).into_iter().flat_map(|pair| [pair.long, pair.short]).collect()
+        }
+    }
+}
+
+/// What is recorded for a window: valid events, bad ones, and their share. An increase is extrapolated, and events are whole.
+/// The difference is rounded, not its terms: one bad event among many stays one.
+fn recorded(window: Duration) -> [String; 3] {
+    let increase = |of: &str| format!("sum by ({BY}) (increase(driftline_sli_{of}_total[{}]))", duration(window));
+    let valid = format!("round({})", increase("valid"));
+    let bad = format!("round(clamp_min({} - {}, 0))", increase("valid"), increase("good"));
+    // Of no events there is no share.
+    let ratio = format!("{} / ({} > 0)", series("bad", window, ""), series("valid", window, ""));
+    let record = |name: String, expression: String| format!("      - record: {name}\n        expr: {expression}\n");
+    [
+        record(series("valid", window, ""), valid),
+        record(series("bad", window, ""), bad),
+        record(ratio_series(window, ""), ratio),
+    ]
+}
+
+/// A rule as an alert.
+fn alert(rule: &Rule, public_url: &str) -> String {
+    let expression = match &rule.condition {
+        Condition::Score { .. } => {
+            format!("driftline_alerts_firing{{rule={}}} > 0", quoted(&rule.name))
+        }
+        Condition::Sli { sli, matching, below, over, min_events } => {
+            let selector = selector(sli, matching);
+            let (valid, bad) = (series("valid", *over, &selector), series("bad", *over, &selector));
+            let judged = format!("{valid} >= {min_events}");
+            let is_below = |share: f64| format!("{valid} - {bad} < {share} * {valid}");
+            // What is over must come back further.
+            let is_over = match rule.recovery.clear_at {
+                Some(clear_at) => format!("({}\n or {} and {})", is_below(*below), is_below(clear_at), held(rule)),
+                None => is_below(*below),
+            };
+            format!("{is_over}\n  and {judged}\n{}", unless_judged(rule, &judged, &selector))
+        }
+        Condition::Budget { sli, matching, objective, pace, min_events } => {
+            let selector = selector(sli, matching);
+            let pairs = objective.pairs(*pace);
+            let longest = pairs.iter().map(|pair| pair.short).max().unwrap_or_default();
+            let burns: Vec<String> = pairs.iter().map(|pair| burns(objective, pair, &selector, *min_events)).collect();
+            let judged = format!("{} > 0", series("valid", longest, &selector));
+            format!("{}\n{}", burns.join("\nor\n"), unless_judged(rule, &judged, &selector))
+        }
+    };
+    let Recovery { keep_firing_for, .. } = rule.recovery;
+    let keep = match keep_firing_for {
+        Duration::ZERO => String::new(),
+        keep => format!("        keep_firing_for: {}\n", duration(keep)),
+    };
+    let of_what = "{{ with $labels.model }}{{ . }}{{ with $labels.column }}/{{ . }}{{ end }}: {{ end }}";
+    [
+        format!("      - alert: {}\n        expr: |-\n{}{keep}", quoted(&rule.name), indented(&expression)),
+        format!("        labels:\n          severity: {}\n        annotations:\n", rule.severity.name()),
+        format!("          summary: {}\n", quoted(&format!("{of_what}{}", plain(&rule.condition.in_words())))),
+        format!("          runbook_url: {}\n", quoted(&plain(&format!("{public_url}/runbooks/{}", rule.runbook)))),
+    ]
+    .concat()
+}
+
+/// Whether a pair of windows burns a budget, and the bad events are evidence of it: see [`Objective::burns`].
+fn burns(objective: &Objective, pair: &Pair, selector: &str, min_events: u64) -> String {
+    let reaches =
+        |window| format!("{} / (1 - {}) >= {}", ratio_series(window, selector), objective.target(), pair.rate);
+    let (valid, bad) = (series("valid", pair.long, selector), series("bad", pair.long, selector));
+    let bound = objective.evidence_bound();
+    let (share, spread, offset) = (bound.share, bound.spread, bound.offset);
+    let enough = (min_events > 0).then(|| format!("{valid} >= {min_events}"));
+    let conditions = [
+        reaches(pair.long),
+        reaches(pair.short),
+        format!("{bad} >= {}", Objective::MIN_BAD),
+        format!("{bad} >= {share} * {valid} + {spread} * sqrt({valid}) + {offset}"),
+    ];
+    conditions.into_iter().chain(enough).collect::<Vec<_>>().join("\n  and ")
+}
+
+/// An alert that fires stays as it is while its rule has nothing to judge by, and its counters were seen lately.
+fn unless_judged(rule: &Rule, judged: &str, selector: &str) -> String {
+    let seen = format!("last_over_time(driftline_sli_valid_total{selector}[{HELD_FOR}])");
+    format!("or\n{}\n  unless {judged}\n  and on ({BY}) {seen}", held(rule))
+}
+
+/// What of a rule fires.
+fn held(rule: &Rule) -> String {
+    format!("max by ({BY}) (ALERTS{{alertname={}, alertstate=\"firing\"}})", quoted(&rule.name))
+}
+
+/// That nothing is scraped of which the others could tell.
+fn absent() -> String {
+    [
+        "      - alert: DriftlineAbsent\n        expr: absent(driftline_build_info)\n".to_owned(),
+        format!("        for: {ABSENT_FOR}\n        labels:\n          severity: page\n        annotations:\n"),
+        "          summary: \"no collector is scraped: Driftline's rules see nothing, and its sidecars keep what they have\"\n"
+            .to_owned(),
+    ]
+    .concat()
+}
+
+fn series(of: &str, window: Duration, selector: &str) -> String {
+    format!("driftline:sli_{of}:increase{}{selector}", duration(window))
+}
+
+fn ratio_series(window: Duration, selector: &str) -> String {
+    format!("driftline:sli_bad:ratio{}{selector}", duration(window))
+}
+
+fn selector(sli: &str, matching: &Labels) -> String {
+    let matching = matching.iter().map(|(name, value)| format!(", {name}={}", quoted(value)));
+    format!("{{sli={}{}}}", quoted(sli), matching.collect::<String>())
+}
+
+/// A duration as Prometheus writes it, in the largest unit that divides it.
+fn duration(duration: Duration) -> String {
+    const UNITS: [(u128, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+    let millis = duration.as_millis();
+    let unit = UNITS.into_iter().find(|(unit, _)| millis >= *unit && millis.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{millis}ms"), |(unit, name)| format!("{}{name}", millis / unit))
+}
+
+/// Lines of an expression, in a block of YAML.
+fn indented(expression: &str) -> String {
+    expression.lines().map(|line| format!("          {line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn export(yaml: &str) -> String {
+        prometheus(&Config::parse("d.yaml", yaml, Path::new("")).unwrap())
+    }
+
+    #[test]
+    fn every_rule_becomes_an_alert_and_each_window_is_recorded_once() {
+        let yaml = "alerts: {rules: [{name: Own, severity: page, runbook: latency-slo, when: {sli: latency, objective: 0.99, burns: fast}}]}";
+        let (file, config) = (export(yaml), Config::parse("d.yaml", yaml, Path::new("")).unwrap());
+        for rule in &config.alerting.rules {
+            assert_eq!(file.matches(&format!("alert: \"{}\"\n", rule.name)).count(), 1, "{}", rule.name);
+        }
+        for name in ["sli_valid:increase5m", "sli_bad:increase1h", "sli_bad:ratio6h", "sli_bad:ratio30m"] {
+            assert_eq!(file.matches(&format!("record: driftline:{name}\n")).count(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn texts_of_the_configuration_stay_texts() {
+        let yaml = "public_url: \"http://a/{{ x }}\"\nalerts: {rules: [{name: Own, severity: page, runbook: latency-slo, when: {sli: latency, below: 0.9, matching: {model: \"a\\\"}\\n#\"}}}]}";
+        let file = export(yaml);
+        assert!(file.contains(r#"{sli="latency", model="a\"}\u000A#"}"#), "{file}");
+        assert!(file.contains("\"http://a/{{`{{`}} x }}/runbooks/latency-slo\""), "{file}");
+    }
+
+    #[test]
+    fn durations_are_whole_in_the_largest_unit() {
+        let all = [250, 15_000, 90_000, 300_000, 86_400_000, 90_000_000].map(|ms| duration(Duration::from_millis(ms)));
+        assert_eq!(all, ["250ms", "15s", "90s", "5m", "1d", "25h"]);
+    }
+}

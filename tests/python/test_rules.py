@@ -1,0 +1,200 @@
+"""Rules as other systems write them: Prometheus computes what the built-in engine computes."""
+
+import csv
+import http.server
+import json
+import re
+import subprocess
+
+import httpx
+import pytest
+import yaml
+from conftest import BINARIES, ROOT, collector, eventually, free_port, process, sidecar
+from test_alert_delivery import serve
+from test_targets import alertmanager  # noqa: F401 (a fixture)
+
+BURN = ROOT / "tests" / "golden" / "burn"
+# Windows in seconds, and as Prometheus calls them.
+WINDOWS = {"300": "5m", "1800": "30m", "3600": "1h", "7200": "2h", "21600": "6h", "86400": "1d", "259200": "3d"}
+
+
+def export(config, *more: str) -> str:
+    arguments = [BINARIES / "driftline", "rules", "export", "--format", "prometheus", "--config", config, *more]
+    ran = subprocess.run(arguments, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def promtool(*arguments) -> str:
+    ran = subprocess.run(["promtool", *arguments], capture_output=True, text=True)
+    assert ran.returncode == 0, (ran.stdout + ran.stderr)[-4000:]
+    return ran.stdout
+
+
+def test_promtool_accepts_the_rules_of_an_empty_configuration(tmp_path):
+    config, rules = tmp_path / "driftline.yaml", tmp_path / "rules.yaml"
+    config.write_text("")
+    assert export(config, "--output", str(rules)) == ""
+    assert "rules found" in promtool("check", "rules", rules)
+    names = {rule.get("alert") for group in yaml.safe_load(rules.read_text())["groups"] for rule in group["rules"]}
+    assert {"LatencySlo", "FeatureDrift", "ArchiveLag", "DriftlineAbsent"} <= names
+
+
+def test_prometheus_burns_as_the_built_in_engine_does(tmp_path):
+    """The same recorded requests: said.csv is what the engine says of them, held to a direct computation by its own test."""
+    (tmp_path / "rules.yaml").write_text(export(BURN / "driftline.yaml"))
+    requests = [(int(row["valid"]), int(row["bad"])) for row in csv.DictReader((BURN / "requests.csv").open())]
+    valid, good = [0], [0]
+    for of_minute, bad in requests:
+        valid.append(valid[-1] + of_minute)
+        good.append(good[-1] + of_minute - bad)
+    labels = '{job="driftline", instance="a", model="m", sli="latency", column=""}'
+    series = [
+        {"series": f"driftline_sli_{name}_total{labels}", "values": " ".join(map(str, counts))}
+        for name, counts in [("valid", valid), ("good", good)]
+    ]
+    tests, rules = [], ["Shortly", "Fast", "Slow"]
+    said = list(csv.DictReader((BURN / "said.csv").open()))
+    assert len(said) > 150
+    for row in said:
+        minute = int(row["minute"])
+        for seconds, window in WINDOWS.items():
+            counted = requests[max(0, minute - int(seconds) // 60) : minute]
+            total, bad = sum(valid for valid, _ in counted), sum(bad for _, bad in counted)
+            direct = bad / total / (1 - 0.99) if total else None
+            assert direct == (float(row[seconds]) if row[seconds] else None), (minute, window)
+            expression = f'driftline:sli_bad:ratio{window}{{sli="latency"}} / (1 - 0.99)'
+            expected = [] if direct is None else [{"labels": '{model="m", sli="latency"}', "value": direct}]
+            tests.append({"expr": expression, "eval_time": f"{minute}m", "exp_samples": expected})
+        for rule in rules:
+            expression = f'count by (alertname) (ALERTS{{alertname="{rule}", alertstate="firing"}})'
+            expected = [{"labels": f'{{alertname="{rule}"}}', "value": 1}] if rule in row["firing"].split() else []
+            tests.append({"expr": expression, "eval_time": f"{minute}m", "exp_samples": expected})
+    fired = {name for row in said for name in row["firing"].split()}
+    assert fired == set(rules)
+    document = {
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": "4m",
+        "tests": [{"interval": "1m", "input_series": series, "promql_expr_test": tests}],
+    }
+    (tmp_path / "test.yaml").write_text(json.dumps(document))
+    promtool("test", "rules", tmp_path / "test.yaml")
+
+
+class Model(http.server.BaseHTTPRequestHandler):
+    """Answers, or fails as often as it is told to."""
+
+    protocol_version = "HTTP/1.1"
+    fails = False
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        body = b'{"predictions": [0.5]}'
+        self.send_response(500 if Model.fails else 200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+CONFIGURATION = """
+data_dir: data
+models: [{name: m}]
+alerts:
+  evaluation_interval: 1s
+  targets:
+    cluster: {alertmanager: {urls: ["%s"]}}
+  rules:
+    - name: Budget
+      severity: page
+      runbook: availability-slo
+      when: {sli: availability, objective: 0.99, over: 30d, burns: fast}
+    - name: Shortly
+      severity: page
+      runbook: availability-slo
+      when: {sli: availability, below: 0.9, over: 10s, min_events: 10}
+"""
+
+
+def test_a_real_prometheus_says_beside_us_what_we_say(tmp_path, alertmanager):  # noqa: F811
+    model = serve(Model)
+    Model.fails = False
+    upstream = f"127.0.0.1:{model.server_port}"
+    with (
+        collector(tmp_path, CONFIGURATION % alertmanager) as url,
+        sidecar(tmp_path, upstream, url, "m") as (address, _),
+    ):
+        ask = lambda: httpx.post(f"{address}/v1/models/m:predict", json={"instances": [[1.0]]})
+        (tmp_path / "rules.yaml").write_text(export(tmp_path / "driftline.yaml"))
+        prometheus = {
+            "global": {"scrape_interval": "1s", "external_labels": {"from": "prometheus"}},
+            "rule_files": ["rules.yaml"],
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager.removeprefix("http://")]}]}]},
+            "scrape_configs": [
+                {"job_name": "driftline", "static_configs": [{"targets": [url.removeprefix("http://")]}]}
+            ],
+        }
+        config, port = tmp_path / "prometheus.yml", free_port()
+        config.write_text(json.dumps(prometheus))
+        arguments = [
+            "prometheus",
+            f"--config.file={config}",
+            f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ]
+        with process(arguments, tmp_path / "prometheus.log"):
+
+            def value(query: str):
+                answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": query}).json()
+                return [float(series["value"][1]) for series in answer["data"]["result"]]
+
+            valid = 'driftline_sli_valid_total{model="m",sli="availability"}'
+            eventually(lambda: value(valid) == [0.0], "the counters are scraped before the first request")
+            for index in range(60):
+                Model.fails = index >= 40
+                ask()
+            Model.fails = False
+
+            def ours():
+                alerts = httpx.get(f"{url}/api/v1/alerts").json()
+                return {alert["rule"]: alert for alert in alerts if alert["state"] == "firing"}
+
+            def theirs():
+                return value('count by (alertname) (ALERTS{alertname=~"Budget|Shortly", alertstate="firing"})')
+
+            eventually(lambda: set(ours()) == {"Budget", "Shortly"}, "we say it")
+            eventually(lambda: theirs() == [1.0, 1.0], "Prometheus says it")
+            facts = httpx.get(f"{url}/api/v1/alerts/{ours()['Budget']['id']}").json()["facts"]
+            # As it was when it began: with the third of the failures, or a few later.
+            said = re.search(r"([\d.]+) and ([\d.]+), limit 14.4; (\d+) of (\d+) were bad", json.dumps(facts))
+            bad, of_all = int(said[3]), int(said[4])
+            assert 3 <= bad == of_all - 40 <= 20
+            assert [float(said[1]), float(said[2])] == pytest.approx([100 * bad / of_all] * 2, rel=0.01), facts
+            slis = {sli["sli"]: sli for sli in httpx.get(f"{url}/api/v1/models/m").json()["slis"]}
+            assert (slis["availability"]["good"], slis["availability"]["valid"]) == (40, 60)
+            rate = 20 / 60 / 0.01
+            for window in ("5m", "1h"):
+                burn = f'driftline:sli_bad:ratio{window}{{model="m",sli="availability"}} / (1 - 0.99)'
+                # What a scrape sees of sixty events is extrapolated, and rounded.
+                assert value(burn) == pytest.approx([rate], rel=0.1)
+
+            def received():
+                alerts = httpx.get(f"{alertmanager}/api/v2/alerts").json()
+                return {(alert["labels"]["alertname"], "from" in alert["labels"]) for alert in alerts}
+
+            both = {(name, is_theirs) for name in ("Budget", "Shortly") for is_theirs in (False, True)}
+            eventually(lambda: both <= received(), "Alertmanager hears of both from both")
+
+            # Without enough requests within the short rule's window, neither lets go of it.
+            eventually(lambda: value(f"sum(increase({valid}[10s]))") == [0.0], "its window is empty", 60)
+            assert "Shortly" in ours() and theirs() == [1.0, 1.0]
+
+            def over():
+                [ask().raise_for_status() for _ in range(20)]
+                return "Shortly" not in ours() and value('ALERTS{alertname="Shortly"}') == []
+
+            eventually(over, "both let go of what is over")
+            assert "Budget" in ours() and theirs() == [1.0], "which is not over in the budget's long windows"
+    model.shutdown()
