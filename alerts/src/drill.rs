@@ -36,8 +36,8 @@ fn breach(condition: &Condition, limit: f64) -> (&str, u32, Reading) {
             let valid = SAMPLE.max(*min_events);
             (sli, 1, Reading::Ratio { good: (below * valid as f64 / 2.0) as u64, valid })
         }
-        Condition::Budget { sli, .. } => {
-            let outage = Counts { good: 0, valid: SAMPLE };
+        Condition::Budget { sli, min_events, .. } => {
+            let outage = Counts { good: 0, valid: SAMPLE.max(*min_events) };
             (sli, 1, Reading::Burn { period: outage, long: [outage; 2], short: [outage; 2] })
         }
     }
@@ -48,6 +48,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::period::Period;
     use crate::rule::KofM;
     use crate::slo::{Objective, Pace};
     use crate::state::tests::rule;
@@ -77,8 +78,9 @@ mod tests {
         let budget = |pace| Condition::Budget {
             sli: "latency".into(),
             matching: Labels::new(),
-            objective: Objective::new(0.99, 720 * hour).unwrap(),
+            objective: Objective::new(0.99, Period::Rolling(720 * hour)).unwrap(),
             pace,
+            min_events: 1_000_000,
         };
         for condition in [score(None), score(Some(0.0)), sli(0.001), sli(1.0), budget(Pace::Fast), budget(Pace::Slow)] {
             let (alert, began) = drilled(condition.clone()).unwrap_or_else(|| panic!("{condition:?}"));

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 
 use crate::matching::tests::matchers;
 use crate::muting::Muting;
-use crate::rule::{ExplainedBy, Rule, Step};
+use crate::routing::Routes;
+use crate::rule::{ExplainedBy, Labels, Rule, Step};
 use crate::silence::Silence;
 use crate::state::tests::{observation, rule};
 use crate::state::{Alert, Micros, Transition};
@@ -150,7 +151,7 @@ proptest! {
                 prop_assert_eq!(!mutes[which].is_empty(), world.is_muted(which));
                 open.told.muted_by.clone_from(&mutes[which]);
                 let is_acknowledged = world.acknowledged.contains(&episode);
-                let sayings = open.say(&rules[which], false, is_acknowledged, now);
+                let sayings = open.say((&rules[which], &Labels::new()), &Routes::default(), false, is_acknowledged, now);
                 if world.is_muted(which) || is_acknowledged {
                     prop_assert_eq!(&sayings, &[]);
                 }

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //!   observations ─▶ Alert::observe(rule, …, now, …) ─▶ Transition ─▶ Notification ─▶ (the caller's outbox) ─▶ Target
-//!                   while it fires: Muting::of, Open::say(…, now) ─▶ Saying ─────────────────┘
+//!                   while it fires: Muting::of, Routes::of, Open::say(…, now) ─▶ Saying ─────┘
+//!                                   Reaction::decide(…, now) ─▶ Decision ─▶ (the caller's record) ─▶ Starter
 //! ```
 //!
 //! States are pure: time is an argument, and the same history gives the same episodes.
@@ -40,6 +41,7 @@
 //! assert!(matches!(observed, Some(Transition::Fired { .. })));
 //! ```
 
+mod approval;
 mod delivery;
 mod drill;
 #[cfg(test)]
@@ -50,14 +52,20 @@ mod matching;
 mod muting;
 mod notification;
 mod period;
+mod reaction;
+mod routing;
 mod rule;
+mod schedule;
 mod secret;
+mod selector;
 mod silence;
 mod slo;
+mod starters;
 mod state;
 mod targets;
 mod telling;
 
+pub use approval::{is_signed_approval, sign_approval};
 pub use delivery::{Gate, Rate, Rest, is_given_up, pause_after};
 pub use drill::DRILL_LABEL;
 pub use html::escape_html;
@@ -66,10 +74,17 @@ pub use matching::{Matchers, Pattern};
 pub use muting::{Mute, Muting};
 pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
 pub use period::{CalendarUnit, Period};
+pub use reaction::{Approval, Decision, Hold, Lapse, Reaction, Situation, Stage};
+pub use routing::{Route, Routed, Routes};
 pub use rule::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step};
+pub use schedule::{Hours, Schedule, Stretch};
 pub use secret::{Secret, SecretSource};
+pub use selector::Selector;
 pub use silence::Silence;
 pub use slo::{Budget, Counts, EvidenceBound, Objective, Pace, Pair};
+pub use starters::{
+    AirflowDag, AirflowLogin, AirflowVersion, Beginning, DatabricksJob, EventWebhook, GitHubDispatch, Order, Starter,
+};
 pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Open, Phase, Reading, Standing, Transition};
 pub use targets::{
     Alertmanager, Datadog, Delivery, Email, EmailError, Heartbeat, Mailbox, Opsgenie, PagerDuty, Slack, SlackWay,

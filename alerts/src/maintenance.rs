@@ -4,6 +4,7 @@ use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
 
 use crate::matching::Matchers;
+use crate::schedule::Stretch;
 use crate::state::Micros;
 
 /// A stretch of some days of the week in which nothing is said of some alerts but their end.
@@ -31,10 +32,9 @@ impl Maintenance {
         let here = self.zone.to_datetime(now);
         let (time, today) = (here.time(), here.date().weekday());
         let begins_on = |day: Weekday| self.days.contains(&day);
-        if self.from < self.until {
-            return begins_on(today) && self.from <= time && time < self.until;
-        }
-        (begins_on(today) && self.from <= time) || (begins_on(today.previous()) && time < self.until)
+        let stretch = Stretch { from: self.from, until: self.until };
+        (begins_on(today) && stretch.has_on_its_day(time))
+            || (begins_on(today.previous()) && stretch.has_on_the_next(time))
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Mute {
     Maintenance(String),
     /// An alert that explains it, by its episode.
     Alert(String),
+    /// A schedule that everybody waits for whom it is to be told to, by its name.
+    Schedule(String),
 }
 
 /// Everything that may mute an alert at one time.

@@ -72,6 +72,7 @@ pub(crate) struct Metrics {
     pub(crate) target_failing: IntGaugeVec,
     pub(crate) target_rests: IntCounterVec,
     drills: IntCounterVec,
+    reactions: IntCounterVec,
     pub(crate) archive_rows: IntCounter,
     pub(crate) archive_files: IntCounter,
     pub(crate) archive_failures: IntCounter,
@@ -312,7 +313,7 @@ impl Metrics {
             alerts_firing: gauges("driftline_alerts_firing", "Alerts that fire now.", &["rule", "severity"])?,
             alerts_muted: gauges(
                 "driftline_alerts_muted",
-                "Alerts that fire now and are not told: by a silence, a maintenance window, or an alert that explains them.",
+                "Alerts that fire now and are not told: by a silence, a maintenance window, an alert that explains them, or a schedule that everybody waits for.",
                 &["rule", "severity"],
             )?,
             notifications: counters(
@@ -343,6 +344,12 @@ impl Metrics {
                 "driftline_drills_total",
                 "Drills that are over, by whether everybody took both their beginning and their end. What they sent is counted among the notifications.",
                 &["rule", "outcome"],
+            )?,
+            reactions: counters(
+                "driftline_reactions_total",
+                "What became of reactions: `asked`, `approved`, `declined`, `lapsed`; `begun`, `retried`, `started`, `unknown` (it may \
+                 have been started), `refused`, `failed`; and what jobs reported, `job_succeeded` and `job_failed`.",
+                &["reaction", "outcome"],
             )?,
             archive_rows: counter("driftline_archive_rows_total", "Rows archived.")?,
             archive_files: counter("driftline_archive_files_total", "Files archived.")?,
@@ -522,6 +529,11 @@ impl Metrics {
         self.drills.with_label_values(&[rule, outcome])
     }
 
+    /// One of `reaction`, which is configured.
+    pub(crate) fn reactions(&self, reaction: &str, outcome: &str) -> IntCounter {
+        self.reactions.with_label_values(&[reaction, outcome])
+    }
+
     pub(crate) fn spans(&self, outcome: &str) -> IntCounter {
         self.spans.with_label_values(&[outcome])
     }
@@ -648,6 +660,7 @@ mod tests {
         metrics.target_failing.with_label_values(&["t"]).set(0);
         metrics.target_rests.with_label_values(&["t", "rate"]).inc();
         metrics.drills("R", "passed").inc();
+        metrics.reactions("r", "started").inc();
         let mut table = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
         for family in metrics.registry.gather() {
             if !family.name().starts_with("driftline_") {

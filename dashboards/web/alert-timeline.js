@@ -21,6 +21,13 @@ export function deliveryTimeline(alert) {
     const { by, note, at: time } = alert.acknowledged;
     moments.push({ time, rank: 0, shape: moment('acknowledged', [h('strong', null, by), ' is on it', note !== '' && `: ${note}`], at(time)) });
   }
+  for (const { text, done, by, note, at: time } of alert.ticks) {
+    moments.push({ time, rank: 2, shape: moment(done ? 'ticked' : 'cancelled', [h('strong', null, by), done ? ' has done: ' : ' has not done after all: ', text, note !== '' && ` (${note})`], at(time)) });
+  }
+  for (const { target, schedule, at: begins } of alert.waiting) {
+    moments.push({ time: begins ?? alert.started_at, rank: 3, shape: moment('pending', [h('strong', null, target), ' is to be told in its hours'],
+      'When ', h('code', null, schedule), ' begins', begins !== null && [', ', at(begins)]) });
+  }
   if (alert.resolved_at !== null) {
     moments.push({ time: alert.resolved_at, rank: 0, shape: moment('resolved', 'The alert was resolved', at(alert.resolved_at)) });
   }
@@ -32,12 +39,12 @@ export function deliveryTimeline(alert) {
 }
 
 /**
- * @param {'fired' | 'acknowledged' | 'resolved' | 'delivered' | 'pending' | 'given_up' | 'cancelled'} kind
+ * @param {'fired' | 'acknowledged' | 'resolved' | 'delivered' | 'pending' | 'given_up' | 'cancelled' | 'ticked'} kind
  * @param {...import('./dom.js').Child} content
  */
 function moment(kind, ...content) {
   const [what, ...details] = content;
-  const picture = /** @type {const} */ ({ fired: 'ticket', acknowledged: 'info', resolved: 'quiet', delivered: 'quiet', pending: 'waiting', given_up: 'page', cancelled: 'none' })[kind];
+  const picture = /** @type {const} */ ({ fired: 'ticket', acknowledged: 'info', resolved: 'quiet', delivered: 'quiet', pending: 'waiting', given_up: 'page', cancelled: 'none', ticked: 'quiet' })[kind];
   return h('li', { class: `moment moment-${kind}` }, icon(picture), h('div', null, h('div', { class: 'moment-what' }, what), h('div', { class: 'sub' }, details)));
 }
 

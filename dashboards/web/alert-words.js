@@ -11,7 +11,7 @@ const NAME_KEY = 'driftline.name';
 const STRETCHES = /** @type {const} */ ([[30, '30 minutes'], [60, '1 hour'], [120, '2 hours'], [480, '8 hours'], [1440, '1 day'], [4320, '3 days'], [10080, '7 days']]);
 
 /** Who sits here, as they said last. */
-function keptName() {
+export function keptName() {
   try {
     return localStorage.getItem(NAME_KEY) ?? '';
   } catch {
@@ -20,8 +20,11 @@ function keptName() {
   }
 }
 
-/** @param {string} name */
-function keepName(name) {
+/**
+ * Remembers who sits here.
+ * @param {string} name
+ */
+export function keepName(name) {
   try {
     localStorage.setItem(NAME_KEY, name);
   } catch {
@@ -75,6 +78,16 @@ function line(label, name, required) {
 export function acknowledgeForm(id) {
   return form('I am on it', [line('What others should know', 'note', false)],
     (said) => change('POST', paths.acknowledgement(id), { by: said('name'), note: said('note') }));
+}
+
+/**
+ * Approves of a reaction, or declines it.
+ * @param {string} id
+ */
+export function approvalForms(id) {
+  const decide = (/** @type {string} */ title, /** @type {boolean} */ approve) => form(title, [line('What others should know', 'note', false)],
+    (said) => change('POST', paths.approval(id), { approve, by: said('name'), note: said('note') }));
+  return [decide('Approve', true), decide('Decline', false)];
 }
 
 /**

@@ -1,5 +1,6 @@
 /** One alert, for whoever is on call: whether it is real, who is hurt, what to do first; then its evidence. */
 
+import { reactionsSection } from './alert-reactions.js';
 import { SEVERITY_WORDS, STANDING_WORDS, alertList, severityBadge } from './alert-row.js';
 import { deliveryTimeline } from './alert-timeline.js';
 import { acknowledgeForm, matchingOf, silenceForm } from './alert-words.js';
@@ -13,6 +14,7 @@ import { watch } from './live.js';
 import { indicator } from './model-state.js';
 import { alertPath, modelPath, postmortemPath, runbookPath, setTitle } from './navigate.js';
 import { readAnswers } from './runbook-answers.js';
+import { RunbookSteps } from './runbook-steps.js';
 import { onScale, verdictBadge } from './score-words.js';
 import { blockSparkline } from './sparkline.js';
 
@@ -35,6 +37,9 @@ export function alertPage(host, id) {
   let lately = null;
   /** Kept: what somebody is typing outlives the next answer. @type {HTMLElement[] | null} */
   let words = null;
+  const steps = new RunbookSteps(id);
+  /** @type {Map<string, HTMLElement[]>} */
+  const approvals = new Map();
   let isLeft = false;
   let stopModel = () => {};
   let stopColumn = () => {};
@@ -43,7 +48,7 @@ export function alertPage(host, id) {
   const draw = () => {
     if (!alert) return;
     words ??= [acknowledgeForm(alert.id), silenceForm('Silence it', matchingOf(alert))];
-    patch(host, head(alert, words), answers(alert, model, said, lately), evidence(alert), explained(alert),
+    patch(host, head(alert, words), answers(alert, model, said, lately), evidence(alert), explained(alert), stepsSection(alert, steps), reactionsSection(alert, approvals),
       h('div', { class: 'columns columns-even' },
         h('section', { 'aria-labelledby': 'told-title' }, h('h2', { id: 'told-title' }, 'Who was told'), h('div', { class: 'panel' }, deliveryTimeline(alert))),
         h('section', { 'aria-labelledby': 'rule-title' }, h('h2', { id: 'rule-title' }, 'Rule'), h('div', { class: 'panel' }, ruleFacts(alert)))));
@@ -72,6 +77,7 @@ export function alertPage(host, id) {
         }, () => {});
       }
     }
+    steps.show(alert.steps);
     draw();
   }, (problem) => {
     patch(host, h('h1', null, 'There is no such alert'), h('p', { class: 'lead' }, problem.message), h('p', null, h('a', { href: '/alerts' }, 'All alerts')));
@@ -123,6 +129,7 @@ function standing({ drill, acknowledged, muted_by: mutes, flapping, standing: ho
 function muteWords({ by, id }) {
   switch (by) {
     case 'alert': return h('a', { href: alertPath(id) }, 'an alert that explains it');
+    case 'schedule': return ['the schedule ', h('code', null, id), ', which whoever is to hear of it waits for'];
     case 'maintenance': return ['the maintenance window ', h('code', null, id)];
     default: return h('a', { href: '/alerts' }, 'a silence');
   }
@@ -136,6 +143,16 @@ function explained({ explains }) {
   return explains.length > 0 && h('section', { 'aria-labelledby': 'explains-title', key: 'explains' },
     h('h2', { id: 'explains-title' }, `${counted(explains.length, 'more alert')} ${explains.length === 1 ? 'is' : 'are'} explained by this one`),
     h('div', { class: 'panel panel-flush' }, alertList(explains, { withModel: true })));
+}
+
+/**
+ * What the runbook asks for, to be ticked off.
+ * @param {EpisodeDetail} alert
+ * @param {RunbookSteps} list
+ */
+function stepsSection({ steps }, list) {
+  return steps.length > 0 && h('section', { 'aria-labelledby': 'steps-title', key: 'steps' },
+    h('h2', { id: 'steps-title' }, 'Steps of the runbook'), list.host);
 }
 
 /**

@@ -108,4 +108,47 @@ describe('words of people', () => {
       await close();
     }
   });
+
+  test('steps of the runbook are ticked off on the page of the alert, and taken back', async () => {
+    const { page, assertClean, close } = await openPage(browser, collector.url, VIEWS[2]);
+    try {
+      await page.goto(`/alerts/${episode}`);
+      const steps = page.locator('.steps');
+      const [first] = (await collector.api(`/alerts/${episode}`)).steps;
+      const box = steps.getByLabel(first.text);
+      await box.waitFor();
+      await assertFits(page);
+      await assertAccessible(page);
+      await steps.getByLabel('Your name').fill('Ada');
+      await box.focus();
+      await page.keyboard.press('Space');
+      const story = page.locator('.timeline');
+      await eventually(async () => (await textOf(story)).includes(`Ada has done: ${first.text}`), 'the timeline says who did it');
+      assert.ok(await box.isChecked());
+      assert.match(await textOf(steps.locator('legend').first()), /1 of \d/);
+      assert.equal((await collector.api(`/alerts/${episode}`)).steps[0].tick.by, 'Ada');
+      await box.uncheck();
+      await eventually(async () => (await textOf(story)).includes(`Ada has not done after all: ${first.text}`), 'and who took it back');
+      await assertAccessible(page);
+      assertClean();
+    } finally {
+      await close();
+    }
+  });
+
+  test('a tick without a name is not taken, and the page says so', async () => {
+    const { page, close } = await openPage(browser, collector.url);
+    try {
+      await page.goto(`/alerts/${episode}`);
+      const steps = page.locator('.steps');
+      const before = (await collector.api(`/alerts/${episode}`)).ticks.length;
+      const box = steps.getByRole('checkbox').first();
+      await box.click();
+      await eventually(async () => (await textOf(steps.locator('.form-problem'))).includes("'by' is missing"), 'the page says what is wrong');
+      assert.ok(!await box.isChecked() && await steps.getByLabel('Your name').evaluate((one) => one === document.activeElement));
+      assert.equal((await collector.api(`/alerts/${episode}`)).ticks.length, before);
+    } finally {
+      await close();
+    }
+  });
 });

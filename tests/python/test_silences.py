@@ -74,7 +74,7 @@ class Model(http.server.BaseHTTPRequestHandler):
 class OnCall:
     """A collector, a sidecar and a model; and whoever is on call."""
 
-    def __init__(self, folder, stack):
+    def __init__(self, folder, stack, configuration=CONFIGURATION):
         self.folder, self.stack = folder, stack
         self.receiver, self.model = serve(Receiver), serve(Model)
         stack.callback(self.receiver.shutdown)
@@ -83,11 +83,14 @@ class OnCall:
         self.model.pause, self.model.statuses = 0.0, itertools.cycle([200])
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        listening = f"listen: 127.0.0.1:{self.port}\npublic_url: {self.url}\n"
-        (folder / "driftline.yaml").write_text(listening + CONFIGURATION % {"port": self.receiver.server_port})
+        self.configure(configuration)
         self.start()
         upstream = f"127.0.0.1:{self.model.server_port}"
         self.address, _ = stack.enter_context(sidecar(folder, upstream, self.url, "m"))
+
+    def configure(self, configuration):
+        listening = f"listen: 127.0.0.1:{self.port}\npublic_url: {self.url}\n"
+        (self.folder / "driftline.yaml").write_text(listening + configuration % {"port": self.receiver.server_port})
 
     def start(self):
         arguments = [BINARIES / "driftline", "serve", "--config", self.folder / "driftline.yaml"]

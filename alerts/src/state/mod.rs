@@ -108,6 +108,17 @@ impl Alert {
         self.members.values().filter(move |member| if any_over { member.over } else { member.was_over })
     }
 
+    /// The labels that all members have which it is about, with the same values, and its own.
+    pub fn common_labels(&self) -> Labels {
+        let mut counting = self.counting();
+        let mut common = counting.next().map(|member| member.labels.clone()).unwrap_or_default();
+        for member in counting {
+            common.retain(|name, value| member.labels.get(name) == Some(value));
+        }
+        common.extend(self.labels.clone());
+        common
+    }
+
     /// Members that are over now.
     pub fn over(&self) -> impl Iterator<Item = &Member> {
         self.members.values().filter(|member| member.over)

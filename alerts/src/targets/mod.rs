@@ -4,7 +4,7 @@ mod alertmanager;
 mod datadog;
 mod email;
 mod heartbeat;
-mod http;
+pub(crate) mod http;
 mod opsgenie;
 mod pagerduty;
 mod slack;
@@ -22,6 +22,7 @@ pub use pagerduty::PagerDuty;
 pub use slack::{Slack, SlackWay};
 pub use teams::Teams;
 pub use webhook::Webhook;
+pub(crate) use webhook::signature as webhook_signature;
 
 use crate::notification::Notification;
 

@@ -12,7 +12,7 @@ use driftline_alerts::{
 
 use super::book::{Change, Orphan};
 use super::picture;
-use crate::causes::{self, Past};
+use crate::causes::{self, Past, Since};
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::earlier::{Against, Standing};
 use crate::pipeline::series::ClosedWindow;
@@ -133,6 +133,21 @@ pub(crate) fn orphaned(orphan: &Orphan, public_url: &str, now: Micros) -> Notifi
     notification.action = Action::Resolve;
     notification.resolved_at = Some(now);
     notification
+}
+
+/// Since when the worst member of an alert that begins has been over; none where that is not seen.
+pub(crate) fn since(change: &Change, context: &Context<'_>) -> Option<Since> {
+    let worst = change.alert.over().max_by(|a, b| severity_of(a.last).total_cmp(&severity_of(b.last)))?;
+    since_of(&change.rule, worst, context)
+}
+
+fn since_of(rule: &Rule, member: &Member, context: &Context<'_>) -> Option<Since> {
+    let (Condition::Score { score, above, .. }, Reading::Score { threshold, noise, .. }) =
+        (&rule.condition, member.last)
+    else {
+        return None;
+    };
+    causes::since(&(context.history)(&Watched::of(member, score)), above.unwrap_or(threshold).max(noise))
 }
 
 /// How far a reading is over, to put the worst first.
@@ -358,7 +373,7 @@ fn fact_of_what_is_new(rule: &Rule, worst: &Member, context: &Context<'_>, fact:
 
 /// What the worst member's change looks like, and since when.
 fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact: &mut impl FnMut(&str, String)) {
-    let (Some(window), Condition::Score { score, above, .. }) = (context.window, &rule.condition) else { return };
+    let Some(window) = context.window else { return };
     let name = label(worst, "column");
     let Some(column) = window.column(segment(worst), name) else { return };
     let causes: Vec<String> = column
@@ -367,14 +382,11 @@ fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact:
         .take(MAX_CAUSES)
         .map(|cause| format!("{} ({} of the change)", causes::in_words(cause), percent(cause.share)))
         .collect();
-    let Reading::Score { threshold, noise, .. } = worst.last else { return };
     if causes.is_empty() {
         return;
     }
     fact("Looks like", format!("{}, in {}", causes.join("; and "), what(worst)));
-    let limit = above.unwrap_or(threshold).max(noise);
-    let history = (context.history)(&Watched::of(worst, score));
-    if let Some(since) = causes::since(&history, limit) {
+    if let Some(since) = since_of(rule, worst, context) {
         let starts = |ends: i64| ends - (window.ends - window.starts);
         let mut text = format!("the window {}", times::span(starts(since.first), since.first));
         if since.earliest < since.latest {

@@ -1,6 +1,8 @@
 //! From scores and indicators to alerts, and from alerts to people.
 
+pub(crate) mod around;
 pub(crate) mod book;
+pub(crate) mod changes;
 pub(crate) mod dead_letters;
 pub(crate) mod drills;
 pub(crate) mod entries;
@@ -11,5 +13,7 @@ mod histories;
 pub(crate) mod news;
 pub(crate) mod outbox;
 mod picture;
+pub(crate) mod reactions;
 pub(crate) mod silences;
 pub(crate) mod telling;
+pub(crate) mod ticks;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use driftline_alerts::{Alert, Labels, Maintenance, Micros, Mute, Muting, Open, Rule, Saying, Silence, Standing};
+use driftline_alerts::{
+    Alert, Labels, Maintenance, Micros, Mute, Muting, Open, Routes, Rule, Saying, Silence, Standing,
+};
 use rusqlite::Connection;
 
 use super::book::Book;
@@ -36,6 +38,8 @@ pub(crate) struct Told {
     /// How it stands, if that has changed.
     pub(crate) standing: Option<Standing>,
     pub(crate) sayings: Vec<Saying>,
+    /// Targets that are told by a schedule that is not on: they are not reminded now.
+    pub(crate) off_duty: Vec<String>,
 }
 
 /// The targets that an alert says do not get what is theirs.
@@ -60,6 +64,11 @@ fn may_be_explained_yet(rule: &Rule, open: &Open, evaluated_at: Micros) -> bool 
     !rule.explained_by.is_empty() && evaluated_at <= open.since
 }
 
+/// Whether somebody was told of an alert that fires.
+fn is_told(alert: &Alert) -> bool {
+    alert.open().is_some_and(|open| open.told.first.is_some())
+}
+
 impl Book {
     /// Whether an alert waits for the indicators to be looked at.
     pub(crate) fn holds(&self, evaluated_at: Micros) -> bool {
@@ -73,7 +82,7 @@ impl Book {
     pub(crate) fn tell(
         &mut self,
         wishes: &Wishes,
-        maintenance: &[Maintenance],
+        (maintenance, routes): (&[Maintenance], &Routes),
         evaluated_at: Micros,
         no_data_after: &dyn Fn(&Rule, &Labels) -> Micros,
         now: Micros,
@@ -82,7 +91,12 @@ impl Book {
         let standing = |(rule, alert): &(&Rule, &Alert)| alert.standing(no_data_after(rule, &alert.labels), now);
         let standings: Vec<Standing> = firing.iter().map(|one| standing(one).unwrap_or_default()).collect();
         let muting = Muting { silences: &wishes.silences, maintenance, firing: &firing, now };
-        let mutes: Vec<Vec<Mute>> = firing.iter().map(|(rule, alert)| muting.of(rule, alert)).collect();
+        let labels: Vec<Labels> = firing.iter().map(|(_, alert)| alert.common_labels()).collect();
+        let mutes = |((rule, alert), labels): (&(&Rule, &Alert), &Labels)| match muting.of(rule, alert) {
+            by if by.is_empty() && !is_told(alert) => routes.of(rule, labels, now).mutes(),
+            by => by,
+        };
+        let mutes: Vec<Vec<Mute>> = firing.iter().zip(&labels).map(mutes).collect();
         let failing: Vec<BTreeSet<String>> = firing.iter().map(|(_, alert)| failing_targets(alert)).collect();
         let mut told = Vec::new();
         self.for_each_open(|rule, open, index| {
@@ -90,14 +104,16 @@ impl Book {
             let muted_by = (open.told.muted_by != *mutes).then(|| mutes.clone());
             open.told.muted_by.clone_from(mutes);
             let is_held = may_be_explained_yet(rule, open, evaluated_at);
-            let sayings = open.say(rule, is_held, wishes.acknowledged.contains(&open.episode), now);
+            let is_acknowledged = wishes.acknowledged.contains(&open.episode);
+            let sayings = open.say((rule, &labels[index]), routes, is_held, is_acknowledged, now);
             let sayings: Vec<Saying> =
                 sayings.into_iter().map(|saying| past_failing(saying, &failing[index])).collect();
+            let off_duty = open.told.off_duty(routes, now);
             let standing = (open.standing != standings[index]).then_some(standings[index]);
             open.standing = standings[index];
             let changed = muted_by.is_some() || standing.is_some() || !sayings.is_empty();
             if changed {
-                told.push(Told { episode: open.episode.clone(), muted_by, standing, sayings });
+                told.push(Told { episode: open.episode.clone(), muted_by, standing, sayings, off_duty });
             }
             changed
         });
@@ -140,7 +156,7 @@ mod tests {
     }
 
     fn told(book: &mut Book, evaluated_at: Micros, now: Micros) -> Vec<(Vec<Mute>, usize)> {
-        let told = book.tell(&Wishes::default(), &[], evaluated_at, &|_, _| DAY, now);
+        let told = book.tell(&Wishes::default(), (&[], &Routes::default()), evaluated_at, &|_, _| DAY, now);
         told.into_iter().map(|told| (told.muted_by.unwrap_or_default(), told.sayings.len())).collect()
     }
 
@@ -162,7 +178,7 @@ mod tests {
             let reading = Reading::Ratio { good: 0, valid: 6 };
             let observed = Observation { name: "delivery".to_owned(), labels, reading };
             assert_eq!(book.observe(0, &[observed], 10, DAY).len(), 1);
-            let said = book.tell(&Wishes::default(), &[], 10, &|_, _| DAY, 11);
+            let said = book.tell(&Wishes::default(), (&[], &Routes::default()), 10, &|_, _| DAY, 11);
             assert_eq!(said[0].sayings, [Saying::Trigger(told)]);
         }
     }

@@ -1,5 +1,7 @@
 //! Alerts: what fires, what fired, and what was said to whom.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -14,11 +16,15 @@ use utoipa::{IntoParams, ToSchema};
 use super::acknowledging::AcknowledgementView;
 use super::deliveries::DeliveryView;
 use super::error::{ApiError, Params, Segments};
+use super::reactions::{ReactionView, of_episode};
+use super::ticking::{self, StepView, TickView};
+use super::waiting::{self, WaitingView};
 use super::{Api, MAX_LIMIT};
 use crate::alerting::drills::IS_REAL;
 use crate::alerting::news::mute_text;
-use crate::alerting::{dead_letters, entries};
-use crate::times::rfc3339;
+use crate::alerting::{dead_letters, entries, ticks};
+use crate::config::Config;
+use crate::times::{now_micros, rfc3339};
 
 /// Which alerts.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -67,9 +73,9 @@ pub(crate) struct Episode {
 /// Why an alert is not told.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MuteView {
-    /// `silence`, `maintenance` or `alert`: another alert that explains it.
+    /// `silence`, `maintenance`, `alert`: another alert that explains it; or `schedule`: nobody is to be told before it is on.
     by: String,
-    /// The silence's id, the maintenance window's name, or the id of the other alert's episode.
+    /// The silence's id, the maintenance window's or schedule's name, or the id of the other alert's episode.
     id: String,
 }
 
@@ -86,8 +92,16 @@ pub(crate) struct EpisodeDetail {
     picture: Option<PictureView>,
     /// Alerts that fire, and that this one explains: nobody is told of them as long as it fires.
     explains: Vec<Episode>,
+    /// The steps of its runbook, and which of them are done.
+    steps: Vec<StepView>,
+    /// Who ticked off which step when, and took it back, in that order.
+    ticks: Vec<TickView>,
+    /// Who is still to be told, in their hours.
+    waiting: Vec<WaitingView>,
     /// What was sent to whom.
     deliveries: Vec<DeliveryView>,
+    /// What was started because of it, or is to be.
+    reactions: Vec<ReactionView>,
 }
 
 /// A fact about an alert.
@@ -160,8 +174,13 @@ pub(crate) async fn one(
     Segments(id): Segments<String>,
 ) -> Result<Json<EpisodeDetail>, ApiError> {
     let missing = format!("there is no alert '{id}'; /api/v1/alerts lists those there are");
-    let detail = api.store.read(move |db| read_one(db, &id)).await?;
-    detail.map(Json).ok_or_else(|| ApiError::not_found(missing))
+    let config = Arc::clone(&api.config);
+    let read = api.store.read(move |db| Ok((read_one(db, &config, &id)?, waiting::alert_of(db, &id)?))).await?;
+    let (detail, alert) = read;
+    let (mut detail, said) = detail.ok_or_else(|| ApiError::not_found(missing))?;
+    detail.waiting = waiting::views(&api.config.alerting, alert.as_ref(), now_micros());
+    detail.steps = ticking::views(&api, &detail.episode.runbook, said.as_ref(), &detail.ticks);
+    Ok(Json(detail))
 }
 
 /// The picture of an alert, as a PNG file: for targets that show it by its address.
@@ -211,13 +230,19 @@ fn mutes(stored: Option<String>) -> Vec<MuteView> {
             Mute::Silence(id) => ("silence", id),
             Mute::Maintenance(name) => ("maintenance", name),
             Mute::Alert(episode) => ("alert", episode),
+            Mute::Schedule(name) => ("schedule", name),
         };
         MuteView { by: by.to_owned(), id }
     };
     mutes.into_iter().map(view).collect()
 }
 
-fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<EpisodeDetail>> {
+/// An alert without its runbook's steps and those who wait, and what was said when it began.
+fn read_one(
+    db: &Connection,
+    config: &Config,
+    id: &str,
+) -> rusqlite::Result<Option<(EpisodeDetail, Option<Notification>)>> {
     let found = db.prepare_cached("SELECT * FROM episodes WHERE id = ?1")?.query_row([id], episode).optional()?;
     let Some((episode, notification)) = found else { return Ok(None) };
     let deliveries = dead_letters::of_episode(db, id)?.into_iter().map(DeliveryView::from).collect();
@@ -230,11 +255,12 @@ fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<EpisodeDetail>
         )?
         .query_map(params![mute_text(id), MAX_LIMIT], |row| Ok(self::episode(row)?.0))?
         .collect::<rusqlite::Result<_>>()?;
-    let (condition, facts, rows, more_members, picture) = match notification {
+    let ticks = ticks::of(db, id)?.into_iter().map(TickView::from).collect();
+    let (condition, facts, rows, more_members, picture) = match notification.clone() {
         Some(said) => (said.condition, said.facts, said.rows, said.more_rows, said.picture),
         None => (String::new(), Vec::new(), Vec::new(), 0, None),
     };
-    Ok(Some(EpisodeDetail {
+    let detail = EpisodeDetail {
         episode,
         condition,
         facts: facts.into_iter().map(|(name, value)| Fact { name, value }).collect(),
@@ -251,6 +277,11 @@ fn read_one(db: &Connection, id: &str) -> rusqlite::Result<Option<EpisodeDetail>
         more_members,
         picture: picture.map(|picture| PictureView { png_base64: picture.png_base64, caption: picture.caption }),
         explains,
+        steps: Vec::new(),
+        ticks,
+        waiting: Vec::new(),
         deliveries,
-    }))
+        reactions: of_episode(db, config, id)?,
+    };
+    Ok(Some((detail, notification)))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use driftline_alerts::{Action, Condition, Labels, Rule};
+use driftline_alerts::{Action, Condition, Labels, Routed, Rule};
 use driftline_detectors::Detector;
 use driftline_document::parse_duration;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -37,7 +37,7 @@ pub(crate) struct NewDrill {
     model: Option<String>,
     /// After how long it ends, as in `30s`, up to `1h`. Without it 30 seconds.
     resolve_after: Option<String>,
-    /// Of the targets that the rule tells, at once or by and by, those that are to be told. Without it all of them.
+    /// Of the targets that the rule tells, at once, in their hours or when nobody answers, those that are to be told. Without it all of them.
     targets: Option<Vec<String>>,
     /// Who begins it. Without it the name of the token that the request came with.
     by: Option<String>,
@@ -92,7 +92,6 @@ pub(crate) async fn begin(
     let by = asker.name(new.by, "by")?;
     let rule = rule(&api, &new.alert)?.clone();
     let resolve_at = now + resolve_after(new.resolve_after.as_deref())?.as_micros() as i64;
-    let targets = targets(&rule, new.targets)?;
     let described: Vec<String> = api.config.models.iter().map(|model| model.name.clone()).collect();
     let asked = (rule.clone(), new.model);
     let member = api.store.read(move |db| member(db, &asked.0, asked.1, described)).await?;
@@ -105,6 +104,9 @@ pub(crate) async fn begin(
             rule.condition.in_words()
         )));
     };
+    // Routes may tell drills from the real thing.
+    let labels = member.into_iter().chain(said.labels.clone()).collect();
+    let targets = targets(&rule, api.config.alerting.routes.of(&rule, &labels, now), new.targets)?;
     let drill = Drill {
         episode: said.episode.clone(),
         rule: rule.name,
@@ -162,10 +164,11 @@ fn resolve_after(text: Option<&str>) -> Result<Duration, ApiError> {
     })
 }
 
-/// Everybody whom a rule tells, also those who are only called when nobody answers; or those of them who are asked for.
-fn targets(rule: &Rule, asked: Option<Vec<String>>) -> Result<Vec<String>, ApiError> {
-    let mut all: Vec<String> =
-        rule.targets.iter().chain(rule.escalate.iter().flat_map(|step| &step.to)).cloned().collect();
+/// Everybody whom a rule tells by now, also those who would wait for their hours, or are only called when nobody answers; or
+/// those of them who are asked for.
+fn targets(rule: &Rule, routed: Routed, asked: Option<Vec<String>>) -> Result<Vec<String>, ApiError> {
+    let called = rule.escalate.iter().flat_map(|step| step.to.clone());
+    let mut all: Vec<String> = routed.now.into_iter().chain(routed.later.into_keys()).chain(called).collect();
     all.sort();
     all.dedup();
     if all.is_empty() {
@@ -317,10 +320,12 @@ mod tests {
                               when: {sli: latency, below: 0.9}}]}";
         let rules = Config::parse("", yaml, Path::new("")).unwrap().alerting.rules;
         let rule = rules.iter().find(|rule| rule.name == "R").unwrap();
-        let asked = |names: &[&str]| targets(rule, Some(names.iter().map(|name| (*name).to_owned()).collect()));
-        assert_eq!(targets(rule, None).ok().unwrap(), ["a", "b"]);
+        let routed = || Routed { now: rule.targets.clone(), ..Routed::default() };
+        let asked =
+            |names: &[&str]| targets(rule, routed(), Some(names.iter().map(|name| (*name).to_owned()).collect()));
+        assert_eq!(targets(rule, routed(), None).ok().unwrap(), ["a", "b"]);
         assert_eq!(asked(&["a"]).ok().unwrap(), ["a"]);
         assert!(asked(&["c"]).is_err() && asked(&[]).is_err());
-        assert!(targets(&Rule { targets: vec![], escalate: vec![], ..rule.clone() }, None).is_err());
+        assert!(targets(&Rule { escalate: vec![], ..rule.clone() }, Routed::default(), None).is_err());
     }
 }

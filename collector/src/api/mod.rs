@@ -13,11 +13,14 @@ mod events;
 mod models;
 mod openapi;
 mod postmortem;
+mod reactions;
 mod scores;
 mod segments;
 mod silences;
 mod status;
+mod ticking;
 mod traffic;
+mod waiting;
 mod writing;
 
 use std::sync::Arc;
@@ -28,8 +31,10 @@ use axum::middleware::from_fn;
 use axum::routing::{delete, get, post};
 
 pub(crate) use self::beside::BesideView;
+pub(crate) use self::reactions::{Answer, answer};
 pub(crate) use self::scores::{CauseView, ScoreView};
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::references::LoadedReferences;
 use crate::runbooks::Runbooks;
 use crate::store::Store;
@@ -41,6 +46,7 @@ pub(crate) struct Api {
     pub(crate) config: Arc<Config>,
     pub(crate) references: Arc<LoadedReferences>,
     pub(crate) runbooks: Arc<Runbooks>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) started_at: i64,
 }
 
@@ -53,7 +59,10 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/alerts/{id}/acknowledgement", post(acknowledging::acknowledge))
         .route("/api/v1/deliveries/{id}", delete(deliveries::dismiss))
         .route("/api/v1/deliveries/{id}/resend", post(deliveries::resend))
+        .route("/api/v1/alerts/{id}/steps/{step}", post(ticking::tick))
         .route("/api/v1/drills", post(drills::begin))
+        .route("/api/v1/reactions/{id}/approval", post(reactions::approve))
+        .route("/api/v1/reactions/{id}/result", post(reactions::report))
         .route("/api/v1/silences", post(silences::create))
         .route("/api/v1/silences/{id}", delete(silences::end))
         .route_layer(from_fn(writing::let_writers_in))
@@ -72,6 +81,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/alerts/{id}/postmortem", get(postmortem::draft))
         .route("/api/v1/deliveries", get(deliveries::list))
         .route("/api/v1/drills/{episode}", get(drills::one))
+        .route("/api/v1/reactions", get(reactions::list))
         .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/archive", get(archive::list))
         .route("/api/v1/events", get(events::list))

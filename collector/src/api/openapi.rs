@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    acknowledging, alerts, archive, deliveries, drills, events, models, postmortem, scores, segments, silences, status,
-    traffic,
+    acknowledging, alerts, archive, deliveries, drills, events, models, postmortem, reactions, scores, segments,
+    silences, status, ticking, traffic,
 };
 use crate::ingest::rows;
 
@@ -35,6 +35,10 @@ use crate::ingest::rows;
         deliveries::dismiss,
         drills::begin,
         drills::one,
+        ticking::tick,
+        reactions::list,
+        reactions::approve,
+        reactions::report,
         silences::list,
         silences::create,
         silences::end,

@@ -10,6 +10,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Api;
 use super::error::{ApiError, Segments};
+use crate::alerting::changes;
+use crate::alerting::reactions::stored::timeline;
+use crate::alerting::ticks::{self, Tick};
 use crate::times::{self, rfc3339};
 
 /// Lines of the timeline. Of more, the first and the last are shown.
@@ -52,14 +55,16 @@ impl Course {
         let Ok(said) = serde_json::from_str::<Notification>(&text) else { return Ok(None) };
         let model = said.labels.get("model").cloned().unwrap_or_default();
         let until = resolved_at.map_or(i64::MAX, |resolved| resolved.saturating_add(AFTER_MICROS));
+        let from = started_at.saturating_sub(BEFORE_MICROS);
         let mut lines: Vec<(i64, String)> = db
             .prepare_cached(
-                "SELECT at, text FROM events WHERE at BETWEEN ?1 AND ?2 AND model = ?3 AND kind NOT IN ('window', 'archived', 'drill')",
+                "SELECT at, text FROM events WHERE at BETWEEN ?1 AND ?2 AND model = ?3
+                   AND kind NOT IN ('window', 'archived', 'drill', 'reaction')",
             )?
-            .query_map(params![started_at.saturating_sub(BEFORE_MICROS), until, model], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?
+            .query_map(params![from, until, model], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?;
+        lines.extend(changes::between(db, &model, from, until)?.into_iter().map(|change| (change.at, change.text)));
+        lines.extend(ticks::of(db, id)?.into_iter().map(|tick| (tick.at, ticked(&tick))));
         lines.push((started_at, format!("**The alert began**: {}", said.summary)));
         lines.extend(resolved_at.map(|at| (at, "**The alert ended.**".to_owned())));
         let told: Vec<(i64, String)> = db
@@ -71,6 +76,7 @@ impl Course {
             })?
             .collect::<rusqlite::Result<_>>()?;
         lines.extend(told);
+        lines.extend(timeline(db, id)?);
         lines.sort_by_key(|(at, _)| *at);
         Ok(Some(Self { said, severity, started_at, resolved_at, lines }))
     }
@@ -95,7 +101,9 @@ impl Course {
             "## Summary\n\n{}\n\n*Two sentences for somebody who was not there.*\n",
             plain(&said.summary)
         ));
-        line(format_args!("## Impact\n\n*Who was hurt, how many predictions were affected, what it cost.*\n"));
+        let affected = said.facts.iter().find(|(name, _)| name == "Affected");
+        let affected = affected.map_or_else(String::new, |(_, value)| format!("When it began: {}. ", plain(value)));
+        line(format_args!("## Impact\n\n{affected}*Who was hurt, how many predictions in the end, what it cost.*\n"));
         line(format_args!(
             "## Detection\n\nThe rule {} fired: {}. *How long had it been wrong by then? Did anybody notice before?*\n",
             said.rule,
@@ -152,6 +160,13 @@ impl Course {
             }
         }
     }
+}
+
+/// That somebody did a step of the runbook, or took that back.
+fn ticked(Tick { text, is_done, author, note, .. }: &Tick) -> String {
+    let what = if *is_done { "done" } else { "not done after all" };
+    let note = if note.is_empty() { String::new() } else { format!(": {note}") };
+    format!("{author}: {what}: {text}{note}")
 }
 
 /// One line of a table that names and values of others cannot break out of.

@@ -1,5 +1,6 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `rules export`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `deliveries`, `drill`.
+//! `backtest`, `compare`, `rules export`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `deliveries`, `drill`,
+//! `reaction`, `routes test`.
 
 mod acknowledge;
 mod asking;
@@ -10,7 +11,9 @@ mod deliveries;
 mod doctor;
 mod drill;
 mod heaps;
+mod reaction;
 mod reference;
+mod routes;
 mod rules;
 mod runbooks;
 mod samples;
@@ -92,9 +95,19 @@ enum Command {
         #[command(subcommand)]
         command: deliveries::DeliveriesCommand,
     },
+    /// Says who would be told of what.
+    Routes {
+        #[command(subcommand)]
+        command: routes::RoutesCommand,
+    },
     /// Makes an alert up, which is told to everybody like a real one and ends after a while, and says of each target whether
     /// it took both and how long that took. Exits with 0 when all did, else with 1.
     Drill(Box<drill::Drill>),
+    /// Shows what is started because of alerts, and decides on what waits for it.
+    Reaction {
+        #[command(subcommand)]
+        command: reaction::ReactionCommand,
+    },
 }
 
 /// Whether words after `driftline` are a command line that it takes.
@@ -130,9 +143,11 @@ pub fn main() -> ExitCode {
         Command::Backtest(backtest) => backtest::run(&backtest),
         Command::Compare(compare) => compare::run(&compare),
         Command::Silence { command } => silence::run(&command),
+        Command::Routes { command } => routes::run(&command),
         Command::Drill(drill) => drill::run(&drill),
         Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
         Command::Deliveries { command } => deliveries::run(&command),
+        Command::Reaction { command } => reaction::run(&command),
     }
 }
 

@@ -127,7 +127,7 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 
-fn label_and_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn label_and_value(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(label, value)| !label.is_empty() && !value.is_empty());
     pair.map(|(label, value)| (label.to_owned(), value.to_owned())).ok_or_else(|| "write LABEL=VALUE".to_owned())
 }

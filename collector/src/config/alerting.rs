@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use driftline_alerts::{Action, Condition, Maintenance, Rule, SecretSource};
+use driftline_alerts::{Action, Condition, Maintenance, Routes, Rule, SecretSource};
 use driftline_document::{Node, Section};
 
-use super::maintenance;
+use super::reactions::{ReactionConfig, reactions};
 use super::rules::{DEFAULT_FLAPPING, REPEATS, ReadRule, check_causes, read_flapping, rules, shipped_rules};
 use super::targets::{TargetConfig, target};
+use super::{maintenance, routes};
 use crate::alerting::heartbeat;
 
 /// Rules and targets.
@@ -19,10 +20,14 @@ pub struct Alerting {
     pub rules: Vec<Rule>,
     /// The targets by name.
     pub targets: BTreeMap<String, TargetConfig>,
+    /// Who is told by rules that name no targets.
+    pub routes: Routes,
     /// How often indicators are looked at. Scores are looked at when their window closes.
     pub evaluation_interval: Duration,
     /// When nothing is said of some alerts but their end.
     pub maintenance: Vec<Maintenance>,
+    /// What is started because of some alerts.
+    pub reactions: Vec<ReactionConfig>,
     /// Who is told that there is somebody who would tell.
     pub heartbeat: Option<Heartbeat>,
     /// The folder with runbooks besides those that ship.
@@ -50,14 +55,18 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
     let mut alerting = Alerting {
         rules: Vec::new(),
         targets: BTreeMap::new(),
+        routes: Routes::default(),
         evaluation_interval: Duration::from_secs(15),
         maintenance: Vec::new(),
+        reactions: Vec::new(),
         heartbeat: None,
         runbooks: None,
     };
     let mut own = Vec::new();
     let mut repeat = None;
     let mut flapping = Some(DEFAULT_FLAPPING);
+    let mut routes_at = None;
+    let mut reacting = Vec::new();
     if let Some(mut section) = section {
         let targets = section.optional("targets").and_then(|node| node.entries()).unwrap_or_default();
         for (_, node) in targets.iter().filter(|(name, _)| name == heartbeat::NAME) {
@@ -76,20 +85,32 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         if let Some(node) = section.optional("flapping") {
             flapping = read_flapping(&node);
         }
+        if let Some(node) = section.optional("schedules") {
+            alerting.routes.schedules = routes::schedules(&node);
+        }
+        routes_at = section.optional("routes");
+        if let Some(node) = &routes_at {
+            alerting.routes.routes = routes::routes(node, &alerting.targets, &alerting.routes.schedules);
+        }
         let nodes = section.optional("rules").and_then(|node| node.list()).unwrap_or_default();
         own = rules(nodes, Some(&alerting));
+        reacting = section.optional("reactions").and_then(|node| node.entries()).unwrap_or_default();
     }
     let everyone: Vec<String> = alerting.targets.keys().cloned().collect();
     let is_replaced = |shipped: &ReadRule<'_>| own.iter().any(|rule| rule.name == shipped.name);
     let mut rules: Vec<ReadRule<'_>> = shipped_rules().into_iter().filter(|shipped| !is_replaced(shipped)).collect();
     rules.extend(own);
     check_causes(&rules);
+    let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
+    alerting.reactions = reactions(reacting, &names, alerting.evaluation_interval, folder);
     alerting.rules = rules
         .into_iter()
         .filter_map(|read| {
             let mut rule = read.rule?;
-            if read.everyone {
+            if read.everyone && alerting.routes.routes.is_empty() {
                 rule.targets.clone_from(&everyone);
+            } else if read.everyone {
+                alerting.routes.routed.insert(rule.name.clone());
             }
             rule.repeat = read.repeat.unwrap_or(repeat);
             // Scores have their k of m, and windows that were waited for close in seconds.
@@ -97,6 +118,9 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
             Some(rule)
         })
         .collect();
+    if let Some(node) = routes_at {
+        routes::check_reach(&node, &alerting.routes, &alerting.rules);
+    }
     alerting
 }
 

@@ -38,33 +38,36 @@ pub(super) fn windows(nodes: Vec<Node<'_>>) -> Vec<Maintenance> {
 fn window(mut section: Section<'_>) -> Option<Maintenance> {
     let name = section.required("name").and_then(|node| Some(node.text()?.to_owned()));
     let matching = section.required("matching").and_then(|node| matchers(&node));
-    let days = section.optional("days").and_then(|node| node.list());
-    let days = days.map(|days| days.iter().filter_map(|node| node.one_of(&DAYS)).collect());
+    let days = days(&mut section);
     let from = section.required("from").and_then(|node| time(&node));
     let until = section.required("until").and_then(|node| time(&node));
-    let zone = section.optional("time_zone");
-    let zone = zone.map_or(Some(TimeZone::UTC), |node| {
+    let zone = zone(&mut section);
+    Some(Maintenance { name: name?, matching: matching?, days, from: from?, until: until?, zone: zone? })
+}
+
+/// Days of the week; all of them unless they are given.
+pub(super) fn days(section: &mut Section<'_>) -> Vec<Weekday> {
+    let days = section.optional("days").and_then(|node| node.list());
+    let days = days.map(|days| days.iter().filter_map(|node| node.one_of(&DAYS)).collect());
+    days.unwrap_or_else(|| DAYS.map(|(_, day)| day).to_vec())
+}
+
+/// Whose clocks; UTC's unless they are given.
+pub(super) fn zone(section: &mut Section<'_>) -> Option<TimeZone> {
+    section.optional("time_zone").map_or(Some(TimeZone::UTC), |node| {
         node.parsed("the IANA name of a time zone, as in Europe/Berlin", |name| TimeZone::get(name).ok())
-    });
-    Some(Maintenance {
-        name: name?,
-        matching: matching?,
-        days: days.unwrap_or_else(|| DAYS.map(|(_, day)| day).to_vec()),
-        from: from?,
-        until: until?,
-        zone: zone?,
     })
 }
 
 /// Labels and patterns, as a silence has them.
-fn matchers(node: &Node<'_>) -> Option<Matchers> {
+pub(super) fn matchers(node: &Node<'_>) -> Option<Matchers> {
     let pattern = |node: Node<'_>| node.parsed("a value, or the beginning of many and '*', as in team-*", Pattern::new);
     let patterns: BTreeMap<String, Pattern> =
         node.entries()?.into_iter().filter_map(|(name, node)| Some((name, pattern(node)?))).collect();
     Matchers::try_from(patterns).map_err(|why| node.problem(why)).ok()
 }
 
-fn time(node: &Node<'_>) -> Option<Time> {
+pub(super) fn time(node: &Node<'_>) -> Option<Time> {
     node.parsed("a time of the day, as in 02:30", |text| {
         let (hour, minute) = text.split_once(':')?;
         let number = |digits: &str| if digits.len() == 2 { digits.parse().ok() } else { None };

@@ -8,6 +8,8 @@ mod compare_with;
 mod false_pages;
 mod maintenance;
 mod models;
+mod reactions;
+mod routes;
 mod rules;
 mod scoring;
 mod segments;
@@ -19,6 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use driftline_document::Section;
+use sha2::{Digest, Sha256};
 
 pub use access::{Events, Ingest, ModelPattern, Protected, Rates, Reading, RequestsAlone, Tls, Token};
 pub use alerting::{Alerting, Heartbeat};
@@ -26,6 +29,7 @@ pub use compare_with::CompareWith;
 pub use driftline_document::{Problem, Problems};
 pub use false_pages::FalsePages;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
+pub use reactions::{ReactionConfig, StarterKind};
 pub(crate) use rules::{ARCHIVE_SLI, DELIVERY_SLI, HEARD_SLI, OWN_SLIS, SCHEMA_SLI, SLIS};
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};
@@ -56,6 +60,8 @@ pub struct Config {
     pub max_models: u64,
     /// Rules and targets.
     pub alerting: Alerting,
+    /// What tells its text from any other.
+    pub fingerprint: String,
 }
 
 impl Config {
@@ -76,7 +82,10 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Self, Problems> {
-        driftline_document::read(file, text, |top| build(top, folder)).result
+        let config = driftline_document::read(file, text, |top| build(top, folder)).result?;
+        let digest = Sha256::digest(text.as_bytes());
+        let fingerprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { fingerprint, ..config })
     }
 
     /// The description of a model; what is true of every model without one, for those that have none.
@@ -115,7 +124,19 @@ fn build(mut top: Section<'_>, folder: &Path) -> Config {
     let max_models = top.optional("max_models").and_then(|node| node.integer(1..=10_000)).unwrap_or(100);
     let alerting = top.optional("alerts").and_then(|node| node.section());
     let alerting = alerting::alerting(alerting, folder);
-    Config { listen, tls, ingest, reading, public_url, data_dir, archive, models, max_models, alerting }
+    Config {
+        listen,
+        tls,
+        ingest,
+        reading,
+        public_url,
+        data_dir,
+        archive,
+        models,
+        max_models,
+        alerting,
+        fingerprint: String::new(),
+    }
 }
 
 #[cfg(test)]

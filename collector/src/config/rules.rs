@@ -171,7 +171,7 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
 }
 
 /// Names of targets, each of which there must be where it is known which there are.
-fn target_names(nodes: Vec<Node<'_>>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Vec<String> {
+pub(super) fn target_names(nodes: Vec<Node<'_>>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Vec<String> {
     let is_known = |node: &Node<'_>, name: &str| {
         let Some(targets) = targets.filter(|targets| !targets.contains_key(name)) else { return true };
         let known: Vec<&str> = targets.keys().map(String::as_str).collect();

@@ -30,6 +30,7 @@ use self::rates::Meters;
 pub(crate) use self::refused::Refused;
 pub(crate) use self::space::Space;
 use crate::access::{Gate, Pass, peer};
+use crate::alerting::changes;
 use crate::config;
 use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
@@ -204,6 +205,9 @@ impl Ingest {
                 journal::remember_model(db, &batch.model, received_at)?;
                 let appended = journal::append(db, &batch, &bytes, received_at)?;
                 count_capture(db, &batch, appended.growth, received_at)?;
+                if appended.is_first {
+                    changes::store(db, &changes::of_sidecar(db, &batch, received_at)?)?;
+                }
                 Ok(Some((appended, batch)))
             })
             .await;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{no_such_page, secured};
 use crate::alerting::{drills, entries};
 use crate::api::Api;
+use crate::runbooks::values::Values;
 use crate::runbooks::{Runbook, lint};
 use crate::times::{day, second};
 
@@ -57,38 +58,6 @@ pub(super) async fn page(State(api): State<Api>, Path(id): Path<String>, Query(q
         escape_html(runbook.field("owner").unwrap_or_default()),
     );
     secured(Html(document(runbook.title(), &format!("{banner}<article class=\"runbook\">{body}</article>{meta}"))))
-}
-
-/// What stands in a runbook's places: `{model}`, `{column}`, `{url}`.
-struct Values {
-    places: [(&'static str, String); 4],
-}
-
-impl Values {
-    fn new(public_url: &str, alert: Option<&Notification>) -> Self {
-        let label = |name: &str| alert.and_then(|alert| alert.labels.get(name)).map(|value| plain(value));
-        let column = alert.and_then(|alert| alert.rows.first()).map(|row| plain(&row.what));
-        Self {
-            places: [
-                ("{url}", public_url.to_owned()),
-                ("{model}", label("model").unwrap_or_else(|| "MODEL".to_owned())),
-                ("{column}", column.unwrap_or_else(|| "COLUMN".to_owned())),
-                ("{alert}", alert.map_or_else(|| "ALERT".to_owned(), |alert| alert.episode.clone())),
-            ],
-        }
-    }
-
-    fn fill(&self, text: &str) -> String {
-        self.places.iter().fold(text.to_owned(), |text, (place, value)| text.replace(place, value))
-    }
-}
-
-/// Values come from models and configurations. What could end a code span or begin markup is left out.
-fn plain(value: &str) -> String {
-    // "temp in segment origin=JFK (version 2)" is the column temp.
-    let value = value.split(" (version ").next().unwrap_or(value);
-    let value = value.split(" in segment ").next().unwrap_or(value);
-    value.chars().map(|c| if c.is_control() || "`<>[]()|{}$\\\"'".contains(c) { '_' } else { c }).collect()
 }
 
 /// Markdown to HTML. Raw HTML is shown as text: runbooks need none.
@@ -180,14 +149,11 @@ mod tests {
     use crate::runbooks::Runbooks;
 
     #[test]
-    fn values_are_filled_in_and_cannot_become_markup() {
+    fn values_are_filled_in() {
         let values = Values::new("http://driftline:4600", None);
         let shipped = Runbooks::shipped();
         let html = render(shipped.find("feature-drift").unwrap(), &values);
         assert!(html.contains("http://driftline:4600/api/v1/models/MODEL"), "{html}");
         assert!(html.contains("<h2 id=\"in-30-seconds\">"));
-        assert_eq!(plain("a`<script>`[x](javascript:y)"), "a__script___x__javascript:y_");
-        assert_eq!(plain("temp (version 2)"), "temp");
-        assert_eq!(plain("temp in segment origin=JFK (version 2)"), "temp");
     }
 }

@@ -17,6 +17,7 @@ use super::slis::SliCounts;
 use super::versions::{self, Span};
 use super::{Pipeline, RETRY_PAUSE, TIDY_AGAIN, TIDY_INTERVAL, columns, judging, tidying};
 use crate::alerting::book;
+use crate::alerting::changes::{self, Change};
 use crate::alerting::news::News;
 use crate::archive::{self, Unfinished};
 use crate::config::ColumnType;
@@ -51,6 +52,8 @@ pub(crate) struct Checkpoint {
     pub(crate) alerts: Vec<(String, String, String)>,
     pub(crate) news: Vec<News>,
     pub(crate) events: Vec<Event>,
+    /// What was changed around models.
+    pub(crate) changes: Vec<Change>,
     /// A cut that was made.
     pub(crate) cut: Option<Unfinished>,
     /// Whether to forget batches that were counted and archived.
@@ -98,6 +101,7 @@ impl Checkpoint {
             && self.alerts.is_empty()
             && self.news.is_empty()
             && self.events.is_empty()
+            && self.changes.is_empty()
             && self.cut.is_none()
             && !self.forget_journal
             && !self.tidy
@@ -164,6 +168,9 @@ impl Checkpoint {
             news.store(db, now)?;
         }
         events::store(db, &self.events, now)?;
+        for change in &self.changes {
+            changes::store(db, change)?;
+        }
         if let Some(cut) = &self.cut {
             archive::record(db, cut, now)?;
         }

@@ -24,6 +24,8 @@ pub(crate) enum EventKind {
     Delivery,
     /// A drill began, or was over.
     Drill,
+    /// Something is to be started because of an alert, or was, or came to its end.
+    Reaction,
     /// A column held a value that is not of its type.
     TypeChange,
     /// A file was archived.
@@ -42,6 +44,7 @@ impl EventKind {
             Self::Silence => "silence",
             Self::Delivery => "delivery",
             Self::Drill => "drill",
+            Self::Reaction => "reaction",
             Self::TypeChange => "type_change",
             Self::Archived => "archived",
         }

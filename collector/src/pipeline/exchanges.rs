@@ -13,6 +13,7 @@ use super::columns::Kept;
 use super::series::Series;
 use super::table::{Capture, RowMeta, Table, category, time_micros};
 use super::{ModelState, Pipeline, Purpose};
+use crate::alerting::changes::{Change, ChangeKind};
 use crate::archive::layout::partition_start;
 use crate::config::{EventTime, Partition};
 
@@ -198,6 +199,14 @@ impl Pipeline {
         let called = model.versions.call(named, taken.position, taken.received_at);
         if called.is_refused {
             self.parts.metrics.versions_refused.with_label_values(&[&model.name]).inc();
+        }
+        if called.is_new {
+            self.next.changes.push(Change {
+                at: taken.received_at,
+                model: model.name.to_string(),
+                kind: ChangeKind::Version,
+                text: format!("version {} was seen first", called.version),
+            });
         }
         if let Some(expired) = called.expired {
             model.series.remove(&expired);

@@ -18,6 +18,7 @@ use super::{HEADLINE, ModelState, Pipeline, slis};
 use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence::{self, Watched};
 use crate::alerting::news::News;
+use crate::alerting::{around, changes};
 use crate::causes::{HISTORY_WINDOWS, Past};
 use crate::config::{DELIVERY_SLI, EventTime, OWN_SLIS, Windows};
 use crate::numbers::{significant, thousands};
@@ -130,6 +131,10 @@ impl Pipeline {
             now,
         };
         let mut notification = evidence::notification(change, &context);
+        if let Transition::Fired { .. } = change.transition {
+            let since = evidence::since(change, &context).map(|since| since.first);
+            notification.facts.extend(self.around(change, window, since, now));
+        }
         notification.facts.extend(self.facts_of_deliveries(&change.alert.labels));
         let kind = match change.transition {
             Transition::Fired { .. } => EventKind::AlertFired,
@@ -147,6 +152,29 @@ impl Pipeline {
             }
             Transition::Resolved { .. } => News::Ended { notification },
         });
+    }
+
+    /// What is around an alert that begins, as far as that can be read.
+    fn around(
+        &self,
+        change: &Change,
+        window: Option<(&Arc<str>, &ClosedWindow)>,
+        since: Option<i64>,
+        now: i64,
+    ) -> Vec<(String, String)> {
+        let model = change.alert.labels.get("model").map_or("", String::as_str);
+        let read = self.parts.store.read_blocking(|db| {
+            let affected = around::affected(db, change, window.map(|(model, window)| (&**model, window)), since)?;
+            Ok((affected, changes::last_before(db, model, now, &self.next.changes)?))
+        });
+        let (affected, changed) = read.unwrap_or_else(|error| {
+            warn!(%error, "what is around an alert cannot be read, and is left out");
+            (None, None)
+        });
+        let members: Vec<_> = change.alert.over().collect();
+        let moved = window.and_then(|(_, window)| around::moved_with_it(&members, window));
+        let facts = [("Affected", affected), ("Also moved", moved), ("Changed before", changed)];
+        facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 
     /// Takes the indicators to their rules.

@@ -54,6 +54,7 @@ use self::series::{References, Series};
 use self::starting::Replay;
 use self::versions::Versions;
 use crate::alerting::book::Book;
+use crate::alerting::changes;
 use crate::archive::{self, Cuts};
 use crate::config::{Config, Model, Partition, SCHEMA_SLI};
 use crate::failpoint::Failpoint;
@@ -62,6 +63,7 @@ use crate::references::LoadedReferences;
 use crate::segments::stored::last_windows;
 use crate::store::{Store, StoreError, journal};
 use crate::telemetry::{Spanning, Tracer};
+use crate::times::now_micros;
 use crate::vitals::Vitals;
 use crate::watchdog::Pulse;
 
@@ -235,6 +237,8 @@ impl Pipeline {
         for model in described.into_iter().chain(known) {
             pipeline.model(&model)?;
         }
+        let looked = pipeline.looked_at();
+        pipeline.parts.store.writer.write_blocking(move |db| changes::compare(db, &looked, now_micros()))?;
         pipeline.resolve_orphans(orphans);
         let series = || pipeline.models.values().flat_map(|model| model.series.values());
         info!(

@@ -1,4 +1,4 @@
-//! What a start has to read again, and how long it takes until it has.
+//! What a start has to read again, how long it takes until it has, and what is other than at the start before.
 //!
 //! Panes are stored at every checkpoint, so counting goes on from the last: a few hundred milliseconds of the journal. Rows
 //! that were in no cut yet are read again for the archive: up to `archive.max_age` of them, or what its store left behind.
@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use tracing::info;
 
 use super::Pipeline;
+use crate::alerting::changes::{ChangeKind, Looked};
 
 /// The part of the journal that a start reads again.
 #[derive(Debug)]
@@ -32,6 +33,31 @@ impl Replay {
 }
 
 impl Pipeline {
+    /// What may have been changed since the last start.
+    pub(super) fn looked_at(&self) -> Vec<Looked> {
+        let looked = |model: &str, kind, identity: &str, text: String| Looked {
+            model: model.to_owned(),
+            kind,
+            identity: identity.to_owned(),
+            text,
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        let file = &self.parts.config.fingerprint;
+        let own = [
+            looked("", ChangeKind::Collector, version, format!("the collector became version {version}")),
+            looked("", ChangeKind::Configuration, file, "the collector's configuration was changed".to_owned()),
+        ];
+        let described = self.parts.config.models.iter().filter_map(|model| self.models.get(model.name.as_str()));
+        let references = described.map(|model| {
+            let text = match self.parts.references.file(&model.name) {
+                Some(file) => format!("it is compared with another reference, built {}", file.built_at),
+                None => "its reference was taken away".to_owned(),
+            };
+            looked(&model.name, ChangeKind::Reference, &model.references.identity, text)
+        });
+        own.into_iter().chain(references).collect()
+    }
+
     /// Says so once everything that the journal held at the start is counted, and archived or left to a slow store.
     pub(super) fn watch_replay(&mut self) {
         let Some(replay) = &self.replay else { return };

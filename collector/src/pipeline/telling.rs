@@ -41,11 +41,13 @@ impl Pipeline {
             Condition::Sli { over, .. } => (over.as_micros() as i64).max(SHORTEST_NO_DATA_MICROS),
             Condition::Budget { .. } => BUDGET_NO_DATA_MICROS,
         };
-        for told in self.book.tell(&wishes, &alerting.maintenance, self.evaluated_at, &no_data_after, now) {
+        let (maintenance, routes) = (alerting.maintenance.as_slice(), &alerting.routes);
+        for told in self.book.tell(&wishes, (maintenance, routes), self.evaluated_at, &no_data_after, now) {
             let episode = told.episode;
             self.next.news.extend(told.standing.map(|standing| News::Stands { episode: episode.clone(), standing }));
             self.next.news.extend(told.muted_by.map(|by| News::Muted { episode: episode.clone(), by }));
-            let hearers = alerting.hearers(Action::Remind);
+            let mut hearers = alerting.hearers(Action::Remind);
+            hearers.retain(|target| !told.off_duty.contains(target));
             let said = told.sayings.into_iter();
             let said = said.map(|saying| News::Said { episode: episode.clone(), saying, hearers: hearers.clone() });
             self.next.news.extend(said);

@@ -40,6 +40,13 @@ pub(super) fn tidy(db: &Connection, now: i64) -> rusqlite::Result<bool> {
         ("rows_received", "key", "received_at < ?1", KEEP_SLICES_MICROS),
         ("outcomes", "model, row_id", "received_at < ?1", KEEP_LONG_MICROS),
         ("silences", "id", "ends_at < ?1", KEEP_LONG_MICROS),
+        ("changes", "id", "at < ?1", KEEP_LONG_MICROS),
+        (
+            "reactions",
+            "id",
+            "created_at < ?1 AND NOT EXISTS (SELECT 1 FROM episodes WHERE id = reactions.episode)",
+            KEEP_LONG_MICROS,
+        ),
         // The newest cut says how far the archive came.
         ("cuts", "last", "done_at < ?1 AND last < (SELECT max(last) FROM cuts)", KEEP_MONTH_MICROS),
         // What was said of an episode is kept for as long as the episode: its resolve goes by it.
@@ -56,6 +63,7 @@ pub(super) fn tidy(db: &Connection, now: i64) -> rusqlite::Result<bool> {
             "resolved_at < ?1 AND NOT EXISTS (SELECT 1 FROM outbox WHERE episode = episodes.id)",
             KEEP_LONG_MICROS,
         ),
+        ("ticks", "id", "at < ?1 AND NOT EXISTS (SELECT 1 FROM episodes WHERE id = ticks.episode)", KEEP_LONG_MICROS),
         // An episode without its drill would be taken for a real one.
         (
             "drills",
@@ -126,6 +134,8 @@ mod tests {
                  INSERT INTO cuts (first, last, partition, place, made_at, done_at) VALUES ({at}, {at}, 'hour', '', {at}, {at});
                  INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, resolved_at, notification)
                     VALUES ('{id}', 'f', 'R', 'page', 'r', {at}, {at}, '{{}}');
+                 INSERT INTO changes (at, model, kind, text) VALUES ({at}, 'm', 'version', 'v');
+                 INSERT INTO ticks (episode, step, text, is_done, author, note, at) VALUES ('{id}', 's', 't', 1, 'a', '', {at});
                  INSERT INTO drills VALUES ('{id}', 'R', 'r', 'a', {at}, {at}, {at}, 'passed');
                  INSERT INTO outbox (episode, target, action, notification, created_at, next_attempt_at, state, settled_at)
                     VALUES ('{id}', 't', 'trigger', '{{}}', {at}, {at}, 'delivered', {at});"
@@ -147,7 +157,7 @@ mod tests {
         for table in ["windows", "scores", "histograms", "causes", "comparisons", "earlier_windows"] {
             assert_eq!(count(&db, table), 1, "{table}");
         }
-        for table in ["sli_counts", "sli_hours", "latencies", "outcomes", "cuts", "drills"] {
+        for table in ["sli_counts", "sli_hours", "latencies", "outcomes", "cuts", "drills", "changes", "ticks"] {
             assert_eq!(count(&db, table), 1, "{table}");
         }
         assert_eq!((count(&db, "episodes"), count(&db, "outbox")), (3, 3));

@@ -40,6 +40,8 @@ pub(super) struct Versions {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Called {
     pub(super) version: Arc<str>,
+    /// It was not told apart before.
+    pub(super) is_new: bool,
     /// The version that made room for it.
     pub(super) expired: Option<Arc<str>>,
     /// There was no room.
@@ -82,7 +84,7 @@ impl Versions {
     /// What a version is called at the position that is read for the first time.
     pub(super) fn call(&mut self, named: Option<&str>, position: i64, received_at: i64) -> Called {
         let name = plain(named);
-        let mut called = Called { version: Arc::from(OTHER_VERSIONS), expired: None, is_refused: false };
+        let mut called = Called { version: Arc::from(OTHER_VERSIONS), is_new: false, expired: None, is_refused: false };
         if name == OTHER_VERSIONS {
             return called;
         }
@@ -106,6 +108,7 @@ impl Versions {
             called.expired = Some(Arc::clone(&self.spans[index].version));
         }
         called.version = Arc::from(name);
+        called.is_new = true;
         self.changed.push(self.spans.len());
         let version = Arc::clone(&called.version);
         self.spans.push(Span { version, first: position, until: None, heard_at: received_at });
@@ -172,10 +175,13 @@ mod tests {
             versions.call(Some(&number.to_string()), 1, 0);
         }
         let refused = versions.call(Some("new"), 2, DAY);
-        assert_eq!(refused, Called { version: OTHER_VERSIONS.into(), expired: None, is_refused: true });
+        assert_eq!(refused, Called { version: OTHER_VERSIONS.into(), is_new: false, expired: None, is_refused: true });
         versions.call(Some("0"), 3, 6 * DAY);
         let called = versions.call(Some("new"), 4, 7 * DAY);
-        assert_eq!(called, Called { version: "new".into(), expired: Some("1".into()), is_refused: false });
+        assert_eq!(
+            called,
+            Called { version: "new".into(), is_new: true, expired: Some("1".into()), is_refused: false }
+        );
         assert!(versions.is_active("0") && !versions.is_active("1"));
     }
 

@@ -2,6 +2,8 @@
 //! and those of the same name take the place of ours.
 
 pub(crate) mod lint;
+pub(crate) mod steps;
+pub(crate) mod values;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -16,6 +16,8 @@ pub(crate) struct Appended {
     pub(crate) duplicates: u64,
     /// Exchanges that should have come before these, and never will: the sender has gone past them.
     pub(crate) missing: u64,
+    /// Whether it is the first batch of its boot.
+    pub(crate) is_first: bool,
     /// How much the sender's own counts grew since its last batch.
     pub(crate) growth: Growth,
 }
@@ -60,6 +62,7 @@ pub(crate) fn append(db: &Connection, batch: &Batch, frame: &[u8], received_at: 
             })
         })
         .optional()?;
+    let is_first = known.is_none();
     let before = known.as_ref().map_or(0, |sender| sender.durable_through);
     let durable_through = before.max(batch.last_sequence);
     let new = batch.last_sequence.saturating_sub(before.max(batch.first_sequence - 1));
@@ -114,7 +117,7 @@ pub(crate) fn append(db: &Connection, batch: &Batch, frame: &[u8], received_at: 
         clock_offset(batch, received_at),
         received_at,
     ])?;
-    Ok(Appended { position, durable_through, new, duplicates, missing, growth })
+    Ok(Appended { position, durable_through, new, duplicates, missing, is_first, growth })
 }
 
 /// Whether a boot is known, or one more may be: each leaves a row that is kept for a month.

@@ -1,0 +1,54 @@
+"""What an alert says besides its value, to whoever is told and on its page: whom it concerns, what was changed; and what was done since."""
+
+import contextlib
+
+import httpx
+import pytest
+from conftest import eventually
+from test_silences import CONFIGURATION, TRIGGER, OnCall
+
+
+@pytest.fixture
+def oncall(tmp_path):
+    with contextlib.ExitStack() as stack:
+        yield OnCall(tmp_path, stack)
+
+
+def test_an_alert_says_whom_it_concerns_and_what_was_changed_and_its_steps_are_ticked_off(oncall):
+    oncall.ask(1)
+    eventually(lambda: oncall.get("models"), "the model is known")
+    oncall.configure(CONFIGURATION.replace("min_events: 10", "min_events: 11"))
+    oncall.kill_and_start()
+    oncall.model.pause = 0.15
+    oncall.ask(14)
+    oncall.told(TRIGGER)
+    episode = oncall.firing()["id"]
+    facts = {fact["name"]: fact["value"] for fact in oncall.get(f"alerts/{episode}")["facts"]}
+    bad, valid = (int(number) for number in facts["Affected"].removesuffix(" requests in 10s").split(" of "))
+    assert 11 <= valid <= 15 and 0 < bad <= valid, facts
+    changed = facts["Changed before"]
+    assert "the collector's configuration was changed, less than a minute before" in changed
+    assert "began to send" in changed and "version unversioned was seen first" in changed
+
+    steps = oncall.get(f"alerts/{episode}")["steps"]
+    assert steps[0]["id"] == "first-five-minutes-1" and not steps[0]["done"]
+    tick = lambda step, **said: httpx.post(f"{oncall.url}/api/v1/alerts/{episode}/steps/{step}", json=said)
+    assert tick("first-five-minutes-1", done=True).status_code == 400, "whoever it was has a name"
+    assert tick("nothing-1", done=True, by="ada").status_code == 404
+    assert tick("mitigate-1", done=True, by="ada", note="pod 7 | gone").status_code == 200
+    assert tick("first-five-minutes-1", done=True, by="ada").status_code == 200
+    assert tick("first-five-minutes-1", done=False, by="bob").status_code == 200
+    oncall.kill_and_start()
+    detail = oncall.get(f"alerts/{episode}")
+    done = {step["id"]: step["tick"]["by"] for step in detail["steps"] if step["done"]}
+    assert done == {"mitigate-1": "ada"} and len(detail["ticks"]) == 3
+    mitigation = next(step["text"] for step in detail["steps"] if step["id"] == "mitigate-1")
+    draft = httpx.get(f"{oncall.url}/api/v1/alerts/{episode}/postmortem").text
+    lines = [line.split(" | ", 1)[1] for line in draft.splitlines() if line.startswith("| 20")]
+    expected = [
+        "the collector's configuration was changed |",
+        f"ada: done: {mitigation}: pod 7 \\| gone |",
+        f"bob: not done after all: {steps[0]['text']} |",
+    ]
+    assert [line for line in lines if line in expected] == expected, draft
+    assert f"When it began: {facts['Affected']}." in draft
