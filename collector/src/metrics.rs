@@ -69,6 +69,9 @@ pub(crate) struct Metrics {
     pub(crate) alerts_muted: IntGaugeVec,
     notifications: IntCounterVec,
     pub(crate) notifications_pending: IntGauge,
+    pub(crate) dead_letters: IntGaugeVec,
+    pub(crate) target_failing: IntGaugeVec,
+    pub(crate) target_rests: IntCounterVec,
     drills: IntCounterVec,
     reactions: IntCounterVec,
     pub(crate) archive_rows: IntCounter,
@@ -327,6 +330,21 @@ impl Metrics {
             notifications_pending: gauge(
                 "driftline_notifications_pending",
                 "Notifications that wait to be delivered.",
+            )?,
+            dead_letters: gauges(
+                "driftline_notifications_dead_letters",
+                "Notifications that were given up, and neither sent again nor dismissed.",
+                &["target"],
+            )?,
+            target_failing: gauges(
+                "driftline_target_failing",
+                "1 while a target does not answer, or not as it should: one attempt at a time finds out whether it is back.",
+                &["target"],
+            )?,
+            target_rests: counters(
+                "driftline_target_rests_total",
+                "Looks at the outbox at which a target was left alone, because it was failing, or by its rate.",
+                &["target", "reason"],
             )?,
             drills: counters(
                 "driftline_drills_total",
@@ -650,6 +668,9 @@ mod tests {
         metrics.alerts_firing.with_label_values(&["R", "page"]).set(0);
         metrics.alerts_muted.with_label_values(&["R", "page"]).set(0);
         metrics.notifications("t", "delivered").inc();
+        metrics.dead_letters.with_label_values(&["t"]).set(0);
+        metrics.target_failing.with_label_values(&["t"]).set(0);
+        metrics.target_rests.with_label_values(&["t", "rate"]).inc();
         metrics.drills("R", "passed").inc();
         metrics.reactions("r", "started").inc();
         let mut table = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();

@@ -1,12 +1,13 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `rules export`, `rules import`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `drill`,
-//! `reaction`, `routes test`.
+//! `backtest`, `compare`, `rules export`, `rules import`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `deliveries`,
+//! `drill`, `reaction`, `routes test`.
 
 mod acknowledge;
 mod asking;
 mod backfill;
 mod backtest;
 mod compare;
+mod deliveries;
 mod doctor;
 mod drill;
 mod heaps;
@@ -89,6 +90,11 @@ enum Command {
     },
     /// Says that somebody is on an alert: nobody is reminded of it any more, or called besides.
     Acknowledge(acknowledge::Acknowledge),
+    /// Lists notifications that were given up, sends them again, or dismisses them.
+    Deliveries {
+        #[command(subcommand)]
+        command: deliveries::DeliveriesCommand,
+    },
     /// Says who would be told of what.
     Routes {
         #[command(subcommand)]
@@ -140,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Routes { command } => routes::run(&command),
         Command::Drill(drill) => drill::run(&drill),
         Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
+        Command::Deliveries { command } => deliveries::run(&command),
         Command::Reaction { command } => reaction::run(&command),
     }
 }

@@ -33,7 +33,7 @@ pub use false_pages::FalsePages;
 pub use metadata::MetadataSource;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use reactions::{ReactionConfig, StarterKind};
-pub(crate) use rules::{ARCHIVE_SLI, HEARD_SLI, SCHEMA_SLI, SLIS};
+pub(crate) use rules::{ARCHIVE_SLI, DELIVERY_SLI, HEARD_SLI, OWN_SLIS, SCHEMA_SLI, SLIS};
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};
 pub(crate) use storage::DEFAULT_REQUEST_TIMEOUT;
