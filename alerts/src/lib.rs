@@ -13,7 +13,7 @@
 //! States are pure: time is an argument, and the same history gives the same episodes.
 //!
 //! ```
-//! use driftline_alerts::{Alert, Condition, KofM, Labels, Observation, Reading, Recovery, Rule, Severity, Transition};
+//! use driftline_alerts::{Alert, Condition, KofM, Labels, Observation, Reading, Recovery, Rule, Severity, Transition, Wording};
 //!
 //! let rule = Rule {
 //!     name: "FeatureDrift".into(),
@@ -31,6 +31,7 @@
 //!     escalate: vec![],
 //!     explained_by: vec![],
 //!     recovery: Recovery::default(),
+//!     wording: Wording::default(),
 //! };
 //! let labels = Labels::from([("model".into(), "flights".into()), ("column".into(), "temp".into())]);
 //! let mut alert = Alert::new(&rule, Alert::group(&rule, &labels).unwrap());
@@ -44,6 +45,7 @@
 mod approval;
 mod delivery;
 mod drill;
+mod expression;
 #[cfg(test)]
 mod histories;
 mod html;
@@ -64,10 +66,12 @@ mod starters;
 mod state;
 mod targets;
 mod telling;
+mod template;
 
 pub use approval::{is_signed_approval, sign_approval};
-pub use delivery::{MAX_ATTEMPTS, pause_after};
+pub use delivery::{Gate, Rate, Rest, is_given_up, pause_after};
 pub use drill::DRILL_LABEL;
+pub use expression::{Expression, ExpressionError, Unit, Variable, nearest};
 pub use html::escape_html;
 pub use maintenance::Maintenance;
 pub use matching::{Matchers, Pattern};
@@ -76,7 +80,7 @@ pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notificat
 pub use period::{CalendarUnit, Period};
 pub use reaction::{Approval, Decision, Hold, Lapse, Reaction, Situation, Stage};
 pub use routing::{Route, Routed, Routes};
-pub use rule::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step};
+pub use rule::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step, Wording};
 pub use schedule::{Hours, Schedule, Stretch};
 pub use secret::{Secret, SecretSource};
 pub use selector::Selector;
@@ -91,3 +95,4 @@ pub use targets::{
     SmtpTls, Target, Teams, Transport, Webhook,
 };
 pub use telling::{Saying, Told};
+pub use template::{Template, TemplateError, TemplateFault};

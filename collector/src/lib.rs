@@ -30,6 +30,7 @@ pub mod fuzzing;
 mod ingest;
 mod interchange;
 mod metrics;
+mod model_metadata;
 mod numbers;
 mod pages;
 mod pipeline;
@@ -44,6 +45,7 @@ mod store;
 mod telemetry;
 mod times;
 mod vitals;
+mod vocabulary;
 mod watchdog;
 
 pub use commands::main;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use driftline_alerts::{Action, Condition, Maintenance, Routes, Rule, SecretSource};
+use driftline_alerts::{Action, Maintenance, Routes, Rule, SecretSource};
 use driftline_document::{Node, Section};
 
 use super::reactions::{ReactionConfig, reactions};
@@ -72,10 +72,8 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         for (_, node) in targets.iter().filter(|(name, _)| name == heartbeat::NAME) {
             node.problem("no target has this name: signs of life are counted under it");
         }
-        alerting.targets = targets
-            .into_iter()
-            .filter_map(|(name, node)| Some((name, TargetConfig { kind: target(&node, folder)? })))
-            .collect();
+        alerting.targets =
+            targets.into_iter().filter_map(|(name, node)| Some((name, target(&node, folder)?))).collect();
         let interval = section.optional("evaluation_interval");
         let interval = interval.and_then(|node| node.duration(Duration::from_millis(100)..=Duration::from_secs(3600)));
         alerting.evaluation_interval = interval.unwrap_or(alerting.evaluation_interval);
@@ -116,7 +114,7 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
             }
             rule.repeat = read.repeat.unwrap_or(repeat);
             // Scores have their k of m, and windows that were waited for close in seconds.
-            rule.recovery.flapping = flapping.filter(|_| !matches!(rule.condition, Condition::Score { .. }));
+            rule.recovery.flapping = flapping.filter(|_| !rule.condition.is_of_windows());
             Some(rule)
         })
         .collect();
