@@ -98,8 +98,7 @@ impl Framer {
     }
 
     /// Encodes an exchange as it is in a batch, for [`Framer::add_encoded`], and says how many bytes that took. None when
-    /// there is less room than [`Framer::encoded_bytes`]. A slice rather than a vector: prost writes byte by byte, and a
-    /// vector would look for each of them whether it has to grow.
+    /// there is less room than [`Framer::encoded_bytes`].
     #[must_use]
     pub fn encode(exchange: &Exchange, room: &mut [u8]) -> Option<usize> {
         let available = room.len();
