@@ -4,7 +4,7 @@
 //!   caller ══bytes══▶ pump ══bytes══▶ model's server        one thread, one connection for each, nothing awaited
 //!                      │ every chunk, after it was sent on
 //!                      ▼
-//!                  tap ▸ reader ▸ Captured ──▶ bounded queue ──▶ shipper ══batches══▶ collector
+//!                  tap ▸ reader ▸ Captured ──▶ bounded handover ──▶ shipper ══batches══▶ collector
 //!                                                                 another thread; the admin port has a third
 //! ```
 //!
@@ -20,6 +20,7 @@ mod budget;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handover;
 mod listener;
 mod metrics;
 mod pump;
@@ -39,7 +40,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_queue::ArrayQueue;
 use tokio::sync::{Notify, Semaphore, watch};
 
 pub use account::DropReason;
@@ -52,6 +52,7 @@ pub use upstream::Upstream;
 use crate::account::Accounts;
 use crate::admin::{Admin, Heartbeat};
 use crate::budget::Budget;
+use crate::handover::Handover;
 use crate::listener::Serving;
 use crate::metrics::Metrics;
 use crate::reader::CaptureLimits;
@@ -64,9 +65,6 @@ use crate::stopping::Stopping;
 use crate::tap::TapShared;
 use crate::upstream::Connector;
 
-/// Exchanges that may wait for the shipper. It empties the queue every 3 ms under load, and has the time to be late;
-/// the queue itself takes 48 bytes for each.
-const QUEUE_LENGTH: usize = 4 << 10;
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Descriptors that are not a connection's: logs, the admin port, the collector, the runtimes.
@@ -142,7 +140,8 @@ impl Sidecar {
         let budget = Budget::of_process(settings.capture_budget.0, settings.exchange_bytes());
         let metrics = Metrics::new(budget.limit()).map_err(|error| start(&error))?;
         let accounts = Arc::clone(&metrics.accounts);
-        let queue = Arc::new(ArrayQueue::new(QUEUE_LENGTH));
+        let boot_id = uuid::Uuid::now_v7();
+        let handover = Arc::new(Handover::new(boot_id));
         let (rules, reloading) = match rules_file.zip(loaded) {
             Some((file, loaded)) => {
                 let (rules, reloading) = Reloading::begin(file, loaded, Arc::clone(&metrics));
@@ -159,11 +158,15 @@ impl Sidecar {
             budget: Arc::clone(&budget),
             max_body_bytes: settings.max_body.0,
         };
-        let shared = TapShared { limits, queue: Arc::clone(&queue), metrics: Arc::clone(&metrics) };
+        let shared = TapShared {
+            limits,
+            handover: Arc::clone(&handover),
+            makes_spans: settings.otlp_endpoint.is_some(),
+            metrics: Arc::clone(&metrics),
+        };
         let (leaving, stopping) = (Stopping::default(), Stopping::default());
         let (draining, draining_receiver) = watch::channel(false);
         let heartbeats: Vec<Arc<Heartbeat>> = listeners.iter().map(|_| Heartbeat::new()).collect();
-        let boot_id = uuid::Uuid::now_v7();
         let spool = settings.spool_dir.clone().map(|folder| {
             let spool = SpoolSettings { folder, max_bytes: settings.spool_max.0 as u64, fsync: settings.spool_fsync };
             Spool::open(&spool, boot_id.into_bytes(), Arc::clone(&metrics), Arc::clone(&budget))
@@ -172,7 +175,7 @@ impl Sidecar {
 
         let shipper = Shipper {
             identity: Identity { boot_id, model: settings.model.clone(), instance: settings.instance.clone() },
-            queue,
+            handover,
             metrics: Arc::clone(&metrics),
             flush_interval: settings.flush_interval,
             flush_budget: settings.flush_budget,

@@ -1,8 +1,9 @@
-//! Records that were sent, and whose memory the next ones use.
+//! Records that were encoded, and whose memory the next ones use.
 //!
-//! A record is made on a pump's thread and let go on the shipper's. Allocators are at their slowest then: a third of what
-//! capture cost the pump was finding memory that another thread had freed. So the shipper puts emptied records here, and
-//! the readers take them. It is bounded, never waited for, and an empty one only means that memory is allocated.
+//! Most are encoded by the pump's thread that made them, and their memory is then still in its cache. A record that goes
+//! to the shipper whole is let go on that thread. Allocators are at their slowest then: a third of what capture cost the
+//! pump was finding memory that another thread had freed. So whoever encodes a record puts it here, emptied, and the
+//! readers take it. It is bounded, never waited for, and an empty one only means that memory is allocated.
 
 use crossbeam_queue::ArrayQueue;
 use driftline_protocol::{Body, Exchange, Header};

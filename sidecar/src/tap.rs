@@ -1,22 +1,23 @@
-//! Where a pump's bytes meet a reader, and a reader's exchanges the queue to the shipper.
+//! Where a pump's bytes meet a reader, and a reader's exchanges the way to the shipper.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_queue::ArrayQueue;
-
 use crate::account::DropReason;
+use crate::handover::Handover;
 use crate::metrics::Metrics;
-use crate::reader::{CaptureLimits, Captured, Finished, Moment, Reader, Unreadable};
+use crate::reader::{CaptureLimits, Finished, Moment, Reader, Unreadable};
 pub(crate) use crate::reader::{Over, Side};
 
 /// What all taps share.
 #[derive(Debug, Clone)]
 pub(crate) struct TapShared {
     pub(crate) limits: CaptureLimits,
-    pub(crate) queue: Arc<ArrayQueue<Captured>>,
+    pub(crate) handover: Arc<Handover>,
+    /// The shipper makes spans of exchanges, for which it needs them as they are.
+    pub(crate) makes_spans: bool,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -73,13 +74,20 @@ impl Tap {
             self.shared.metrics.unread(reason).inc();
             self.reader = None;
         }
+        let TapShared { limits, handover, makes_spans, .. } = &self.shared;
         for mut captured in self.finished.drain(..) {
-            if !self.shared.limits.rules.load().sample(&mut captured.exchange) {
+            let rules = limits.rules.load();
+            if !rules.sample(&mut captured.exchange) {
                 captured.ticket.dropped(DropReason::Sampled);
                 continue;
             }
-            self.shared.limits.accounts.captured();
-            if let Err(captured) = self.shared.queue.push(captured) {
+            limits.accounts.captured();
+            let put = if rules.rewrites_nothing() && !makes_spans {
+                handover.put(captured, now.monotonic, &limits.spares)
+            } else {
+                handover.put_whole(captured)
+            };
+            if let Err(captured) = put {
                 captured.ticket.dropped(DropReason::QueueFull);
             }
         }

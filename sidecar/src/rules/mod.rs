@@ -117,6 +117,11 @@ impl Rules {
         self.bodies == Bodies::Redacted
     }
 
+    /// Whether everything leaves the pod as it passed.
+    pub(crate) fn rewrites_nothing(&self) -> bool {
+        self.bodies == Bodies::Redacted && self.policy.is_empty()
+    }
+
     /// Decides whether a finished exchange is kept, and writes into it what it stands for. One that has no id to decide
     /// by gets one.
     pub(crate) fn sample(&self, exchange: &mut Exchange) -> bool {
@@ -129,7 +134,7 @@ impl Rules {
     pub(crate) fn redact(&self, captured: &mut Captured) -> BothRedacted {
         match self.bodies {
             Bodies::Never => redact::withhold_both(&mut captured.exchange),
-            Bodies::Redacted if self.policy.is_empty() => [Redacted::Untouched; 2],
+            Bodies::Redacted if self.rewrites_nothing() => [Redacted::Untouched; 2],
             Bodies::Redacted => redact::redact_both(&self.policy, &mut captured.exchange, &mut captured.reservation),
         }
     }

@@ -1,6 +1,5 @@
 //! Gathering exchanges into framed batches.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,6 +8,7 @@ use driftline_protocol::{Batch, Body, Exchange, FrameError, Framer};
 
 use crate::account::{Accounts, DropReason, Ticket};
 use crate::budget::{Budget, Reservation};
+use crate::handover::{Block, Handover};
 use crate::reader::Captured;
 use crate::spares::Spares;
 
@@ -45,13 +45,12 @@ pub(crate) struct Pending {
 #[derive(Debug)]
 pub(crate) struct Batcher {
     identity: Identity,
-    /// What ids of this boot's making begin with.
-    id_prefix: String,
     accounts: Arc<Accounts>,
     budget: Arc<Budget>,
     framer: Framer,
     spares: Arc<Spares>,
-    next_sequence: u64,
+    handover: Arc<Handover>,
+    last_sequence: u64,
     open: Option<Open>,
 }
 
@@ -70,45 +69,57 @@ impl Batcher {
         accounts: Arc<Accounts>,
         budget: Arc<Budget>,
         spares: Arc<Spares>,
+        handover: Arc<Handover>,
     ) -> Result<Self, FrameError> {
-        Ok(Self {
-            id_prefix: format!("{}-", identity.boot_id.simple()),
-            identity,
-            accounts,
-            budget,
-            framer: Framer::new()?,
-            spares,
-            next_sequence: 1,
-            open: None,
-        })
+        Ok(Self { identity, accounts, budget, framer: Framer::new()?, spares, handover, last_sequence: 0, open: None })
     }
 
     /// Numbers an exchange and adds it. `since` is when the batch is open from, should it be the first. Gives the batch
     /// that had to be closed before it.
-    pub(crate) fn add(&mut self, captured: Captured, since: Instant) -> Option<Pending> {
+    pub(crate) fn add(&mut self, captured: Captured, sequence: u64, since: Instant) -> Option<Pending> {
         let Captured { mut exchange, ticket, reservation } = captured;
-        let closed = if self.framer.raw_bytes() + estimate(&exchange) > SHARED_BYTES { self.close() } else { None };
-        exchange.sequence = self.next_sequence;
-        self.next_sequence += 1;
-        if exchange.request_id.is_empty() {
-            exchange.request_id.reserve_exact(self.id_prefix.len() + 20);
-            exchange.request_id.push_str(&self.id_prefix);
-            // Writing to a string cannot fail.
-            write!(exchange.request_id, "{}", exchange.sequence).ok();
-        }
+        let closed = self.make_room(estimate(&exchange));
+        self.handover.number(&mut exchange, sequence);
         self.framer.add(&exchange);
-        match &mut self.open {
+        self.hold(sequence, ticket, reservation, since);
+        self.spares.give(exchange);
+        closed
+    }
+
+    /// Adds exchanges that are encoded already. Gives the batch that had to be closed before them.
+    pub(crate) fn add_block(&mut self, block: Block) -> Option<Pending> {
+        let (first_sequence, last_sequence, since) = (block.first_sequence, block.last_sequence(), block.since);
+        let closed = self.make_room(block.encoded().len());
+        self.framer.add_encoded(block.encoded());
+        let (memory, ticket, reservation) = block.into_parts();
+        self.hold(first_sequence, ticket, reservation, since);
+        self.last_sequence = last_sequence;
+        self.handover.give_back(memory);
+        closed
+    }
+
+    /// Closes the batch if so many bytes would make it too large.
+    fn make_room(&mut self, bytes: usize) -> Option<Pending> {
+        if self.framer.raw_bytes() + bytes > SHARED_BYTES { self.close() } else { None }
+    }
+
+    /// Takes over what exchanges bring that were framed, the first of which has this number.
+    fn hold(&mut self, sequence: u64, ticket: Ticket, reservation: Reservation, since: Instant) {
+        let open = match &mut self.open {
             Some(open) => {
                 open.ticket.absorb(ticket);
                 open.reservation.absorb(reservation);
+                open
             }
-            None => self.open = Some(Open { first_sequence: exchange.sequence, ticket, reservation, since }),
-        }
-        self.spares.give(exchange);
-        if let Some(open) = &mut self.open {
-            open.reservation.hold_exactly(self.framer.bytes());
-        }
-        closed
+            none => none.insert(Open { first_sequence: sequence, ticket, reservation, since }),
+        };
+        open.reservation.hold_exactly(self.framer.bytes());
+        self.last_sequence = sequence;
+    }
+
+    /// The number of the last exchange that was added.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.last_sequence
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -124,7 +135,7 @@ impl Batcher {
     /// Closes the batch. None when it is empty, or could not be framed: its exchanges are then counted as too large.
     pub(crate) fn close(&mut self) -> Option<Pending> {
         let Open { first_sequence, ticket, reservation, .. } = self.open.take()?;
-        let last_sequence = self.next_sequence - 1;
+        let last_sequence = self.last_sequence;
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let batch = Batch {
             boot_id: self.identity.boot_id.as_bytes().to_vec(),
@@ -170,6 +181,7 @@ mod tests {
     struct Fixture {
         accounts: Arc<Accounts>,
         budget: Arc<Budget>,
+        handover: Arc<Handover>,
         batcher: Batcher,
     }
 
@@ -177,19 +189,23 @@ mod tests {
         let accounts = Accounts::new(&Registry::new()).unwrap();
         let budget = Budget::new(256 << 20);
         let identity = Identity { boot_id: uuid::Uuid::from_u128(7), model: "m".into(), instance: "i".into() };
-        let batcher = Batcher::new(identity, Arc::clone(&accounts), Arc::clone(&budget), Arc::default()).unwrap();
-        Fixture { accounts, budget, batcher }
+        let handover = Arc::new(Handover::new(identity.boot_id));
+        let batcher =
+            Batcher::new(identity, Arc::clone(&accounts), Arc::clone(&budget), Arc::default(), Arc::clone(&handover));
+        Fixture { accounts, budget, handover, batcher: batcher.unwrap() }
     }
 
     impl Fixture {
-        fn add(&mut self, body: Vec<u8>) -> Option<Pending> {
+        fn captured(&self, body: Vec<u8>) -> Captured {
             let reservation = self.budget.reserve(1024 + body.len()).unwrap();
             let body = Body { size: body.len() as u64, content: body.into(), ..Body::default() };
             let exchange = Exchange { request: Some(body), ..Exchange::default() };
-            self.batcher.add(
-                Captured { exchange: Box::new(exchange), ticket: self.accounts.ticket(), reservation },
-                Instant::now(),
-            )
+            Captured { exchange: Box::new(exchange), ticket: self.accounts.ticket(), reservation }
+        }
+
+        fn add(&mut self, body: Vec<u8>) -> Option<Pending> {
+            let captured = self.captured(body);
+            self.batcher.add(captured, self.batcher.last_sequence + 1, Instant::now())
         }
 
         fn dropped(&self) -> u64 {
@@ -223,6 +239,36 @@ mod tests {
         drop(pending);
         assert_eq!((fixture.budget.used(), fixture.dropped()), (0, 10));
         assert!(fixture.batcher.close().is_none());
+    }
+
+    #[test]
+    fn encoded_and_whole_exchanges_make_one_batch_in_the_order_of_their_numbers() {
+        let mut fixture = fixture();
+        let spares = Spares::default();
+        let large = fixture.captured(vec![b'l'; 20_000]);
+        fixture.handover.put(large, Instant::now(), &spares).unwrap();
+        for _ in 0..300 {
+            let small = fixture.captured(noise(1000));
+            fixture.handover.put(small, Instant::now(), &spares).unwrap();
+        }
+        let cut = fixture.handover.cut().unwrap();
+        assert_eq!((cut.blocks.len(), cut.whole, cut.first_whole_sequence), (3, 1, 301));
+        assert_eq!(fixture.handover.waiting(0), 302);
+        for block in cut.blocks {
+            assert!(fixture.batcher.add_block(block).is_none());
+        }
+        let whole = fixture.handover.pop_whole().unwrap();
+        assert!(fixture.batcher.add(whole, cut.first_whole_sequence, Instant::now()).is_none());
+        assert_eq!(fixture.handover.waiting(fixture.batcher.last_sequence()), 0);
+        let pending = fixture.batcher.close().unwrap();
+        let batch = frame::decode(&pending.frame).unwrap();
+        assert_eq!((batch.first_sequence, batch.last_sequence, pending.ticket.exchanges()), (1, 301, 301));
+        assert!(batch.exchanges.iter().map(|exchange| exchange.sequence).eq(1..=301));
+        assert_eq!(batch.exchanges[299].request_id, "00000000000000000000000000000007-300");
+        assert_eq!(batch.exchanges[300].request.as_ref().unwrap().size, 20_000);
+        assert_eq!(fixture.budget.used(), pending.frame.len());
+        pending.ticket.delivered();
+        assert_eq!(fixture.accounts.account().delivered, 301);
     }
 
     #[test]

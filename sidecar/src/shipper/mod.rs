@@ -1,7 +1,7 @@
-//! The shipper: empties the queue on a timer, batches, and sends until the collector says that it is durable.
+//! The shipper: empties the handover on a timer, batches, and sends until the collector says that it is durable.
 //!
 //! ```text
-//!   queue ──▶ gather ▸ batcher ──frames──▶ backlog: memory, or the spool on disk ──▶ sender ──▶ collector
+//!   handover ──▶ gather ▸ batcher ──frames──▶ backlog: memory, or the spool on disk ──▶ sender ──▶ collector
 //! ```
 //!
 //! It runs on a thread of its own. The pump never waits for it and never wakes it: waking another thread for each
@@ -18,38 +18,37 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_queue::ArrayQueue;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
 use backlog::Backlog;
-use batcher::Batcher;
 pub(crate) use batcher::Identity;
+use batcher::{Batcher, Pending};
 pub(crate) use client::Client;
 pub(crate) use credentials::{CredentialFiles, Credentials};
 use sender::{Sender, told_to_drain};
 use spool::Spool;
 
+use crate::handover::{Cut, Handover};
 use crate::metrics::Metrics;
-use crate::reader::Captured;
 use crate::rules::SharedRules;
 use crate::spans::Spans;
 use crate::spares::Spares;
 
-/// How often the queue is emptied under load. At 40,000 exchanges a second 120 wait in it meanwhile, and are still in a
+/// How often the handover is emptied under load. At 40,000 exchanges a second 120 wait in it meanwhile, and are still in a
 /// cache when they are shipped.
 const SHORTEST_TICK: Duration = Duration::from_millis(3);
-/// How often it is looked at when there is little in it. A burst after a pause has this long to fill the queue: at 4,096
-/// places, more than 80,000 exchanges a second would have to come.
+/// How often it is looked at when there is little in it. A burst after a pause has this long to fill it: more than 80,000
+/// exchanges a second would have to come, even if all were whole.
 const LONGEST_TICK: Duration = Duration::from_millis(50);
 /// With fewer exchanges than this the next tick comes later, with more than four times as many earlier.
-const FEW: usize = 64;
+const FEW: u64 = 64;
 
 /// What the shipper needs.
 #[derive(Debug)]
 pub(crate) struct Shipper {
     pub(crate) identity: Identity,
-    pub(crate) queue: Arc<ArrayQueue<Captured>>,
+    pub(crate) handover: Arc<Handover>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) flush_interval: Duration,
     pub(crate) flush_budget: Duration,
@@ -83,7 +82,8 @@ impl Shipper {
         if lost > 0 {
             warn!(exchanges = lost, "the collector could not be reached in time; exchanges are dropped");
         }
-        self.observe(0);
+        self.metrics.queue_length.set(0);
+        self.observe_memory(0);
     }
 
     /// Sends spans, where they are wanted. It never ends.
@@ -94,62 +94,94 @@ impl Shipper {
         }
     }
 
-    /// Empties the queue into batches on a timer, until `draining` is true and the last batch is closed.
+    /// Empties the handover into batches on a timer, until `draining` is true and the last batch is closed.
     async fn gather(&self, backlog: &Backlog, mut draining: watch::Receiver<bool>) {
         let accounts = Arc::clone(&self.metrics.accounts);
-        let mut batcher =
-            match Batcher::new(self.identity.clone(), accounts, Arc::clone(&self.budget), Arc::clone(&self.spares)) {
-                Ok(batcher) => batcher,
-                Err(error) => {
-                    error!(%error, "nothing can be shipped; everything is dropped");
-                    return told_to_drain(&mut draining).await;
-                }
-            };
+        let (budget, spares, handover) =
+            (Arc::clone(&self.budget), Arc::clone(&self.spares), Arc::clone(&self.handover));
+        let mut batcher = match Batcher::new(self.identity.clone(), accounts, budget, spares, handover) {
+            Ok(batcher) => batcher,
+            Err(error) => {
+                error!(%error, "nothing can be shipped; everything is dropped");
+                return told_to_drain(&mut draining).await;
+            }
+        };
         let mut tick = SHORTEST_TICK;
         let mut looked_at = Instant::now();
         loop {
-            let due = batcher.open_since().map(|since| since + self.flush_interval);
+            let due = self.open_since(&batcher).map(|since| since + self.flush_interval);
             let pause = due.map_or(tick, |due| tick.min(due.saturating_duration_since(Instant::now())));
             drop(tokio::time::timeout(pause, told_to_drain(&mut draining)).await);
-            // Read before the queue is: once it says so, no pump adds to the queue any more.
+            // Read before the handover is: once it says so, no pump adds to it any more.
             let last_time = *draining.borrow();
-            // An exchange may have come right after the queue was looked at last.
+            // An exchange may have come right after the handover was looked at last.
             let since = looked_at;
             looked_at = Instant::now();
-            let waiting = self.queue.len();
-            for _ in 0..waiting {
-                let Some(mut captured) = self.queue.pop() else { break };
-                self.metrics.bodies(self.rules.load().redact(&mut captured));
-                if let Some(spans) = &self.spans {
-                    spans.record(&captured.exchange, &self.metrics);
-                }
-                batcher.add(captured, since).into_iter().for_each(|batch| backlog.push(batch));
-                if batcher.is_full() {
-                    batcher.close().into_iter().for_each(|batch| backlog.push(batch));
-                }
+            let before = batcher.last_sequence();
+            while let Some(block) = self.handover.pop_full() {
+                put(backlog, batcher.add_block(block));
+                close_if_full(&mut batcher, backlog);
             }
             let is_due = |opened: Instant| last_time || looked_at.duration_since(opened) >= self.flush_interval;
-            if batcher.open_since().is_some_and(is_due) {
-                batcher.close().into_iter().for_each(|batch| backlog.push(batch));
+            // A block that is not full is left to the pumps as long as it can be: large ones compress better.
+            if (last_time || self.handover.whole() > 0 || self.open_since(&batcher).is_some_and(is_due))
+                && let Some(cut) = self.handover.cut()
+            {
+                self.batch(cut, since, &mut batcher, backlog);
             }
-            self.observe(backlog.in_memory());
+            if batcher.open_since().is_some_and(is_due) {
+                put(backlog, batcher.close());
+            }
+            self.metrics.queue_length.set(self.handover.waiting(batcher.last_sequence()) as i64);
+            self.observe_memory(backlog.in_memory());
             if last_time {
                 backlog.close();
                 return;
             }
-            tick = next_tick(tick, waiting).min(self.flush_interval).max(SHORTEST_TICK);
+            tick = next_tick(tick, batcher.last_sequence() - before).min(self.flush_interval).max(SHORTEST_TICK);
         }
     }
 
-    fn observe(&self, batches: usize) {
-        self.metrics.queue_length.set(self.queue.len() as i64);
+    /// Puts a cut into batches. Whole exchanges are redacted first.
+    fn batch(&self, cut: Cut, since: Instant, batcher: &mut Batcher, backlog: &Backlog) {
+        for block in cut.blocks {
+            put(backlog, batcher.add_block(block));
+            close_if_full(batcher, backlog);
+        }
+        for sequence in (cut.first_whole_sequence..).take(cut.whole) {
+            let Some(mut captured) = self.handover.pop_whole() else { break };
+            self.metrics.bodies(self.rules.load().redact(&mut captured));
+            if let Some(spans) = &self.spans {
+                spans.record(&captured.exchange, &self.metrics);
+            }
+            put(backlog, batcher.add(captured, sequence, since));
+            close_if_full(batcher, backlog);
+        }
+    }
+
+    /// When the oldest exchange came that is not in a closed batch, as far as can be seen.
+    fn open_since(&self, batcher: &Batcher) -> Option<Instant> {
+        batcher.open_since().or_else(|| self.handover.open_since())
+    }
+
+    fn observe_memory(&self, batches: usize) {
         self.metrics.backlog_batches.set(batches as i64);
         self.metrics.capture_bytes.set(self.budget.used() as i64);
     }
 }
 
+fn put(backlog: &Backlog, batch: Option<Pending>) {
+    batch.into_iter().for_each(|batch| backlog.push(batch));
+}
+
+fn close_if_full(batcher: &mut Batcher, backlog: &Backlog) {
+    if batcher.is_full() {
+        put(backlog, batcher.close());
+    }
+}
+
 /// Few wakes when there is little to do, and short ones when there is much.
-fn next_tick(tick: Duration, exchanges: usize) -> Duration {
+fn next_tick(tick: Duration, exchanges: u64) -> Duration {
     if exchanges < FEW {
         (tick * 2).min(LONGEST_TICK)
     } else if exchanges > 4 * FEW {
@@ -165,9 +197,9 @@ mod tests {
 
     #[test]
     fn ticks_follow_the_load_within_bounds() {
-        let settled = |per_second: usize| {
+        let settled = |per_second: u64| {
             let mut tick = SHORTEST_TICK;
-            (0..20).for_each(|_| tick = next_tick(tick, per_second * tick.as_millis() as usize / 1000));
+            (0..20).for_each(|_| tick = next_tick(tick, per_second * tick.as_millis() as u64 / 1000));
             tick
         };
         assert_eq!(settled(0), LONGEST_TICK);
