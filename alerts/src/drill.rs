@@ -40,6 +40,9 @@ fn breach(condition: &Condition, limit: f64) -> (&str, u32, Reading) {
             let outage = Counts { good: 0, valid: SAMPLE.max(*min_events) };
             (sli, 1, Reading::Burn { period: outage, long: [outage; 2], short: [outage; 2] })
         }
+        Condition::Expression { expression, windows, .. } => {
+            (expression.text(), windows.k, Reading::Expression { holds: true, values: Default::default() })
+        }
     }
 }
 
@@ -48,6 +51,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::expression::{Expression, Unit};
     use crate::period::Period;
     use crate::rule::KofM;
     use crate::slo::{Objective, Pace};
@@ -82,7 +86,14 @@ mod tests {
             pace,
             min_events: 1_000_000,
         };
-        for condition in [score(None), score(Some(0.0)), sli(0.001), sli(1.0), budget(Pace::Fast), budget(Pace::Slow)] {
+        let expression = Condition::Expression {
+            expression: Expression::parse("psi > 0.2", |_| Ok(Unit::Number)).unwrap(),
+            matching: Labels::new(),
+            windows: KofM::new(2, 3).unwrap(),
+        };
+        let scores = [score(None), score(Some(0.0)), expression];
+        let indicators = [sli(0.001), sli(1.0), budget(Pace::Fast), budget(Pace::Slow)];
+        for condition in scores.into_iter().chain(indicators) {
             let (alert, began) = drilled(condition.clone()).unwrap_or_else(|| panic!("{condition:?}"));
             assert!(matches!(began, Transition::Fired { .. }), "{condition:?}");
             assert_eq!(alert.over().next().unwrap().labels["column"], "temp");

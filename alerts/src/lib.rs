@@ -7,12 +7,13 @@
 //! ```text
 //!   observations ─▶ Alert::observe(rule, …, now, …) ─▶ Transition ─▶ Notification ─▶ (the caller's outbox) ─▶ Target
 //!                   while it fires: Muting::of, Routes::of, Open::say(…, now) ─▶ Saying ─────┘
+//!                                   Reaction::decide(…, now) ─▶ Decision ─▶ (the caller's record) ─▶ Starter
 //! ```
 //!
 //! States are pure: time is an argument, and the same history gives the same episodes.
 //!
 //! ```
-//! use driftline_alerts::{Alert, Condition, KofM, Labels, Observation, Reading, Recovery, Rule, Severity, Transition};
+//! use driftline_alerts::{Alert, Condition, KofM, Labels, Observation, Reading, Recovery, Rule, Severity, Transition, Wording};
 //!
 //! let rule = Rule {
 //!     name: "FeatureDrift".into(),
@@ -30,6 +31,7 @@
 //!     escalate: vec![],
 //!     explained_by: vec![],
 //!     recovery: Recovery::default(),
+//!     wording: Wording::default(),
 //! };
 //! let labels = Labels::from([("model".into(), "flights".into()), ("column".into(), "temp".into())]);
 //! let mut alert = Alert::new(&rule, Alert::group(&rule, &labels).unwrap());
@@ -40,8 +42,10 @@
 //! assert!(matches!(observed, Some(Transition::Fired { .. })));
 //! ```
 
+mod approval;
 mod delivery;
 mod drill;
+mod expression;
 #[cfg(test)]
 mod histories;
 mod html;
@@ -50,6 +54,7 @@ mod matching;
 mod muting;
 mod notification;
 mod period;
+mod reaction;
 mod routing;
 mod rule;
 mod schedule;
@@ -57,28 +62,37 @@ mod secret;
 mod selector;
 mod silence;
 mod slo;
+mod starters;
 mod state;
 mod targets;
 mod telling;
+mod template;
 
-pub use delivery::{MAX_ATTEMPTS, pause_after};
+pub use approval::{is_signed_approval, sign_approval};
+pub use delivery::{Gate, Rate, Rest, is_given_up, pause_after};
 pub use drill::DRILL_LABEL;
+pub use expression::{Expression, ExpressionError, Unit, Variable, nearest};
 pub use html::escape_html;
 pub use maintenance::Maintenance;
 pub use matching::{Matchers, Pattern};
 pub use muting::{Mute, Muting};
 pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
 pub use period::{CalendarUnit, Period};
+pub use reaction::{Approval, Decision, Hold, Lapse, Reaction, Situation, Stage};
 pub use routing::{Route, Routed, Routes};
-pub use rule::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step};
+pub use rule::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step, Wording};
 pub use schedule::{Hours, Schedule, Stretch};
 pub use secret::{Secret, SecretSource};
 pub use selector::Selector;
 pub use silence::Silence;
 pub use slo::{Budget, Counts, EvidenceBound, Objective, Pace, Pair};
+pub use starters::{
+    AirflowDag, AirflowLogin, AirflowVersion, Beginning, DatabricksJob, EventWebhook, GitHubDispatch, Order, Starter,
+};
 pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Open, Phase, Reading, Standing, Transition};
 pub use targets::{
     Alertmanager, Datadog, Delivery, Email, EmailError, Heartbeat, Mailbox, Opsgenie, PagerDuty, Slack, SlackWay,
     SmtpTls, Target, Teams, Transport, Webhook,
 };
 pub use telling::{Saying, Told};
+pub use template::{Template, TemplateError, TemplateFault};

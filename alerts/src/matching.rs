@@ -71,6 +71,12 @@ impl Matchers {
         })
     }
 
+    /// Whether alerts of a rule may be meant, by its name and severity alone.
+    pub fn may_match(&self, rule: &Rule) -> bool {
+        let of_rule = [("rule", rule.name.as_str()), ("severity", rule.severity.name())];
+        of_rule.iter().all(|(name, value)| self.0.get(*name).is_none_or(|pattern| pattern.matches(value)))
+    }
+
     /// Each label and its pattern.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &Pattern)> {
         self.0.iter()
@@ -139,6 +145,9 @@ pub(crate) mod tests {
         ] {
             assert_eq!(matchers(pairs).matches(&rule, &temp), is_meant, "{pairs:?}");
         }
+        assert!(matchers(&[("rule", "Feature*"), ("model", "other")]).may_match(&rule));
+        assert!(!matchers(&[("rule", "Latency*")]).may_match(&rule));
+        assert!(!matchers(&[("severity", "page")]).may_match(&rule));
     }
 
     #[test]

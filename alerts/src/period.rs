@@ -53,7 +53,7 @@ impl CalendarUnit {
     }
 
     /// The first day of the stretch that a day is in.
-    fn first_day(self, day: Date) -> Option<Date> {
+    pub fn first_day(self, day: Date) -> Option<Date> {
         match self {
             Self::Week => day.checked_sub(i64::from(day.weekday().to_monday_zero_offset()).days()).ok(),
             Self::Month => Some(day.first_of_month()),

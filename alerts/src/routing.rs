@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::muting::Mute;
-use crate::rule::{Condition, Labels, Rule, Severity};
+use crate::rule::{Labels, Rule, Severity};
 use crate::schedule::Schedule;
 use crate::selector::Selector;
 use crate::state::{Alert, Micros};
@@ -73,12 +73,12 @@ impl Routes {
     /// Of one route.
     pub const MAX_SELECTORS: usize = 20;
 
-    /// Who is told of an alert of a rule with these labels.
+    /// Who is told of an alert of a rule with these labels, and those that the rule adds.
     pub fn of(&self, rule: &Rule, labels: &Labels, now: Micros) -> Routed {
         if !self.routed.contains(&rule.name) {
             return Routed { now: rule.targets.clone(), ..Routed::default() };
         }
-        self.along(&rule.name, rule.severity, labels, now)
+        self.along(&rule.name, rule.severity, &rule.wording.labels_of(labels), now)
     }
 
     /// Who is told of an alert that goes by routes, of a rule of this name.
@@ -134,8 +134,7 @@ impl Routes {
     /// Whether each alert of a rule reaches somebody, whatever its labels and the time: there is a route that asks only for what
     /// is known of all of them.
     pub fn always_reach(&self, rule: &Rule) -> bool {
-        let (Condition::Score { matching, .. } | Condition::Sli { matching, .. } | Condition::Budget { matching, .. }) =
-            &rule.condition;
+        let matching = rule.condition.matching();
         let is_known = |label: &str| matches!(label, "rule" | "severity") || matching.contains_key(label);
         let always = |selector: &Selector| {
             is_known(selector.label())
@@ -160,6 +159,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::rule::Wording;
     use crate::schedule::tests::{micros, office};
     use crate::state::tests::{fired, rule};
 
@@ -202,6 +202,9 @@ pub(crate) mod tests {
             (to(Severity::Ticket, "fraud"), to(Severity::Info, "")),
             (vec!["fraud".into(), "pager".into()], vec!["mailbox".into()])
         );
+        let wording = Wording { labels: [("team".to_owned(), "fraud".to_owned())].into(), ..Wording::default() };
+        let fraud = routes.of(&Rule { wording, ..rule(1, 1) }, &Labels::new(), micros(OPEN));
+        assert_eq!(fraud.now, ["fraud", "pager"], "by a label of the rule's own");
         assert_eq!(
             told(&Routes { routed: BTreeSet::new(), ..routes }, Severity::Page, "", OPEN),
             (vec![], vec![]),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::expression::Expression;
 use crate::slo::{Objective, Pace};
+use crate::template::Template;
 
 /// Label names and values, sorted.
 pub type Labels = BTreeMap<String, String>;
@@ -33,6 +35,29 @@ pub struct Rule {
     pub explained_by: Vec<ExplainedBy>,
     /// How its alerts end.
     pub recovery: Recovery,
+    /// What it says of its alerts besides.
+    pub wording: Wording,
+}
+
+/// What a rule says of its alerts beyond what is measured.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Wording {
+    /// The one line; made from the condition without it.
+    pub summary: Option<Template>,
+    /// More than one line.
+    pub details: Option<Template>,
+    /// Labels of every alert besides its own, which they never replace.
+    pub labels: Labels,
+    /// Whose it is.
+    pub owner: Option<String>,
+}
+
+impl Wording {
+    /// An alert's labels, and those that the rule gives to all of its alerts, with its owner.
+    pub fn labels_of(&self, own: &Labels) -> Labels {
+        let owner = self.owner.iter().map(|owner| ("owner".to_owned(), owner.clone()));
+        self.labels.clone().into_iter().chain(owner).chain(own.clone()).collect()
+    }
 }
 
 /// When an alert of which nothing is over any more is resolved: at once, unless it says otherwise.
@@ -157,15 +182,37 @@ pub enum Condition {
         /// Fewer valid events than this in a long window say nothing of it.
         min_events: u64,
     },
+    /// An expression that holds in enough of the last windows.
+    Expression {
+        /// The expression. Observations of it have its text as their name.
+        expression: Expression,
+        /// Labels that an observation must have.
+        matching: Labels,
+        /// In how many of how many windows.
+        windows: KofM,
+    },
 }
 
 impl Condition {
+    /// Whether it is looked at as windows close, and not by the clock: it is of a score, or names what is of a window.
+    pub fn is_of_windows(&self) -> bool {
+        match self {
+            Self::Score { .. } => true,
+            Self::Sli { .. } | Self::Budget { .. } => false,
+            Self::Expression { expression, .. } => expression.variables().iter().any(|name| name.over.is_none()),
+        }
+    }
+
     /// The condition in words, as a person reads it in an alert.
     pub fn in_words(&self) -> String {
         match self {
             Self::Score { score, above, windows, .. } => {
                 let above = above.map_or("its threshold".to_owned(), |above| above.to_string());
                 format!("{score} above {above} in {} of {} windows", windows.k, windows.m)
+            }
+            Self::Expression { expression, windows: KofM { k: 1, m: 1 }, .. } => expression.text().to_owned(),
+            Self::Expression { expression, windows, .. } => {
+                format!("{} in {} of {} windows", expression.text(), windows.k, windows.m)
             }
             Self::Sli { sli, below, over, .. } => {
                 format!("{sli} below {}% over {}", trim_number(below * 100.0), duration_in_words(*over))
@@ -182,13 +229,24 @@ impl Condition {
         }
     }
 
+    /// Labels that an observation must have.
+    pub fn matching(&self) -> &Labels {
+        match self {
+            Self::Score { matching, .. }
+            | Self::Sli { matching, .. }
+            | Self::Budget { matching, .. }
+            | Self::Expression { matching, .. } => matching,
+        }
+    }
+
     /// Whether an observation of this name and these labels is the condition's.
     pub fn matches(&self, name: &str, labels: &Labels) -> bool {
-        let (own, matching) = match self {
-            Self::Score { score, matching, .. } => (score, matching),
-            Self::Sli { sli, matching, .. } | Self::Budget { sli, matching, .. } => (sli, matching),
+        let own = match self {
+            Self::Score { score, .. } => score,
+            Self::Sli { sli, .. } | Self::Budget { sli, .. } => sli,
+            Self::Expression { expression, .. } => expression.text(),
         };
-        own == name && matching.iter().all(|(label, value)| labels.get(label) == Some(value))
+        own == name && self.matching().iter().all(|(label, value)| labels.get(label) == Some(value))
     }
 }
 

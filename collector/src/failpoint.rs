@@ -31,10 +31,14 @@ pub(crate) enum Failpoint {
     CommitPut,
     /// A file that was too old is deleted, and the database does not know it yet.
     FileDeleted,
+    /// An attempt at a start is recorded, and not made.
+    StartRecorded,
+    /// A scheduler has answered, and the database does not know it yet.
+    StartAnswered,
 }
 
 impl Failpoint {
-    const NAMES: [(&'static str, Self); 9] = [
+    const NAMES: [(&'static str, Self); 11] = [
         ("journal_written", Self::JournalWritten),
         ("checkpoint_due", Self::CheckpointDue),
         ("checkpoint_written", Self::CheckpointWritten),
@@ -44,6 +48,8 @@ impl Failpoint {
         ("commit_planned", Self::CommitPlanned),
         ("commit_put", Self::CommitPut),
         ("file_deleted", Self::FileDeleted),
+        ("start_recorded", Self::StartRecorded),
+        ("start_answered", Self::StartAnswered),
     ];
 
     /// The process comes to this point, and goes no further if it was told so.

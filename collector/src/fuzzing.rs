@@ -2,9 +2,54 @@
 
 #![allow(missing_docs, reason = "each is a fuzz target of the same name")]
 
+use std::path::Path;
 use std::sync::Once;
 
+use driftline_alerts::{Expression, Template};
+
+use crate::alerting::wording;
+use crate::config::Config;
 use crate::ingest::{Refused, rows};
+use crate::interchange;
+use crate::vocabulary::Named;
+
+/// A rule's expression: what it names is known, it decides the same twice, and knowing nothing decides nothing but what
+/// holds whatever comes.
+pub fn expressions(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match Expression::parse(text, |variable| Named::of(variable).map(|named| named.unit())) {
+        Ok(expression) => {
+            let known: Vec<Option<f64>> = (1..=expression.variables().len()).map(|value| Some(value as f64)).collect();
+            let (unknown, found) = (expression.holds(&[]), expression.holds(&known));
+            assert!(unknown.is_none() || unknown == found);
+            assert!(expression.variables().len() <= Expression::MAX_VARIABLES);
+        }
+        Err(error) => assert!((1..=text.chars().count() + 1).contains(&error.character), "{error}"),
+    }
+}
+
+/// A template, filled in with what it is itself, and cut.
+pub fn templates(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match Template::parse(text, &wording::names()) {
+        Ok(template) => assert!(template.fill(100, |_| text.into()).len() <= 100),
+        Err(error) => assert!((1..=text.chars().count() + 1).contains(&error.character), "{error}"),
+    }
+}
+
+/// A configuration's rules. What is accepted becomes rules of Prometheus.
+pub fn rule_files(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(config) = Config::parse("fuzzed.yaml", text, Path::new("")) {
+        assert!(interchange::prometheus(&config).contains("DriftlineAbsent"));
+        let exported = interchange::openslo(&config.alerting.rules);
+        let imported = interchange::import_openslo("fuzzed.yaml", &exported);
+        assert!(imported.is_ok() || !exported.contains("kind: SLO"), "{exported}");
+    }
+    if let Ok(rules) = interchange::import_openslo("fuzzed.yaml", text) {
+        assert!(rules.starts_with("alerts:"));
+    }
+}
 
 /// A body of `POST /v1/rows` with the content type of Arrow streams.
 pub fn arrow_rows(data: &[u8]) {

@@ -45,6 +45,7 @@ mod store;
 mod telemetry;
 mod times;
 mod vitals;
+mod vocabulary;
 mod watchdog;
 
 pub use commands::main;

@@ -69,7 +69,11 @@ pub(crate) struct Metrics {
     pub(crate) alerts_muted: IntGaugeVec,
     notifications: IntCounterVec,
     pub(crate) notifications_pending: IntGauge,
+    pub(crate) dead_letters: IntGaugeVec,
+    pub(crate) target_failing: IntGaugeVec,
+    pub(crate) target_rests: IntCounterVec,
     drills: IntCounterVec,
+    reactions: IntCounterVec,
     pub(crate) archive_rows: IntCounter,
     pub(crate) archive_files: IntCounter,
     pub(crate) archive_failures: IntCounter,
@@ -327,10 +331,31 @@ impl Metrics {
                 "driftline_notifications_pending",
                 "Notifications that wait to be delivered.",
             )?,
+            dead_letters: gauges(
+                "driftline_notifications_dead_letters",
+                "Notifications that were given up, and neither sent again nor dismissed.",
+                &["target"],
+            )?,
+            target_failing: gauges(
+                "driftline_target_failing",
+                "1 while a target does not answer, or not as it should: one attempt at a time finds out whether it is back.",
+                &["target"],
+            )?,
+            target_rests: counters(
+                "driftline_target_rests_total",
+                "Looks at the outbox at which a target was left alone, because it was failing, or by its rate.",
+                &["target", "reason"],
+            )?,
             drills: counters(
                 "driftline_drills_total",
                 "Drills that are over, by whether everybody took both their beginning and their end. What they sent is counted among the notifications.",
                 &["rule", "outcome"],
+            )?,
+            reactions: counters(
+                "driftline_reactions_total",
+                "What became of reactions: `asked`, `approved`, `declined`, `lapsed`; `begun`, `retried`, `started`, `unknown` (it may \
+                 have been started), `refused`, `failed`; and what jobs reported, `job_succeeded` and `job_failed`.",
+                &["reaction", "outcome"],
             )?,
             archive_rows: counter("driftline_archive_rows_total", "Rows archived.")?,
             archive_files: counter("driftline_archive_files_total", "Files archived.")?,
@@ -510,6 +535,11 @@ impl Metrics {
         self.drills.with_label_values(&[rule, outcome])
     }
 
+    /// One of `reaction`, which is configured.
+    pub(crate) fn reactions(&self, reaction: &str, outcome: &str) -> IntCounter {
+        self.reactions.with_label_values(&[reaction, outcome])
+    }
+
     pub(crate) fn spans(&self, outcome: &str) -> IntCounter {
         self.spans.with_label_values(&[outcome])
     }
@@ -638,7 +668,11 @@ mod tests {
         metrics.alerts_firing.with_label_values(&["R", "page"]).set(0);
         metrics.alerts_muted.with_label_values(&["R", "page"]).set(0);
         metrics.notifications("t", "delivered").inc();
+        metrics.dead_letters.with_label_values(&["t"]).set(0);
+        metrics.target_failing.with_label_values(&["t"]).set(0);
+        metrics.target_rests.with_label_values(&["t", "rate"]).inc();
         metrics.drills("R", "passed").inc();
+        metrics.reactions("r", "started").inc();
         let mut table = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
         for family in metrics.registry.gather() {
             if !family.name().starts_with("driftline_") {

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::access::{Gate, Reading, let_readers_in};
-use crate::alerting::{drills, heartbeat, outbox};
+use crate::alerting::{drills, heartbeat, outbox, reactions};
 use crate::api::{self, Api};
 use crate::config::{Config, Protected};
 use crate::door::{Door, Peer};
@@ -52,6 +52,7 @@ pub struct Collector {
     server: JoinHandle<()>,
     archiver: JoinHandle<()>,
     outbox: JoinHandle<()>,
+    reactions: JoinHandle<()>,
     vitals: Vitals,
     telemetry: Option<Telemetry>,
 }
@@ -158,11 +159,19 @@ impl Collector {
             stopped.clone(),
         ));
         runtime.spawn(drills::run(store.clone(), Arc::clone(&metrics), stopped.clone()));
+        let reactions =
+            runtime.spawn(reactions::run(store.clone(), Arc::clone(&config), Arc::clone(&metrics), stopped.clone()));
         if let Some(told) = config.alerting.heartbeat.clone() {
             runtime.spawn(heartbeat::run(told, vitals.clone(), Arc::clone(&metrics), stopped.clone()));
         }
-        let api =
-            Api { store: store.clone(), config: Arc::clone(&config), references, runbooks, started_at: now_micros() };
+        let api = Api {
+            store: store.clone(),
+            config: Arc::clone(&config),
+            references,
+            runbooks,
+            metrics: Arc::clone(&metrics),
+            started_at: now_micros(),
+        };
         let waiting = ingest.waiting.clone();
         runtime.spawn(give_up(store.clone(), Arc::clone(&metrics), waiting, config.ingest.events.clone()));
         runtime.spawn(Arc::clone(&space).keep_measuring(store.clone(), Arc::clone(&metrics)));
@@ -193,7 +202,7 @@ impl Collector {
         let elapsed = begun.elapsed();
         metrics.start_seconds.set(elapsed.as_secs_f64());
         info!(%address, tls = is_tls, ?elapsed, "collector is up");
-        Ok(Self { address, runtime, store, stopping, pipeline, server, archiver, outbox, vitals, telemetry })
+        Ok(Self { address, runtime, store, stopping, pipeline, server, archiver, outbox, reactions, vitals, telemetry })
     }
 
     /// Waits until a part that must run has ended by itself, and says which. The collector is then to be stopped, and
@@ -212,7 +221,8 @@ impl Collector {
 
     /// Stops cleanly: takes no more, counts and archives what the journal holds, and closes the database.
     pub fn stop(self) {
-        let Self { runtime, store, stopping, pipeline, server, archiver, outbox, vitals, telemetry, .. } = self;
+        let Self { runtime, store, stopping, pipeline, server, archiver, outbox, reactions, vitals, telemetry, .. } =
+            self;
         vitals.stopping();
         stopping.send_replace(true);
         runtime.block_on(async {
@@ -229,6 +239,9 @@ impl Collector {
             // What is not delivered now is delivered after the next start.
             if tokio::time::timeout(STOP_GRACE, outbox).await.is_err() {
                 warn!("a delivery did not end in time; it is made again after the next start");
+            }
+            if tokio::time::timeout(STOP_GRACE, reactions).await.is_err() {
+                warn!("the start of a reaction did not end in time; the next start of the collector goes on with it");
             }
             // A receiver that is away holds nobody up.
             if let Some(telemetry) = telemetry {
@@ -309,6 +322,8 @@ fn router(
     sending
         .merge(guard(probes, protect.contains(&Protected::Health)))
         .merge(guard(metrics, protect.contains(&Protected::Metrics)))
+        // Whoever has a signed link needs no token; it is good for one thing.
+        .merge(pages::links(api.clone()))
         .merge(guard(api::routes(api.clone()).merge(pages::routes(api)), true))
 }
 

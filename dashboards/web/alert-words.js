@@ -81,6 +81,16 @@ export function acknowledgeForm(id) {
 }
 
 /**
+ * Approves of a reaction, or declines it.
+ * @param {string} id
+ */
+export function approvalForms(id) {
+  const decide = (/** @type {string} */ title, /** @type {boolean} */ approve) => form(title, [line('What others should know', 'note', false)],
+    (said) => change('POST', paths.approval(id), { approve, by: said('name'), note: said('note') }));
+  return [decide('Approve', true), decide('Decline', false)];
+}
+
+/**
  * Makes a silence.
  * @param {string} title
  * @param {Record<string, string>} [matching] what it is of; asked for when it is not given

@@ -93,12 +93,26 @@ import { learnTime } from './clock.js';
 /** @typedef {{by: string, note: string, at: string}} Acknowledgement */
 /** @typedef {{id: string, state: 'on' | 'pending' | 'ended', matching: Record<string, string>, from: string, until: string, comment: string, author: string, created_at: string}} Silence */
 /** @typedef {{what: string, value: string, limit: string, n: string, sparkline: string}} Member */
-/** @typedef {{target: string, action: 'trigger' | 'remind' | 'acknowledge' | 'resolve', state: string, attempts: number, created_at: string, settled_at: string | null, last_error: string | null}} Delivery */
+/** @typedef {{id: number, episode: string, target: string, action: 'trigger' | 'remind' | 'acknowledge' | 'resolve', state: string, attempts: number, created_at: string, settled_at: string | null, last_error: string | null}} Delivery */
 /** @typedef {{step: string, text: string, done: boolean, by: string, note: string, at: string}} Tick */
 /** @typedef {{target: string, schedule: string, at: string | null}} Waiting */
 /** @typedef {{id: string, section: string, text: string, done: boolean, tick: Tick | null}} Step */
 /** @typedef {{png_base64: string, caption: string}} Picture */
-/** @typedef {Episode & {condition: string, facts: {name: string, value: string}[], members: Member[], more_members: number, picture: Picture | null, explains: Episode[], steps: Step[], ticks: Tick[], waiting: Waiting[], deliveries: Delivery[]}} EpisodeDetail */
+/**
+ * @typedef {object} Reaction
+ * @property {string} id
+ * @property {string} reaction
+ * @property {string} state
+ * @property {string | null} why
+ * @property {string | null} created_at
+ * @property {string | null} good_until
+ * @property {Acknowledgement | null} decided
+ * @property {string | null} started_at
+ * @property {number} attempts
+ * @property {string | null} reference
+ * @property {{state: string, note: string, at: string} | null} result
+ */
+/** @typedef {Episode & {condition: string, facts: {name: string, value: string}[], members: Member[], more_members: number, picture: Picture | null, explains: Episode[], steps: Step[], ticks: Tick[], waiting: Waiting[], deliveries: Delivery[], reactions: Reaction[]}} EpisodeDetail */
 /** @typedef {{path: string, model: string, version: string, rows: number, bytes: number, first_event: string, last_event: string, made_at: string}} ArchivedFile */
 /** @typedef {{place: string, files: number, rows: number, bytes: number, newest: ArchivedFile[]}} Archive */
 /** @typedef {{id: number, at: string, kind: string, model: string, text: string}} DriftlineEvent */
@@ -214,6 +228,8 @@ export const paths = {
   acknowledgement: (id) => withQuery(`/alerts/${encodeURIComponent(id)}/acknowledgement`),
   /** @param {string} id @param {string} step */
   step: (id, step) => withQuery(`/alerts/${encodeURIComponent(id)}/steps/${encodeURIComponent(step)}`),
+  /** @param {string} id */
+  approval: (id) => withQuery(`/reactions/${encodeURIComponent(id)}/approval`),
   silences: () => withQuery('/silences'),
   /** @param {string} id */
   silence: (id) => withQuery(`/silences/${encodeURIComponent(id)}`),

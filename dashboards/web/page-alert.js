@@ -1,5 +1,6 @@
 /** One alert, for whoever is on call: whether it is real, who is hurt, what to do first; then its evidence. */
 
+import { reactionsSection } from './alert-reactions.js';
 import { SEVERITY_WORDS, STANDING_WORDS, alertList, severityBadge } from './alert-row.js';
 import { deliveryTimeline } from './alert-timeline.js';
 import { acknowledgeForm, matchingOf, silenceForm } from './alert-words.js';
@@ -37,6 +38,8 @@ export function alertPage(host, id) {
   /** Kept: what somebody is typing outlives the next answer. @type {HTMLElement[] | null} */
   let words = null;
   const steps = new RunbookSteps(id);
+  /** @type {Map<string, HTMLElement[]>} */
+  const approvals = new Map();
   let isLeft = false;
   let stopModel = () => {};
   let stopColumn = () => {};
@@ -45,7 +48,7 @@ export function alertPage(host, id) {
   const draw = () => {
     if (!alert) return;
     words ??= [acknowledgeForm(alert.id), silenceForm('Silence it', matchingOf(alert))];
-    patch(host, head(alert, words), answers(alert, model, said, lately), evidence(alert), explained(alert), stepsSection(alert, steps),
+    patch(host, head(alert, words), answers(alert, model, said, lately), evidence(alert), explained(alert), stepsSection(alert, steps), reactionsSection(alert, approvals),
       h('div', { class: 'columns columns-even' },
         h('section', { 'aria-labelledby': 'told-title' }, h('h2', { id: 'told-title' }, 'Who was told'), h('div', { class: 'panel' }, deliveryTimeline(alert))),
         h('section', { 'aria-labelledby': 'rule-title' }, h('h2', { id: 'rule-title' }, 'Rule'), h('div', { class: 'panel' }, ruleFacts(alert)))));

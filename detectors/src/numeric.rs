@@ -16,7 +16,8 @@ pub(crate) fn is_countable(value: f64) -> bool {
     value.abs() <= MAX_MAGNITUDE
 }
 
-/// Numbers that are counted in one go: enough for their waits to overlap, few enough to stay close by.
+/// Numbers that are counted in one go: enough for their waits to overlap, few enough to stay close by, and for a byte to say
+/// which of them it is.
 const BLOCK: usize = 256;
 /// Numbers whose least and greatest are taken side by side.
 const RANGE_LANES: usize = 8;
@@ -121,23 +122,36 @@ impl NumericProfile {
             sum += shifted;
             squares += shifted * shifted;
         };
-        if self.off_grid.is_exact() {
-            // Values are nearly always on an exact grid, so nothing is guessed wrong here.
+        let open = places.iter().filter(|cell| cell.is_multiple_of(2)).count();
+        let is_exact = self.off_grid.is_exact();
+        if open == 0 {
             for (value, cell) in values.iter().zip(places) {
-                let cell = *cell as usize;
                 add(*value);
-                cells[cell] += 1;
-                if cell.is_multiple_of(2) {
-                    open_sums[cell / 2] += value;
-                    self.off_grid.count(*value);
-                }
+                cells[*cell as usize] += 1;
             }
-        } else {
+        } else if !is_exact && open > values.len() / 2 {
             for (value, cell) in values.iter().zip(places) {
                 let cell = *cell as usize;
                 add(*value);
                 cells[cell] += 1;
                 open_sums[cell / 2] += select_unpredictable(cell.is_multiple_of(2), *value, 0.0);
+            }
+        } else {
+            // Where atoms are many, or there is more to do for what is none, that is picked out first: nothing is guessed
+            // wrong, and what comes again and again waits for no addition of nothing.
+            let (mut picked, mut kept) = ([0u8; BLOCK], 0);
+            for (index, (value, cell)) in values.iter().zip(&*places).enumerate() {
+                add(*value);
+                cells[*cell as usize] += 1;
+                picked[kept] = index as u8;
+                kept += usize::from(cell.is_multiple_of(2));
+            }
+            for index in &picked[..kept] {
+                let (value, cell) = (values[usize::from(*index)], places[usize::from(*index)]);
+                open_sums[cell as usize / 2] += value;
+                if is_exact {
+                    self.off_grid.count(value);
+                }
             }
         }
         (self.shifted_sum, self.shifted_squares) = (sum, squares);

@@ -269,6 +269,87 @@ fn intervals_hold_the_effect_of_the_populations() {
     }
 }
 
+#[test]
+fn intervals_of_shares_hold_the_shares_of_the_populations() {
+    const MANY: u64 = 200_000;
+    /// What a row is, by how far a uniform number lies along these shares; the rest is a value.
+    const UNUSABLE: usize = 4;
+    let mut uniform = Uniform(23);
+    for (before, now) in [([0.02; UNUSABLE], [0.02; UNUSABLE]), ([0.0, 0.01, 0.02, 0.05], [0.05, 0.05, 0.1, 0.02])] {
+        let mut sample = |n: u64, m: u64| {
+            let mut rows = |rows: u64, shares: [f64; UNUSABLE], stuck: f64| -> Vec<Option<f64>> {
+                let mut row = || {
+                    let mut left = uniform.next();
+                    let place = shares.iter().position(|share| {
+                        left -= share;
+                        left < 0.0
+                    });
+                    match place {
+                        Some(0) => None,
+                        Some(1) => Some(f64::NAN),
+                        Some(2) => Some(f64::INFINITY),
+                        Some(_) => Some(f64::MAX),
+                        None if uniform.next() < stuck => Some(4.0),
+                        None => Some((uniform.next() * 20.0).floor()),
+                    }
+                };
+                (0..rows).map(|_| row()).collect()
+            };
+            let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+            rows(n, before, 0.1).iter().for_each(|row| match row {
+                // A value of another type is the fourth of them.
+                Some(value) if *value == f64::MAX => builder.category(None, "none"),
+                Some(value) => builder.number(None, *value),
+                None => builder.missing(None),
+            });
+            let reference = builder.build(None).unwrap();
+            let mut window = reference.empty_profile();
+            rows(m, now, 0.3).iter().for_each(|row| match row {
+                Some(value) if *value == f64::MAX => reference.count_wrong_type(&mut window, 1),
+                Some(value) => reference.count_numbers(&mut window, &[*value]),
+                None => reference.count_missing(&mut window, 1),
+            });
+            // Twenty values are all there are, so deciles are the same in each sample of them, and so is the range.
+            reference.scores(&window, &Thresholds::default(), true)
+        };
+        let truth = sample(MANY, MANY);
+        let covered = coverage(&truth, 200, || sample(1500, 600));
+        assert_eq!(covered.len(), 25, "{covered:?}");
+        assert_covered(&format!("{now:?} of the rows"), covered);
+    }
+}
+
+#[test]
+fn intervals_hold_the_share_of_what_the_reference_never_saw() {
+    let mut uniform = Uniform(29);
+    for (new, width) in [(0.0, 1.0), (0.02, 1.1), (0.2, 2.0)] {
+        let (mut of_names, mut of_numbers) = (0, 0);
+        for _ in 0..200 {
+            let known = categorical((0..1500).map(|_| format!("category {}", (uniform.next() * 12.0) as u64)));
+            let mut window = known.empty_profile();
+            for _ in 0..600 {
+                let name = if uniform.next() < new { "stranger".to_owned() } else { "category 3".to_owned() };
+                known.count_category(&mut window, &name);
+            }
+            of_names += u64::from(holds(&known, &window, Detector::NewCategoryShare, new));
+            // The range that the reference happened to have, and what lies outside it of a uniform number from 0 to the width.
+            let values: Vec<f64> = (0..1500).map(|_| uniform.next()).collect();
+            let (low, high) = values.iter().fold((1.0f64, 0.0f64), |(low, high), x| (low.min(*x), high.max(*x)));
+            let known = numeric(values.into_iter());
+            let mut window = known.empty_profile();
+            known.count_numbers(&mut window, &(0..600).map(|_| width * uniform.next()).collect::<Vec<_>>());
+            of_numbers += u64::from(holds(&known, &window, Detector::OutOfRangeShare, (low + width - high) / width));
+        }
+        assert!(of_names >= 180 && of_numbers >= 180, "{new}: {of_names} and {of_numbers} of 200");
+    }
+}
+
+/// Whether a score's interval holds this share.
+fn holds(reference: &Reference, window: &Profile, detector: Detector, share: f64) -> bool {
+    let score = reference.scores_of([detector], window, &Thresholds::default(), true).remove(0);
+    (score.interval.0 - 1e-9..=score.interval.1 + 1e-9).contains(&share)
+}
+
 /// Of 200 intervals that hold the truth in 95 % of samples, fewer than 90 % do in one of a thousand such tests.
 fn assert_covered(what: &str, coverage: BTreeMap<Detector, f64>) {
     let few: Vec<_> = coverage.into_iter().filter(|(_, covered)| *covered < 0.9).collect();

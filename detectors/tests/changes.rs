@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use driftline_detectors::change::{
-    Adwin, AdwinSettings, Baseline, ChangeDetector, Cusum, CusumSettings, Direction, Ewma, EwmaSettings, Kswin,
-    KswinSettings, PageHinkley, PageHinkleySettings, onset,
+    Adwin, AdwinSettings, Baseline, ChangeDetector, ChangeKind, Cusum, CusumSettings, Direction, Ewma, EwmaSettings,
+    Kswin, KswinSettings, PageHinkley, PageHinkleySettings, Stream, onset,
 };
-use driftline_detectors::{ColumnKind, ReferenceBuilder};
+use driftline_detectors::{ColumnKind, Detector, ReferenceBuilder};
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
@@ -360,5 +360,32 @@ proptest! {
                 prop_assert!(up.is_none_or(|up| down.is_some_and(|down| up.direction != down.direction)));
             }
         }
+    }
+}
+
+/// The share of streams of sixty values that begin a rise with their last one, where nothing changes.
+fn false_rises(kind: ChangeKind, mut value: impl FnMut() -> f64) -> f64 {
+    const STREAMS: usize = 40_000;
+    const LENGTH: usize = 60;
+    let mut values: Vec<f64> = (0..LENGTH).map(|_| value()).collect();
+    let mut begun = 0;
+    let mut was_risen = true;
+    for _ in 0..STREAMS {
+        values.remove(0);
+        values.push(value());
+        let standing = Stream::of_score(Detector::Psi, &values, 0.0).standing(kind).unwrap();
+        begun += usize::from(standing.height > 1.0 && !was_risen);
+        was_risen = standing.height > 1.0;
+    }
+    begun as f64 / STREAMS as f64
+}
+
+#[test]
+fn streams_without_a_change_hardly_ever_rise() {
+    for (kind, once_in) in [(ChangeKind::Cusum, 500.0), (ChangeKind::Ewma, 350.0)] {
+        let mut normal = Normal(41);
+        // As PSI of ten cells is when nothing drifts: a chi-square of nine degrees of freedom.
+        let rate = false_rises(kind, || 0.002 * (0..9).map(|_| normal.next().powi(2)).sum::<f64>());
+        assert!(rate < 1.0 / once_in, "{kind:?}: one in {:.0}", 1.0 / rate);
     }
 }

@@ -94,6 +94,45 @@ fn real_row(uniform: &mut Uniform, columns: usize) -> Vec<f64> {
     row
 }
 
+/// How many of 100 intervals hold the effect of the populations, which that of very large samples stands for.
+fn held(detector: Detector, mut sample: impl FnMut(usize, usize) -> (Reference, Vec<Vec<f64>>)) -> usize {
+    let mut score_of = |n: usize, m: usize| {
+        let (reference, window) = sample(n, m);
+        score(&reference, detector, &window)
+    };
+    let truth = score_of(20_000, 20_000).effect;
+    let scores = std::iter::repeat_with(|| score_of(500, 200)).take(100);
+    scores.filter(|score| score.interval.0 <= truth && truth <= score.interval.1).count()
+}
+
+#[test]
+fn intervals_of_correlations_hold_how_far_those_of_the_populations_lie_apart() {
+    let mut uniform = Uniform(31);
+    for change in [0.2, 0.6] {
+        let mut rows = |rows: usize, with: f64| -> Vec<Vec<f64>> {
+            let mut row = || {
+                let (a, b) = (uniform.bell(), uniform.bell());
+                vec![a, with * a + (1.0 - with * with).sqrt() * b]
+            };
+            (0..rows).map(|_| row()).collect()
+        };
+        let held = held(Detector::Association, |n, m| (associations(rows(n, 0.1)), rows(m, 0.1 + change)));
+        assert!(held >= 90, "{change}: {held} of 100");
+    }
+}
+
+#[test]
+fn intervals_of_mmd_hold_the_distance_of_the_populations() {
+    let mut uniform = Uniform(37);
+    for shift in [0.4, 1.0] {
+        let mut rows = |rows: usize, shift: f64| -> Vec<Vec<f64>> {
+            (0..rows).map(|_| (0..4).map(|_| shift + uniform.bell()).collect()).collect()
+        };
+        let held = held(Detector::Mmd, |n, m| (vectors(rows(n, 0.0)), rows(m, shift)));
+        assert!(held >= 90, "{shift}: {held} of 100");
+    }
+}
+
 #[test]
 fn correlations_of_columns_that_are_not_normal_keep_to_their_noise() {
     for columns in [2, 3] {

@@ -87,6 +87,29 @@ pub struct Read<T> {
     pub found: BTreeSet<String>,
 }
 
+/// Reads every document of a file with a function that takes its top section, and gives what it made of each, in their
+/// order; or everything that is wrong with them. Documents without anything in them are left out.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read_each<T>(file: &str, text: &str, mut build: impl FnMut(Section<'_>) -> T) -> Result<Vec<T>, Problems> {
+    let findings = Findings::default();
+    let mut built = Vec::new();
+    match MarkedYaml::load_from_str(text) {
+        Err(error) => findings.add(*error.marker(), "", format!("not YAML: {}", error.info())),
+        Ok(documents) => {
+            let is_there = |root: &&MarkedYaml<'_>| !matches!(root.data, YamlData::Value(Scalar::Null));
+            for root in documents.iter().filter(is_there) {
+                built.extend(findings.root(root).section().map(&mut build));
+            }
+        }
+    }
+    let mut problems = findings.problems.into_inner();
+    problems.sort();
+    problems.dedup();
+    if problems.is_empty() { Ok(built) } else { Err(Problems { file: file.to_owned(), problems }) }
+}
+
 /// Reads a document with a function that takes its top section.
 pub fn read<T>(file: &str, text: &str, build: impl FnOnce(Section<'_>) -> T) -> Read<T> {
     let findings = Findings::default();
@@ -107,14 +130,7 @@ pub fn read<T>(file: &str, text: &str, build: impl FnOnce(Section<'_>) -> T) -> 
                     &empty
                 }
             };
-            let node = Node {
-                value: root,
-                at: root.span.start,
-                path: String::new(),
-                pattern: String::new(),
-                findings: &findings,
-            };
-            node.section().map(build)
+            findings.root(root).section().map(build)
         }
     };
     let mut problems = findings.problems.into_inner();
@@ -128,6 +144,11 @@ pub fn read<T>(file: &str, text: &str, build: impl FnOnce(Section<'_>) -> T) -> 
 }
 
 impl Findings {
+    /// The top of a document.
+    fn root<'a>(&'a self, root: &'a MarkedYaml<'a>) -> Node<'a> {
+        Node { value: root, at: root.span.start, path: String::new(), pattern: String::new(), findings: self }
+    }
+
     fn add(&self, at: Marker, field: &str, what: String) {
         let field = if field.is_empty() { "the file".to_owned() } else { field.to_owned() };
         self.problems.borrow_mut().push(Problem { line: at.line().max(1), column: at.col() + 1, field, what });
@@ -145,6 +166,12 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
+    /// That this value is wrong, for whoever finds it out when all is read.
+    pub fn as_problem(&self, what: impl Into<String>) -> Problem {
+        let (line, column) = (self.at.line().max(1), self.at.col() + 1);
+        Problem { line, column, field: self.path.clone(), what: what.into() }
+    }
+
     /// Notes that this value is wrong.
     pub fn problem(&self, what: impl Into<String>) {
         self.findings.add(self.at, &self.path, what.into());
@@ -452,6 +479,22 @@ mod tests {
         assert_eq!(problems("- a"), ["d.yaml:1:1: the file: a list is not allowed; allowed is a section"]);
         assert_eq!(problems(""), ["d.yaml:1:1: listen: is missing"]);
         assert!(problems("listen: a\n---\nlisten: b").join("").contains("second document"));
+    }
+
+    #[test]
+    fn each_document_of_a_file_is_read_and_its_lines_are_the_files() {
+        let names = |text: &str| {
+            let name = |mut top: Section<'_>| {
+                let node = top.required("name")?;
+                Some((node.text()?.to_owned(), node.as_problem("odd").line))
+            };
+            read_each("d.yaml", text, name).map_err(|problems| problems.to_string())
+        };
+        let text = "---\nname: a\n---\n# nothing\n---\nname: b\n";
+        assert_eq!(names(text).unwrap(), [Some(("a".to_owned(), 2)), Some(("b".to_owned(), 6))]);
+        assert_eq!(names("").unwrap(), []);
+        assert_eq!(names("name: a\n---\nnam: b\n").unwrap_err().lines().count(), 2);
+        assert!(names("name: a\n---\nnam: b\n").unwrap_err().starts_with("d.yaml:3:1: "));
     }
 
     #[test]

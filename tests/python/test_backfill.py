@@ -89,7 +89,8 @@ def test_windows_made_again_are_those_that_the_collector_found(demo_folder):
 
 def test_table_and_csv_say_the_same_of_the_windows_that_end_in_a_stretch(demo_folder):
     config, days = demo_folder / "driftline.yaml", ("--from=2013-07-10T05:00:00Z", "--to=2013-07-12T05:00:00Z")
-    lines = list(csv.DictReader(io.StringIO(backfill(config, *days, "--format=csv").stdout)))
+    of_all = list(csv.DictReader(io.StringIO(backfill(config, *days, "--format=csv").stdout)))
+    lines = [line for line in of_all if line["segment"] == "" and line["against"] == "reference"]
     assert {line["ends"] for line in lines} == {"2013-07-11T05:00:00Z", "2013-07-12T05:00:00Z"}
     table = backfill(config, *days, "--score=ks").stdout.splitlines()
     columns = {line["column"] for line in lines}
@@ -101,6 +102,19 @@ def test_table_and_csv_say_the_same_of_the_windows_that_end_in_a_stretch(demo_fo
         if line["detector"] != "wasserstein":
             live = scores[line["version"], line["ends"], line["column"], line["detector"]]
             assert float(line["effect"]) == live[2] and line["verdict"] == live[-1]
+    by_window = [json.loads(line) for line in backfill(config, *days, "--format=jsonl").stdout.splitlines()]
+    parts = [(w, segment["segment"], c) for w in by_window for segment in w["segments"] for c in segment["columns"]]
+    parts += [(w, "", c) for w in by_window for c in w["columns"]]
+    scores = {(w["ends"], part, c["column"], "reference", s["detector"]): s for w, part, c in parts for s in c["scores"]}
+    for w, part, c in parts:
+        for beside in c.get("beside", []):
+            scores |= {(w["ends"], part, c["column"], beside["against"], s["detector"]): s for s in beside["scores"]}
+    keys = ("ends", "segment", "column", "against", "detector")
+    assert {tuple(line[key] for key in keys) for line in of_all} == scores.keys()
+    for line in of_all:
+        score = scores[tuple(line[key] for key in keys)]
+        assert float(line["effect"]) == score["effect"] and line["verdict"] == score["verdict"]
+    assert {line["segment"] for line in of_all} > {""}
 
 
 def test_a_window_against_itself_as_reference_has_not_moved(demo_folder, tmp_path):

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 
+import polars
 import pytest
 from conftest import BINARIES
 
@@ -30,7 +31,7 @@ def lived(folder) -> list[list]:
     database = sqlite3.connect(f"file:{folder / 'data' / 'driftline.db'}?mode=ro", uri=True)
     events = database.execute("SELECT kind, text FROM events ORDER BY id").fetchall()
     # The rules of indicators are of the clock, and not of the archive.
-    slis = {"LatencySlo", "AvailabilitySlo", "StaleFeatures", "CaptureLoss", "ArchiveLag", "SchemaChange", "ModelSilent", "LatencyBudget", "AvailabilityBudget"}
+    slis = {"LatencySlo", "AvailabilitySlo", "StaleFeatures", "CaptureLoss", "ArchiveLag", "DeliveryFailure", "SchemaChange", "ModelSilent", "LatencyBudget", "AvailabilityBudget"}
     database.close()
     day, episodes, firing = "", [], {}
     for kind, text in events:
@@ -123,6 +124,33 @@ def test_a_stretch_without_rows_is_no_answer_and_mistakes_are_explained(demo_fol
     assert "model 'nope' has no reference" in backtest(config, *YEAR, "--model=nope", code=64).stderr
     assert "nope.yaml" in backtest(config, *YEAR, "--against=nope.yaml", code=64).stderr
     assert "cannot write" in backtest(config, *YEAR, f"--output={tmp_path}/no/report", code=74).stderr
+
+
+def test_files_of_rows_in_the_place_of_the_archive_say_the_same(demo_folder, tmp_path):
+    config, whole = demo_folder / "driftline.yaml", tmp_path / "whole.parquet"
+    command = [BINARIES / "driftline", "samples", f"--config={config}", "--model=flight-delay", *YEAR]
+    subprocess.run([*command, "--format=parquet", f"--output={whole}"], check=True, capture_output=True)
+    rows = polars.read_parquet(whole)
+    # As the model's callers know them: columns that every archived row has are not theirs.
+    ours = ["request_id", "row_id", "status", "end_state", "weight", "in_sample", "latency_ms", "first_message_ms"]
+    rows = rows.drop(*ours, "messages", "instance", "received_at").rename(lambda name: name.removeprefix("column."))
+    half = len(rows) // 2
+    rows[half:].sample(fraction=1, shuffle=True, seed=1).write_parquet(tmp_path / "later.parquet")
+    as_text = polars.col("event_time").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+    rows[:half].with_columns(as_text).write_csv(tmp_path / "first.csv")
+    files = [f"--data={tmp_path / name}" for name in ("later.parquet", "first.csv")]
+    found = said(config, *files, "--time-column=event_time")["present"]
+    archive = said(config)["present"]
+
+    def episodes(trial: dict) -> list:
+        # No row of a file is of a version.
+        reason = lambda r: ({**r["labels"], "version": ""}, r["score"], pytest.approx(r["value"]), r["n"])
+        return [[e["rule"], e["window"], e["resolved"], list(map(reason, e["because"]))] for e in trial["episodes"]]
+
+    assert (found["rows"], found["windows"]) == (archive["rows"], archive["windows"])
+    assert episodes(found) == episodes(archive) and len(found["episodes"]) >= 1
+    wrong = backtest(config, *YEAR, *files, "--time-column=nope", code=74).stderr
+    assert "later.parquet: there is no column 'nope' that says when a row happened" in wrong
 
 
 class Elements(html.parser.HTMLParser):

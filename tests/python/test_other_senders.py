@@ -67,7 +67,8 @@ def test_what_kserves_and_seldons_loggers_send_becomes_rows(tmp_path, form):
         assert rows["latency_ms"].to_list() == [None] * 3, "nobody measured it"
         assert rows["instance"].to_list() == ["http://localhost:9081/"] * 3
         assert count(url, "driftline_rows_counted_total", model="flights") == 3
-        assert count(url, "driftline_sli_valid_total", model="flights") == 0
+        for sli in ("latency", "availability"):
+            assert count(url, "driftline_sli_valid_total", model="flights", sli=sli) == 0
         events = {
             outcome: count(url, "driftline_cloud_events_total", outcome=outcome)
             for outcome in ["waits", "joined", "repeated", "ignored"]

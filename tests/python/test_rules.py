@@ -5,6 +5,7 @@ import http.server
 import json
 import re
 import subprocess
+import time
 
 import httpx
 import pytest
@@ -82,13 +83,15 @@ def test_prometheus_burns_as_the_built_in_engine_does(tmp_path):
 
 
 class Model(http.server.BaseHTTPRequestHandler):
-    """Answers, or fails as often as it is told to."""
+    """Answers, slowly or not, or fails."""
 
     protocol_version = "HTTP/1.1"
     fails = False
+    pause = 0.0
 
     def do_POST(self):
         self.rfile.read(int(self.headers["content-length"]))
+        time.sleep(Model.pause)
         body = b'{"predictions": [0.5]}'
         self.send_response(500 if Model.fails else 200)
         self.send_header("content-length", str(len(body)))
@@ -198,3 +201,55 @@ def test_a_real_prometheus_says_beside_us_what_we_say(tmp_path, alertmanager):  
             eventually(over, "both let go of what is over")
             assert "Budget" in ours() and theirs() == [1.0], "which is not over in the budget's long windows"
     model.shutdown()
+
+
+EXPRESSION = """
+data_dir: data
+models: [{name: m}]
+alerts:
+  evaluation_interval: 200ms
+  targets:
+    box: {email: {from: a@example.com, to: [b@example.com], directory: mails}}
+  rules:
+    - name: SlowAndBusy
+      severity: page
+      runbook: latency-slo
+      when: p90[10s] > 100ms and latency.valid[10s] >= 10
+      owner: forecasts
+      labels: {team: forecasts}
+      summary: "{{ model }} is slow: {{ value }}"
+      details: "Ask {{ owner }}."
+"""
+
+
+def test_an_expression_tells_in_its_rules_own_words_and_ends_when_it_holds_no_more(tmp_path):
+    model = serve(Model)
+    upstream = f"127.0.0.1:{model.server_port}"
+    Model.fails, Model.pause = False, 0.2
+    with collector(tmp_path, EXPRESSION) as url, sidecar(tmp_path, upstream, url, "m") as (address, _):
+        ask = lambda: httpx.post(f"{address}/v1/models/m:predict", json={"instances": [[1.0]]}).raise_for_status()
+        alerts = lambda: [alert for alert in httpx.get(f"{url}/api/v1/alerts").json() if alert["rule"] == "SlowAndBusy"]
+        [ask() for _ in range(9)]
+        eventually(lambda: httpx.get(f"{url}/api/v1/models/m").json()["requests"] == 9, "nine are counted")
+        assert alerts() == [], "nine are no ten"
+        [ask() for _ in range(6)]
+        (alert,) = eventually(alerts, "it fires")
+        assert re.fullmatch(r"m is slow: p90\[10s\] 0\.2\d* s, latency\.valid\[10s\] 1\d", alert["summary"]), alert["summary"]
+        one = httpx.get(f"{url}/api/v1/alerts/{alert['id']}").json()
+        facts = {fact["name"]: fact["value"] for fact in one["facts"]}
+        assert facts["Details"] == "Ask forecasts." and facts["Owner"] == "forecasts"
+        assert one["labels"] == {"model": "m", "owner": "forecasts", "team": "forecasts"}
+        mail = eventually(lambda: next(iter((tmp_path / "mails").glob("*trigger*.eml")), None), "the mail is there")
+        assert "m is slow: p90" in mail.read_text()
+        Model.pause = 0.0
+
+        def over():
+            [ask() for _ in range(20)]
+            return alerts()[0]["state"] == "resolved"
+
+        eventually(over, "it is over")
+    model.shutdown()
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(EXPRESSION.replace("p90[10s] > 100ms", "p9[10s] > 100"))
+    checked = subprocess.run([BINARIES / "driftline", "check", "--config", wrong], capture_output=True, text=True)
+    assert checked.returncode == 64 and "when: at character 1: 'p9' is no name; did you mean 'p9" in checked.stderr

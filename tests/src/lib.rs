@@ -7,7 +7,7 @@ mod process;
 
 pub use flights::{MonthOfFlights, january_file, month};
 pub use model_server::ModelServer;
-pub use process::{Collector, Finished, Sidecar, free_port, run};
+pub use process::{Collector, Finished, Sidecar, binary, free_port, run};
 
 use std::time::Duration;
 

@@ -9,7 +9,11 @@ use std::time::Duration;
 use crate::{PATIENCE, client, eventually};
 
 /// A binary of the workspace, beside the tests' own.
-fn binary(name: &str) -> PathBuf {
+///
+/// # Panics
+/// When it was not built.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a running test has a path");
     let folder = own.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
     let path = folder.join(name);

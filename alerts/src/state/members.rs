@@ -86,7 +86,7 @@ impl Alert {
 
 fn windows(condition: &Condition) -> KofM {
     match condition {
-        Condition::Score { windows, .. } => *windows,
+        Condition::Score { windows, .. } | Condition::Expression { windows, .. } => *windows,
         Condition::Sli { .. } | Condition::Budget { .. } => KofM { k: 1, m: 1 },
     }
 }

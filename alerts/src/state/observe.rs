@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::members::member_key;
 use super::{Alert, Micros, Transition};
+use crate::expression::Expression;
 use crate::rule::{Condition, Labels, Rule};
 use crate::slo::Counts;
 
@@ -50,6 +51,13 @@ pub enum Reading {
         long: [Counts; 2],
         /// Over each short one.
         short: [Counts; 2],
+    },
+    /// Whether an expression holds.
+    Expression {
+        /// Whether it does.
+        holds: bool,
+        /// What its names stood for, in their order; none of what was not known, and behind the last.
+        values: [Option<f64>; Expression::MAX_VARIABLES],
     },
     /// Too little to say anything.
     NotEnoughData,
@@ -105,6 +113,7 @@ fn breaches(rule: &Rule, reading: Reading, is_over: bool) -> Option<bool> {
             let burns = |pair, long: Counts, short| long.valid >= *min_events && objective.burns(&pair, long, short);
             has_traffic.then(|| pairs.any(|(pair, (long, short))| burns(pair, long, short)))
         }
+        (Condition::Expression { .. }, Reading::Expression { holds, .. }) => Some(holds),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::rule::{Condition, Flapping, KofM, Recovery, Severity};
+use crate::rule::{Condition, Flapping, KofM, Recovery, Severity, Wording};
 
 const MINUTE: Micros = 60_000_000;
 const HOUR: Micros = 3_600_000_000;
@@ -26,6 +26,7 @@ pub(crate) fn rule(k: u32, m: u32) -> Rule {
         escalate: vec![],
         explained_by: vec![],
         recovery: Recovery::default(),
+        wording: Wording::default(),
     }
 }
 

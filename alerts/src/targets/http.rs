@@ -17,20 +17,28 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client for JSON bodies.
 #[derive(Debug, Clone)]
-pub(super) struct Http(Client);
+pub(crate) struct Http(Client);
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) text: String,
-    after: Option<Duration>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) text: String,
+    pub(crate) after: Option<Duration>,
+}
+
+/// That nothing came back.
+#[derive(Debug)]
+pub(crate) struct NoAnswer {
+    pub(crate) why: String,
+    /// Whether the request may have arrived all the same.
+    pub(crate) may_have_arrived: bool,
 }
 
 impl Http {
     /// # Errors
     /// When no TLS provider is installed, or the system's certificates cannot be read.
-    pub(super) fn new() -> Result<Self, String> {
+    pub(crate) fn new() -> Result<Self, String> {
         // Followed, a redirect would carry the secrets of one address to another.
         let client = Client::builder().connect_timeout(CONNECT_TIMEOUT).redirect(reqwest::redirect::Policy::none());
         client.build().map(Self).map_err(|error| format!("no HTTPS client: {error}"))
@@ -38,8 +46,20 @@ impl Http {
 
     /// Posts JSON. Without an answer the delivery is to be tried again.
     pub(super) async fn post(&self, url: &str, headers: HeaderMap, body: String) -> Result<Answer, Delivery> {
+        let NoAnswer { why, may_have_arrived } = match self.ask(url, headers, body).await {
+            Ok(answer) => return Ok(answer),
+            Err(none) => none,
+        };
+        Err(Delivery::Retry { after: None, why, in_doubt: may_have_arrived })
+    }
+
+    /// Posts JSON, to where it matters whether what was not answered may have arrived.
+    pub(crate) async fn ask(&self, url: &str, headers: HeaderMap, body: String) -> Result<Answer, NoAnswer> {
         let request = self.0.post(url).header(CONTENT_TYPE, "application/json").headers(headers).body(body);
-        let mut response = request.send().await.map_err(|error| retry(without_url(error)))?;
+        let mut response = request.send().await.map_err(|error| {
+            let may_have_arrived = !error.is_connect() && !error.is_builder();
+            NoAnswer { why: without_url(error), may_have_arrived }
+        })?;
         let status = response.status();
         let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let mut text = Vec::new();
@@ -67,20 +87,20 @@ impl Answer {
         }
     }
 
-    /// Not now, whatever the status says.
+    /// Not now, whatever the status says. A server that fails may have taken it before.
     pub(super) fn retry(&self) -> Delivery {
-        Delivery::Retry { after: self.after, why: self.why() }
+        Delivery::Retry { after: self.after, why: self.why(), in_doubt: self.status.is_server_error() }
     }
 
     /// The answer as a person reads it.
-    pub(super) fn why(&self) -> String {
+    pub(crate) fn why(&self) -> String {
         format!("{}: {}", self.status, shorten(self.text.trim(), MAX_ANSWER_CHARS))
     }
 }
 
-/// Not now.
+/// Not now: something has to be put right before it can be sent.
 pub(super) fn retry(why: String) -> Delivery {
-    Delivery::Retry { after: None, why }
+    Delivery::Retry { after: None, why, in_doubt: false }
 }
 
 /// A secret's value, or why the delivery has to wait for it.
@@ -89,7 +109,7 @@ pub(super) fn secret(source: &SecretSource) -> Result<crate::secret::Secret, Del
 }
 
 /// A header whose value never shows in debug output. A value that is no header's has to be put right first.
-pub(super) fn secret_header(name: &'static str, value: &str) -> Result<HeaderMap, Delivery> {
+pub(crate) fn secret_header(name: &'static str, value: &str) -> Result<HeaderMap, Delivery> {
     let mut value = HeaderValue::from_str(value)
         .map_err(|_| retry(format!("the secret for the header {name} has characters that no header may have")))?;
     value.set_sensitive(true);

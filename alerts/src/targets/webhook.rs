@@ -56,7 +56,8 @@ fn plain(text: &str) -> Result<HeaderValue, Delivery> {
     HeaderValue::from_str(text).map_err(|_| retry("an identity has characters that no header may have".to_owned()))
 }
 
-fn signature(key: &Secret, seconds: u64, body: &str) -> String {
+/// The value of `X-Driftline-Signature`.
+pub(crate) fn signature(key: &Secret, seconds: u64, body: &str) -> String {
     let mac = <Hmac<Sha256>>::new_from_slice(key.reveal().as_bytes());
     // A key of any length is one.
     let Ok(mut mac) = mac else { return String::new() };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftline_alerts::{
-    Alert, Condition, Labels, Member, Micros, Notification, Observation, Open, Phase, Reading, Rule, Transition,
+    Alert, Labels, Member, Micros, Notification, Observation, Open, Phase, Reading, Rule, Transition,
 };
 use rusqlite::{Connection, params};
 use serde::Deserialize;
@@ -101,8 +101,8 @@ impl Book {
         now: Micros,
         forget_after: Micros,
     ) -> Vec<Change> {
-        let scores = |rule: &Rule| matches!(rule.condition, Condition::Score { .. });
-        let indices: Vec<usize> = (0..self.rules.len()).filter(|index| scores(&self.rules[*index])).collect();
+        let of_windows = |index: &usize| self.rules[*index].condition.is_of_windows();
+        let indices: Vec<usize> = (0..self.rules.len()).filter(of_windows).collect();
         indices.into_iter().flat_map(|index| self.observe(index, observations, now, forget_after)).collect()
     }
 
@@ -249,7 +249,7 @@ pub(crate) fn store(db: &Connection, changed: &[(String, String, String)], now: 
 
 #[cfg(test)]
 mod tests {
-    use driftline_alerts::{KofM, Severity};
+    use driftline_alerts::{Condition, KofM, Severity};
 
     use super::*;
 
@@ -272,6 +272,7 @@ mod tests {
             escalate: vec![],
             explained_by: vec![],
             recovery: driftline_alerts::Recovery::default(),
+            wording: driftline_alerts::Wording::default(),
         }
     }
 

@@ -6,18 +6,20 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use driftline_alerts::{
-    Action, Condition, Counts, EvidenceRow, MAX_ROWS, Member, Micros, Notification, Objective, Pace, Picture, Reading,
-    Rule, Severity, Transition, sparkline,
+    Action, Condition, Counts, EvidenceRow, Expression, MAX_ROWS, Member, Micros, Notification, Objective, Pace,
+    Picture, Reading, Rule, Severity, Transition, Unit, Variable, sparkline,
 };
 
 use super::book::{Change, Orphan};
-use super::picture;
+use super::{picture, wording};
 use crate::causes::{self, Past, Since};
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::earlier::{Against, Standing};
+use crate::pipeline::over_time::{Of, OverTime};
 use crate::pipeline::series::ClosedWindow;
 use crate::segments::watched_score;
 use crate::times;
+use crate::vocabulary::Named;
 
 /// Windows that a sparkline shows.
 const SPARKLINE_WINDOWS: usize = 20;
@@ -43,7 +45,7 @@ impl<'m> Watched<'m> {
             version: label(member, "version"),
             segment: segment(member),
             column: label(member, "column"),
-            detector: watched_score(score).0,
+            detector: OverTime::named(score).map_or(watched_score(score).0, |stream| stream.of_name()),
         }
     }
 }
@@ -79,7 +81,10 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
     members.sort_by(|a, b| severity_of(b.last).total_cmp(&severity_of(a.last)));
     let about = alert.labels.values().cloned().collect::<Vec<_>>().join(", ");
     let headline = headline(rule, action, &members);
-    let summary = if about.is_empty() { headline } else { format!("{about}: {headline}") };
+    let plain = if about.is_empty() { headline } else { format!("{about}: {headline}") };
+    let rows: Vec<EvidenceRow> = members.iter().take(MAX_ROWS).map(|member| row(rule, member, context)).collect();
+    let worded = wording::Worded::of(rule, alert, &members, &rows, &plain);
+    let summary = worded.summary().unwrap_or_else(|| plain.clone());
     Notification {
         action,
         episode: episode.clone(),
@@ -89,14 +94,14 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
         subject: summary.clone(),
         summary,
         condition: rule.condition.in_words(),
-        labels: alert.labels.clone(),
+        labels: worded.labels(),
         started_at,
         resolved_at: (action == Action::Resolve).then_some(context.now),
         acknowledged: None,
         reminder: 0,
         drill: false,
-        facts: facts(rule, &members, context),
-        rows: members.iter().take(MAX_ROWS).map(|member| row(rule, member, context)).collect(),
+        facts: worded.facts().into_iter().chain(facts(rule, &members, context)).collect(),
+        rows,
         more_rows: members.len().saturating_sub(MAX_ROWS) as u64,
         picture: members.first().and_then(|worst| draw(worst, context)),
         page_url: format!("{}/alerts/{episode}", context.public_url),
@@ -147,7 +152,10 @@ fn since_of(rule: &Rule, member: &Member, context: &Context<'_>) -> Option<Since
     else {
         return None;
     };
-    causes::since(&(context.history)(&Watched::of(member, score)), above.unwrap_or(threshold).max(noise))
+    // A rise is one from whatever level there was before.
+    let is_rise = OverTime::named(score).is_some();
+    let limit = if is_rise { f64::INFINITY } else { above.unwrap_or(threshold).max(noise) };
+    causes::since(&(context.history)(&Watched::of(member, score)), limit)
 }
 
 /// How far a reading is over, to put the worst first.
@@ -158,6 +166,7 @@ fn severity_of(reading: Reading) -> f64 {
         Reading::Burn { long, .. } => {
             long.iter().map(|counts| counts.bad() as f64 / counts.valid.max(1) as f64).fold(0.0, f64::max)
         }
+        Reading::Expression { holds, .. } => f64::from(u8::from(holds)),
         Reading::NotEnoughData => 0.0,
     }
 }
@@ -173,6 +182,9 @@ fn segment(member: &Member) -> Option<&str> {
 
 /// What a member is, in the fewest words.
 fn what(member: &Member) -> Cow<'_, str> {
+    if let Some(target) = member.labels.get("target") {
+        return target.into();
+    }
     match (label(member, "column"), segment(member)) {
         (column, Some(segment)) => format!("{column} in segment {segment}").into(),
         ("", None) if label(member, "model").is_empty() => "collector".into(),
@@ -191,12 +203,14 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
                 (_, "new_category_share") => {
                     ("has categories that the reference never saw", "have categories that the reference never saw")
                 }
-                (_, score) => match Against::of_score(score) {
-                    Some((Against::Recent, _)) => ("has changed lately", "have changed lately"),
-                    Some((Against::SameHour, _)) => {
+                (_, score) => match (OverTime::named(score).map(|stream| stream.of), Against::of_score(score)) {
+                    (Some(Of::Score(_)), _) => ("has risen above what it was", "have risen above what they were"),
+                    (Some(Of::Sli(_)), _) => ("is worse than in the days before", "are worse than in the days before"),
+                    (None, Some((Against::Recent, _))) => ("has changed lately", "have changed lately"),
+                    (None, Some((Against::SameHour, _))) => {
                         ("is unlike its hour in the weeks before", "are unlike their hour in the weeks before")
                     }
-                    None => ("has drifted", "have drifted"),
+                    (None, None) => ("has drifted", "have drifted"),
                 },
             };
             match members {
@@ -208,6 +222,18 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
                     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
                     format!("{}{more} {many} ({score} of {} is {})", names.join(", "), what(worst), reading(worst.last))
                 }
+            }
+        }
+        Condition::Expression { expression, .. } => {
+            let of = members.first().map_or_else(String::new, |worst| {
+                let names = members.iter().take(3).map(|member| what(member)).collect::<Vec<_>>().join(", ");
+                let more = members.len().saturating_sub(3);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!(" of {names}{more} ({})", values(expression, worst.last))
+            });
+            match action {
+                Action::Resolve => format!("no longer {}{of}", expression.text()),
+                _ => format!("{}{of}", expression.text()),
             }
         }
         Condition::Budget { sli, objective, .. } => {
@@ -240,6 +266,7 @@ fn sli_in_words(sli: &str) -> &str {
         "schema" => "rows of the known form",
         "heard" => "signs of life",
         "archive" => "archiving in time",
+        "delivery" => "notifications delivered",
         other => other,
     }
 }
@@ -251,8 +278,21 @@ fn reading(reading: Reading) -> String {
         Reading::Burn { long: [first, _], .. } => {
             format!("{} of {} were bad", thousands(first.bad()), thousands(first.valid))
         }
+        Reading::Expression { holds, .. } => if holds { "holds" } else { "does not hold" }.to_owned(),
         Reading::NotEnoughData => "not enough data".to_owned(),
     }
+}
+
+/// What an expression's names stood for.
+fn values(expression: &Expression, reading: Reading) -> String {
+    let Reading::Expression { values, .. } = reading else { return self::reading(reading) };
+    let said = |variable: &Variable, value: Option<f64>| match (value, Named::of(variable).map(|named| named.unit())) {
+        (None, _) => format!("{variable} unknown"),
+        (Some(seconds), Ok(Unit::Time)) => format!("{variable} {} s", significant(seconds)),
+        (Some(value), _) => format!("{variable} {}", significant(value)),
+    };
+    let all = expression.variables().iter().zip(values).map(|(variable, value)| said(variable, value));
+    all.collect::<Vec<_>>().join(", ")
 }
 
 fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String, String)> {
@@ -268,8 +308,13 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
     if let Some(worst) = members.first() {
         fact_of_what_is_new(rule, worst, context, &mut fact);
         facts_of_the_change(rule, worst, context, &mut fact);
-        match worst.last {
-            Reading::Score { threshold, noise, n, .. } => {
+        let stream = match &rule.condition {
+            Condition::Score { score, .. } => OverTime::named(score),
+            Condition::Sli { .. } | Condition::Budget { .. } | Condition::Expression { .. } => None,
+        };
+        match (worst.last, stream) {
+            (Reading::Score { .. }, Some(stream)) => facts_of_the_rise(stream, rule, worst, context, &mut fact),
+            (Reading::Score { threshold, noise, n, .. }, None) => {
                 let own = match &rule.condition {
                     Condition::Score { above: Some(above), .. } => *above,
                     _ => threshold,
@@ -288,17 +333,22 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
                 fact("Limit", format!("from {} on it matters; {chance}", significant(own)));
                 fact("Sample", format!("{} rows of {}", thousands(n), what(worst)));
             }
-            Reading::Ratio { good, valid } => {
+            (Reading::Ratio { good, valid }, _) => {
                 fact("Events", format!("{} of {} were good", thousands(good), thousands(valid)));
             }
-            Reading::Burn { period, long, short } => {
+            (Reading::Burn { period, long, short }, _) => {
                 if let Condition::Budget { objective, pace, .. } = &rule.condition {
                     burn_facts((objective, *pace), period, long, short, context.now)
                         .into_iter()
                         .for_each(|(name, value)| fact(&name, value));
                 }
             }
-            Reading::NotEnoughData => {}
+            (Reading::Expression { .. }, _) => {
+                if let Condition::Expression { expression, .. } = &rule.condition {
+                    fact("Values", values(expression, worst.last));
+                }
+            }
+            (Reading::NotEnoughData, _) => {}
         }
         if !label(worst, "version").is_empty() {
             fact("Version", label(worst, "version").to_owned());
@@ -382,6 +432,15 @@ fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact:
         return;
     }
     fact("Looks like", format!("{}, in {}", causes.join("; and "), what(worst)));
+    fact_of_the_beginning(rule, worst, (context, window), fact);
+}
+
+fn fact_of_the_beginning(
+    rule: &Rule,
+    worst: &Member,
+    (context, window): (&Context<'_>, &ClosedWindow),
+    fact: &mut impl FnMut(&str, String),
+) {
     if let Some(since) = since_of(rule, worst, context) {
         let starts = |ends: i64| ends - (window.ends - window.starts);
         let mut text = format!("the window {}", times::span(starts(since.first), since.first));
@@ -390,6 +449,29 @@ fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact:
             text.push_str(&format!("; with a certainty of 95% within {between}"));
         }
         fact("Since", text);
+    }
+}
+
+/// Beside what the worst member has risen, and since when.
+fn facts_of_the_rise(
+    stream: OverTime,
+    rule: &Rule,
+    worst: &Member,
+    context: &Context<'_>,
+    fact: &mut impl FnMut(&str, String),
+) {
+    let Reading::Score { threshold, n, .. } = worst.last else { return };
+    let values = match stream.of {
+        Of::Score(_) => "windows side by side",
+        Of::Sli(_) => "days",
+    };
+    let limit = significant(threshold);
+    fact(
+        "Limit",
+        format!("{limit}, where the detector says that it has changed; it has seen {} {values}", thousands(n)),
+    );
+    if let Some(window) = context.window {
+        fact_of_the_beginning(rule, worst, (context, window), fact);
     }
 }
 
@@ -418,7 +500,10 @@ fn row(rule: &Rule, member: &Member, context: &Context<'_>) -> EvidenceRow {
         } else {
             format!("{what} (version {version})")
         },
-        value: reading(member.last),
+        value: match &rule.condition {
+            Condition::Expression { expression, .. } => values(expression, member.last),
+            _ => reading(member.last),
+        },
         threshold,
         n,
         sparkline: line,

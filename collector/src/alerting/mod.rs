@@ -3,13 +3,18 @@
 pub(crate) mod around;
 pub(crate) mod book;
 pub(crate) mod changes;
+pub(crate) mod dead_letters;
 pub(crate) mod drills;
 pub(crate) mod entries;
 pub(crate) mod evidence;
 pub(crate) mod heartbeat;
+#[cfg(test)]
+mod histories;
 pub(crate) mod news;
 pub(crate) mod outbox;
 mod picture;
+pub(crate) mod reactions;
 pub(crate) mod silences;
 pub(crate) mod telling;
 pub(crate) mod ticks;
+pub(crate) mod wording;

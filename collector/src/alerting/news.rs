@@ -4,6 +4,7 @@ use driftline_alerts::{Action, Mute, Notification, Saying, Standing};
 use rusqlite::{Connection, params};
 
 use super::entries;
+use super::reactions::stored::questions;
 
 /// Something that became of an episode. News are written in the order in which they came.
 #[derive(Debug)]
@@ -89,6 +90,7 @@ fn say(db: &Connection, episode: &str, saying: &Saying, hearers: &[String], now:
             .facts
             .push(("Explains".to_owned(), format!("{alerts} explained by this, and nobody is told of it")));
     }
+    notification.facts.extend(questions(db, episode)?);
     match saying {
         Saying::Trigger(targets) => entries::put_trigger(db, &notification, targets, now),
         Saying::Remind => {

@@ -10,7 +10,7 @@ use crate::pipeline::earlier::{Against, Beside, COMPARED, Standing};
 use crate::times::rfc3339;
 
 /// What windows are held against unless somebody asks for earlier windows.
-pub(super) const REFERENCE: &str = "reference";
+pub(crate) const REFERENCE: &str = "reference";
 
 /// A column beside earlier windows.
 #[derive(Debug, Serialize, ToSchema)]

@@ -205,9 +205,7 @@ fn member(
     asked: Option<String>,
     described: Vec<String>,
 ) -> rusqlite::Result<Result<Labels, String>> {
-    let (Condition::Score { matching, .. } | Condition::Sli { matching, .. } | Condition::Budget { matching, .. }) =
-        &rule.condition;
-    let mut labels = matching.clone();
+    let mut labels = rule.condition.matching().clone();
     if rule.group_by.iter().any(|name| name == "model") || labels.contains_key("model") {
         let known = described.into_iter().chain(journal::known_models(db)?).collect();
         match model(labels.remove("model"), asked, known) {
@@ -217,7 +215,7 @@ fn member(
     } else if asked.is_some() {
         return Ok(Err(format!("the rule {} is of no model; leave it out", rule.name)));
     }
-    if matches!(rule.condition, Condition::Score { .. }) && !labels.contains_key("column") {
+    if rule.condition.is_of_windows() && !labels.contains_key("column") {
         let column: Option<String> = db
             .prepare_cached(
                 "SELECT name FROM columns WHERE model = ?1 AND role = coalesce(?2, role) ORDER BY name LIMIT 1",

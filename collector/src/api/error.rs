@@ -43,6 +43,11 @@ impl ApiError {
         Self { status, why: why.into() }
     }
 
+    /// Its status and its sentence, for who answers otherwise than in JSON.
+    pub(crate) fn into_parts(self) -> (StatusCode, String) {
+        (self.status, self.why)
+    }
+
     pub(crate) fn bad_request(why: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, why: why.into() }
     }

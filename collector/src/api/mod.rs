@@ -6,12 +6,14 @@ mod acknowledging;
 mod alerts;
 mod archive;
 mod beside;
+mod deliveries;
 mod drills;
 mod error;
 mod events;
 mod models;
 mod openapi;
 mod postmortem;
+mod reactions;
 mod scores;
 mod segments;
 mod silences;
@@ -28,9 +30,11 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
 use axum::routing::{delete, get, post};
 
-pub(crate) use self::beside::BesideView;
+pub(crate) use self::beside::{BesideView, REFERENCE};
+pub(crate) use self::reactions::{Answer, answer};
 pub(crate) use self::scores::{CauseView, ScoreView};
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::references::LoadedReferences;
 use crate::runbooks::Runbooks;
 use crate::store::Store;
@@ -42,6 +46,7 @@ pub(crate) struct Api {
     pub(crate) config: Arc<Config>,
     pub(crate) references: Arc<LoadedReferences>,
     pub(crate) runbooks: Arc<Runbooks>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) started_at: i64,
 }
 
@@ -52,8 +57,12 @@ const MAX_LIMIT: u32 = 1000;
 pub(crate) fn routes(api: Api) -> Router {
     let writing = Router::new()
         .route("/api/v1/alerts/{id}/acknowledgement", post(acknowledging::acknowledge))
+        .route("/api/v1/deliveries/{id}", delete(deliveries::dismiss))
+        .route("/api/v1/deliveries/{id}/resend", post(deliveries::resend))
         .route("/api/v1/alerts/{id}/steps/{step}", post(ticking::tick))
         .route("/api/v1/drills", post(drills::begin))
+        .route("/api/v1/reactions/{id}/approval", post(reactions::approve))
+        .route("/api/v1/reactions/{id}/result", post(reactions::report))
         .route("/api/v1/silences", post(silences::create))
         .route("/api/v1/silences/{id}", delete(silences::end))
         .route_layer(from_fn(writing::let_writers_in))
@@ -68,8 +77,11 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/models/{model}/traffic", get(traffic::traffic))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))
+        .route("/api/v1/alerts/{id}/picture", get(alerts::picture))
         .route("/api/v1/alerts/{id}/postmortem", get(postmortem::draft))
+        .route("/api/v1/deliveries", get(deliveries::list))
         .route("/api/v1/drills/{episode}", get(drills::one))
+        .route("/api/v1/reactions", get(reactions::list))
         .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/archive", get(archive::list))
         .route("/api/v1/events", get(events::list))

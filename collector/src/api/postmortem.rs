@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::Api;
 use super::error::{ApiError, Segments};
 use crate::alerting::changes;
+use crate::alerting::reactions::stored::timeline;
 use crate::alerting::ticks::{self, Tick};
 use crate::times::{self, rfc3339};
 
@@ -57,11 +58,10 @@ impl Course {
         let from = started_at.saturating_sub(BEFORE_MICROS);
         let mut lines: Vec<(i64, String)> = db
             .prepare_cached(
-                "SELECT at, text FROM events WHERE at BETWEEN ?1 AND ?2 AND model = ?3 AND kind NOT IN ('window', 'archived', 'drill')",
+                "SELECT at, text FROM events WHERE at BETWEEN ?1 AND ?2 AND model = ?3
+                   AND kind NOT IN ('window', 'archived', 'drill', 'reaction')",
             )?
-            .query_map(params![from, until, model], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?
+            .query_map(params![from, until, model], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?;
         lines.extend(changes::between(db, &model, from, until)?.into_iter().map(|change| (change.at, change.text)));
         lines.extend(ticks::of(db, id)?.into_iter().map(|tick| (tick.at, ticked(&tick))));
@@ -76,6 +76,7 @@ impl Course {
             })?
             .collect::<rusqlite::Result<_>>()?;
         lines.extend(told);
+        lines.extend(timeline(db, id)?);
         lines.sort_by_key(|(at, _)| *at);
         Ok(Some(Self { said, severity, started_at, resolved_at, lines }))
     }

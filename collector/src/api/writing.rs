@@ -61,7 +61,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 }
 
 /// Who asks, by the token that they came with; nobody where none is needed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Asker(Option<String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Asker {

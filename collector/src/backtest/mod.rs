@@ -12,10 +12,15 @@
 mod course;
 pub(crate) mod difference;
 pub(crate) mod drawing;
+pub(crate) mod files;
 pub(crate) mod page;
 pub(crate) mod report;
 
-use driftline_alerts::{Condition, Labels, Member, Reading, Rule, Severity, Transition};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use driftline_alerts::{Condition, Labels, Member, Observation, Reading, Rule, Severity, Transition};
 use driftline_protocol::Role;
 use serde::Serialize;
 
@@ -23,9 +28,11 @@ pub(crate) use course::Course;
 
 use crate::alerting::book::{Book, Change};
 use crate::config::Windows;
-use crate::pipeline::judging;
+use crate::pipeline::over_time::{self, Of, OverTime, STREAM_VALUES};
 use crate::pipeline::rebuild::Rebuilt;
+use crate::pipeline::{expressions, judging};
 use crate::times;
+use crate::vocabulary::Named;
 
 /// Episodes that are kept one by one. A rule that fires oftener than this is wrong, however often.
 const MAX_EPISODES: usize = 10_000;
@@ -87,6 +94,9 @@ pub(crate) struct ModelTrial<'t> {
     book: Book,
     model: &'t str,
     windows: Windows,
+    /// What rules watch over time, and what they need of earlier windows for it, by version and end.
+    watched: Vec<OverTime>,
+    earlier: BTreeMap<Arc<str>, BTreeMap<i64, Vec<over_time::Point>>>,
     /// By their place among the trial's episodes: those that fire.
     firing: Vec<(String, usize)>,
 }
@@ -107,7 +117,9 @@ impl Trial {
             is_tried
         });
         let book = Book::new(rules.cloned().collect());
-        ModelTrial { trial: self, book, model, windows: windows.clone(), firing: Vec::new() }
+        let watched = over_time::watched(book.rules());
+        let (windows, earlier) = (windows.clone(), BTreeMap::new());
+        ModelTrial { trial: self, book, model, windows, watched, earlier, firing: Vec::new() }
     }
 
     /// How many episodes are of this severity.
@@ -123,11 +135,29 @@ fn why_left_out(rule: &Rule, models: usize) -> Option<String> {
             "rule {} is not tried: the indicator {sli} is counted as calls arrive, not from the archive",
             rule.name
         )),
-        Condition::Score { .. } if models > 1 && !rule.group_by.iter().any(|label| label == "model") => Some(format!(
-            "rule {} is not tried: its alerts span models; name one model with --model to try it on that alone",
-            rule.name
-        )),
-        Condition::Score { .. } => None,
+        Condition::Score { score, .. }
+            if matches!(OverTime::named(score).map(|watched| watched.of), Some(Of::Sli(_))) =>
+        {
+            Some(format!(
+                "rule {} is not tried: {score} is of days of an indicator, which is counted as calls arrive, not from the archive",
+                rule.name
+            ))
+        }
+        Condition::Expression { expression, .. } if expression.variables().iter().any(|name| name.over.is_some()) => {
+            Some(format!(
+                "rule {} is not tried: it looks at indicators, which are counted as calls arrive, not from the archive",
+                rule.name
+            ))
+        }
+        Condition::Score { .. } | Condition::Expression { .. }
+            if models > 1 && !rule.group_by.iter().any(|label| label == "model") =>
+        {
+            Some(format!(
+                "rule {} is not tried: its alerts span models; name one model with --model to try it on that alone",
+                rule.name
+            ))
+        }
+        Condition::Score { .. } | Condition::Expression { .. } => None,
     }
 }
 
@@ -137,12 +167,34 @@ impl ModelTrial<'_> {
         let Rebuilt { version, window } = rebuilt;
         self.trial.windows += 1;
         let now = window.ends.saturating_add(self.windows.lateness.as_micros() as i64);
-        let observations = judging::observations(self.model, version, window, role);
+        let mut observations = judging::observations(self.model, version, window, role);
+        // Rules that look at indicators are left out.
+        let unknown = |_: &Named, _: Duration| None;
+        observations.extend(expressions::of_window(self.book.rules(), (self.model, version), window, role, &unknown));
         let forget_after = judging::forget_after(&self.windows);
-        for change in self.book.observe_scores(&observations, now, forget_after) {
+        let mut changes = self.book.observe_scores(&observations, now, forget_after);
+        let rises = self.rises(rebuilt, role);
+        let forget_streams_after = over_time::forget_after(&self.windows, forget_after);
+        changes.extend(self.book.observe_scores(&rises, now, forget_streams_after));
+        for change in changes {
             self.note(&change, (window.starts, window.ends), now);
         }
         self.trial.course.take(self.model, version, window);
+    }
+
+    /// What the rules are told of a window beside those before it.
+    fn rises(&mut self, Rebuilt { version, window }: &Rebuilt, role: &dyn Fn(&str) -> Role) -> Vec<Observation> {
+        if !over_time::is_side_by_side(&self.windows, window.ends) {
+            return Vec::new();
+        }
+        let earlier = self.earlier.entry(Arc::clone(version)).or_default();
+        let mut shelf = |ends: i64| earlier.get(&ends).cloned().unwrap_or_default();
+        let observations = over_time::observations((self.model, version), window, role, &self.watched, &mut shelf);
+        earlier.insert(window.ends, over_time::points(window));
+        if earlier.len() > STREAM_VALUES {
+            earlier.pop_first();
+        }
+        observations
     }
 
     fn note(&mut self, change: &Change, window: (i64, i64), now: i64) {
@@ -208,8 +260,6 @@ fn as_span<S: serde::Serializer>((starts, ends): &(i64, i64), to: S) -> Result<S
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
 
     use driftline_alerts::KofM;
     use driftline_detectors::{Bar, Detector, Noise, Score, Verdict};
@@ -238,6 +288,7 @@ mod tests {
             escalate: Vec::new(),
             explained_by: Vec::new(),
             recovery: driftline_alerts::Recovery::default(),
+            wording: driftline_alerts::Wording::default(),
         }
     }
 
@@ -297,6 +348,31 @@ mod tests {
         assert_eq!(*window, (2 * DAY, 3 * DAY));
         assert_eq!((because[0].value, because[0].limit, because[0].n), (0.8, 0.2, 500));
         assert_eq!((trial.windows, trial.count(Severity::Page), trial.count(Severity::Ticket)), (7, 2, 0));
+    }
+
+    #[test]
+    fn a_rise_far_below_the_threshold_is_seen_beside_the_windows_before_it() {
+        let mut rules = [rule("R", "model")];
+        rules[0].condition = Condition::Score {
+            score: "psi_cusum".to_owned(),
+            matching: Labels::new(),
+            above: None,
+            windows: KofM { k: 1, m: 1 },
+        };
+        let quiet = [0.03, 0.04, 0.02, 0.03, 0.05, 0.03, 0.04, 0.02, 0.03, 0.04, 0.03];
+        let psi = [quiet.as_slice(), &[0.12; 14]].concat();
+        let trial = tried(&rules, 1, &psi);
+        let [Episode { window, resolved, because, .. }] = &trial.episodes[..] else { panic!("{:?}", trial.episodes) };
+        assert_eq!(*window, (13 * DAY, 14 * DAY), "the third window of the rise");
+        assert_eq!(*resolved, Some(24 * DAY + DAY / 4), "ten windows later that is what is normal");
+        assert!(because[0].value > 1.0 && because[0].limit == 1.0 && because[0].n == 14, "{because:?}");
+        rules[0].condition = Condition::Score {
+            score: "latency_cusum".to_owned(),
+            matching: Labels::new(),
+            above: None,
+            windows: KofM { k: 1, m: 1 },
+        };
+        assert!(tried(&rules, 1, &psi).left_out[0].contains("latency_cusum is of days of an indicator"));
     }
 
     #[test]

@@ -9,9 +9,11 @@ use clap::{Args, ValueEnum};
 use super::backfill::rebuild_from;
 use super::samples::{Archive, From};
 use super::{EXIT_USAGE, load};
+use crate::backtest::files::Files;
 use crate::backtest::report::Report;
 use crate::backtest::{Trial, page};
-use crate::config::{Config, Model};
+use crate::config::{Config, EventTime, Model, TimeUnit};
+use crate::numbers::thousands;
 use crate::pipeline::columns::Columns;
 use crate::pipeline::rebuild::Rebuild;
 use crate::{references, store, times};
@@ -40,6 +42,13 @@ pub(super) struct Backtest {
     /// Windows that end by this event time.
     #[arg(long, value_name = "TIME", value_parser = times::parse)]
     to: i64,
+    /// Rows of one model in these Parquet (.parquet), CSV (.csv) and JSON lines (.jsonl, .ndjson) files, instead of an
+    /// archive.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// The column of --data that says when a row happened; that of the model's description without it.
+    #[arg(long, value_name = "NAME", requires = "data")]
+    time_column: Option<String>,
     /// More pages than this are a failure.
     #[arg(long, value_name = "PAGES")]
     max_pages: Option<u64>,
@@ -87,7 +96,13 @@ fn check(backtest: &Backtest, configs: &[Option<&Config>]) -> Result<(), String>
         return Err("--from is not before --to".to_owned());
     }
     for config in configs.iter().copied().flatten() {
-        if models(backtest, config).is_empty() {
+        let models = models(backtest, config);
+        if let (false, [model]) = (backtest.data.is_empty(), models.as_slice()) {
+            time_of(backtest, model)?;
+        } else if !backtest.data.is_empty() && models.len() > 1 {
+            return Err("--data holds rows of one model; name it with --model".to_owned());
+        }
+        if models.is_empty() {
             return Err(match &backtest.model {
                 Some(model) => format!("model '{model}' has no reference in every configuration, so nothing is scored"),
                 None => "no model has a reference in every configuration, so nothing is scored".to_owned(),
@@ -97,14 +112,26 @@ fn check(backtest: &Backtest, configs: &[Option<&Config>]) -> Result<(), String>
     Ok(())
 }
 
+/// Which column of --data says when a row happened, and how.
+fn time_of(backtest: &Backtest, model: &Model) -> Result<(String, TimeUnit), String> {
+    match (&backtest.time_column, &model.event_time) {
+        (Some(column), EventTime::Column { name, unit }) if column == name => Ok((name.clone(), *unit)),
+        (Some(column), _) => Ok((column.clone(), TimeUnit::Rfc3339)),
+        (None, EventTime::Column { name, unit }) => Ok((name.clone(), *unit)),
+        (None, EventTime::Request) => {
+            Err(format!("model '{}' has no event_time column; name that of --data with --time-column", model.name))
+        }
+    }
+}
+
 fn models<'c>(backtest: &Backtest, config: &'c Config) -> Vec<&'c Model> {
     let is_asked = |model: &&Model| backtest.model.as_ref().is_none_or(|name| *name == model.name);
     config.models.iter().filter(|model| model.reference.is_some()).filter(is_asked).collect()
 }
 
 fn judge(backtest: &Backtest, present: &Config, proposed: Option<&Config>) -> Result<u8, String> {
-    let archive = Archive::open(present)?;
-    let tried = |path: &Path, config: &Config| try_out(backtest, &archive, (path, config), &present.data_dir);
+    let archive = backtest.data.is_empty().then(|| Archive::open(present)).transpose()?;
+    let tried = |path: &Path, config: &Config| try_out(backtest, archive.as_ref(), (path, config), &present.data_dir);
     let now = tried(&backtest.config, present)?;
     let then = match (&backtest.against, proposed) {
         (Some(path), Some(config)) => Some(tried(path, config)?),
@@ -138,10 +165,11 @@ fn judge(backtest: &Backtest, present: &Config, proposed: Option<&Config>) -> Re
     })
 }
 
-/// Tries a configuration on the archive. What the collector knows of its columns, its database says.
+/// Tries a configuration on the archive, or else on the files that are named. What the collector knows of its columns, its
+/// database says.
 fn try_out(
     backtest: &Backtest,
-    archive: &Archive,
+    archive: Option<&Archive>,
     (path, config): (&Path, &Config),
     data_dir: &Path,
 ) -> Result<Trial, String> {
@@ -155,10 +183,11 @@ fn try_out(
     for model in &models {
         let Some((references, file)) = references::of_model(model, &config.alerting.rules)? else { continue };
         let Some(mut rebuild) = Rebuild::new(model, references, backtest.from, backtest.to) else { continue };
-        let columns = known.as_ref().map(|db| Columns::load(db, model, Some(&file))).transpose();
-        let columns = columns.map_err(|error| format!("the database: {error}"))?;
-        let role =
-            |column: &str| columns.as_ref().map_or(driftline_protocol::Role::Feature, |columns| columns.role(column));
+        let columns = match &known {
+            Some(db) => Columns::load(db, model, Some(&file)).map_err(|error| format!("the database: {error}"))?,
+            None => Columns::of_model(model, Some(&file)),
+        };
+        let role = |column: &str| columns.role(column);
         let from = From {
             config: backtest.config.clone(),
             model: model.name.clone(),
@@ -167,10 +196,22 @@ fn try_out(
             to: backtest.to,
         };
         let mut of_model = trial.begin(&model.name, &model.windows, &config.alerting.rules, models.len());
-        rebuild_from(archive, &from, &mut rebuild, &mut |rebuilt| {
+        let mut take = |rebuilt| {
             of_model.take(&rebuilt, &role);
             Ok(())
-        })?;
+        };
+        match archive {
+            Some(archive) => drop(rebuild_from(archive, &from, &mut rebuild, &mut take)?),
+            None => {
+                let time = time_of(backtest, model)?;
+                let files = Files { paths: &backtest.data, time, row_id: model.row_id.as_deref() };
+                let unusable = files.rebuild(&mut Columns::of_model(model, Some(&file)), &mut rebuild, &mut take)?;
+                if unusable > 0 {
+                    let rows = thousands(unusable);
+                    trial.left_out.push(format!("{rows} rows of --data have no usable time, and are in no window"));
+                }
+            }
+        }
         trial.rows += rebuild.rows.counted;
     }
     Ok(trial)

@@ -237,6 +237,12 @@ fn secrets(config: &Config) -> Vec<(String, &SecretSource)> {
             TargetKind::Email { .. } | TargetKind::Alertmanager { .. } => {}
         }
     }
+    for configured in &config.alerting.reactions {
+        let name = &configured.reaction.name;
+        let key = configured.reaction.approval.as_ref().and_then(|approval| approval.signing_key.as_ref());
+        let named = configured.starter.secrets().into_iter().chain(key.map(|key| ("key for links", key)));
+        secrets.extend(named.map(|(what, secret)| (format!("the {what} of {name}"), secret)));
+    }
     secrets.extend(config.alerting.heartbeat.iter().map(|told| ("the address of the heartbeat".to_owned(), &told.url)));
     secrets
 }

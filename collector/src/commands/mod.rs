@@ -1,14 +1,17 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `rules export`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `drill`, `routes test`.
+//! `backtest`, `compare`, `rules export`, `rules import`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `deliveries`,
+//! `drill`, `reaction`, `routes test`.
 
 mod acknowledge;
 mod asking;
 mod backfill;
 mod backtest;
 mod compare;
+mod deliveries;
 mod doctor;
 mod drill;
 mod heaps;
+mod reaction;
 mod reference;
 mod routes;
 mod rules;
@@ -59,7 +62,7 @@ enum Command {
     },
     /// Checks what a collector stands on: database, disk, archive, manifests, clocks, secrets. Leaves nothing behind.
     Doctor(doctor::Doctor),
-    /// Writes rules for other systems.
+    /// Writes rules for other systems, and reads theirs.
     Rules {
         #[command(subcommand)]
         command: rules::RulesCommand,
@@ -87,6 +90,11 @@ enum Command {
     },
     /// Says that somebody is on an alert: nobody is reminded of it any more, or called besides.
     Acknowledge(acknowledge::Acknowledge),
+    /// Lists notifications that were given up, sends them again, or dismisses them.
+    Deliveries {
+        #[command(subcommand)]
+        command: deliveries::DeliveriesCommand,
+    },
     /// Says who would be told of what.
     Routes {
         #[command(subcommand)]
@@ -95,6 +103,11 @@ enum Command {
     /// Makes an alert up, which is told to everybody like a real one and ends after a while, and says of each target whether
     /// it took both and how long that took. Exits with 0 when all did, else with 1.
     Drill(Box<drill::Drill>),
+    /// Shows what is started because of alerts, and decides on what waits for it.
+    Reaction {
+        #[command(subcommand)]
+        command: reaction::ReactionCommand,
+    },
 }
 
 /// Whether words after `driftline` are a command line that it takes.
@@ -133,6 +146,8 @@ pub fn main() -> ExitCode {
         Command::Routes { command } => routes::run(&command),
         Command::Drill(drill) => drill::run(&drill),
         Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
+        Command::Deliveries { command } => deliveries::run(&command),
+        Command::Reaction { command } => reaction::run(&command),
     }
 }
 

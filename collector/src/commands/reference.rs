@@ -1,5 +1,6 @@
 //! `driftline reference build` and `driftline reference show`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use driftline_document::parse_duration;
 use super::samples::Archive;
 use super::{EXIT_USAGE, load};
 use crate::archive::read::{self, Stretch};
-use crate::config::{Config, EventTime, SegmentBy, Segments, Windows};
+use crate::config::{ColumnType, Config, EventTime, SegmentBy, Segments, Windows};
 use crate::numbers::{significant, thousands};
 use crate::reference_build::{ArchivedRows, ReferencePlan, build_reference, write_reference};
 use crate::times;
@@ -84,7 +85,8 @@ pub(super) struct Build {
     /// apart, and windows are judged by that too.
     #[arg(long, value_name = "NAME")]
     time_column: Option<String>,
-    /// Take the windows, and the time column, from the model's description in this configuration.
+    /// Take the windows, the time column, and what is a text, a time or an embedding, from the model's description in this
+    /// configuration.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["pane", "window"])]
     config: Option<PathBuf>,
     /// Length of a pane, as in 1h: what the model's description will say.
@@ -112,7 +114,7 @@ pub(super) fn run(command: ReferenceCommand) -> ExitCode {
 }
 
 fn run_build(build: Build) -> ExitCode {
-    let Described { time, exclude: described, segments } = match described(&build) {
+    let Described { time, exclude: described, segments, types } = match described(&build) {
         Ok(described) => described,
         Err(code) => return code,
     };
@@ -131,10 +133,10 @@ fn run_build(build: Build) -> ExitCode {
         inputs: build.inputs.clone(),
         columns: build.column.clone(),
         exclude,
-        categorical: build.categorical.clone(),
+        categorical: named(&build.categorical, types.named(ColumnType::Text)),
         text: build.text.clone(),
-        timestamp: build.timestamp.clone(),
-        embedding: build.embedding.clone(),
+        timestamp: named(&build.timestamp, types.named(ColumnType::Timestamp)),
+        embedding: named(&build.embedding, types.named(ColumnType::Embedding)),
         joint: build.joint,
         joint_columns: build.joint_column.clone(),
         time,
@@ -164,6 +166,11 @@ fn run_build(build: Build) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Columns that the command line and the model's description name.
+fn named(here: &[String], described: impl Iterator<Item = String>) -> Vec<String> {
+    here.iter().cloned().chain(described).collect()
 }
 
 /// The archive and what is wanted of it, if it is of the archive.
@@ -207,6 +214,18 @@ struct Described {
     exclude: Vec<String>,
     /// The description's segments.
     segments: Segments,
+    types: Types,
+}
+
+/// The types that the description gives to columns of which the command line says nothing.
+#[derive(Default)]
+struct Types(BTreeMap<String, ColumnType>);
+
+impl Types {
+    /// The columns of one of them.
+    fn named(&self, kind: ColumnType) -> impl Iterator<Item = String> {
+        self.0.iter().filter(move |(_, known)| **known == kind).map(|(name, _)| name.clone())
+    }
 }
 
 fn described(build: &Build) -> Result<Described, ExitCode> {
@@ -233,7 +252,10 @@ fn described(build: &Build) -> Result<Described, ExitCode> {
             build.time_column.clone().or(of_model)
         };
         let time = column.map(|column| (column, model.windows));
-        return Ok(Described { time, exclude, segments: model.segments });
+        let said = [&build.categorical, &build.text, &build.timestamp, &build.embedding];
+        let is_said = |name: &String| said.iter().any(|names| names.contains(name));
+        let types = Types(model.columns.into_iter().filter(|(name, _)| !is_said(name)).collect());
+        return Ok(Described { time, exclude, segments: model.segments, types });
     }
     let (Some(pane), Some(window)) = (&build.pane, &build.window) else { return Ok(Described::default()) };
     let duration = |text: &str| {

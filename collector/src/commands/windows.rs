@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use driftline_detectors::{Bar, Detector, Score};
 use serde::Serialize;
 
-use crate::api::{BesideView, ScoreView};
+use crate::api::{BesideView, REFERENCE, ScoreView};
 use crate::numbers::{significant, thousands};
 use crate::pipeline::checkpoint::StoredWindow;
 use crate::pipeline::series::ClosedColumn;
@@ -16,7 +16,8 @@ use crate::times::rfc3339;
 pub(super) enum Format {
     /// One score of each column, a line for each window and column.
     Table,
-    /// A line for each window, column and score, after a line of names.
+    /// A line for each window, column and score, after a line of names: those of all rows and of each segment, against the
+    /// reference and beside earlier windows.
     Csv,
     /// An object for each window, with all scores and the bars of its columns; a window for each line.
     Jsonl,
@@ -169,7 +170,11 @@ struct ScoreLine<'w> {
     filled: u32,
     panes: u32,
     reference: &'w str,
+    /// Empty of all rows.
+    segment: &'w str,
     column: &'w str,
+    /// What it is held against: the reference, or which earlier windows.
+    against: &'static str,
     detector: &'static str,
     value: f64,
     upper: f64,
@@ -191,8 +196,13 @@ struct ScoreLine<'w> {
 impl<'w> ScoreLine<'w> {
     fn of(stored: &'w StoredWindow) -> impl Iterator<Item = Self> {
         let StoredWindow { model, version, reference, window } = stored;
-        let scores = window.columns.iter().flat_map(|column| column.scores.iter().map(move |score| (column, score)));
-        scores.map(move |(column, score): (_, &Score)| Self {
+        let segments = window.segments.iter().map(|segment| (&*segment.name, segment.columns.as_slice()));
+        let columns = [("", window.columns.as_slice())].into_iter().chain(segments);
+        let columns = columns.flat_map(|(segment, columns)| columns.iter().map(move |column| (segment, column)));
+        let scores = columns.flat_map(|(segment, column)| {
+            scores_of(column).map(move |(against, score)| (segment, column, against, score))
+        });
+        scores.map(move |(segment, column, against, score)| Self {
             model,
             version,
             starts: rfc3339(window.starts),
@@ -201,7 +211,9 @@ impl<'w> ScoreLine<'w> {
             filled: window.filled,
             panes: window.panes,
             reference,
+            segment,
             column: &column.column,
+            against,
             detector: score.detector.name(),
             value: score.value,
             upper: score.upper,
@@ -220,4 +232,11 @@ impl<'w> ScoreLine<'w> {
             verdict: ScoreView::from(score).verdict,
         })
     }
+}
+
+/// A column's scores, each with what it is held against.
+fn scores_of(column: &ClosedColumn) -> impl Iterator<Item = (&'static str, &Score)> {
+    let beside =
+        column.beside.iter().flat_map(|beside| beside.scores.iter().map(|score| (beside.against.name(), score)));
+    column.scores.iter().map(|score| (REFERENCE, score)).chain(beside)
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use driftline_alerts::{Action, Condition, Maintenance, Routes, Rule, SecretSource};
+use driftline_alerts::{Action, Maintenance, Routes, Rule, SecretSource};
 use driftline_document::{Node, Section};
 
+use super::reactions::{ReactionConfig, reactions};
 use super::rules::{DEFAULT_FLAPPING, REPEATS, ReadRule, check_causes, read_flapping, rules, shipped_rules};
 use super::targets::{TargetConfig, target};
 use super::{maintenance, routes};
@@ -25,6 +26,8 @@ pub struct Alerting {
     pub evaluation_interval: Duration,
     /// When nothing is said of some alerts but their end.
     pub maintenance: Vec<Maintenance>,
+    /// What is started because of some alerts.
+    pub reactions: Vec<ReactionConfig>,
     /// Who is told that there is somebody who would tell.
     pub heartbeat: Option<Heartbeat>,
     /// The folder with runbooks besides those that ship.
@@ -55,6 +58,7 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         routes: Routes::default(),
         evaluation_interval: Duration::from_secs(15),
         maintenance: Vec::new(),
+        reactions: Vec::new(),
         heartbeat: None,
         runbooks: None,
     };
@@ -62,15 +66,14 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
     let mut repeat = None;
     let mut flapping = Some(DEFAULT_FLAPPING);
     let mut routes_at = None;
+    let mut reacting = Vec::new();
     if let Some(mut section) = section {
         let targets = section.optional("targets").and_then(|node| node.entries()).unwrap_or_default();
         for (_, node) in targets.iter().filter(|(name, _)| name == heartbeat::NAME) {
             node.problem("no target has this name: signs of life are counted under it");
         }
-        alerting.targets = targets
-            .into_iter()
-            .filter_map(|(name, node)| Some((name, TargetConfig { kind: target(&node, folder)? })))
-            .collect();
+        alerting.targets =
+            targets.into_iter().filter_map(|(name, node)| Some((name, target(&node, folder)?))).collect();
         let interval = section.optional("evaluation_interval");
         let interval = interval.and_then(|node| node.duration(Duration::from_millis(100)..=Duration::from_secs(3600)));
         alerting.evaluation_interval = interval.unwrap_or(alerting.evaluation_interval);
@@ -91,12 +94,15 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         }
         let nodes = section.optional("rules").and_then(|node| node.list()).unwrap_or_default();
         own = rules(nodes, Some(&alerting));
+        reacting = section.optional("reactions").and_then(|node| node.entries()).unwrap_or_default();
     }
     let everyone: Vec<String> = alerting.targets.keys().cloned().collect();
     let is_replaced = |shipped: &ReadRule<'_>| own.iter().any(|rule| rule.name == shipped.name);
     let mut rules: Vec<ReadRule<'_>> = shipped_rules().into_iter().filter(|shipped| !is_replaced(shipped)).collect();
     rules.extend(own);
     check_causes(&rules);
+    let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
+    alerting.reactions = reactions(reacting, &names, alerting.evaluation_interval, folder);
     alerting.rules = rules
         .into_iter()
         .filter_map(|read| {
@@ -108,7 +114,7 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
             }
             rule.repeat = read.repeat.unwrap_or(repeat);
             // Scores have their k of m, and windows that were waited for close in seconds.
-            rule.recovery.flapping = flapping.filter(|_| !matches!(rule.condition, Condition::Score { .. }));
+            rule.recovery.flapping = flapping.filter(|_| !rule.condition.is_of_windows());
             Some(rule)
         })
         .collect();

@@ -60,7 +60,7 @@ pub(super) fn zone(section: &mut Section<'_>) -> Option<TimeZone> {
 }
 
 /// Labels and patterns, as a silence has them.
-fn matchers(node: &Node<'_>) -> Option<Matchers> {
+pub(super) fn matchers(node: &Node<'_>) -> Option<Matchers> {
     let pattern = |node: Node<'_>| node.parsed("a value, or the beginning of many and '*', as in team-*", Pattern::new);
     let patterns: BTreeMap<String, Pattern> =
         node.entries()?.into_iter().filter_map(|(name, node)| Some((name, pattern(node)?))).collect();

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use driftline_alerts::{Condition, ExplainedBy, Flapping, KofM, Recovery, Rule, Severity, Step};
+use driftline_alerts::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step};
 use driftline_detectors::{Detector, SEGMENT_DETECTORS};
 use driftline_document::{Node, Section, parse_duration, read};
 
 use super::Alerting;
 use super::budgets::budget;
 use super::targets::TargetConfig;
+use super::wording::{expression, wording};
 use crate::pipeline::earlier::{Against, COMPARED};
+use crate::pipeline::over_time::{Of, OverTime};
 use crate::runbooks;
 use crate::segments::{segment_score, watched_score};
 
@@ -26,6 +28,10 @@ pub(crate) const SCHEMA_SLI: &str = "schema";
 pub(crate) const HEARD_SLI: &str = "heard";
 /// An indicator of the collector itself: of the times at which somebody looked, those at which the archive kept up.
 pub(crate) const ARCHIVE_SLI: &str = "archive";
+/// Another one: of the times at which somebody looked, those at which a target had got what was its own, by target.
+pub(crate) const DELIVERY_SLI: &str = "delivery";
+/// The indicators of the collector itself.
+pub(crate) const OWN_SLIS: [&str; 2] = [ARCHIVE_SLI, DELIVERY_SLI];
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Whoever is paged four times in an hour for one thing is not helped by four ends.
@@ -112,6 +118,7 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
     if !enabled {
         let rest = ["severity", "runbook", "when", "group_by", "targets", "repeat", "escalate"];
         let rest = rest.into_iter().chain(["explained_by", "clear_at", "keep_firing_for"]);
+        let rest = rest.chain(["summary", "details", "labels", "owner"]);
         rest.for_each(|field| drop(section.optional(field)));
         return Some(ReadRule { name: name?, rule: None, everyone: false, repeat: None, causes: Vec::new() });
     }
@@ -128,7 +135,10 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
         node.parsed(&allowed, |text| known.contains(&text).then(|| text.to_owned()))
     });
     let when = section.required("when");
-    let condition = when.as_ref().and_then(|node| condition(node.section()?));
+    let condition = when.as_ref().and_then(|node| match node.is_section() {
+        true => condition(node.section()?),
+        false => expression(node, Labels::new(), KofM { k: 1, m: 1 }),
+    });
     if let (Some(node), Some(Condition::Score { score, .. }), Some(Severity::Page)) = (&when, &condition, severity)
         && watched_score(score).1
     {
@@ -150,6 +160,7 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
     let causes = causes.into_iter().filter_map(|node| Some((explained_by(node.section()?)?, node)));
     let (explained_by, places): (Vec<ExplainedBy>, Vec<Node<'a>>) = causes.unzip();
     let causes = explained_by.iter().map(|cause| cause.rule.clone()).zip(places).collect();
+    let wording = wording(&mut section);
     let name = name?;
     let rule = Rule {
         name: name.clone(),
@@ -162,6 +173,7 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
         escalate: steps,
         explained_by,
         recovery: Recovery { clear_at, keep_firing_for, flapping: None },
+        wording,
     };
     Some(ReadRule { name, rule: Some(rule), everyone, repeat, causes })
 }
@@ -196,8 +208,10 @@ fn clear_at(node: &Node<'_>, condition: Option<&Condition>) -> Option<f64> {
             node.problem("needs 'above': without it the limit is the score's own, and may be lower");
             return None;
         }
-        Condition::Budget { .. } => {
-            node.problem("is for scores and shares; a budget's short windows end its alerts");
+        Condition::Budget { .. } | Condition::Expression { .. } => {
+            node.problem(
+                "is for scores and shares; a budget's short windows end its alerts, and an expression's values",
+            );
             return None;
         }
     };
@@ -246,22 +260,30 @@ fn explained_by(mut section: Section<'_>) -> Option<ExplainedBy> {
 }
 
 fn condition(mut section: Section<'_>) -> Option<Condition> {
+    let written = section.optional("expression");
     let score = section.optional("score");
     let sli = section.optional("sli");
     let matching = section.optional("matching").and_then(|node| node.entries()).unwrap_or_default();
     let matching = matching.into_iter().filter_map(|(name, node)| Some((name, node.text()?.to_owned()))).collect();
+    if let Some(node) = written {
+        return expression_of_windows(&node, section, matching, score.is_some() || sli.is_some());
+    }
     match (score, sli) {
         (Some(score), None) => {
             let names = score_names();
             let names: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
             let score = score.one_of(&names)?.to_owned();
             let above = section.optional("above").and_then(|node| node.number(0.0..=1e9));
-            let windows = section.optional("windows").and_then(|node| node.parsed("'k of m', as in 2 of 3", k_of_m));
+            let counted = section.optional("windows");
+            let windows = counted.as_ref().and_then(|node| node.parsed("'k of m', as in 2 of 3", k_of_m));
+            if let (Some(node), Some(Of::Sli(_))) = (&counted, OverTime::named(&score).map(|watched| watched.of)) {
+                node.problem("is for scores of windows; an indicator's days are looked at all the time");
+            }
             let windows = windows.or(KofM::new(1, 1))?;
             Some(Condition::Score { score, matching, above, windows })
         }
         (None, Some(sli)) => {
-            let names: Vec<(&str, &str)> = SLIS.into_iter().chain([ARCHIVE_SLI]).map(|name| (name, name)).collect();
+            let names: Vec<(&str, &str)> = SLIS.into_iter().chain(OWN_SLIS).map(|name| (name, name)).collect();
             let sli = sli.one_of(&names)?.to_owned();
             if let Some(objective) = section.optional("objective") {
                 return budget(section, objective, sli, matching);
@@ -280,18 +302,39 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
             })
         }
         _ => {
-            section.problem("needs either 'score' or 'sli'");
+            section.problem("needs either 'score' or 'sli', or is an expression");
             None
         }
     }
 }
 
-/// What rules may look at: scores against the reference, those of segments, and those beside earlier windows.
+/// An expression, and in how many of its windows it has to hold.
+fn expression_of_windows(
+    node: &Node<'_>,
+    mut section: Section<'_>,
+    matching: Labels,
+    has_more: bool,
+) -> Option<Condition> {
+    if has_more {
+        section.problem("needs either an expression, a score or an indicator");
+    }
+    let windows = section.optional("windows");
+    let k_of_m = windows.as_ref().and_then(|node| node.parsed("'k of m', as in 2 of 3", k_of_m));
+    let condition = expression(node, matching, k_of_m.unwrap_or(KofM { k: 1, m: 1 }))?;
+    if let (Some(node), false) = (windows, condition.is_of_windows()) {
+        node.problem("is for what windows say, and this expression is looked at by the clock");
+    }
+    Some(condition)
+}
+
+/// What rules may look at: scores against the reference, those of segments, those beside earlier windows, and how scores
+/// and indicators stand beside their own past.
 fn score_names() -> Vec<String> {
     let beside = |against: Against| COMPARED.map(|detector| against.score_name(detector));
     let all = Detector::ALL.map(|detector| detector.name().to_owned()).into_iter();
     all.chain(SEGMENT_DETECTORS.into_iter().map(segment_score))
         .chain(Against::ALL.into_iter().flat_map(beside))
+        .chain(OverTime::names())
         .collect()
 }
 

@@ -67,7 +67,7 @@ fn reading(db: &Connection, rule: &Rule, now: i64) -> Reading {
             let sum = sums.get("").copied().unwrap_or_default();
             Reading::Ratio { good: sum.good, valid: sum.valid }
         }
-        Condition::Score { .. } => Reading::NotEnoughData,
+        Condition::Score { .. } | Condition::Expression { .. } => Reading::NotEnoughData,
     }
 }
 

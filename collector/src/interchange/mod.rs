@@ -2,7 +2,9 @@
 
 #[cfg(test)]
 mod agreement;
+mod openslo;
 mod prometheus;
 mod quoting;
 
+pub(crate) use openslo::{export as openslo, import as import_openslo};
 pub(crate) use prometheus::prometheus;

@@ -25,8 +25,8 @@ pub(crate) fn prometheus(config: &Config) -> String {
     let (rules, interval) = (&config.alerting.rules, config.alerting.evaluation_interval);
     let windows: BTreeSet<Duration> = rules.iter().flat_map(|rule| windows(&rule.condition)).collect();
     let recorded = windows.into_iter().flat_map(recorded);
-    let alerts = |is_of_scores: bool| {
-        let of_kind = move |rule: &&Rule| matches!(rule.condition, Condition::Score { .. }) == is_of_scores;
+    let alerts = |is_ours: bool| {
+        let of_kind = move |rule: &&Rule| is_computed_here(&rule.condition) == is_ours;
         rules.iter().filter(of_kind).map(|rule| alert(rule, &config.public_url))
     };
     let indicators: String = recorded.chain(alerts(false)).collect();
@@ -45,10 +45,15 @@ pub(crate) fn prometheus(config: &Config) -> String {
     .concat()
 }
 
+/// Whether nobody but the collector knows what a condition looks at.
+fn is_computed_here(condition: &Condition) -> bool {
+    matches!(condition, Condition::Score { .. } | Condition::Expression { .. })
+}
+
 /// The windows over which a condition adds up events.
 fn windows(condition: &Condition) -> Vec<Duration> {
     match condition {
-        Condition::Score { .. } => Vec::new(),
+        Condition::Score { .. } | Condition::Expression { .. } => Vec::new(),
         Condition::Sli { over, .. } => vec![*over],
         Condition::Budget { objective, pace, .. } => {
             objective.pairs(*pace).into_iter().flat_map(|pair| [pair.long, pair.short]).collect()
@@ -75,7 +80,7 @@ fn recorded(window: Duration) -> [String; 3] {
 /// A rule as an alert.
 fn alert(rule: &Rule, public_url: &str) -> String {
     let expression = match &rule.condition {
-        Condition::Score { .. } => {
+        Condition::Score { .. } | Condition::Expression { .. } => {
             format!("driftline_alerts_firing{{rule={}}} > 0", quoted(&rule.name))
         }
         Condition::Sli { sli, matching, below, over, min_events } => {

@@ -1,11 +1,12 @@
 //! The web pages: a small application that reads the JSON API, and the rendered runbooks.
 
+mod approval;
 mod runbook;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{DefaultBodyLimit, Path};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -21,6 +22,7 @@ macro_rules! embedded {
 
 /// The files of the application: its styles, and all modules that it is made of.
 const ASSETS: &[(&str, &str)] = embedded![
+    "alert-reactions.js",
     "alert-row.js",
     "alert-timeline.js",
     "alert-words.js",
@@ -75,6 +77,9 @@ const ICON: &str = include_str!("../../../dashboards/web/icon.svg");
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Largest form that is read.
+const MAX_FORM_BYTES: usize = 16 << 10;
+
 /// The routes.
 pub(crate) fn routes(api: Api) -> Router {
     Router::new()
@@ -88,6 +93,14 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/assets/{name}", get(asset))
         .route("/favicon.svg", get(icon))
         .fallback(no_such_page)
+        .with_state(api)
+}
+
+/// Where signed links lead: they let in who has no token.
+pub(crate) fn links(api: Api) -> Router {
+    Router::new()
+        .route("/reactions/{id}/approval", get(approval::show).post(approval::decide))
+        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .with_state(api)
 }
 
@@ -126,9 +139,14 @@ async fn no_such_page() -> Response {
 }
 
 fn secured(response: impl IntoResponse) -> Response {
-    let mut response = response.into_response();
+    secured_by(POLICY, response.into_response())
+}
+
+/// The same under a policy of a page's own.
+fn secured_by(policy: &str, mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    let policy = HeaderValue::from_str(policy).unwrap_or(HeaderValue::from_static(POLICY));
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
     response

@@ -63,8 +63,8 @@ pub(crate) enum Kept<'k> {
 }
 
 impl Columns {
-    /// What configuration and reference say, and what was decided before.
-    pub(crate) fn load(db: &Connection, model: &Model, reference: Option<&ReferenceFile>) -> rusqlite::Result<Self> {
+    /// What configuration and reference say.
+    pub(crate) fn of_model(model: &Model, reference: Option<&ReferenceFile>) -> Self {
         let mut said = BTreeMap::new();
         for reference in reference.iter().flat_map(|file| &file.columns) {
             let kind = match reference.kind() {
@@ -98,13 +98,7 @@ impl Columns {
             units.insert(freshness.column.clone(), freshness.unit);
         }
         said.extend(model.columns.clone());
-        let mut statement = db.prepare("SELECT name, type, role FROM columns WHERE model = ?1")?;
-        let rows = statement.query_map([&model.name], |row| {
-            let (name, kind, role): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let role = if role == role_name(Role::Prediction) { Role::Prediction } else { Role::Feature };
-            Ok((name, (ColumnType::named(&kind).unwrap_or(ColumnType::Text), role)))
-        })?;
-        let mut columns = Self {
+        Self {
             known: Vec::new(),
             index: HashMap::new(),
             last: 0,
@@ -114,7 +108,18 @@ impl Columns {
             sources,
             new: Vec::new(),
             wrong: HashSet::new(),
-        };
+        }
+    }
+
+    /// What configuration and reference say, and what was decided before.
+    pub(crate) fn load(db: &Connection, model: &Model, reference: Option<&ReferenceFile>) -> rusqlite::Result<Self> {
+        let mut columns = Self::of_model(model, reference);
+        let mut statement = db.prepare("SELECT name, type, role FROM columns WHERE model = ?1")?;
+        let rows = statement.query_map([&model.name], |row| {
+            let (name, kind, role): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let role = if role == role_name(Role::Prediction) { Role::Prediction } else { Role::Feature };
+            Ok((name, (ColumnType::named(&kind).unwrap_or(ColumnType::Text), role)))
+        })?;
         for row in rows {
             let (name, (kind, role)) = row?;
             // A file already has the type of the past; what the configuration says now holds from here on.
@@ -127,6 +132,12 @@ impl Columns {
     /// The same, with what the model says of columns that nothing has given a type yet.
     pub(crate) fn with_metadata(self, told: ToldTypes) -> Self {
         Self { told, ..self }
+    }
+
+    /// Columns that hold vectors, by what configuration and reference say.
+    pub(crate) fn embeddings(&self) -> Vec<String> {
+        let vectors = self.said.iter().filter(|(_, kind)| **kind == ColumnType::Embedding);
+        vectors.map(|(name, _)| name.clone()).collect()
     }
 
     /// Adds a column, and gives its place.

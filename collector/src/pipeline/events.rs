@@ -20,8 +20,12 @@ pub(crate) enum EventKind {
     Acknowledged,
     /// Somebody made a silence, or ended one.
     Silence,
+    /// Somebody sent a notification again that was given up, or dismissed it.
+    Delivery,
     /// A drill began, or was over.
     Drill,
+    /// Something is to be started because of an alert, or was, or came to its end.
+    Reaction,
     /// A column held a value that is not of its type.
     TypeChange,
     /// A file was archived.
@@ -38,7 +42,9 @@ impl EventKind {
             Self::AlertResolved => "alert_resolved",
             Self::Acknowledged => "acknowledged",
             Self::Silence => "silence",
+            Self::Delivery => "delivery",
             Self::Drill => "drill",
+            Self::Reaction => "reaction",
             Self::TypeChange => "type_change",
             Self::Archived => "archived",
         }

@@ -1,7 +1,7 @@
 //! From closed windows and indicators to alerts, and to what is said of them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use driftline_alerts::{Condition, Labels, Observation, Reading, Transition};
 use driftline_detectors::{Score, Verdict};
@@ -13,18 +13,20 @@ use super::columns::role_name;
 use super::comparing::{compare, show_beside};
 use super::earlier::{Against, stored};
 use super::events::{Event, EventKind};
+use super::over_time;
 use super::series::{ClosedColumn, ClosedWindow, Wall};
-use super::{HEADLINE, ModelState, Pipeline, slis};
+use super::{HEADLINE, ModelState, Pipeline, expressions, slis};
 use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence::{self, Watched};
 use crate::alerting::news::News;
 use crate::alerting::{around, changes};
 use crate::causes::{HISTORY_WINDOWS, Past};
-use crate::config::{ARCHIVE_SLI, EventTime, Windows};
+use crate::config::{DELIVERY_SLI, EventTime, OWN_SLIS, Windows};
 use crate::numbers::{significant, thousands};
 use crate::segments::{beyond, segment_score};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::times::{self, now_micros};
+use crate::vocabulary::Named;
 
 /// A column or a version that is gone is watched for at least so long more.
 const SHORTEST_FORGET_MICROS: i64 = 3_600_000_000;
@@ -80,7 +82,23 @@ impl Pipeline {
         let accepted = compare(state, version, &mut window, &self.parts.store, &mut self.next.earlier);
         metrics.windows_closed.with_label_values(&[model]).inc();
         metrics.window_rows.with_label_values(&[model, version]).set(window.rows as i64);
-        let observations = observations(model, version, &window, &|column| state.columns.role(column));
+        let role = |column: &str| state.columns.role(column);
+        let mut observations = observations(model, version, &window, &role);
+        let now = now_micros();
+        let store = &self.parts.store;
+        let measure = |named: &Named, over: Duration| {
+            store.read_blocking(|db| expressions::measure(db, model, named, over, now)).ok()?
+        };
+        observations.extend(expressions::of_window(self.book.rules(), (model, version), &window, &role, &measure));
+        let watched = over_time::watched(self.book.rules());
+        let rises = match over_time::is_side_by_side(&state.config.windows, window.ends) {
+            true => {
+                let mut shelf =
+                    shelf(&self.parts.store, &self.next.windows, (model, version), &state.references.identity);
+                over_time::observations((model, version), &window, &role, &watched, &mut shelf)
+            }
+            false => Vec::new(),
+        };
         for column in &window.columns {
             for score in &column.scores {
                 let series = [model, version, column.column.as_str(), score.detector.name()];
@@ -96,7 +114,9 @@ impl Pipeline {
         }
         self.next.events.push(Event { kind: EventKind::Window, model: model.to_string(), text: window_text(&window) });
         let forget_after = forget_after(&state.config.windows);
-        let changes = self.book.observe_scores(&observations, now_micros(), forget_after);
+        let forget_streams_after = over_time::forget_after(&state.config.windows, forget_after);
+        let mut changes = self.book.observe_scores(&observations, now_micros(), forget_after);
+        changes.extend(self.book.observe_scores(&rises, now_micros(), forget_streams_after));
         metrics.observations_refused.inc_by(self.book.take_refused());
         for change in changes {
             self.note(&change, Some((model, &window)));
@@ -135,6 +155,7 @@ impl Pipeline {
             let since = evidence::since(change, &context).map(|since| since.first);
             notification.facts.extend(self.around(change, window, since, now));
         }
+        notification.facts.extend(self.facts_of_deliveries(&change.alert.labels));
         let kind = match change.transition {
             Transition::Fired { .. } => EventKind::AlertFired,
             Transition::Resolved { .. } => EventKind::AlertResolved,
@@ -185,23 +206,31 @@ impl Pipeline {
             let (sli, over) = match &condition {
                 Condition::Sli { sli, over, .. } => (sli.clone(), *over),
                 Condition::Budget { sli, objective, .. } => (sli.clone(), objective.period().about()),
-                Condition::Score { .. } => continue,
+                Condition::Expression { expression, .. } if !condition.is_of_windows() => {
+                    let longest = expression.variables().iter().filter_map(|name| name.over).max();
+                    (expression.text().to_owned(), longest.unwrap_or_default())
+                }
+                Condition::Score { score, .. } if is_of_indicator(score) => {
+                    (score.clone(), over_time::FORGET_INDICATORS)
+                }
+                Condition::Score { .. } | Condition::Expression { .. } => continue,
             };
-            let models: Vec<Arc<str>> = if sli == ARCHIVE_SLI {
+            let models: Vec<Arc<str>> = if OWN_SLIS.contains(&sli.as_str()) {
                 vec![Arc::from(slis::COLLECTOR)]
             } else {
                 self.models.keys().cloned().collect()
             };
+            let part = if sli == DELIVERY_SLI { "target" } else { "column" };
             let observations = self.parts.store.read_blocking(|db| {
                 let mut observations = Vec::new();
                 for model in &models {
                     for (label, reading) in readings(db, model, &condition, now)? {
-                        let labels = [("model", model.to_string()), ("column", label)].into_iter();
+                        let labels = [("model", model.to_string()), (part, label)].into_iter();
                         let labels: Labels = labels
                             .filter(|(_, value)| !value.is_empty())
                             .map(|(name, value)| (name.to_owned(), value))
                             .collect();
-                        observations.push(Observation { name: sli.clone(), labels, reading });
+                        observations.push(Observation { name: sli.to_owned(), labels, reading });
                     }
                 }
                 Ok(observations)
@@ -247,7 +276,40 @@ fn readings(
             Ok(sums.map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid })).collect())
         }
         Condition::Budget { sli, objective, pace, .. } => slis::burn(db, model, sli, (objective, *pace), now),
-        Condition::Score { .. } => Ok(Vec::new()),
+        Condition::Expression { expression, .. } => {
+            let measured = expressions::measured(db, model, expression, now)?;
+            Ok(vec![(String::new(), expressions::reading(expression, &measured))])
+        }
+        Condition::Score { score, .. } => match over_time::OverTime::named(score) {
+            Some(watched) => over_time::of_indicator(db, model, (watched.of_name(), watched), now),
+            None => Ok(Vec::new()),
+        },
+    }
+}
+
+/// Whether a rule watches an indicator's days.
+fn is_of_indicator(score: &str) -> bool {
+    over_time::OverTime::named(score).is_some_and(|watched| matches!(watched.of, over_time::Of::Sli(_)))
+}
+
+/// Earlier windows of a version, as streams have them: those that closed since the last checkpoint are not stored yet.
+fn shelf<'s>(
+    store: &'s Store,
+    waiting: &'s [StoredWindow],
+    (model, version): (&'s str, &'s str),
+    reference: &'s str,
+) -> impl FnMut(i64) -> Vec<over_time::Point> + 's {
+    move |ends| {
+        let is_it =
+            |stored: &&StoredWindow| stored.model == model && stored.version == version && stored.window.ends == ends;
+        match waiting.iter().find(is_it) {
+            Some(stored) if stored.reference == reference => over_time::points(&stored.window),
+            Some(_) => Vec::new(),
+            None => store
+                .read_blocking(|db| over_time::stored(db, (model, version), reference, ends))
+                .inspect_err(|error| warn!(model, version, ends, %error, "a window cannot be read, and is left out"))
+                .unwrap_or_default(),
+        }
     }
 }
 
@@ -276,7 +338,7 @@ pub(crate) fn observations(
     role: &dyn Fn(&str) -> Role,
 ) -> Vec<Observation> {
     let of_column = |column: &ClosedColumn| {
-        let role = role_name(role(&column.column));
+        let role = role(&column.column);
         let observation = |name, score| observation(model, version, (column, role), (name, score));
         let scores = column.scores.iter().map(|score| (score.detector.name().to_owned(), score));
         let beside = column
@@ -300,7 +362,7 @@ fn segment_observations(
     let mut observations = Vec::new();
     for segment in &window.segments {
         for column in &segment.columns {
-            let role = role_name(role(&column.column));
+            let role = role(&column.column);
             let whole = window.column(None, &column.column).map_or(&[] as &[Score], |whole| &whole.scores);
             let drifts = |detector| whole.iter().any(|s| s.detector == detector && s.verdict == Verdict::Drift);
             for score in column.scores.iter().filter(|score| !drifts(score.detector)) {
@@ -317,10 +379,9 @@ fn segment_observations(
 fn observation(
     model: &str,
     version: &str,
-    (column, role): (&ClosedColumn, &str),
+    (column, role): (&ClosedColumn, Role),
     (name, score): (String, &Score),
 ) -> Observation {
-    let labels = [("model", model), ("version", version), ("column", &column.column), ("role", role)];
     let reading = match score.verdict {
         Verdict::NotEnoughData => Reading::NotEnoughData,
         Verdict::Ok | Verdict::Drift => Reading::Score {
@@ -330,11 +391,13 @@ fn observation(
             n: score.n_window,
         },
     };
-    Observation {
-        name,
-        labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        reading,
-    }
+    Observation { name, labels: score_labels(model, version, &column.column, role), reading }
+}
+
+/// The labels of what is observed of a column.
+pub(super) fn score_labels(model: &str, version: &str, column: &str, role: Role) -> Labels {
+    let labels = [("model", model), ("version", version), ("column", column), ("role", role_name(role))];
+    labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn headline(column: &ClosedColumn) -> Option<&Score> {

@@ -14,13 +14,16 @@ pub(crate) mod checkpoint;
 pub(crate) mod columns;
 mod comparing;
 pub(crate) mod counting;
+mod delivering;
 pub(crate) mod deriving;
 pub(crate) mod earlier;
 pub(crate) mod events;
 mod exchanges;
+pub(crate) mod expressions;
 mod fields;
 mod hearing;
 pub(crate) mod judging;
+pub(crate) mod over_time;
 pub(crate) mod rebuild;
 pub(crate) mod rewriting;
 pub(crate) mod schema;
@@ -315,6 +318,7 @@ impl Pipeline {
             self.next.forget_journal = true;
             self.next.tidy = Instant::now() >= self.next_tidying;
             self.observe_archive();
+            self.observe_deliveries();
             self.observe_hearing();
         }
         let is_due = is_final || cut.is_some() || self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL;

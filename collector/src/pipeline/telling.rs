@@ -34,12 +34,13 @@ impl Pipeline {
         let alerting = &self.parts.config.alerting;
         let models = &self.models;
         let no_data_after = |rule: &Rule, labels: &Labels| match &rule.condition {
-            Condition::Score { .. } => {
+            condition if condition.is_of_windows() => {
                 let model = labels.get("model").and_then(|model| models.get(model.as_str()));
                 model.map_or(UNKNOWN_NO_DATA_MICROS, |model| forget_after(&model.config.windows))
             }
             Condition::Sli { over, .. } => (over.as_micros() as i64).max(SHORTEST_NO_DATA_MICROS),
             Condition::Budget { .. } => BUDGET_NO_DATA_MICROS,
+            Condition::Score { .. } | Condition::Expression { .. } => SHORTEST_NO_DATA_MICROS,
         };
         let (maintenance, routes) = (alerting.maintenance.as_slice(), &alerting.routes);
         for told in self.book.tell(&wishes, (maintenance, routes), self.evaluated_at, &no_data_after, now) {

@@ -41,6 +41,12 @@ pub(super) fn tidy(db: &Connection, now: i64) -> rusqlite::Result<bool> {
         ("outcomes", "model, row_id", "received_at < ?1", KEEP_LONG_MICROS),
         ("silences", "id", "ends_at < ?1", KEEP_LONG_MICROS),
         ("changes", "id", "at < ?1", KEEP_LONG_MICROS),
+        (
+            "reactions",
+            "id",
+            "created_at < ?1 AND NOT EXISTS (SELECT 1 FROM episodes WHERE id = reactions.episode)",
+            KEEP_LONG_MICROS,
+        ),
         // The newest cut says how far the archive came.
         ("cuts", "last", "done_at < ?1 AND last < (SELECT max(last) FROM cuts)", KEEP_MONTH_MICROS),
         // What was said of an episode is kept for as long as the episode: its resolve goes by it.

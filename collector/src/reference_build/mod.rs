@@ -14,6 +14,8 @@ mod csv;
 mod gathering;
 mod joint;
 mod json_lines;
+#[cfg(test)]
+mod laws;
 mod parquet;
 mod parting;
 mod sampling;
@@ -31,6 +33,7 @@ pub(crate) use self::counting::{Counted, count};
 use self::gathering::{Finished, Gathering};
 pub(crate) use self::sampling::sample;
 use self::values::Take;
+pub(crate) use self::values::{Chunk, Value};
 use crate::config::{SegmentBy, Windows};
 use crate::times::{now_micros, rfc3339};
 

@@ -116,6 +116,11 @@ impl Cusum {
         *self = Self::new(self.settings, self.baseline.anew());
     }
 
+    /// The sum of rises, in limits.
+    pub(super) fn rise(&self) -> f64 {
+        self.above.height / self.settings.limit
+    }
+
     /// How far the sums of rises and of falls have come.
     ///
     /// ```

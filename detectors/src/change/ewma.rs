@@ -76,20 +76,31 @@ impl Ewma {
             return None;
         }
         let deviations = self.baseline.standardise(value)?;
-        let EwmaSettings { weight, limit } = self.settings;
+        let EwmaSettings { weight, .. } = self.settings;
         let before = self.average;
         self.average = weight * deviations + (1.0 - weight) * before;
         let stays = self.average * before > 0.0;
         self.values = if stays { self.values.saturating_add(1) } else { 1 };
-        let unsettled = self.unsettled.unwrap_or(1.0) * (1.0 - weight).powi(2);
-        self.unsettled = Some(unsettled);
-        let limit = limit * (weight / (2.0 - weight) * (1.0 - unsettled)).sqrt();
+        self.unsettled = Some(self.unsettled.unwrap_or(1.0) * (1.0 - weight).powi(2));
+        let limit = self.limit();
         let (statistic, values) = (self.average.abs(), self.values);
         let direction = if self.average > 0.0 { Direction::Up } else { Direction::Down };
         (statistic > limit).then(|| {
             self.reset();
             Change { direction, statistic, limit, values }
         })
+    }
+
+    /// What the average may come to at its age; zero before the first judged value.
+    fn limit(&self) -> f64 {
+        let EwmaSettings { weight, limit } = self.settings;
+        limit * (weight / (2.0 - weight) * (1.0 - self.unsettled.unwrap_or(1.0))).sqrt()
+    }
+
+    /// How far the average has risen, in limits.
+    pub(super) fn rise(&self) -> f64 {
+        let limit = self.limit();
+        if limit > 0.0 { self.average.max(0.0) / limit } else { 0.0 }
     }
 
     /// Forgets everything but the settings and a level that is known.

@@ -16,7 +16,8 @@
 //! say nothing and change nothing. A detector that found a change begins anew from there; [`Adwin`] keeps what it has
 //! since.
 //!
-//! Where the history is at hand as a whole, [`onset()`] says when its change began, with an interval.
+//! Where the history is at hand as a whole, [`Stream::standing`] says how it stands with its newest value, and [`onset()`]
+//! when its change began, with an interval.
 //!
 //! ```
 //! use driftline_detectors::change::{ChangeDetector, Cusum, Direction};
@@ -36,6 +37,7 @@ mod ewma;
 mod kswin;
 mod onset;
 mod page_hinkley;
+mod standing;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +48,7 @@ pub use ewma::{Ewma, EwmaSettings};
 pub use kswin::{Kswin, KswinSettings, MAX_PANES, PaneComparison};
 pub use onset::{MAX_HISTORY, Onset, onset};
 pub use page_hinkley::{PageHinkley, PageHinkleySettings};
+pub use standing::{ChangeKind, MIN_STREAM, STAYS_FOR, Standing, Stream};
 
 /// Which way a stream left its level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -99,6 +102,25 @@ impl ChangeDetector {
             Self::Cusum(detector) => detector.update(value),
             Self::Ewma(detector) => detector.update(value),
             Self::Adwin(detector) => detector.update(value),
+        }
+    }
+
+    /// How far a rise has come, in limits: with the value that takes it past 1 a change shows, and it begins anew.
+    /// [`Adwin`] has no such sum: it looks at all cuts of its window, and says zero.
+    ///
+    /// ```
+    /// use driftline_detectors::change::{Baseline, ChangeDetector, Cusum, CusumSettings};
+    /// let known = Baseline::Known { mean: 0.0, standard_deviation: 1.0 };
+    /// let mut detector = ChangeDetector::Cusum(Cusum::new(CusumSettings { slack: 0.5, limit: 5.0 }, known));
+    /// detector.update(3.0);
+    /// assert_eq!(detector.rise(), 0.5);
+    /// ```
+    pub fn rise(&self) -> f64 {
+        match self {
+            Self::PageHinkley(detector) => detector.rise(),
+            Self::Cusum(detector) => detector.rise(),
+            Self::Ewma(detector) => detector.rise(),
+            Self::Adwin(_) => 0.0,
         }
     }
 

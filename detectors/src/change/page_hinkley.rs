@@ -120,6 +120,11 @@ impl PageHinkley {
         })
     }
 
+    /// How far the sum of rises has come, in limits; zero while it says nothing.
+    pub(super) fn rise(&self) -> f64 {
+        if self.n < self.settings.min_values { 0.0 } else { self.rise.height() / self.settings.limit }
+    }
+
     /// Forgets everything but the settings.
     ///
     /// ```

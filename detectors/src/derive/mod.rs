@@ -89,6 +89,12 @@ pub enum Derived {
 
 impl Derivation {
     /// The column that others are derived from; of several, what they are called together.
+    ///
+    /// ```
+    /// use driftline_detectors::Derivation;
+    /// let signup = Derivation::Timestamp { column: "signup".into() };
+    /// assert_eq!(signup.column(), "signup");
+    /// ```
     pub fn column(&self) -> &str {
         match self {
             Self::Timestamp { column } | Self::Text { column, .. } | Self::Embedding { column, .. } => column,
@@ -97,6 +103,15 @@ impl Derivation {
     }
 
     /// The names and kinds of the derived columns, in their order.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, Derivation};
+    /// let signup = Derivation::Timestamp { column: "signup".into() };
+    /// let [age, hour, weekday] = &signup.columns()[..] else { panic!() };
+    /// assert_eq!(age, &("signup.age".to_owned(), ColumnKind::Numeric));
+    /// assert_eq!(hour, &("signup.hour".to_owned(), ColumnKind::Categorical));
+    /// assert_eq!(weekday, &("signup.weekday".to_owned(), ColumnKind::Categorical));
+    /// ```
     pub fn columns(&self) -> Vec<(String, ColumnKind)> {
         let named = |names: &[(&str, ColumnKind)]| {
             names.iter().map(|(name, kind)| (format!("{}.{name}", self.column()), *kind)).collect()
@@ -113,6 +128,13 @@ impl Derivation {
     }
 
     /// Whether it gives a column of this name.
+    ///
+    /// ```
+    /// use driftline_detectors::Derivation;
+    /// let signup = Derivation::Timestamp { column: "signup".into() };
+    /// assert!(signup.gives("signup.hour"));
+    /// assert!(!signup.gives("signup") && !signup.gives("signup.minute") && !signup.gives("login.hour"));
+    /// ```
     pub fn gives(&self, column: &str) -> bool {
         let is_of_it = column.strip_prefix(self.column()).is_some_and(|rest| rest.starts_with('.'));
         is_of_it && self.columns().iter().any(|(name, _)| name == column)
@@ -154,16 +176,48 @@ pub enum Learning {
 
 impl Learning {
     /// For texts.
+    ///
+    /// ```
+    /// use driftline_detectors::{Derivation, Derived, Learning, SourceValue};
+    ///
+    /// let mut learning = Learning::text();
+    /// learning.add(0, SourceValue::Text("late again"));
+    /// let (_, of_others) = learning.finish("comment");
+    /// let derived = of_others.derive(SourceValue::Text("Late, sadly"), None);
+    /// let new_words = of_others.columns().iter().position(|(name, _)| name == "comment.new_words").unwrap();
+    /// assert_eq!(derived[new_words], Derived::Number(0.5), "one word of two");
+    /// ```
     pub fn text() -> Self {
         Self::Text(VocabularySurvey::default())
     }
 
     /// For vectors.
+    ///
+    /// ```
+    /// use driftline_detectors::{Derived, Learning, SourceValue};
+    ///
+    /// let mut learning = Learning::embedding();
+    /// for (row, vector) in [[3.0, 0.0], [5.0, 0.0], [4.0, 1.0], [4.0, -1.0]].iter().enumerate() {
+    ///     learning.add(row as u64, SourceValue::Vector(vector));
+    /// }
+    /// let (_, of_others) = learning.finish("photo");
+    /// let derived = of_others.derive(SourceValue::Vector(&[0.0, 2.0]), None);
+    /// assert_eq!(derived[..2], [Derived::Number(2.0), Derived::Number(0.0)], "its length, and its angle to their middle");
+    /// ```
     pub fn embedding() -> Self {
         Self::Embedding(SpaceSurvey::default())
     }
 
-    /// Learns from a row.
+    /// Learns from a row. What is of another type teaches nothing.
+    ///
+    /// ```
+    /// use driftline_detectors::{Learning, SourceValue};
+    /// let (mut one, mut other) = (Learning::text(), Learning::text());
+    /// one.add(0, SourceValue::Text("late again"));
+    /// other.add(0, SourceValue::Text("late again"));
+    /// other.add(1, SourceValue::Time(0));
+    /// assert_eq!(one.finish("comment"), other.finish("comment"));
+    /// ```
     pub fn add(&mut self, row: u64, value: SourceValue<'_>) {
         match (self, value) {
             (Self::Text(survey), SourceValue::Text(text)) => survey.add(row, text),
@@ -176,6 +230,20 @@ impl Learning {
     ///
     /// They differ for texts. A word is new where nobody wrote it before; to a row of the reference, the others did. Were it
     /// held against a vocabulary that it is part of itself, it would have no new word, and every window would have drifted.
+    ///
+    /// ```
+    /// use driftline_detectors::{Derived, Learning, SourceValue};
+    ///
+    /// let mut learning = Learning::text();
+    /// [(0, "late again"), (1, "late")].map(|(row, text)| learning.add(row, SourceValue::Text(text)));
+    /// let (of_rows, of_others) = learning.finish("comment");
+    /// let new_words = |derivation: &driftline_detectors::Derivation| {
+    ///     let derived = derivation.derive(SourceValue::Text("late again"), None);
+    ///     derived.last().copied()
+    /// };
+    /// assert_eq!(new_words(&of_rows), Some(Derived::Number(0.5)), "nobody else wrote \"again\"");
+    /// assert_eq!(new_words(&of_others), Some(Derived::Number(0.0)));
+    /// ```
     pub fn finish(self, column: &str) -> (Derivation, Derivation) {
         let column = column.to_owned();
         match self {

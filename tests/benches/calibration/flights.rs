@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type};
+use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use driftline_detectors::{ColumnKind, Profile, Reference, ReferenceBuilder};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -63,6 +64,13 @@ pub(crate) enum Kind {
     Missing,
     /// A share of the rows has one category.
     Mix,
+}
+
+/// What a row holds.
+enum Drifted<'c> {
+    Missing,
+    Number(f64),
+    Name(&'c str),
 }
 
 enum Values {
@@ -135,6 +143,39 @@ impl Column {
         Self { name: name.to_owned(), values: Values::Names(of_rows, names), mean: 0.0, deviation: 0.0 }
     }
 
+    /// The values of these rows with what a drift makes of them, as a file has them.
+    pub(crate) fn array(&self, rows: &[usize], drift: Option<Drift>) -> ArrayRef {
+        let values = rows.iter().map(|row| self.value(*row, drift));
+        match &self.values {
+            Values::Numbers(_) => {
+                let number = |value| if let Drifted::Number(number) = value { Some(number) } else { None };
+                Arc::new(values.map(number).collect::<Float64Array>())
+            }
+            Values::Names(..) => {
+                let name = |value| if let Drifted::Name(name) = value { Some(name) } else { None };
+                Arc::new(values.map(name).collect::<StringArray>())
+            }
+        }
+    }
+
+    /// What a row holds, with what a drift makes of it.
+    fn value(&self, row: usize, drift: Option<Drift>) -> Drifted<'_> {
+        let is_hit = |size: f64| (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40 < (size * 16_777_216.0) as u64;
+        match (&self.values, drift) {
+            (_, Some(Drift { kind: Kind::Missing, size })) if is_hit(size) => Drifted::Missing,
+            (Values::Numbers(values), drift) => match (values[row], drift) {
+                (None, _) => Drifted::Missing,
+                (Some(_), Some(Drift { kind: Kind::DefaultFill, size })) if is_hit(size) => Drifted::Number(0.0),
+                (Some(value), Some(Drift { kind, size })) => Drifted::Number(self.moved(value, kind, size)),
+                (Some(value), None) => Drifted::Number(value),
+            },
+            (Values::Names(places, names), drift) => {
+                let place = if drift.is_some_and(|drift| is_hit(drift.size)) { 0 } else { places[row] };
+                Drifted::Name(&names[place as usize])
+            }
+        }
+    }
+
     /// A builder that holds these days' rows, a pane for each.
     pub(crate) fn builder<'a>(&self, days: impl Iterator<Item = (i64, &'a [usize])>) -> ReferenceBuilder {
         let kind = match self.values {
@@ -158,23 +199,15 @@ impl Column {
 
     /// The profile of these rows, with what a drift makes of them.
     pub(crate) fn drifted_profile(&self, reference: &Reference, rows: &[usize], drift: Option<Drift>) -> Profile {
-        let Some(Drift { kind, size }) = drift else { return self.profile(reference, rows) };
+        if drift.is_none() {
+            return self.profile(reference, rows);
+        }
         let mut profile = reference.empty_profile();
-        let is_hit = |row: usize| (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40 < (size * 16_777_216.0) as u64;
-        for &row in rows {
-            match (&self.values, kind) {
-                (_, Kind::Missing) if is_hit(row) => reference.count_missing(&mut profile, 1),
-                (Values::Numbers(values), _) => match values[row] {
-                    Some(_) if matches!(kind, Kind::DefaultFill) && is_hit(row) => {
-                        reference.count_numbers(&mut profile, &[0.0]);
-                    }
-                    Some(value) => reference.count_numbers(&mut profile, &[self.moved(value, kind, size)]),
-                    None => reference.count_missing(&mut profile, 1),
-                },
-                (Values::Names(places, names), _) => {
-                    let place = if is_hit(row) { 0 } else { places[row] };
-                    reference.count_category(&mut profile, &names[place as usize]);
-                }
+        for row in rows {
+            match self.value(*row, drift) {
+                Drifted::Missing => reference.count_missing(&mut profile, 1),
+                Drifted::Number(number) => reference.count_numbers(&mut profile, &[number]),
+                Drifted::Name(name) => reference.count_category(&mut profile, name),
             }
         }
         profile

@@ -8,13 +8,15 @@
 //! A year is 365 days after a reference of sixty, and each of these days is one of the 121 in the data, drawn with
 //! replacement: nothing drifts, whatever happens within a day. With rows shuffled over all days before, nothing that
 //! belongs together is left; with days as they were, rows of a window share its days' weather. The rules are the shipped
-//! ones, two of three windows; a window is ten days, and one ends each day.
+//! ones, two of three windows; a window is ten days, and one ends each day. `whole` runs such years through the binary.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the measurement")]
 
 mod flights;
 mod judges;
+mod peers;
 mod power;
+mod whole;
 mod years;
 
 use clap::{Parser, ValueEnum};
@@ -62,6 +64,7 @@ enum Only {
     Days,
     Drifts,
     Order,
+    Whole,
 }
 
 fn main() {
@@ -96,11 +99,21 @@ fn main() {
     if arguments.only.is_none_or(|wanted| wanted == Only::Drifts) {
         println!("\n### Planted drifts, whole days shuffled\n");
         let found = years::for_seeds(arguments.draws, |seed| power::find(&flights, &plan, seed));
-        print_found(&found);
+        let python = peers::python();
+        let asked = |python| years::for_seeds(arguments.draws, |seed| peers::find(&flights, &plan, python, seed));
+        let peers = python.as_deref().map(asked).unwrap_or_default();
+        print_found(&found, &peers);
     }
     if arguments.only.is_none_or(|wanted| wanted == Only::Order) {
         println!("\n### The real order: the first {} days as reference, then the others\n", plan.reference_days);
         years::in_order(&flights, &plan);
+    }
+    if arguments.only.is_none_or(|wanted| wanted == Only::Whole) {
+        for (split, name) in [(Split::Rows, "rows shuffled"), (Split::Days, "whole days shuffled")] {
+            println!("\n### The collector's rules, by `driftline backtest`, {name}\n");
+            let years = years::for_seeds(arguments.years, |seed| whole::year(&flights, &plan, split, seed));
+            print_whole(&years);
+        }
     }
 }
 
@@ -124,22 +137,48 @@ fn print_years(years: &[Year]) {
     println!("Each score of each column may exceed its limit in one window of {:.0}.", 1.0 / level);
 }
 
-/// How many of the draws each judge found it in, and the median of the days that this took.
-fn print_found(found: &[Found]) {
-    let judges = Judge::ALL.map(Judge::name);
+fn print_whole(years: &[whole::Year]) {
+    println!(
+        "| rule | default thresholds: alerts a month | days in alert | every effect matters: alerts a month | days in alert |"
+    );
+    println!("|---|---|---|---|---|");
+    for (rule, (name, _)) in whole::RULES.iter().enumerate() {
+        let cells = [0, 1].map(|trial| {
+            let of = |of: &dyn Fn(&whole::Told) -> f64| {
+                Spread::of(years.iter().map(|year| of(&year[trial][rule])).collect())
+            };
+            let (alerts, days) = (of(&|told| told.alerts), of(&|told| told.days));
+            format!("{:.2} ± {:.2} | {:.0} %", alerts.mean, alerts.error, 100.0 * days.mean)
+        });
+        println!("| {name} | {} |", cells.join(" | "));
+    }
+}
+
+/// How many of the draws each judge found it in, and the median of the days that this took; and the same of the libraries
+/// themselves, where they were asked.
+fn print_found(found: &[Found], peers: &[peers::Found]) {
+    let mut judges = Judge::ALL.map(Judge::name).to_vec();
+    if !peers.is_empty() {
+        judges.extend(peers::NAMES);
+    }
     println!("| drift | size | {} |", judges.join(" | "));
     println!("|---|---|{}", "---|".repeat(judges.len()));
     for (kind, (_, column, says, sizes)) in power::KINDS.iter().enumerate() {
         for (size, value) in sizes.iter().enumerate() {
-            let cells = Judge::ALL.map(|judge| {
-                let mut days: Vec<usize> = found.iter().filter_map(|found| found[kind][size][judge as usize]).collect();
+            let cell = |mut days: Vec<usize>, draws: usize| {
                 days.sort_unstable();
-                let share = 100.0 * days.len() as f64 / found.len() as f64;
+                let share = 100.0 * days.len() as f64 / draws as f64;
                 match days.get(days.len() / 2) {
                     Some(median) => format!("{share:.0} %, {median} d"),
                     None => "never".to_owned(),
                 }
-            });
+            };
+            let of_judge = |judge: Judge| found.iter().filter_map(|found| found[kind][size][judge as usize]).collect();
+            let mut cells = Judge::ALL.map(|judge| cell(of_judge(judge), found.len())).to_vec();
+            if !peers.is_empty() {
+                let of_peer = |peer: usize| peers.iter().filter_map(|found| found[kind][size][peer]).collect();
+                cells.extend((0..peers::NAMES.len()).map(|peer| cell(of_peer(peer), peers.len())));
+            }
             println!("| {column}: {says} | {value} | {} |", cells.join(" | "));
         }
     }

@@ -6,7 +6,7 @@ use crate::years::numbers::Numbers;
 use crate::years::{Plan, Watching, drawn};
 
 /// Days before the drift, in which windows fill.
-const QUIET_DAYS: usize = 14;
+pub(crate) const QUIET_DAYS: usize = 14;
 /// What is not found by then is not found.
 pub(crate) const DAYS: usize = 30;
 pub(crate) const SIZES: usize = 3;

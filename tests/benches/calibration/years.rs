@@ -11,8 +11,8 @@ use crate::judges::{Alert, Context, Judge, WATCHED, jensen_shannon};
 pub(crate) mod numbers;
 use numbers::Numbers;
 
-const DAYS_OF_A_YEAR: usize = 365;
-const DAYS_OF_A_MONTH: f64 = 365.25 / 12.0;
+pub(crate) const DAYS_OF_A_YEAR: usize = 365;
+pub(crate) const DAYS_OF_A_MONTH: f64 = 365.25 / 12.0;
 const JUDGES: usize = Judge::ALL.len();
 /// Chunks of the reference, as NannyML makes them.
 const CHUNKS: usize = 10;
@@ -83,7 +83,7 @@ pub(crate) fn drawn(of: usize, count: usize, numbers: &mut Numbers) -> Vec<usize
 }
 
 /// The rows of all days dealt out anew, to days of the same sizes.
-fn shuffled(days: &[Vec<usize>], numbers: &mut Numbers) -> Vec<Vec<usize>> {
+pub(crate) fn shuffled(days: &[Vec<usize>], numbers: &mut Numbers) -> Vec<Vec<usize>> {
     let mut rows: Vec<usize> = days.iter().flatten().copied().collect();
     for i in (1..rows.len()).rev() {
         rows.swap(i, numbers.below(i + 1));

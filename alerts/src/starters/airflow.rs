@@ -1,0 +1,132 @@
+//! Airflow's REST API: a run of a DAG, named by us. A name that is taken is answered with 409, and is ours.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+
+use super::{Beginning, Order, field, header, not_started, secret};
+use crate::notification::shorten;
+use crate::secret::SecretSource;
+use crate::targets::http::Http;
+
+/// Longest note that Airflow takes, in characters.
+const MAX_NOTE: usize = 1000;
+
+/// A DAG.
+#[derive(Debug)]
+pub struct AirflowDag {
+    url: String,
+    dag: String,
+    version: AirflowVersion,
+    login: AirflowLogin,
+    http: Http,
+}
+
+/// Which API it has: version 3 renamed fields, and refuses those that it does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AirflowVersion {
+    /// `/api/v1`, with passwords.
+    Two,
+    /// `/api/v2`, with tokens that passwords are exchanged for.
+    Three,
+}
+
+/// How Airflow knows us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AirflowLogin {
+    /// A token that is valid for long enough.
+    Token(SecretSource),
+    /// A user and a password.
+    User(String, SecretSource),
+}
+
+impl AirflowDag {
+    /// Runs of a DAG of the Airflow at this address.
+    ///
+    /// # Errors
+    /// When no HTTPS client can be made.
+    pub fn new(url: &str, dag: String, version: AirflowVersion, login: AirflowLogin) -> Result<Self, String> {
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), dag, version, login, http: Http::new()? })
+    }
+
+    pub(super) async fn start(&self, order: &Order) -> Beginning {
+        let begun = async {
+            let headers = self.credentials().await?;
+            let path = match self.version {
+                AirflowVersion::Two => "api/v1",
+                AirflowVersion::Three => "api/v2",
+            };
+            let url = format!("{}/{path}/dags/{}/dagRuns", self.url, self.dag);
+            Ok(self.http.ask(&url, headers, body(self.version, order).to_string()).await?)
+        };
+        match begun.await {
+            Ok(answer) if answer.status.is_success() => {
+                Beginning::Started { reference: Some(field(&answer, "dag_run_id").unwrap_or_else(|| order.key())) }
+            }
+            Ok(answer) if answer.status.as_u16() == 409 => Beginning::Started { reference: Some(order.key()) },
+            Ok(answer) => not_started(&answer),
+            Err(beginning) => beginning,
+        }
+    }
+
+    async fn credentials(&self) -> Result<HeaderMap, Beginning> {
+        let value = match (&self.login, self.version) {
+            (AirflowLogin::Token(token), _) => format!("Bearer {}", secret(token)?.reveal()),
+            (AirflowLogin::User(user, password), AirflowVersion::Two) => {
+                format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{}", secret(password)?.reveal())))
+            }
+            (AirflowLogin::User(user, password), AirflowVersion::Three) => {
+                let body = json!({ "username": user, "password": secret(password)?.reveal() }).to_string();
+                let answer = self.http.ask(&format!("{}/auth/token", self.url), HeaderMap::new(), body).await?;
+                let token = serde_json::from_str::<Value>(&answer.text).ok();
+                let token = token.as_ref().and_then(|said| said["access_token"].as_str());
+                let token = token.filter(|_| answer.status.is_success()).ok_or_else(|| {
+                    // What came with a success may be the token.
+                    let said = if answer.status.is_success() { answer.status.to_string() } else { answer.why() };
+                    Beginning::Retry { after: answer.after, why: format!("no token from /auth/token: {said}") }
+                })?;
+                format!("Bearer {token}")
+            }
+        };
+        header("authorization", &value)
+    }
+}
+
+fn body(version: AirflowVersion, order: &Order) -> Value {
+    let run = order.key();
+    match version {
+        AirflowVersion::Two => json!({ "dag_run_id": run, "conf": order.payload() }),
+        AirflowVersion::Three => json!({
+            "dag_run_id": run,
+            // It must be there. A run that answers an alert is of no stretch of time.
+            "logical_date": null,
+            "conf": order.payload(),
+            "note": shorten(&format!("Driftline: {} ({})", order.summary, order.page_url), MAX_NOTE),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::starters::tests::order;
+
+    #[test]
+    fn version_3_is_sent_what_it_needs_and_nothing_that_it_refuses() {
+        let body = body(AirflowVersion::Three, &order());
+        let fields: Vec<&String> = body.as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["conf", "dag_run_id", "logical_date", "note"]);
+        assert_eq!(body["logical_date"], Value::Null);
+        let long = Order { summary: "ü".repeat(5000), ..order() };
+        let note = super::body(AirflowVersion::Three, &long)["note"].as_str().unwrap().chars().count();
+        assert_eq!(note, MAX_NOTE);
+    }
+
+    #[test]
+    fn version_2_is_sent_no_note() {
+        let body = body(AirflowVersion::Two, &order());
+        assert_eq!(body.as_object().unwrap().len(), 2);
+        assert_eq!(body["conf"]["labels"]["model"], "flights");
+    }
+}

@@ -1,0 +1,169 @@
+//! Rows of files in the place of an archive: each becomes what the pipeline would have kept of it.
+//!
+//! ```text
+//!   Parquet, CSV, JSON lines ─▶ chunks ─▶ rows of a stretch of time, in columns of the model's types ─▶ windows
+//! ```
+//!
+//! Rows may come in any order. A file is read in every stretch of time that it has rows of, so that no more of it is in
+//! memory than the stretch's panes: one of all time is read again for each, one for each month or day hardly more than once.
+
+use std::path::PathBuf;
+
+use driftline_protocol::{Cell, Column, Role};
+
+use crate::config::TimeUnit;
+use crate::pipeline::UNVERSIONED;
+use crate::pipeline::columns::{Columns, Kept};
+use crate::pipeline::rebuild::{Rebuild, Rebuilt};
+use crate::pipeline::table::{Capture, RowMeta, Table, time_micros};
+use crate::reference_build::{Chunk, Value, read_rows};
+
+/// Files with rows of one model.
+#[derive(Debug)]
+pub(crate) struct Files<'f> {
+    pub(crate) paths: &'f [PathBuf],
+    /// The column that says when a row happened, and how.
+    pub(crate) time: (String, TimeUnit),
+    /// The column that tells rows apart, which is no feature.
+    pub(crate) row_id: Option<&'f str>,
+}
+
+impl Files<'_> {
+    /// Hands their rows to a rebuild, and takes the windows that close, the earliest first. Gives how many rows have no
+    /// usable time; these are in no window.
+    ///
+    /// # Errors
+    /// What is wrong with a file, or what `take` said.
+    pub(crate) fn rebuild(
+        &self,
+        columns: &mut Columns,
+        rebuild: &mut Rebuild,
+        take: &mut dyn FnMut(Rebuilt) -> Result<(), String>,
+    ) -> Result<u64, String> {
+        let embeddings = columns.embeddings();
+        let mut known: Vec<Option<Times>> = self.paths.iter().map(|_| None).collect();
+        for (begins, ends) in rebuild.stretches() {
+            for (path, known) in self.paths.iter().zip(&mut known) {
+                if known.as_ref().is_some_and(|times| times.first >= ends || times.last < begins) {
+                    continue;
+                }
+                let mut times = Times::default();
+                read_rows(path, &embeddings, &mut |chunk| {
+                    let rows = self.rows_of(chunk, &mut times, (begins, ends))?;
+                    self.count(chunk, &rows, columns, rebuild)
+                })
+                .map_err(|why| format!("{}: {why}", path.display()))?;
+                *known = Some(times);
+            }
+            rebuild.close(ends).into_iter().try_for_each(&mut *take)?;
+        }
+        Ok(known.into_iter().flatten().map(|times| times.unusable).sum())
+    }
+
+    /// The rows of a chunk that lie in a stretch of time, each with its time.
+    fn rows_of(
+        &self,
+        chunk: &Chunk<'_>,
+        times: &mut Times,
+        (begins, ends): (i64, i64),
+    ) -> Result<Vec<(usize, i64)>, String> {
+        let (name, unit) = &self.time;
+        let Some(values) = chunk.column(name) else {
+            let known: Vec<&str> = chunk.columns.iter().map(|(name, _)| &**name).collect();
+            return Err(format!(
+                "there is no column '{name}' that says when a row happened; there are {}",
+                known.join(", ")
+            ));
+        };
+        let mut rows = Vec::new();
+        for (row, value) in values.iter().enumerate() {
+            let time = match value {
+                Value::Time(time) => Some(*time),
+                value => time_micros(&cell(value), *unit),
+            };
+            let Some(time) = time else {
+                times.unusable += 1;
+                continue;
+            };
+            times.first = times.first.min(time);
+            times.last = times.last.max(time);
+            if (begins..ends).contains(&time) {
+                rows.push((row, time));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Counts rows of a chunk.
+    fn count(
+        &self,
+        chunk: &Chunk<'_>,
+        rows: &[(usize, i64)],
+        columns: &mut Columns,
+        rebuild: &mut Rebuild,
+    ) -> Result<(), String> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut table = Table::default();
+        for (_, time) in rows {
+            table.begin_row_of(meta(*time), Capture::default());
+        }
+        for (name, values) in &chunk.columns {
+            if *name == self.time.0 || self.row_id == Some(&**name) {
+                continue;
+            }
+            let cells: Vec<Cell<'_>> = rows.iter().map(|(row, _)| cell(&values[*row])).collect();
+            let are_times = rows.iter().any(|(row, _)| matches!(values[*row], Value::Time(_)));
+            let column = Column { name: (&**name).into(), role: Role::Feature, cells: cells.into() };
+            if let Kept::As(known) = columns.keep(&column) {
+                let unit = if are_times { TimeUnit::Microseconds } else { known.unit };
+                table.push_as(&known.archived, &column, known.kind, unit, 0..rows.len());
+            }
+        }
+        let finished = table.finish().map_err(|error| error.to_string())?;
+        rebuild.take(UNVERSIONED, &finished.batch)
+    }
+}
+
+/// The times of a file's rows.
+#[derive(Debug)]
+struct Times {
+    first: i64,
+    last: i64,
+    unusable: u64,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { first: i64::MAX, last: i64::MIN, unusable: 0 }
+    }
+}
+
+/// What a row of a file says of its call: it was answered.
+fn meta(event_time: i64) -> RowMeta<'static> {
+    RowMeta {
+        event_time,
+        request_id: "",
+        row_id: "",
+        status: 200,
+        end_state: driftline_protocol::EndState::Complete.name(),
+        latency_micros: None,
+        instance: "",
+        received_at: event_time,
+    }
+}
+
+fn cell<'v>(value: &'v Value<'_>) -> Cell<'v> {
+    match value {
+        Value::Missing => Cell::Missing,
+        Value::Number(number) => Cell::Number(*number),
+        Value::Boolean(value) => Cell::Boolean(*value),
+        Value::Text(text) => Cell::Text((&**text).into()),
+        Value::Field(field) => Cell::Field((&**field).into()),
+        Value::Time(time) => Cell::Integer(*time),
+        Value::Vector(vector) => Cell::Embedding(vector.as_slice().into()),
+        // It is of no type that a column has.
+        Value::Other => Cell::Embedding(Box::default()),
+    }
+}

@@ -1,0 +1,192 @@
+//! From OpenSLO to rules.
+//!
+//! All documents are read first, with their places; then names are looked up. What our rules cannot say is a problem with its
+//! line, and never left out in silence.
+
+use std::time::Duration;
+
+use driftline_alerts::{Objective, Pace};
+use driftline_document::{Problem, Problems, read_each};
+
+use super::super::quoting::quoted;
+use super::reading::{Burn, Documents, Either, Indicator, Slo};
+use super::{GROUP_BY, MIN_EVENTS, PACES, RULE, RUNBOOK, pace_name, period_fields, rolling_name};
+
+/// How far a threshold may be from one of ours, as a share of it: others round theirs.
+const SAME_RATE: f64 = 0.01;
+
+/// The rules of OpenSLO's documents, as a part of our configuration.
+///
+/// # Errors
+/// Everything that is wrong with them, or that our rules cannot say.
+pub(crate) fn import(file: &str, text: &str) -> Result<String, Problems> {
+    let mut read = Documents::default();
+    read_each(file, text, |top| read.take(top))?;
+    let mut problems = std::mem::take(&mut read.problems);
+    let rules: Vec<String> = read.slos.iter().flat_map(|slo| read.rules(slo, &mut problems)).collect();
+    if rules.is_empty() && problems.is_empty() {
+        let what = "holds no SLO".to_owned();
+        problems.push(Problem { line: 1, column: 1, field: "the file".to_owned(), what });
+    }
+    problems.sort();
+    if problems.is_empty() {
+        return Ok(format!("alerts:\n  rules:\n{}", rules.concat()));
+    }
+    Err(Problems { file: file.to_owned(), problems })
+}
+
+impl Documents {
+    /// The rules of an SLO: one for each pace that its policies have, or for both when it has none.
+    fn rules(&self, slo: &Slo, problems: &mut Vec<Problem>) -> Vec<String> {
+        let indicator = match &slo.indicator {
+            Some(Either::Here(indicator)) => Some(indicator),
+            Some(Either::Named(name)) => {
+                let found = self.slis.get(&name.value);
+                if found.is_none() {
+                    problems.push(name.problem(format!("there is no SLI '{}'", name.value)));
+                }
+                found
+            }
+            None => None,
+        };
+        let before = problems.len();
+        let paces = self.paces(slo, problems);
+        if camel_case(&slo.name.value).is_empty() {
+            problems.push(slo.name.problem("has no letter or digit that a rule could be called by".to_owned()));
+        }
+        let Some(indicator) = indicator.filter(|_| problems.len() == before) else { return Vec::new() };
+        let has_both = paces.len() > 1;
+        paces.iter().map(|told| rule(slo, indicator, told, has_both)).collect()
+    }
+
+    /// What is told of each pace.
+    fn paces(&self, slo: &Slo, problems: &mut Vec<Problem>) -> Vec<Told> {
+        let objective = &slo.objective.value;
+        if slo.policies.is_empty() {
+            let told = |pace, severity: &str| Told { pace, severity: severity.to_owned(), targets: None };
+            let all = [told(Pace::Fast, "page"), told(Pace::Slow, "ticket")];
+            let all: Vec<Told> = all.into_iter().filter(|told| !objective.pairs(told.pace).is_empty()).collect();
+            if all.is_empty() {
+                problems.push(slo.objective.problem("can never burn as fast as any rule asks for".to_owned()));
+            }
+            return all;
+        }
+        let mut found: Vec<(Told, Vec<Duration>)> = Vec::new();
+        for named in &slo.policies {
+            let Some(policy) = self.policies.get(&named.value) else {
+                problems.push(named.problem(format!("there is no AlertPolicy '{}'", named.value)));
+                continue;
+            };
+            let Some(burn) = self.conditions.get(&policy.condition.value) else {
+                let what = format!("there is no AlertCondition '{}'", policy.condition.value);
+                problems.push(policy.condition.problem(what));
+                continue;
+            };
+            let Some(pace) = burn.pace(objective) else {
+                problems.push(burn.rate.problem(burn.why_none(objective)));
+                continue;
+            };
+            let (severity, targets) = (burn.severity.clone(), Some(policy.targets.clone()));
+            let told = Told { pace, severity, targets };
+            match found.iter_mut().find(|(other, _)| other.pace == pace) {
+                None => found.push((told, vec![burn.window])),
+                Some((other, windows)) if *other == told => windows.push(burn.window),
+                Some(_) => problems.push(named.problem(
+                    "tells others, or as something else, than the policy of the other window of this pace; a rule has both"
+                        .to_owned(),
+                )),
+            }
+        }
+        for (told, windows) in &found {
+            let missing = objective.pairs(told.pace).into_iter().find(|pair| !windows.contains(&pair.long));
+            problems.extend(missing.map(|pair| {
+                slo.name.problem(format!(
+                    "has no policy with a burn rate of {} over {}, which a rule of this pace has besides",
+                    pair.rate,
+                    rolling_name(pair.long)
+                ))
+            }));
+        }
+        found.into_iter().map(|(told, _)| told).collect()
+    }
+}
+
+/// Who is told of a pace, and as what.
+#[derive(PartialEq)]
+struct Told {
+    pace: Pace,
+    severity: String,
+    /// Everybody without them.
+    targets: Option<Vec<String>>,
+}
+
+impl Burn {
+    /// The pace that has a pair of this window and rate.
+    fn pace(&self, objective: &Objective) -> Option<Pace> {
+        let is_this = |rate: f64| (self.rate.value - rate).abs() <= SAME_RATE * rate;
+        let has =
+            |pace: &Pace| objective.pairs(*pace).iter().any(|pair| pair.long == self.window && is_this(pair.rate));
+        PACES.map(|(pace, _)| pace).into_iter().find(has)
+    }
+
+    fn why_none(&self, objective: &Objective) -> String {
+        let pairs = PACES.into_iter().flat_map(|(pace, _)| objective.pairs(pace));
+        let known: Vec<String> = pairs.map(|pair| format!("{} over {}", pair.rate, rolling_name(pair.long))).collect();
+        format!(
+            "no rule has a burn rate of {} over {}; of this objective there are {}",
+            self.rate.value,
+            rolling_name(self.window),
+            known.join(", ")
+        )
+    }
+}
+
+/// A rule as our configuration writes it.
+fn rule(slo: &Slo, indicator: &Indicator, told: &Told, has_both: bool) -> String {
+    let suffix = PACES.into_iter().find(|(pace, _)| has_both && *pace == told.pace).map_or("", |(_, suffix)| suffix);
+    let name = slo.annotations.get(RULE).cloned().unwrap_or_else(|| camel_case(&slo.name.value));
+    let runbook = slo.annotations.get(RUNBOOK).map_or_else(|| runbook_of(&indicator.sli), String::as_str);
+    let matching: Vec<String> =
+        indicator.matching.iter().map(|(label, value)| format!("{}: {}", quoted(label), quoted(value))).collect();
+    let matching = match matching.is_empty() {
+        true => String::new(),
+        false => format!(", matching: {{{}}}", matching.join(", ")),
+    };
+    let min_events = slo.annotations.get(MIN_EVENTS).map_or_else(String::new, |least| format!(", min_events: {least}"));
+    let list = |names: &mut dyn Iterator<Item = &str>| names.map(quoted).collect::<Vec<_>>().join(", ");
+    let group_by = slo.annotations.get(GROUP_BY).map_or("model", String::as_str);
+    let group_by = list(&mut group_by.split(',').filter(|label| !label.is_empty()));
+    let targets = told.targets.as_ref().map_or_else(String::new, |targets| {
+        format!("      targets: [{}]\n", list(&mut targets.iter().map(String::as_str)))
+    });
+    [
+        format!("    - name: {}\n      severity: {}\n", quoted(&format!("{name}{suffix}")), told.severity),
+        format!("      runbook: {}\n", quoted(runbook)),
+        format!("      when: {{sli: {}{matching}, objective: {}, ", indicator.sli, slo.objective.value.target()),
+        format!("{}, burns: {}{min_events}}}\n", period_fields(slo.objective.value.period()), pace_name(told.pace)),
+        format!("      group_by: [{group_by}]\n{targets}"),
+    ]
+    .concat()
+}
+
+/// The runbook that ships for an indicator.
+fn runbook_of(sli: &str) -> &'static str {
+    match sli {
+        "latency" => "latency-budget",
+        "availability" => "availability-budget",
+        "freshness" => "stale-features",
+        "schema" => "schema-change",
+        "heard" => "model-silent",
+        "capture" => "capture-loss",
+        _ => "archive-lag",
+    }
+}
+
+fn camel_case(name: &str) -> String {
+    let words = name.split(|char: char| !char.is_ascii_alphanumeric());
+    let capitalised = words.filter(|word| !word.is_empty()).map(|word| {
+        let (first, rest) = word.split_at(1);
+        format!("{}{rest}", first.to_ascii_uppercase())
+    });
+    capitalised.collect()
+}

@@ -1,0 +1,293 @@
+//! What OpenSLO's documents say, and where. What our rules cannot say is a problem here already, with its line.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use driftline_alerts::{CalendarUnit, Labels, Objective, Period};
+use driftline_document::{Node, Problem, Section, parse_duration};
+use jiff::civil::{DateTime, Time};
+use jiff::tz::TimeZone;
+
+use super::{API_VERSION, MIN_EVENTS, SOURCE, calendar_name};
+use crate::config::{ARCHIVE_SLI, SLIS};
+
+/// What was read, and where it stands.
+#[derive(Default)]
+pub(super) struct Documents {
+    pub(super) slos: Vec<Slo>,
+    pub(super) slis: BTreeMap<String, Indicator>,
+    pub(super) policies: BTreeMap<String, Policy>,
+    pub(super) conditions: BTreeMap<String, Burn>,
+    /// What was wrong with several of them.
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Keeps what has a name of its own.
+fn keep<T>(known: &mut BTreeMap<String, T>, problems: &mut Vec<Problem>, name: Placed<String>, read: Option<T>) {
+    if known.contains_key(&name.value) {
+        problems.push(name.problem(format!("there is another '{}' of this kind", name.value)));
+    }
+    known.extend(read.map(|read| (name.value, read)));
+}
+
+/// A value, and the problem that it would be.
+pub(super) struct Placed<T> {
+    pub(super) value: T,
+    pub(super) place: Problem,
+}
+
+impl<T> Placed<T> {
+    fn of(node: &Node<'_>, value: T) -> Self {
+        Self { value, place: node.as_problem("") }
+    }
+
+    pub(super) fn problem(&self, what: String) -> Problem {
+        Problem { what, ..self.place.clone() }
+    }
+}
+
+pub(super) struct Slo {
+    pub(super) name: Placed<String>,
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) indicator: Option<Either>,
+    pub(super) objective: Placed<Objective>,
+    pub(super) policies: Vec<Placed<String>>,
+}
+
+/// An indicator that stands in its SLO, or the name of one.
+pub(super) enum Either {
+    Here(Indicator),
+    Named(Placed<String>),
+}
+
+#[derive(Clone)]
+pub(super) struct Indicator {
+    pub(super) sli: String,
+    pub(super) matching: Labels,
+}
+
+pub(super) struct Policy {
+    pub(super) condition: Placed<String>,
+    pub(super) targets: Vec<String>,
+}
+
+pub(super) struct Burn {
+    pub(super) rate: Placed<f64>,
+    pub(super) window: Duration,
+    pub(super) severity: String,
+}
+
+impl Documents {
+    /// Takes in one document.
+    pub(super) fn take(&mut self, mut top: Section<'_>) {
+        if let Some(version) = top.required("apiVersion") {
+            version.one_of(&[(API_VERSION, ())]);
+        }
+        let kinds = ["SLO", "SLI", "AlertPolicy", "AlertCondition", "AlertNotificationTarget", "Service", "DataSource"];
+        let kind = top.required("kind").and_then(|node| node.one_of(&kinds.map(|kind| (kind, kind))));
+        let metadata = top.required("metadata").and_then(|node| metadata(&node));
+        let (Some(kind), Some((name, annotations)), Some(spec)) = (kind, metadata, top.required("spec")) else {
+            return;
+        };
+        // Targets, services and sources are the configuration's, by their names.
+        if !matches!(kind, "SLO" | "SLI" | "AlertPolicy" | "AlertCondition") {
+            return;
+        }
+        let Some(mut spec) = spec.section() else { return };
+        spec.optional("description");
+        match kind {
+            "SLO" => self.slos.extend(slo(spec, name, annotations)),
+            "SLI" => keep(&mut self.slis, &mut self.problems, name, indicator(spec)),
+            "AlertPolicy" => keep(&mut self.policies, &mut self.problems, name, policy(spec)),
+            _ => keep(&mut self.conditions, &mut self.problems, name, condition(spec)),
+        }
+    }
+}
+
+/// An object's name and annotations.
+fn metadata(node: &Node<'_>) -> Option<(Placed<String>, BTreeMap<String, String>)> {
+    let mut section = node.section()?;
+    let name = section.required("name").and_then(|node| Some(Placed::of(&node, node.text()?.to_owned())));
+    ["displayName", "labels"].into_iter().for_each(|field| drop(section.optional(field)));
+    let annotations = section.optional("annotations").and_then(|node| node.entries()).unwrap_or_default();
+    let ours = annotations.into_iter().filter(|(name, _)| name.starts_with("driftline.dev/"));
+    let ours = ours.filter_map(|(name, node)| Some((name.clone(), annotation(&name, &node)?))).collect();
+    Some((name?, ours))
+}
+
+/// What an annotation of ours says. It may be empty: a rule that groups by nothing.
+fn annotation(name: &str, node: &Node<'_>) -> Option<String> {
+    let is_number = |text: &str| text.parse::<u64>().is_ok();
+    node.parsed("a text, or of min-events a whole number", |text| {
+        (name != MIN_EVENTS || is_number(text)).then(|| text.to_owned())
+    })
+}
+
+fn slo(mut spec: Section<'_>, name: Placed<String>, annotations: BTreeMap<String, String>) -> Option<Slo> {
+    spec.optional("service");
+    let named = spec.optional("indicatorRef");
+    let here = spec.optional("indicator");
+    let indicator = match (named, here) {
+        (Some(node), None) => Some(Either::Named(Placed::of(&node, node.text()?.to_owned()))),
+        (None, Some(node)) => indicator_here(node.section()?).map(Either::Here),
+        _ => {
+            spec.problem("needs either 'indicator' or 'indicatorRef'");
+            None
+        }
+    };
+    let window = spec.required("timeWindow").and_then(|node| only(&node, "time window"));
+    let period = window.and_then(|node| self::period(node.section()?));
+    if let Some(node) = spec.required("budgetingMethod") {
+        node.parsed("Occurrences: our budgets count events, and no slices of time", |text| {
+            (text == "Occurrences").then_some(())
+        });
+    }
+    let objectives = spec.required("objectives");
+    let target = objectives.as_ref().and_then(|node| only(node, "objective")).and_then(|node| target(node.section()?));
+    let policies = spec.optional("alertPolicies").and_then(|node| node.list()).unwrap_or_default();
+    let policies = policies.iter().filter_map(|node| Some(Placed::of(node, node.text()?.to_owned()))).collect();
+    let objective = Placed::of(&objectives?, Objective::new(target?, period?)?);
+    Some(Slo { name, annotations, indicator, objective, policies })
+}
+
+fn indicator_here(mut section: Section<'_>) -> Option<Indicator> {
+    section.optional("metadata");
+    indicator(section.required("spec")?.section()?)
+}
+
+/// The only value of a list.
+fn only<'a>(node: &Node<'a>, what: &str) -> Option<Node<'a>> {
+    let mut values = node.list()?;
+    if values.len() != 1 {
+        node.problem(format!("has {} entries; a rule has one {what}", values.len()));
+        return None;
+    }
+    values.pop()
+}
+
+fn target(mut section: Section<'_>) -> Option<f64> {
+    section.optional("displayName");
+    let share = section.optional("target");
+    let percent = section.optional("targetPercent");
+    match (share, percent) {
+        (Some(share), None) => share.number(0.5..=0.999_999),
+        (None, Some(percent)) => percent.number(50.0..=99.9999).map(|percent| percent / 100.0),
+        _ => {
+            section.problem("needs either 'target' or 'targetPercent'");
+            None
+        }
+    }
+}
+
+fn period(mut section: Section<'_>) -> Option<Period> {
+    let duration = section.required("duration");
+    let is_rolling = section.required("isRolling").and_then(|node| node.boolean())?;
+    let calendar = section.optional("calendar");
+    let duration = duration?;
+    if is_rolling {
+        if let Some(calendar) = &calendar {
+            calendar.problem("is for windows that do not roll");
+        }
+        let weeks =
+            |text: &str| Some(Duration::from_secs(text.strip_suffix('w')?.parse::<u64>().ok()?.checked_mul(604_800)?));
+        let length =
+            |text: &str| weeks(text).or_else(|| parse_duration(text)).filter(|length| Period::ROLLING.contains(length));
+        return duration.parsed("7d to 90d, or 1w to 12w", length).map(Period::Rolling);
+    }
+    let unit = duration.parsed("1w, 1M or 1Q, for a window of the calendar", |text| {
+        CalendarUnit::ALL.into_iter().find(|unit| calendar_name(*unit) == text)
+    })?;
+    let Some(calendar) = calendar else {
+        section.problem("needs 'calendar' where it does not roll");
+        return None;
+    };
+    let mut calendar = calendar.section()?;
+    let zone = calendar.required("timeZone").and_then(|node| {
+        node.parsed("the IANA name of a time zone, as in Europe/Berlin", |name| TimeZone::get(name).ok())
+    });
+    if let Some(node) = calendar.required("startTime") {
+        let begins = node.parsed("a time, as in 2024-01-01 00:00:00", |text| text.parse::<DateTime>().ok());
+        let is_first = |begins: &DateTime| {
+            begins.time() == Time::midnight() && unit.first_day(begins.date()) == Some(begins.date())
+        };
+        if begins.is_some_and(|begins| !is_first(&begins)) {
+            node.problem(format!(
+                "is no beginning of a {}: ours begin at midnight, on Monday or on the first",
+                unit.name()
+            ));
+        }
+    }
+    Some(Period::Calendar { unit, zone: zone? })
+}
+
+fn indicator(mut spec: Section<'_>) -> Option<Indicator> {
+    if let Some(node) = spec.optional("thresholdMetric") {
+        node.problem("is a value to compare; our budgets are of good among valid events: write a ratioMetric");
+        return None;
+    }
+    let mut ratio = spec.required("ratioMetric")?.section()?;
+    ratio.optional("counter");
+    if let Some(node) = ratio.optional("bad").or_else(|| ratio.optional("raw")) {
+        node.problem("is not counted; write 'good' and 'total'");
+    }
+    let good_node = ratio.required("good")?;
+    let good = source(&good_node, "good");
+    let total = ratio.required("total").and_then(|node| source(&node, "valid"));
+    let (good, total) = (good?, total?);
+    if good.sli != total.sli || good.matching != total.matching {
+        good_node.problem("is of another indicator, or of other labels, than 'total'");
+    }
+    Some(good)
+}
+
+/// A metric source of ours.
+fn source(node: &Node<'_>, events: &'static str) -> Option<Indicator> {
+    let mut source = node.section()?.required("metricSource")?.section()?;
+    source.required("type")?.parsed(
+        &format!("{SOURCE}, with an indicator of ours; queries of other systems cannot be imported"),
+        |kind| (kind == SOURCE).then_some(()),
+    )?;
+    let mut spec = source.required("spec")?.section()?;
+    let names: Vec<(&str, &str)> = SLIS.into_iter().chain([ARCHIVE_SLI]).map(|name| (name, name)).collect();
+    let sli = spec.required("indicator").and_then(|node| node.one_of(&names));
+    let kind = spec.required("events").and_then(|node| node.one_of(&[(events, ())]));
+    let matching = spec.optional("matching").and_then(|node| node.entries()).unwrap_or_default();
+    let matching = matching.into_iter().filter_map(|(name, node)| Some((name, node.text()?.to_owned()))).collect();
+    kind?;
+    Some(Indicator { sli: sli?.to_owned(), matching })
+}
+
+fn policy(mut spec: Section<'_>) -> Option<Policy> {
+    let without_events = spec.optional("alertWhenNoData");
+    if let Some(node) = without_events.filter(|node| node.boolean() == Some(true)) {
+        node.problem("is not what ours do: without events an alert stays as it is");
+    }
+    ["alertWhenResolved", "alertWhenBreaching"].into_iter().for_each(|field| drop(spec.optional(field)));
+    let condition = spec.required("conditions").and_then(|node| only(&node, "condition"));
+    let condition = condition.and_then(|node| {
+        let node = node.section()?.required("conditionRef")?;
+        Some(Placed::of(&node, node.text()?.to_owned()))
+    });
+    let targets = spec.optional("notificationTargets").and_then(|node| node.list()).unwrap_or_default();
+    let target = |node: &Node<'_>| Some(node.section()?.required("targetRef")?.text()?.to_owned());
+    Some(Policy { condition: condition?, targets: targets.iter().filter_map(target).collect() })
+}
+
+fn condition(mut spec: Section<'_>) -> Option<Burn> {
+    let severities = driftline_alerts::Severity::ALL.map(|severity| (severity.name(), severity.name()));
+    let severity = spec.required("severity").and_then(|node| node.one_of(&severities));
+    let mut condition = spec.required("condition")?.section()?;
+    condition.required("kind")?.one_of(&[("burnrate", ())]);
+    if let Some(node) = condition.required("op") {
+        node.parsed("gte: a rule fires at its burn rate and above", |op| (op == "gte").then_some(()));
+    }
+    let rate = condition.required("threshold").and_then(|node| Some(Placed::of(&node, node.number(0.0..=1e6)?)));
+    let window = condition
+        .required("lookbackWindow")
+        .and_then(|node| node.duration(Duration::from_secs(60)..=Duration::from_secs(90 * 86_400)));
+    if let Some(node) = condition.optional("alertAfter") {
+        let none = Duration::ZERO..=Duration::ZERO;
+        node.duration(none);
+    }
+    Some(Burn { rate: rate?, window: window?, severity: severity?.to_owned() })
+}

@@ -1,0 +1,232 @@
+//! There and back, and what is refused on the way.
+
+use std::path::Path;
+
+use driftline_alerts::{Condition, Labels, Rule, Severity};
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::Config;
+
+const TARGETS: &str = "  targets: {a: {webhook: {url: {env: A}}}, 'b \"é': {webhook: {url: {env: B}}}}\n";
+
+fn config(yaml: &str) -> Vec<Rule> {
+    let config = Config::parse("d.yaml", yaml, Path::new("/")).unwrap_or_else(|problems| panic!("{problems}\n{yaml}"));
+    config.alerting.rules
+}
+
+/// The rules that come back as themselves.
+fn there_and_back(rules: &[Rule]) -> Vec<Rule> {
+    let exported = export(rules);
+    let imported = import("o.yaml", &exported).unwrap_or_else(|problems| panic!("{problems}\n{exported}"));
+    config(&imported.replacen("alerts:\n", &format!("alerts:\n{TARGETS}"), 1))
+}
+
+/// A rule on a budget, of what OpenSLO holds of one.
+fn rules() -> impl Strategy<Value = Rule> {
+    let over = prop::sample::select(vec![
+        "7d",
+        "28d",
+        "30d",
+        "90d",
+        "week",
+        "month, time_zone: Europe/Berlin",
+        "quarter, time_zone: Asia/Kathmandu",
+    ]);
+    let objective = prop::sample::select(vec!["0.95", "0.99", "0.999", "0.99995"]);
+    let sli = prop::sample::select(SLIS_WITH_RUNBOOKS.to_vec());
+    let name = "[A-Za-z][A-Za-z0-9_-]{0,12}";
+    let matching = prop::option::of("[a-z \"é{}]{1,8}");
+    let targets = prop::collection::vec(prop::sample::select(vec!["a", "b \"é"]), 0..3);
+    let more = (prop::bool::ANY, 0..2000u64, prop::sample::select(Severity::ALL.to_vec()), prop::bool::ANY);
+    (name, sli, objective, over, matching, targets, more).prop_map(
+        |(
+            name,
+            (sli, runbook),
+            objective,
+            over,
+            matching,
+            mut targets,
+            (is_fast, min_events, severity, is_grouped),
+        )| {
+            targets.dedup();
+            let burns = if is_fast { "fast" } else { "slow" };
+            let min_events = if min_events == 0 { String::new() } else { format!(", min_events: {min_events}") };
+            let when = format!("sli: {sli}, objective: {objective}, over: {over}, burns: {burns}{min_events}");
+            let head =
+                format!("alerts:\n{TARGETS}  rules:\n    - name: Template\n      severity: {}\n", severity.name());
+            let rest = format!("      runbook: {runbook}\n      when: {{{when}}}\n      targets: []\n");
+            let mut rule = config(&(head + &rest)).into_iter().find(|rule| rule.name == "Template").unwrap();
+            rule.name = name;
+            rule.targets = targets.into_iter().map(str::to_owned).collect();
+            rule.group_by = if is_grouped { vec!["model".to_owned(), "column".to_owned()] } else { Vec::new() };
+            if let (Some(model), Condition::Budget { matching, .. }) = (matching, &mut rule.condition) {
+                *matching = Labels::from([("model".to_owned(), model)]);
+            }
+            rule
+        },
+    )
+}
+
+const SLIS_WITH_RUNBOOKS: [(&str, &str); 3] =
+    [("latency", "latency-slo"), ("availability", "availability-budget"), ("freshness", "stale-features")];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn rules_on_budgets_come_back_as_they_were(mut rules in prop::collection::vec(rules(), 1..4)) {
+        rules.sort_by(|a, b| a.name.cmp(&b.name));
+        rules.dedup_by(|a, b| a.name == b.name);
+        let back = there_and_back(&rules);
+        for rule in &rules {
+            let same = back.iter().find(|other| other.name == rule.name).unwrap();
+            prop_assert_eq!(&same.condition, &rule.condition);
+            prop_assert_eq!((&same.severity, &same.runbook), (&rule.severity, &rule.runbook));
+            prop_assert_eq!((&same.group_by, &same.targets), (&rule.group_by, &rule.targets));
+        }
+    }
+}
+
+#[test]
+fn what_ships_goes_there_and_back() {
+    let shipped = config("");
+    let back = there_and_back(&shipped);
+    for name in ["LatencyBudget", "AvailabilityBudget"] {
+        let of = |rules: &[Rule]| rules.iter().find(|rule| rule.name == name).unwrap().condition.clone();
+        assert_eq!(of(&back), of(&shipped));
+    }
+    assert!(export(&shipped).contains("# Rules that are no objectives, and not here: FeatureDrift, "));
+}
+
+/// An SLO as somebody else would write it, without our annotations.
+const FOREIGN: &str = "apiVersion: openslo/v1
+kind: SLI
+metadata: {name: fast-answers, displayName: Fast answers}
+spec:
+  description: Requests in time.
+  ratioMetric:
+    counter: true
+    good: {metricSource: {type: Driftline, spec: {indicator: latency, events: good}}}
+    total: {metricSource: {type: Driftline, spec: {indicator: latency, events: valid}}}
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: checkout-latency, labels: {team: a}}
+spec:
+  service: checkout
+  indicatorRef: fast-answers
+  timeWindow:
+    - {duration: 4w, isRolling: true}
+  budgetingMethod: Occurrences
+  objectives:
+    - {displayName: Good enough, targetPercent: 99.5}
+";
+
+const POLICY: &str = "  alertPolicies: [quick, slower]
+---
+apiVersion: openslo/v1
+kind: AlertPolicy
+metadata: {name: quick}
+spec:
+  alertWhenNoData: false
+  conditions: [{conditionRef: quick}]
+  notificationTargets: [{targetRef: a}]
+---
+apiVersion: openslo/v1
+kind: AlertPolicy
+metadata: {name: slower}
+spec:
+  conditions: [{conditionRef: slower}]
+  notificationTargets: [{targetRef: a}]
+---
+apiVersion: openslo/v1
+kind: AlertCondition
+metadata: {name: quick}
+spec:
+  severity: page
+  condition: {kind: burnrate, op: gte, threshold: 13.4, lookbackWindow: 1h, alertAfter: 0m}
+---
+apiVersion: openslo/v1
+kind: AlertCondition
+metadata: {name: slower}
+spec:
+  severity: page
+  condition: {kind: burnrate, op: gte, threshold: 5.6, lookbackWindow: 6h}
+";
+
+#[test]
+fn an_objective_from_elsewhere_becomes_rules() {
+    let conditions = |text: &str| -> Vec<String> {
+        let rules = config(&import("o.yaml", text).unwrap().replacen("alerts:\n", &format!("alerts:\n{TARGETS}"), 1));
+        let own = rules.iter().filter(|rule| rule.name.starts_with("CheckoutLatency"));
+        own.map(|rule| format!("{} {} {}", rule.name, rule.severity.name(), rule.condition.in_words())).collect()
+    };
+    assert_eq!(
+        conditions(FOREIGN),
+        [
+            "CheckoutLatencyFast page latency burns the budget of 99.5% in 28 days too fast: 13.44 times over 1 h and 5 min, or 5.6 times over 6 h and 30 min",
+            "CheckoutLatencySlow ticket latency burns the budget of 99.5% in 28 days too fast: 2.8 times over 1 d and 2 h, or 1.0267 times over 3 d and 6 h",
+        ]
+    );
+    assert_eq!(
+        conditions(&format!("{FOREIGN}{POLICY}")),
+        [
+            "CheckoutLatency page latency burns the budget of 99.5% in 28 days too fast: 13.44 times over 1 h and 5 min, or 5.6 times over 6 h and 30 min"
+        ]
+    );
+}
+
+#[test]
+fn what_our_rules_cannot_say_is_refused_with_its_line() {
+    let whole = format!("{FOREIGN}{POLICY}");
+    for (from, to, says) in [
+        ("openslo/v1\nkind: SLI", "openslo/v2\nkind: SLI", "o.yaml:1:1: apiVersion: 'openslo/v2' is not allowed"),
+        ("type: Driftline", "type: Prometheus", "o.yaml:8:25: spec.ratioMetric.good.metricSource.type: 'Prometheus'"),
+        ("indicator: latency", "indicator: speed", "'speed' is not allowed; allowed is one of latency, availability"),
+        ("events: good", "events: valid", "allowed is one of good"),
+        ("indicator: latency, events: good", "indicator: capture, events: good", "is of another indicator"),
+        (
+            "ratioMetric:\n",
+            "thresholdMetric: {}\n  ratioMetric:\n",
+            "o.yaml:6:3: spec.thresholdMetric: is a value to compare",
+        ),
+        (
+            "fast-answers\n  timeWindow",
+            "slow-answers\n  timeWindow",
+            "o.yaml:16:3: spec.indicatorRef: there is no SLI 'slow-answers'",
+        ),
+        (
+            "budgetingMethod: Occurrences",
+            "budgetingMethod: Timeslices",
+            "our budgets count events, and no slices of time",
+        ),
+        ("4w, isRolling: true", "4w, isRolling: false", "allowed is 1w, 1M or 1Q"),
+        ("4w, isRolling: true", "1M, isRolling: false", "needs 'calendar' where it does not roll"),
+        (
+            "4w, isRolling: true",
+            "1M, isRolling: false, calendar: {startTime: '2024-01-02 00:00:00', timeZone: UTC}",
+            "is no beginning of a month",
+        ),
+        ("targetPercent: 99.5", "targetPercent: 99.5, op: lte", "is unknown; known here are displayName, target"),
+        (
+            "threshold: 13.4,",
+            "threshold: 10,",
+            "no rule has a burn rate of 10 over 1h; of this objective there are 13.44 over 1h",
+        ),
+        ("[quick, slower]", "[quick]", "has no policy with a burn rate of 5.6 over 6h"),
+        ("[quick, slower]", "[quick, slow]", "there is no AlertPolicy 'slow'"),
+        ("conditionRef: slower", "conditionRef: slow", "there is no AlertCondition 'slow'"),
+        ("severity: page", "severity: ticket", "tells others, or as something else"),
+        ("op: gte", "op: lte", "a rule fires at its burn rate and above"),
+        ("alertAfter: 0m", "alertAfter: 5m", "allowed is a duration from 0ms to 0ms"),
+        ("alertWhenNoData: false", "alertWhenNoData: true", "without events an alert stays as it is"),
+        ("name: checkout-latency", "name: '--'", "has no letter or digit"),
+        ("kind: SLO", "kind: Slo", "allowed is one of SLO, SLI"),
+        ("{name: slower}", "{name: quick}", "metadata.name: there is another 'quick' of this kind"),
+    ] {
+        assert!(whole.contains(from), "{from}");
+        let error = import("o.yaml", &whole.replacen(from, to, 1)).expect_err(to).to_string();
+        assert!(error.contains(says), "{to}: {error}");
+    }
+    assert_eq!(import("o.yaml", "").unwrap_err().to_string(), "o.yaml:1:1: the file: holds no SLO");
+}
