@@ -1,9 +1,11 @@
 """What one would otherwise write: a collector of FastAPI, pyarrow and Evidently, for the same rows and the same windows.
 
 It takes batches of exchanges as JSON lines, parses their bodies (orjson), writes every row to Parquet (zstd, no dictionaries
-for numbers) in files of at most 250,000 rows, and scores each window of six panes by Evidently's PSI and Kolmogorov-Smirnov
-tests against the reference. Unlike Driftline it keeps no journal: what it has acknowledged and not written is lost when it
-is killed. `tests/bench-collector --beside` runs it; it is no part of the tests.
+for numbers) in files of at most 250,000 rows, and scores each window by Evidently's PSI and Kolmogorov-Smirnov tests against
+the reference. Its windows are the collector's: by event time, the same beginnings and ends, and closed by the same rule. While
+two of them wait for their scores it takes no more batches, so that its pace is one that it can keep. Unlike Driftline it keeps
+no journal: what it has acknowledged and not written is lost when it is killed. `tests/bench-collector --beside` runs it; it is
+no part of the tests.
 """
 
 import asyncio
@@ -15,14 +17,18 @@ import orjson
 import pandas
 import pyarrow
 import pyarrow.parquet
+import scipy.stats
 import uvicorn
 from evidently import DataDefinition, Dataset, Report
 from evidently.metrics import ValueDrift
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse
 
-PANE_MICROS = 600_000_000
-WINDOW_PANES = 6
+WINDOW_MICROS = int(sys.argv[3])
+# Rows may come so much later than the newest, and still count.
+LATENESS_MICROS = int(sys.argv[4])
+# Windows that may wait for their scores.
+MAX_WAITING = 2
 MAX_FILE_ROWS = 250_000
 # Rows that are turned into an Arrow table at once.
 CHUNK_ROWS = 10_000
@@ -38,12 +44,13 @@ scores = Report(
 app = FastAPI()
 # The scores of a window take seconds, in which batches must still be answered.
 scorer = ThreadPoolExecutor(max_workers=1)
-state = {"counted": 0, "windows": 0, "files": 0}
+state = {"counted": 0, "windows": 0, "waiting": 0, "files": 0}
+# What the first window was scored with.
+first: dict[str, dict[str, float]] = {}
 rows: list[dict] = []
 chunks: list[pyarrow.Table] = []
-panes: dict[int, list[pyarrow.Table]] = {}
+windows: dict[int, list[pyarrow.Table]] = {}
 newest = 0
-closed = 0
 
 
 def rows_of(exchange: dict) -> list[dict]:
@@ -76,7 +83,7 @@ def write_file() -> None:
 
 
 def close_chunk() -> None:
-    """Turns the rows that have come into a table, for the file and for their panes."""
+    """Turns the rows that have come into a table, for the file and for their windows."""
     global newest
     if not rows:
         return
@@ -87,35 +94,45 @@ def close_chunk() -> None:
         write_file()
     times = table["event_time"].to_numpy()
     newest = max(newest, int(times.max()))
-    of_pane = times // PANE_MICROS
-    for pane in sorted(set(of_pane.tolist())):
-        panes.setdefault(pane, []).append(table.filter(pyarrow.array(of_pane == pane)).select(reference.columns.tolist()))
-    close_window()
+    of_window = times // WINDOW_MICROS
+    for window in sorted(set(of_window.tolist())):
+        windows.setdefault(window, []).append(table.filter(pyarrow.array(of_window == window)).select(reference.columns.tolist()))
+    close_windows()
 
 
-def close_window() -> None:
-    """Scores the window that ends with the newest complete pane, once: one is complete when another has passed since."""
-    global closed
-    complete = newest // PANE_MICROS - 2
-    if complete <= closed:
-        return
-    closed = complete
-    window = [table for pane, tables in panes.items() if complete - WINDOW_PANES < pane <= complete for table in tables]
-    if window:
-        scorer.submit(score, pyarrow.concat_tables(window))
-    for pane in [pane for pane in panes if pane <= complete - WINDOW_PANES + 1]:
-        del panes[pane]
+def close_windows() -> None:
+    """Has every window scored that no row can come into any more."""
+    for window in sorted(windows):
+        if (window + 1) * WINDOW_MICROS > newest - LATENESS_MICROS:
+            return
+        state["waiting"] += 1
+        scorer.submit(score, pyarrow.concat_tables(windows.pop(window))).add_done_callback(scored)
 
 
 def score(window: pyarrow.Table) -> None:
-    current = Dataset.from_pandas(window.to_pandas(), data_definition=definition)
-    scores.run(current, Dataset.from_pandas(reference, data_definition=definition)).dict()
+    frame = window.to_pandas()
+    current = Dataset.from_pandas(frame, data_definition=definition)
+    found = scores.run(current, Dataset.from_pandas(reference, data_definition=definition)).dict()
+    if not first:
+        # Evidently gives the test's probability; the statistic is of the function that it calls.
+        first["ks"] = {name: scipy.stats.ks_2samp(reference[name], frame[name]).statistic for name in numerical}
+        psi = [metric for metric in found["metrics"] if metric["config"]["method"] == "psi"]
+        first["psi"] = {metric["config"]["column"]: float(metric["value"]) for metric in psi}
     state["windows"] += 1
+
+
+def scored(window) -> None:
+    state["waiting"] -= 1
+    # An error in another thread would be seen by nobody.
+    if window.exception():
+        state["failed"] = repr(window.exception())
 
 
 @app.post("/v1/exchanges")
 async def exchanges(request: Request) -> dict:
     body = await request.body()
+    while state["waiting"] >= MAX_WAITING:
+        await asyncio.sleep(0.02)
     taken = 0
     for line in body.splitlines():
         rows.extend(rows_of(orjson.loads(line)))
@@ -134,9 +151,16 @@ async def ready() -> PlainTextResponse:
 
 @app.get("/metrics")
 async def metrics() -> PlainTextResponse:
+    assert "failed" not in state, state
     return PlainTextResponse(
         f"driftline_exchanges_received_total {state['counted']}\ndriftline_windows_closed_total {state['windows']}\n"
+        f"windows_waiting {state['waiting']}\n"
     )
+
+
+@app.get("/first")
+async def first_window() -> dict:
+    return first
 
 
 uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)

@@ -7,7 +7,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use driftline_tests::metric;
+use serde_json::Value;
 
 use crate::http::Connection;
 use crate::numbers::Numbers;
@@ -16,6 +19,12 @@ use crate::{generator, rows};
 
 /// Rows that the reference is built from.
 const REFERENCE_ROWS: usize = 50_000;
+/// A window of event time, of one pane: six seconds of a run.
+pub(crate) const WINDOW_MICROS: i64 = 360_000_000;
+/// How much later than the newest rows may come and still count: by one second of a run a window closes after its end.
+const LATENESS_MICROS: i64 = 60_000_000;
+/// Half a million rows take Evidently half a minute, and two such windows may wait.
+const SCORING_PATIENCE: Duration = Duration::from_secs(600);
 /// Threads that end take their processor time with them: so often it is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -33,10 +42,10 @@ impl Collector {
         build_reference(&binary, folder);
         let address = free_address();
         let config = folder.join("driftline.yaml");
-        // A pane is ten seconds of the run.
+        let (window, lateness) = (WINDOW_MICROS / 1_000_000, LATENESS_MICROS / 1_000_000);
         let text = format!(
             "listen: {address}\ndata_dir: data\nmodels:\n  - name: benchmark\n    reference: reference.json\n    \
-             windows: {{pane: 10m, window: 1h, every: 10m, lateness: 10m}}\n"
+             windows: {{pane: {window}s, window: {window}s, every: {window}s, lateness: {lateness}s}}\n"
         );
         std::fs::write(&config, text).unwrap();
         let mut command = Command::new(binary);
@@ -50,6 +59,7 @@ impl Collector {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/collector/beside.py");
         let mut command = Command::new(python);
         command.arg(script).arg(address.port().to_string()).arg(folder);
+        command.args([WINDOW_MICROS, LATENESS_MICROS].map(|micros| micros.to_string()));
         Self::run(&mut command, address, folder)
     }
 
@@ -69,13 +79,25 @@ impl Collector {
         generator::metrics(&mut Connection::open(self.address).unwrap())
     }
 
-    /// Waits until so many exchanges are counted.
+    /// Waits until so many exchanges are counted, and no window waits for its scores.
     pub(crate) fn wait_until_counted(&self, exchanges: u64) {
         let mut connection = Connection::open(self.address).unwrap();
         eventually("everything is counted", || match generator::counted(&mut connection) {
             counted if counted >= exchanges => Ok(()),
             counted => Err(format!("{counted} of {exchanges}")),
         });
+        let began = Instant::now();
+        while metric(&generator::metrics(&mut connection), "windows_waiting", &[]) > 0.0 {
+            assert!(began.elapsed() < SCORING_PATIENCE, "windows still wait for their scores");
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
+    /// What it answers to a path, in JSON.
+    pub(crate) fn get(&self, path: &str) -> Value {
+        let (status, answer) = Connection::open(self.address).unwrap().ask("GET", path, b"").unwrap();
+        assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&answer));
+        serde_json::from_slice(&answer).unwrap()
     }
 
     /// Bytes that it has had written to the disk.

@@ -47,6 +47,9 @@ pub(crate) struct Arguments {
     /// Send exchanges as JSON lines, to what is no collector of ours.
     #[arg(long)]
     pub(crate) lines: bool,
+    /// Send each body once, all at the time of the first, instead of for so long.
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// What the generator found.
@@ -172,9 +175,11 @@ impl Load {
         };
         let (mut sent, mut lines) = (Sent::new(), Vec::new());
         while let Some((ticket, due)) = self.next_batch() {
-            let happened = self.arguments.begin + due.duration_since(self.began).as_micros() as i64 * EVENT_SPEED;
+            let since = if self.arguments.once { Duration::ZERO } else { due.duration_since(self.began) };
+            let happened = self.arguments.begin + since.as_micros() as i64 * EVENT_SPEED;
+            let exchanges = self.exchanges_in(ticket);
             batch.first_sequence = batch.last_sequence + 1;
-            batch.last_sequence += self.batch_exchanges;
+            batch.last_sequence += exchanges;
             for sequence in batch.first_sequence..=batch.last_sequence {
                 let number = ticket * self.batch_exchanges + sequence - batch.first_sequence;
                 exchange.sequence = sequence;
@@ -199,10 +204,16 @@ impl Load {
             };
             sent.frame_bytes += frame.len() as u64;
             sent.deferred += deliver(&mut connection, &frame);
-            self.acknowledged.fetch_add(self.batch_exchanges, Ordering::Relaxed);
+            self.acknowledged.fetch_add(exchanges, Ordering::Relaxed);
             sent.latencies.saturating_record(due.elapsed().as_micros() as u64);
         }
         sent
+    }
+
+    /// How many exchanges a batch has; none when each body was sent that is to be sent once.
+    fn exchanges_in(&self, ticket: u64) -> u64 {
+        let left = (self.bodies.len() as u64).saturating_sub(ticket * self.batch_exchanges);
+        if self.arguments.once { left.min(self.batch_exchanges) } else { self.batch_exchanges }
     }
 
     /// Waits for the next batch: its number, and when it was due. None when the time is over.
@@ -219,7 +230,8 @@ impl Load {
             None => Instant::now(),
         };
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        (due < ends).then_some((ticket, due))
+        let is_one = if self.arguments.once { self.exchanges_in(ticket) > 0 } else { due < ends };
+        is_one.then_some((ticket, due))
     }
 }
 
@@ -274,6 +286,7 @@ impl Arguments {
         ]);
         command.args(self.rate.map(|rate| format!("--rate={rate}")));
         command.args(self.lines.then_some("--lines"));
+        command.args(self.once.then_some("--once"));
         let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().unwrap();
         Report::read(&output.stdout)
     }

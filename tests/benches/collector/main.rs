@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the benchmark")]
 
+mod agreement;
 mod collector;
 mod frames;
 mod generator;

@@ -8,7 +8,8 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::Options;
-use crate::collector::{Collector, Stages};
+use crate::agreement::Agreement;
+use crate::collector::{Collector, Stages, WINDOW_MICROS};
 use crate::generator::{Arguments, EVENT_SPEED, Report};
 use crate::workload::Workload;
 
@@ -30,6 +31,8 @@ struct Phase {
     stages: BTreeMap<String, f64>,
     peak_bytes: u64,
     written_bytes: u64,
+    /// Windows that were scored.
+    windows: u64,
     /// Exchanges that were acknowledged and not counted when the load ended.
     last_lag: u64,
 }
@@ -46,10 +49,11 @@ fn one(options: &Options, binaries: &Path, workload: Workload) -> Value {
     let folder = options.folder.as_ref().map_or_else(|| folder.tempdir(), |parent| folder.tempdir_in(parent)).unwrap();
     let collector = Collector::start(binaries, folder.path());
     println!("\n{}", workload.title());
-    let mut begin = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64 - DAY_MICROS;
+    let mut begin = send_once(&collector, workload, false);
     let mut load = |title: &str, rate: Option<f64>| {
         let (target, seconds, senders) = (collector.address, options.seconds, options.senders);
-        let arguments = Arguments { target, load: workload, seconds, rate, senders, begin, lines: false };
+        let (lines, once) = (false, false);
+        let arguments = Arguments { target, load: workload, seconds, rate, senders, begin, lines, once };
         let phase = phase(title, &collector, &arguments);
         begin += phase.report.seconds.max(seconds).ceil() as i64 * 1_000_000 * EVENT_SPEED;
         print(&phase, workload, rate);
@@ -70,22 +74,41 @@ fn one(options: &Options, binaries: &Path, workload: Workload) -> Value {
     }
     let (database, archive) = collector.stored_bytes();
     println!("  database {:.0} MB, archive {:.0} MB", database as f64 / 1e6, archive as f64 / 1e6);
-    drop(collector);
     let python = options.beside.as_ref().filter(|_| options.rate.is_empty());
-    let beside = python.map(|python| beside(options, python, folder.path(), workload, &phases[0]));
+    let scores = python.map(|_| Agreement::ours(&collector));
+    drop(collector);
+    let beside =
+        python.zip(scores).map(|(python, ours)| beside(options, python, folder.path(), workload, (&phases[0], ours)));
     let phases: Vec<Value> = phases.iter().map(|phase| figures(phase, workload)).collect();
     json!({ "phases": phases, "database_bytes": database, "archive_bytes": archive, "beside": beside })
 }
 
+/// Sends every body once, all into one window, which is then the same for every collector. Gives when what follows begins: in
+/// a window behind it.
+fn send_once(collector: &Collector, workload: Workload, lines: bool) -> i64 {
+    let yesterday = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64 - DAY_MICROS;
+    let begin = (yesterday / WINDOW_MICROS + 1) * WINDOW_MICROS;
+    let (target, senders) = (collector.address, 1);
+    let once = Arguments { target, load: workload, seconds: 0.0, rate: None, senders, begin, lines, once: true };
+    collector.wait_until_counted(once.run().exchanges);
+    begin + 2 * WINDOW_MICROS
+}
+
 /// The same rows to a collector in Python, at its own pace, and how it compares to ours at its own.
-fn beside(options: &Options, python: &Path, folder: &Path, workload: Workload, ours: &Phase) -> Value {
+fn beside(
+    options: &Options,
+    python: &Path,
+    folder: &Path,
+    workload: Workload,
+    (ours, scores): (&Phase, Agreement),
+) -> Value {
     let collector = Collector::start_beside(python, folder);
-    let begin = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64 - DAY_MICROS;
+    let begin = send_once(&collector, workload, true);
     let (target, seconds, senders) = (collector.address, options.seconds, options.senders);
-    let arguments = Arguments { target, load: workload, seconds, rate: None, senders, begin, lines: true };
+    let arguments = Arguments { target, load: workload, seconds, rate: None, senders, begin, lines: true, once: false };
     let theirs = phase("FastAPI, pyarrow and Evidently, at its own pace", &collector, &arguments);
     print(&theirs, workload, None);
-    let windows = driftline_tests::metric(&collector.metrics(), "driftline_windows_closed_total", &[]);
+    let agreement = scores.with_theirs(&collector);
     let cpu = |phase: &Phase| phase.cpu / phase.report.exchanges as f64;
     let ratios = json!({
         "exchanges_per_second": ours.exchanges_per_second() / theirs.exchanges_per_second(),
@@ -93,18 +116,20 @@ fn beside(options: &Options, python: &Path, folder: &Path, workload: Workload, o
         "peak_bytes": ours.peak_bytes as f64 / theirs.peak_bytes as f64,
     });
     println!(
-        "    it scored {windows} windows; the collector takes {:.1} times as many exchanges, with {:.3} of the CPU for each \
-         and {:.2} of the memory",
+        "    the collector takes {:.1} times as many exchanges, with {:.3} of the CPU for each and {:.2} of the memory",
         ratios["exchanges_per_second"].as_f64().unwrap(),
         ratios["cpu"].as_f64().unwrap(),
         ratios["peak_bytes"].as_f64().unwrap(),
     );
-    json!({ "figures": figures(&theirs, workload), "windows": windows, "ratios": ratios })
+    println!("    {agreement}");
+    json!({ "figures": figures(&theirs, workload), "agreement": agreement.figures(), "ratios": ratios })
 }
 
 fn phase(title: &str, collector: &Collector, arguments: &Arguments) -> Phase {
     let counted = |metrics: &str| driftline_tests::metric(metrics, "driftline_exchanges_received_total", &[]) as u64;
-    let before = counted(&collector.metrics());
+    let windows = |metrics: &str| driftline_tests::metric(metrics, "driftline_windows_closed_total", &[]) as u64;
+    let metrics = collector.metrics();
+    let (before, windows_before) = (counted(&metrics), windows(&metrics));
     let (cpu, written) = (collector.process.cpu_seconds(), collector.written_bytes());
     let stages = Stages::watch(collector.process.id());
     let report = arguments.run();
@@ -117,6 +142,7 @@ fn phase(title: &str, collector: &Collector, arguments: &Arguments) -> Phase {
         stages: stages.end(),
         peak_bytes: collector.process.peak_bytes(),
         written_bytes: collector.written_bytes() - written,
+        windows: windows(&collector.metrics()) - windows_before,
         report,
     }
 }
@@ -165,10 +191,11 @@ fn print(phase: &Phase, workload: Workload, rate: Option<f64>) {
         phase.last_lag,
     );
     println!(
-        "    peak memory {:.0} MB; bytes for an exchange: {:.0} received, {:.0} written",
+        "    peak memory {:.0} MB; bytes for an exchange: {:.0} received, {:.0} written; {} windows scored",
         phase.peak_bytes as f64 / 1e6,
         phase.report.frame_bytes as f64 / exchanges,
         phase.written_bytes as f64 / exchanges,
+        phase.windows,
     );
     for remark in phase.remarks(rate) {
         println!("    ⚠ {remark}");
@@ -191,6 +218,7 @@ fn figures(phase: &Phase, workload: Workload) -> Value {
         "peak_bytes": phase.peak_bytes,
         "received_bytes": phase.report.frame_bytes,
         "written_bytes": phase.written_bytes,
+        "windows": phase.windows,
         "deferred": phase.report.deferred,
     })
 }
