@@ -69,7 +69,7 @@ mod telling;
 mod template;
 
 pub use approval::{is_signed_approval, sign_approval};
-pub use delivery::{MAX_ATTEMPTS, pause_after};
+pub use delivery::{Gate, Rate, Rest, is_given_up, pause_after};
 pub use drill::DRILL_LABEL;
 pub use expression::{Expression, ExpressionError, Unit, Variable, nearest};
 pub use html::escape_html;

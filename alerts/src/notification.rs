@@ -80,6 +80,14 @@ impl Notification {
         }
     }
 
+    /// Where its picture is for those who look from elsewhere, and what it shows; none where there is none, or where it is
+    /// served to everybody on the way.
+    pub(crate) fn picture_address(&self) -> Option<(String, &str)> {
+        let picture = self.picture.as_ref()?;
+        let (base, episode) = self.page_url.strip_prefix("https://")?.rsplit_once("/alerts/")?;
+        Some((format!("https://{base}/api/v1/alerts/{episode}/picture"), picture.caption.as_str()))
+    }
+
     /// All that it rests on, as lines of plain text: for targets that have one field for it.
     pub(crate) fn description(&self) -> String {
         let mut lines = vec![self.condition.clone()];
@@ -203,6 +211,8 @@ pub(crate) fn time_rfc3339(micros: Micros) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     pub(crate) fn notification(action: Action) -> Notification {
@@ -258,6 +268,18 @@ pub(crate) mod tests {
         assert_eq!(shorten("größer", 10), "größer");
         assert_eq!(shorten("größer", 4), "grö…");
         assert_eq!(shorten("größer", 0), "…");
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_a_beginning_of_itself_and_never_longer_than_allowed(text in "\\PC{0,80}", max_chars in 0usize..90) {
+            let short = shorten(&text, max_chars);
+            prop_assert!(short.chars().count() <= max_chars.max(1));
+            match short.strip_suffix('…') {
+                Some(beginning) if short != text => prop_assert!(text.starts_with(beginning)),
+                _ => prop_assert_eq!(short, text),
+            }
+        }
     }
 
     #[test]

@@ -50,9 +50,20 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
+    /// Of somebody who came with a token.
+    #[cfg(test)]
+    pub(crate) fn with(token: Token) -> Self {
+        Self { token: Some(Arc::new(token)), certificate: None }
+    }
+
     /// Whether they may send for a model.
     pub(crate) fn is_for(&self, model: &str) -> bool {
         self.token.as_ref().is_none_or(|token| token.models.iter().any(|pattern| pattern.matches(model)))
+    }
+
+    /// How many models there may be that they send for, if that is limited.
+    pub(crate) fn max_models(&self) -> Option<usize> {
+        self.token.as_ref().and_then(|token| token.max_models).map(|models| models as usize)
     }
 
     /// Whether they may look, and say nothing.
@@ -230,7 +241,7 @@ mod tests {
             let path = folder.join(name);
             std::fs::write(&path, format!("{secret}\n")).unwrap();
             let (token, rates) = (SecretSource::File(path), Rates::default());
-            Token { name: name.into(), token, models: Vec::new(), rates, read_only: false }
+            Token { name: name.into(), token, models: Vec::new(), max_models: None, rates, read_only: false }
         };
         Gate::load(&[token("one", "s3cret"), token("two", "0ther")], needs_certificate).unwrap()
     }

@@ -30,6 +30,7 @@ pub mod fuzzing;
 mod ingest;
 mod interchange;
 mod metrics;
+mod model_metadata;
 mod numbers;
 mod pages;
 mod pipeline;

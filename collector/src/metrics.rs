@@ -48,6 +48,7 @@ pub(crate) struct Metrics {
     rows_not_counted: IntCounterVec,
     pub(crate) columns_refused: IntCounter,
     pub(crate) values_wrong_type: IntCounterVec,
+    metadata_requests: IntCounterVec,
     pub(crate) event_times_unusable: IntCounter,
     pub(crate) outcomes: IntCounterVec,
     pub(crate) windows_closed: IntCounterVec,
@@ -68,6 +69,9 @@ pub(crate) struct Metrics {
     pub(crate) alerts_muted: IntGaugeVec,
     notifications: IntCounterVec,
     pub(crate) notifications_pending: IntGauge,
+    pub(crate) dead_letters: IntGaugeVec,
+    pub(crate) target_failing: IntGaugeVec,
+    pub(crate) target_rests: IntCounterVec,
     drills: IntCounterVec,
     reactions: IntCounterVec,
     pub(crate) archive_rows: IntCounter,
@@ -219,6 +223,11 @@ impl Metrics {
                 "driftline_columns_refused_total",
                 "Cells of columns beyond the limit of columns of a model.",
             )?,
+            metadata_requests: counters(
+                "driftline_model_metadata_requests_total",
+                "Requests to servers for what a model says of its inputs and outputs, by how they went.",
+                &["model", "outcome"],
+            )?,
             values_wrong_type: counters(
                 "driftline_values_wrong_type_total",
                 "Values that are not of their column's type, and kept as missing.",
@@ -321,6 +330,21 @@ impl Metrics {
             notifications_pending: gauge(
                 "driftline_notifications_pending",
                 "Notifications that wait to be delivered.",
+            )?,
+            dead_letters: gauges(
+                "driftline_notifications_dead_letters",
+                "Notifications that were given up, and neither sent again nor dismissed.",
+                &["target"],
+            )?,
+            target_failing: gauges(
+                "driftline_target_failing",
+                "1 while a target does not answer, or not as it should: one attempt at a time finds out whether it is back.",
+                &["target"],
+            )?,
+            target_rests: counters(
+                "driftline_target_rests_total",
+                "Looks at the outbox at which a target was left alone, because it was failing, or by its rate.",
+                &["target", "reason"],
             )?,
             drills: counters(
                 "driftline_drills_total",
@@ -520,6 +544,11 @@ impl Metrics {
         self.spans.with_label_values(&[outcome])
     }
 
+    /// Requests for a model's metadata: those that told something, and those that did not.
+    pub(crate) fn metadata_requests(&self, model: &str) -> [IntCounter; 2] {
+        ["ok", "failed"].map(|outcome| self.metadata_requests.with_label_values(&[model, outcome]))
+    }
+
     pub(crate) fn otlp_requests(&self, signal: &str, outcome: &str) -> IntCounter {
         self.otlp_requests.with_label_values(&[signal, outcome])
     }
@@ -625,6 +654,7 @@ mod tests {
         let mut model = Model::undescribed("m");
         model.slis.freshness.push(freshness);
         metrics.introduce_model(&model);
+        metrics.metadata_requests("m")[0].inc();
         for gauge in [&metrics.score, &metrics.score_limit] {
             gauge.with_label_values(&["m", "1", "c", "psi"]).set(0.0);
         }
@@ -638,6 +668,9 @@ mod tests {
         metrics.alerts_firing.with_label_values(&["R", "page"]).set(0);
         metrics.alerts_muted.with_label_values(&["R", "page"]).set(0);
         metrics.notifications("t", "delivered").inc();
+        metrics.dead_letters.with_label_values(&["t"]).set(0);
+        metrics.target_failing.with_label_values(&["t"]).set(0);
+        metrics.target_rests.with_label_values(&["t", "rate"]).inc();
         metrics.drills("R", "passed").inc();
         metrics.reactions("r", "started").inc();
         let mut table = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();

@@ -25,6 +25,7 @@ use crate::door::{Door, Peer};
 use crate::ingest::cloud_events::{cloud_events, give_up};
 use crate::ingest::{self, Ingest, Space};
 use crate::metrics::Metrics;
+use crate::model_metadata::ModelMetadata;
 use crate::pipeline;
 use crate::references::LoadedReferences;
 use crate::runbooks::Runbooks;
@@ -70,6 +71,9 @@ pub enum StartError {
     /// References that cannot be used.
     #[error("{}", .0.join("\n"))]
     References(Vec<String>),
+    /// Models' metadata that cannot be used.
+    #[error("{}", .0.join("\n"))]
+    Metadata(Vec<String>),
     /// Runbooks that cannot be read, or are not there.
     #[error("{0}")]
     Runbooks(String),
@@ -95,6 +99,7 @@ impl Collector {
         // means that it is installed already.
         rustls::crypto::ring::default_provider().install_default().ok();
         let references = Arc::new(LoadedReferences::load(&config).map_err(StartError::References)?);
+        let metadata = Arc::new(ModelMetadata::load(&config).map_err(StartError::Metadata)?);
         let runbooks = Arc::new(Runbooks::load(&config.alerting).map_err(StartError::Runbooks)?);
         let access = Access::load(&config).map_err(StartError::Access)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -110,6 +115,7 @@ impl Collector {
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
         let store = Store::open(&config.data_dir)?;
         let metrics = Metrics::new().map_err(|error| StartError::Start(format!("no metrics: {error}")))?;
+        metadata.keep_asking(&runtime, &metrics);
         let vitals = Vitals::new(metrics.archive_stopped.clone());
         let telemetry = Telemetry::from_environment(&metrics);
         let tracer = telemetry.as_ref().map(Telemetry::tracer).unwrap_or_default();
@@ -124,6 +130,7 @@ impl Collector {
             config: Arc::clone(&config),
             metrics: Arc::clone(&metrics),
             references: Arc::clone(&references),
+            metadata,
             cuts,
             vitals: vitals.clone(),
             tracer: tracer.clone(),

@@ -43,6 +43,7 @@ mod invocations;
 mod json;
 mod json_number;
 mod mapping;
+mod metadata;
 mod naming;
 mod not_numbers;
 mod openai;
@@ -74,6 +75,7 @@ pub use exchange::{Body, EndState, Exchange, Framing, Header, MAX_MESSAGES, MAX_
 pub use frame::FrameError;
 pub use framer::Framer;
 pub use mapping::{Mapping, NoPointer, Pointer};
+pub use metadata::{Metadata, ValueType};
 pub use naming::{Naming, TensorNaming};
 pub use paths::{InferencePath, ModelProtocol, inference_path, path_of};
 pub use rows::{Cell, Column, MAX_CELLS, MAX_COLUMNS, Role, Rows};

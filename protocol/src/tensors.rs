@@ -154,7 +154,8 @@ pub(crate) struct Assembly<'a> {
 }
 
 /// What becomes of a tensor.
-enum Kept<'a> {
+#[derive(Debug)]
+pub(crate) enum Kept<'a> {
     Columns(Vec<Cow<'a, str>>),
     Embedding,
 }
@@ -217,7 +218,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// What becomes of a tensor with so many values in each row.
-    fn kept(&self, name: &Cow<'a, str>, datatype: Datatype, width: usize) -> Result<Kept<'a>, DecodeError> {
+    pub(crate) fn kept(&self, name: &Cow<'a, str>, datatype: Datatype, width: usize) -> Result<Kept<'a>, DecodeError> {
         let naming = self.naming;
         let wrong = |what: String| DecodeError::Shape { role: self.role, column: name.to_string(), what };
         let all = |names: &'a [String]| Kept::Columns(names.iter().map(|name| Cow::Borrowed(name.as_str())).collect());

@@ -61,6 +61,7 @@ impl<'a> Reader<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[inline(always)]
     fn space(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.byte() {
             self.at += 1;
@@ -68,6 +69,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next byte that is no space. It is not taken yet.
+    #[inline(always)]
     fn next(&mut self) -> Option<u8> {
         self.space();
         self.byte()
@@ -192,16 +194,10 @@ impl<'a> Reader<'a> {
     /// Text without escapes.
     fn string(&mut self) -> Option<&'a str> {
         self.expect(b'"')?;
-        let start = self.at;
-        loop {
-            match self.byte()? {
-                b'"' => break,
-                b'\\' | ..b' ' => return None,
-                _ => self.at += 1,
-            }
-        }
-        self.at += 1;
-        self.text.get(start..self.at - 1)
+        let rest = self.text.get(self.at..)?;
+        let length = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | ..b' '))?;
+        self.at += length;
+        self.take_if(b'"').then(|| rest.get(..length))?
     }
 
     /// Any value, which is not looked at.
@@ -229,8 +225,8 @@ impl<'a> Reader<'a> {
     /// A number that begins here.
     #[inline(always)]
     fn number(&mut self) -> Option<Number<'a>> {
-        let number = Number::read(self.text.get(self.at..)?)?;
-        self.at += number.text.len();
+        let number = Number::read(self.text, self.at)?;
+        self.at = number.end;
         Some(number)
     }
 }

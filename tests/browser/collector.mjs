@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const BINARIES = process.env.DRIFTLINE_BINARIES ?? path.join(ROOT, 'target', 'ci');
-const DEMO = process.env.DRIFTLINE_DEMO ?? path.join(ROOT, 'driftline-demo');
+export const DEMO = process.env.DRIFTLINE_DEMO ?? path.join(ROOT, 'driftline-demo');
 const PATIENCE_MILLISECONDS = 30_000;
 
 /** @typedef {{url: string, api: (path: string) => Promise<any>, stop: () => Promise<void>}} Collector */

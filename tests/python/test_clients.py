@@ -16,7 +16,7 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 import websockets.asyncio.client
-from conftest import eventually, free_port, process, sidecar
+from conftest import collector, eventually, free_port, process, sidecar
 from sklearn.linear_model import LogisticRegression
 from wire import Keeper, end_state
 
@@ -68,6 +68,8 @@ def mlserver(tmp_path_factory):
                 "name": "classifier",
                 "implementation": "mlserver_sklearn.SKLearnModel",
                 "parameters": {"uri": "./model.joblib", "version": "v1"},
+                "inputs": [{"name": "x", "datatype": "FP64", "shape": [-1, 3]}],
+                "outputs": [{"name": "predict", "datatype": "BOOL", "shape": [-1, 1]}],
             }
         )
     )
@@ -271,6 +273,40 @@ def test_mlserver_by_rest_and_by_grpc(tmp_path, mlserver, keeper):
         exchange = keeper.wait_for(3)[2]
     assert (exchange.protocol, exchange.status) == ("v2_grpc", 200)
     assert rows.tobytes() in exchange.request.content, "raw_input_contents, as sent"
+
+
+def test_mlserver_says_what_types_the_columns_have(tmp_path, mlserver):
+    """Clients send whole numbers first, as integers, and then others: the model takes floats, and says so."""
+    rest, _ = mlserver
+    described = (
+        f"models:\n  - name: told\n    metadata: http://{rest}/v2/models/classifier\n    tensors: {{x: {{columns: [a, b, c]}}}}\n"
+        f"  - name: gone\n    metadata: http://{rest}/v2/models/nobody\n"
+    )
+    with collector(tmp_path, described) as url:
+        asked = 'driftline_model_metadata_requests_total{{model="{}",outcome="{}"}}'
+        metric = lambda name: sum(
+            float(line.split()[-1]) for line in httpx.get(f"{url}/metrics").text.splitlines() if line.startswith(name)
+        )
+        eventually(lambda: metric(asked.format("told", "ok")) == 1, "the metadata are there")
+        eventually(lambda: metric(asked.format("gone", "failed")) >= 1, "it is counted that others are not")
+        for model in ["told", "gone"]:
+            with sidecar(tmp_path, rest, url, model, "--flush-interval=50ms") as (address, _):
+                for datatype, values in [("INT64", [1, 0, 0]), ("FP64", [0.5, -0.25, 0.125])]:
+                    tensor = {"name": "x", "shape": [1, 3], "datatype": datatype, "data": values}
+                    answer = httpx.post(f"{address}/v2/models/classifier/infer", json={"inputs": [tensor]})
+                    assert answer.status_code == 200, answer.text
+                counted = f'driftline_rows_counted_total{{model="{model}"}}'
+                eventually(lambda: metric(counted) == 2, "both rows are counted")
+        wrong = {model: metric(f'driftline_values_wrong_type_total{{model="{model}"}}') for model in ["told", "gone"]}
+        types = {
+            model: {column["name"]: column["type"] for column in httpx.get(f"{url}/api/v1/models/{model}").json()["columns"]}
+            for model in ["told", "gone"]
+        }
+    assert types["told"] == {"a": "number", "b": "number", "c": "number", "predict": "boolean"}
+    assert types["gone"] == {"x_0": "integer", "x_1": "integer", "x_2": "integer", "predict": "boolean"}, "as they came first"
+    assert wrong == {"told": 0, "gone": 3}
+    log = (tmp_path / "collector.log").read_text()
+    assert log.count("there are no metadata of the model") == 1 and "v2/models/nobody" in log, "said once"
 
 
 def test_h2load_finds_no_error(tmp_path, keeper):

@@ -53,6 +53,10 @@ def test_the_mail_has_numbers_a_picture_and_a_runbook_that_opens(summary, demo_c
     assert "temp" in text and "█" in text and "psi above its threshold in 2 of 3 windows" in text
     assert parts["image/png"].get_content().startswith(b"\x89PNG")
     assert "cid:picture" in parts["text/html"].get_content()
+    episode = pathlib.Path(path).name.removesuffix(".trigger.eml")
+    served = httpx.get(f"{demo_collector}/api/v1/alerts/{episode}/picture")
+    assert (served.headers["content-type"], served.content) == ("image/png", parts["image/png"].get_content())
+    assert httpx.get(f"{demo_collector}/api/v1/alerts/nothing/picture").status_code == 404
     link = next(word for word in text.split() if "/runbooks/" in word)
     runbook = httpx.get(demo_collector + urllib.parse.urlparse(link)._replace(scheme="", netloc="").geturl())
     assert runbook.status_code == 200

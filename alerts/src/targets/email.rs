@@ -94,7 +94,10 @@ impl Email {
             Ok(()) => Delivery::Accepted { receipt: None },
             Err(EmailError::Smtp(error)) if error.is_permanent() => Delivery::Refused { why: error.to_string() },
             Err(EmailError::Message(error)) => Delivery::Refused { why: error.to_string() },
-            Err(error) => Delivery::Retry { after: None, why: error.to_string() },
+            // A server that ended the conversation may have taken the mail before.
+            Err(error) => {
+                Delivery::Retry { after: None, in_doubt: matches!(error, EmailError::Smtp(_)), why: error.to_string() }
+            }
         }
     }
 
@@ -259,7 +262,8 @@ fn text(notification: &Notification) -> String {
     text
 }
 
-/// Tables and inline styles: what mail readers agree on. No remote picture, no script.
+/// Tables and inline styles: what mail readers agree on. No remote picture, no script, and nothing that is wider than a phone:
+/// lines of blocks are broken there.
 fn html(notification: &Notification) -> String {
     let (accent, severity) = match (notification.action, notification.severity) {
         (Action::Resolve, _) => ("#1a7f4b", ""),
@@ -296,7 +300,7 @@ fn html(notification: &Notification) -> String {
         rows.push_str("</tr>");
         for row in &notification.rows {
             rows.push_str(&format!(
-                "<tr><td style=\"{cell}\"><b>{}</b></td><td style=\"{cell}\">{}</td><td style=\"{cell}\">{}</td><td style=\"{cell}\">{}</td><td style=\"{cell}font-family:monospace;\">{}</td></tr>",
+                "<tr><td style=\"{cell}\"><b>{}</b></td><td style=\"{cell}\">{}</td><td style=\"{cell}\">{}</td><td style=\"{cell}\">{}</td><td style=\"{cell}font-family:monospace;word-break:break-all;\">{}</td></tr>",
                 escape_html(&row.what), escape_html(&row.value), escape_html(&row.threshold), escape_html(&row.n), escape_html(&row.sparkline)
             ));
         }
@@ -313,7 +317,7 @@ fn html(notification: &Notification) -> String {
     });
     let button = "display:inline-block;padding:8px 14px;margin:0 8px 8px 0;border-radius:4px;text-decoration:none;";
     format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"></head>\
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{summary}</title></head>\
 <body style=\"margin:0;padding:24px;background:#ffffff;color:#1c2430;font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;font-size:15px;line-height:1.45;\">\
 <div style=\"max-width:640px;border-top:4px solid {accent};padding-top:16px;\">\
 <p style=\"margin:0;color:{accent};font-weight:600;\">{state}</p>\
@@ -330,8 +334,28 @@ fn html(notification: &Notification) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::notification::tests::notification;
+
+    /// Of a mail in a thread.
+    const HEADERS: [&str; 14] = [
+        "From",
+        "Date",
+        "Message-ID",
+        "Subject",
+        "To",
+        "In-Reply-To",
+        "References",
+        "MIME-Version",
+        "Auto-Submitted",
+        "X-Auto-Response-Suppress",
+        "X-Driftline-Rule",
+        "X-Driftline-Severity",
+        "X-Driftline-Status",
+        "Content-Type",
+    ];
 
     fn email() -> Email {
         let from = "Driftline <driftline@example.com>".parse().unwrap();
@@ -366,6 +390,21 @@ mod tests {
         assert!(!head.lines().any(|line| line.starts_with("Bcc") || line.starts_with("X-Evil")), "{head}");
         let html = html(&notification);
         assert!(!html.contains("<script>") && !html.contains("<img src=x"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_header_of_its_own(text in "([\\PC\r\n\t\u{0}\u{85}\u{2028}]|\r\nBcc: a@b|: ){0,60}", cut in 0usize..300) {
+            let mut said = notification(Action::Acknowledge);
+            // Where a line of a header is folded changes with its length.
+            said.subject = format!("{}{text}", "s".repeat(cut));
+            (said.summary, said.rule, said.condition) = (said.subject.clone(), said.subject.clone(), text.clone());
+            let message = formatted(&said);
+            let (head, _) = message.split_once("\r\n\r\n").unwrap();
+            let own = head.split("\r\n").filter(|line| !line.starts_with([' ', '\t']));
+            let names: Vec<&str> = own.map(|line| line.split_once(": ").map_or(line, |(name, _)| name)).collect();
+            prop_assert_eq!(names, HEADERS);
+        }
     }
 
     #[test]

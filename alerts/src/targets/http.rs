@@ -46,7 +46,11 @@ impl Http {
 
     /// Posts JSON. Without an answer the delivery is to be tried again.
     pub(super) async fn post(&self, url: &str, headers: HeaderMap, body: String) -> Result<Answer, Delivery> {
-        self.ask(url, headers, body).await.map_err(|none| retry(none.why))
+        let NoAnswer { why, may_have_arrived } = match self.ask(url, headers, body).await {
+            Ok(answer) => return Ok(answer),
+            Err(none) => none,
+        };
+        Err(Delivery::Retry { after: None, why, in_doubt: may_have_arrived })
     }
 
     /// Posts JSON, to where it matters whether what was not answered may have arrived.
@@ -83,9 +87,9 @@ impl Answer {
         }
     }
 
-    /// Not now, whatever the status says.
+    /// Not now, whatever the status says. A server that fails may have taken it before.
     pub(super) fn retry(&self) -> Delivery {
-        Delivery::Retry { after: self.after, why: self.why() }
+        Delivery::Retry { after: self.after, why: self.why(), in_doubt: self.status.is_server_error() }
     }
 
     /// The answer as a person reads it.
@@ -94,9 +98,9 @@ impl Answer {
     }
 }
 
-/// Not now.
+/// Not now: something has to be put right before it can be sent.
 pub(super) fn retry(why: String) -> Delivery {
-    Delivery::Retry { after: None, why }
+    Delivery::Retry { after: None, why, in_doubt: false }
 }
 
 /// A secret's value, or why the delivery has to wait for it.

@@ -64,6 +64,9 @@ pub enum Delivery {
         after: Option<Duration>,
         /// What happened, for a person to read.
         why: String,
+        /// Whether it may have arrived all the same: there was no answer, or one that does not say. Of what did not arrive
+        /// nobody has to be told that it ended.
+        in_doubt: bool,
     },
     /// It will never be taken like this.
     Refused {
@@ -122,7 +125,9 @@ impl Target {
 
 /// The delivery, or that it took too long.
 async fn within(delivery: impl Future<Output = Delivery>) -> Delivery {
-    tokio::time::timeout(DELIVERY_TIMEOUT, delivery)
-        .await
-        .unwrap_or_else(|_| http::retry(format!("no answer within {DELIVERY_TIMEOUT:?}")))
+    tokio::time::timeout(DELIVERY_TIMEOUT, delivery).await.unwrap_or_else(|_| Delivery::Retry {
+        after: None,
+        why: format!("no answer within {DELIVERY_TIMEOUT:?}"),
+        in_doubt: true,
+    })
 }

@@ -14,6 +14,11 @@ const DEFAULT_URL: &str = "https://events.pagerduty.com/v2/enqueue";
 /// PagerDuty's limits.
 const MAX_SUMMARY_CHARS: usize = 1024;
 const MAX_BODY_BYTES: usize = 512_000;
+const MAX_KEY_CHARS: usize = 255;
+/// Of names: nothing shows longer ones.
+const MAX_NAME_CHARS: usize = 255;
+/// A longer address is left out: cut, it leads nowhere.
+const MAX_ADDRESS_BYTES: usize = 2048;
 
 /// An integration of a PagerDuty service.
 #[derive(Debug)]
@@ -41,19 +46,51 @@ impl PagerDuty {
     }
 }
 
-/// The event. When it is too large, the rows go first: what remains still says what is wrong.
-fn body(notification: &Notification, routing_key: &str) -> String {
-    let mut rows = notification.rows.len();
-    loop {
-        let text = event(notification, routing_key, rows).to_string();
-        if text.len() <= MAX_BODY_BYTES || rows == 0 {
-            return text;
+/// How much of an event's details is told.
+#[derive(Debug, Clone, Copy)]
+struct Details {
+    rows: usize,
+    /// Of each text.
+    chars: usize,
+    facts: usize,
+}
+
+impl Details {
+    /// Texts that nobody reads to their end.
+    const MOST_CHARS: usize = 8192;
+    /// Shorter than this, texts say less than their number does.
+    const FEWEST_CHARS: usize = 256;
+
+    fn all(notification: &Notification) -> Self {
+        Self { rows: notification.rows.len(), chars: Self::MOST_CHARS, facts: notification.facts.len() }
+    }
+
+    /// The next smaller ones: the rows go first, then the ends of texts, then facts from the last. What remains still says
+    /// what is wrong. None where nothing can go any more.
+    fn fewer(self) -> Option<Self> {
+        match self {
+            Self { rows: 1.., .. } => Some(Self { rows: self.rows / 2, ..self }),
+            Self { chars, .. } if chars > Self::FEWEST_CHARS => Some(Self { chars: chars / 2, ..self }),
+            Self { facts: 1.., .. } => Some(Self { facts: self.facts / 2, ..self }),
+            _ => None,
         }
-        rows /= 2;
     }
 }
 
-fn event(notification: &Notification, routing_key: &str, rows: usize) -> Value {
+/// The event, with as many details as there is room for.
+fn body(notification: &Notification, routing_key: &str) -> String {
+    let mut details = Details::all(notification);
+    loop {
+        let text = event(notification, routing_key, details).to_string();
+        match details.fewer() {
+            Some(fewer) if text.len() > MAX_BODY_BYTES => details = fewer,
+            _ => return text,
+        }
+    }
+}
+
+fn event(notification: &Notification, routing_key: &str, details: Details) -> Value {
+    let Details { rows, chars, facts } = details;
     let mut event = json!({
         "routing_key": routing_key,
         "event_action": match notification.action {
@@ -62,15 +99,15 @@ fn event(notification: &Notification, routing_key: &str, rows: usize) -> Value {
             Action::Acknowledge => "acknowledge",
             Action::Resolve => "resolve",
         },
-        "dedup_key": shorten(&notification.episode, 255),
+        "dedup_key": shorten(&notification.episode, MAX_KEY_CHARS),
     });
     if matches!(notification.action, Action::Acknowledge | Action::Resolve) {
         return event;
     }
     let mut details: Map<String, Value> = Map::new();
-    details.insert("condition".into(), json!(notification.condition));
-    for (name, value) in &notification.facts {
-        details.insert(name.clone(), json!(value));
+    details.insert("condition".into(), json!(shorten(&notification.condition, chars)));
+    for (name, value) in notification.facts.iter().take(facts) {
+        details.insert(shorten(name, MAX_NAME_CHARS), json!(shorten(value, chars)));
     }
     let members: Vec<Value> = notification
         .rows
@@ -89,32 +126,49 @@ fn event(notification: &Notification, routing_key: &str, rows: usize) -> Value {
     }
     let mut payload = json!({
         "summary": shorten(&notification.summary, MAX_SUMMARY_CHARS),
-        "source": notification.labels.get("model").map_or("driftline", String::as_str),
+        "source": shorten(notification.labels.get("model").map_or("driftline", String::as_str), MAX_NAME_CHARS),
         "severity": match notification.severity {
             Severity::Page => "critical",
             Severity::Ticket => "warning",
             Severity::Info => "info",
         },
         "timestamp": time_rfc3339(notification.started_at),
-        "class": notification.rule,
+        "class": shorten(&notification.rule, MAX_NAME_CHARS),
         "custom_details": details,
     });
     if let Some(model) = notification.labels.get("model") {
-        payload["component"] = json!(model);
+        payload["component"] = json!(shorten(model, MAX_NAME_CHARS));
     }
     event["payload"] = payload;
     event["client"] = json!("Driftline");
-    event["client_url"] = json!(notification.page_url);
-    event["links"] = json!([
-        { "href": notification.runbook_url, "text": "Runbook" },
-        { "href": notification.page_url, "text": "Alert in Driftline" },
-    ]);
+    if is_address(&notification.page_url) {
+        event["client_url"] = json!(notification.page_url);
+    }
+    let links = [(&notification.runbook_url, "Runbook"), (&notification.page_url, "Alert in Driftline")].into_iter();
+    let links = links.filter(|(address, _)| is_address(address));
+    let links: Vec<Value> = links.map(|(address, text)| json!({ "href": address, "text": text })).collect();
+    // An empty list is refused.
+    if !links.is_empty() {
+        event["links"] = json!(links);
+    }
+    if let Some((address, caption)) = notification.picture_address().filter(|(address, _)| is_address(address)) {
+        event["images"] = json!([
+            { "src": address, "href": notification.page_url, "alt": shorten(caption, MAX_NAME_CHARS) },
+        ]);
+    }
     event
+}
+
+fn is_address(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_ADDRESS_BYTES
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::notification::EvidenceRow;
     use crate::notification::tests::notification;
 
     #[test]
@@ -130,9 +184,10 @@ mod tests {
 
     #[test]
     fn a_reminder_is_the_incident_once_more_and_an_acknowledgement_its_own() {
-        let action = |action| event(&notification(action), "key", 0)["event_action"].clone();
+        let event = |action| event(&notification(action), "key", Details::all(&notification(action)));
+        let action = |action| event(action)["event_action"].clone();
         assert_eq!((action(Action::Remind), action(Action::Acknowledge)), (json!("trigger"), json!("acknowledge")));
-        assert!(event(&notification(Action::Acknowledge), "key", 0).get("payload").is_none());
+        assert!(event(Action::Acknowledge).get("payload").is_none());
     }
 
     #[test]
@@ -148,5 +203,69 @@ mod tests {
         assert!(text.len() <= MAX_BODY_BYTES);
         assert_eq!(event["payload"]["summary"].as_str().unwrap().chars().count(), MAX_SUMMARY_CHARS);
         assert!(event["payload"]["custom_details"]["more_members"].as_u64().unwrap() >= 10);
+    }
+
+    #[test]
+    fn severities_are_theirs() {
+        let theirs = |severity| {
+            let said = Notification { severity, ..notification(Action::Trigger) };
+            event(&said, "key", Details::all(&said))["payload"]["severity"].clone()
+        };
+        assert_eq!(
+            Severity::ALL.map(theirs),
+            Severity::ALL.map(|severity| match severity {
+                Severity::Page => json!("critical"),
+                Severity::Ticket => json!("warning"),
+                Severity::Info => json!("info"),
+            })
+        );
+    }
+
+    #[test]
+    fn a_picture_is_shown_where_it_is_served_to_all_who_look_by_https_and_addresses_are_whole_or_left_out() {
+        let mut said = notification(Action::Trigger);
+        let event_of = |said: &Notification| event(said, "key", Details::all(said));
+        assert!(event_of(&said).get("images").is_none(), "not over http");
+        said.page_url = "https://driftline/alerts/episode-1".into();
+        let image = event_of(&said)["images"][0].clone();
+        assert_eq!(image["src"], "https://driftline/api/v1/alerts/episode-1/picture");
+        assert_eq!(image["href"], "https://driftline/alerts/episode-1");
+        said.page_url = format!("https://driftline/{}", "a".repeat(MAX_ADDRESS_BYTES));
+        said.runbook_url = String::new();
+        let event = event_of(&said);
+        assert!(["links", "images", "client_url"].iter().all(|field| event.get(*field).is_none()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn whatever_is_said_fits_and_is_an_event(
+            texts in proptest::collection::vec(("[\\PC\u{0}\u{7}]{0,40}", 0usize..40_000), 4..40),
+            rows in 0usize..30,
+        ) {
+            let long = |index: usize| {
+                let (text, times) = &texts[index % texts.len()];
+                text.repeat(times / 40 + 1)
+            };
+            let mut said = notification(Action::Trigger);
+            (said.summary, said.condition, said.rule, said.episode) = (long(0), long(1), long(2), long(3));
+            said.labels.insert("model".into(), long(4));
+            said.facts = (0..texts.len()).map(|index| (long(index), long(index + 1))).collect();
+            let row = said.rows[0].clone();
+            said.rows = (0..rows).map(|index| EvidenceRow { what: long(index), value: long(index + 2), ..row.clone() }).collect();
+            let text = body(&said, "key");
+            prop_assert!(text.len() <= MAX_BODY_BYTES, "{} bytes", text.len());
+            let event: Value = serde_json::from_str(&text).unwrap();
+            let chars = |value: &Value| value.as_str().unwrap().chars().count();
+            let payload = &event["payload"];
+            prop_assert!(chars(&payload["summary"]) <= MAX_SUMMARY_CHARS);
+            prop_assert!(chars(&event["dedup_key"]) <= MAX_KEY_CHARS);
+            for name in ["source", "class", "component"] {
+                prop_assert!(chars(&payload[name]) <= MAX_NAME_CHARS);
+            }
+            let shown = payload["custom_details"]["members"].as_array().map_or(0, Vec::len) as u64;
+            let hidden = payload["custom_details"]["more_members"].as_u64().unwrap_or(0);
+            prop_assert_eq!(shown + hidden, rows as u64);
+        }
     }
 }

@@ -254,7 +254,8 @@ mod tests {
     }
 
     fn begun(db: &Connection, rule: &Rule, targets: &[&str]) -> (Drill, Begun) {
-        let member = [("model", "m"), ("column", "temp")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let member = [("model", "m"), ("column", "temp"), ("target", "t")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let (said, fingerprint) = made_up(rule, &member.into(), 0.2, ("ada", 9 * SECOND), ("http://d", 1)).unwrap();
         let drill = Drill {
             episode: said.episode.clone(),

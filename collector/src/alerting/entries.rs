@@ -70,24 +70,26 @@ pub(crate) fn put_update(
     Ok(())
 }
 
-/// The targets that accepted an episode's trigger or still may.
+/// The targets that accepted an episode's trigger, or still may, or may have.
 fn told(db: &Connection, episode: &str) -> rusqlite::Result<Vec<String>> {
     db.prepare_cached(
         "SELECT DISTINCT target FROM outbox
-         WHERE episode = ?1 AND action = ?2 AND state IN ('pending', 'delivered') ORDER BY target",
+         WHERE episode = ?1 AND action = ?2
+           AND (state IN ('pending', 'delivered') OR state = 'given_up' AND in_doubt)
+         ORDER BY target",
     )?
     .query_map(params![episode, Action::Trigger.name()], |row| row.get(0))?
     .collect()
 }
 
 /// Takes back what need not be said of an episode that has ended: reminders and acknowledgements, and triggers that were held
-/// back because it is muted, unless they were tried and may have arrived.
+/// back because it is muted, unless they may have arrived.
 fn cancel_what_is_over(db: &Connection, episode: &str, now: i64) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE outbox SET state = 'cancelled', settled_at = ?2
          WHERE episode = ?1 AND state = 'pending'
            AND (action IN (?3, ?4)
-                OR action = ?5 AND attempts = 0
+                OR action = ?5 AND NOT in_doubt
                    AND EXISTS (SELECT 1 FROM episodes WHERE id = ?1 AND muted_by IS NOT NULL))",
     )?
     .execute(params![episode, now, Action::Remind.name(), Action::Acknowledge.name(), Action::Trigger.name()])?;
@@ -132,13 +134,16 @@ pub(super) struct Due {
     pub(super) target: String,
     pub(super) notification: String,
     pub(super) attempts: u32,
+    pub(super) created_at: i64,
+    /// Whether an attempt before may have arrived.
+    pub(super) in_doubt: bool,
     /// What the target gave when it accepted the episode's trigger.
     pub(super) receipt: Option<String>,
 }
 
 /// Entries of one target whose time has come; without a target, those of targets that are not configured any more. What
-/// follows a trigger waits for it: a target that did not accept the one is never sent the other. Of an episode that is muted
-/// only the end is due.
+/// follows a trigger waits for it: a target that did not accept the one is never sent the other. The end goes to whoever may
+/// have accepted it, too. Of an episode that is muted only the end is due.
 pub(super) fn due(
     db: &Connection,
     target: Option<&str>,
@@ -147,7 +152,7 @@ pub(super) fn due(
 ) -> rusqlite::Result<Vec<Due>> {
     let configured = serde_json::to_string(configured).unwrap_or_default();
     db.prepare_cached(
-        "SELECT id, target, notification, attempts,
+        "SELECT id, target, notification, attempts, created_at, in_doubt,
                 (SELECT receipt FROM outbox AS trigger
                  WHERE trigger.episode = entry.episode AND trigger.target = entry.target
                    AND trigger.action = ?5 AND trigger.state = 'delivered' AND entry.action != ?5)
@@ -156,7 +161,9 @@ pub(super) fn due(
            AND (target = ?2 OR (?2 IS NULL AND target NOT IN (SELECT value FROM json_each(?3))))
            AND (action = ?5 OR EXISTS (SELECT 1 FROM outbox AS trigger
                                         WHERE trigger.episode = entry.episode AND trigger.target = entry.target
-                                          AND trigger.action = ?5 AND trigger.state = 'delivered'))
+                                          AND trigger.action = ?5
+                                          AND (trigger.state = 'delivered'
+                                               OR entry.action = ?4 AND trigger.state = 'given_up' AND trigger.in_doubt)))
            AND (action = ?4 OR NOT EXISTS (SELECT 1 FROM episodes
                                            WHERE id = entry.episode AND muted_by IS NOT NULL AND resolved_at IS NULL))
          ORDER BY id LIMIT ?6",
@@ -167,70 +174,78 @@ pub(super) fn due(
             target: row.get(1)?,
             notification: row.get(2)?,
             attempts: row.get(3)?,
-            receipt: row.get(4)?,
+            created_at: row.get(4)?,
+            in_doubt: row.get(5)?,
+            receipt: row.get(6)?,
         })
     })?
     .collect()
 }
 
-pub(super) fn postpone(db: &Connection, id: i64, attempts: u32, why: &str, next: i64) -> rusqlite::Result<()> {
-    db.prepare_cached("UPDATE outbox SET attempts = ?2, last_error = ?3, next_attempt_at = ?4 WHERE id = ?1")?
-        .execute(params![id, attempts, why, next])?;
+/// An entry is about to be sent; false when it was taken back meanwhile. From here on it may have arrived, also when this
+/// process is killed before it knows: what is in doubt is not taken back.
+pub(super) fn begin(db: &Connection, id: i64) -> rusqlite::Result<bool> {
+    let begun = db
+        .prepare_cached("UPDATE outbox SET attempts = attempts + 1, in_doubt = 1 WHERE id = ?1 AND state = 'pending'")?
+        .execute([id])?;
+    Ok(begun > 0)
+}
+
+/// An entry did not arrive, or nobody knows whether it did, and is tried again. A trigger that did not, of an episode that
+/// has ended in silence, is taken back.
+pub(super) fn postpone(
+    db: &Connection,
+    id: i64,
+    in_doubt: bool,
+    why: &str,
+    next: i64,
+    now: i64,
+) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE outbox SET in_doubt = ?2, last_error = ?3, next_attempt_at = ?4 WHERE id = ?1")?
+        .execute(params![id, in_doubt, why, next])?;
+    let taken_back = db
+        .prepare_cached(
+            "UPDATE outbox SET state = 'cancelled', settled_at = ?3
+             WHERE id = ?1 AND action = ?2 AND NOT in_doubt
+               AND EXISTS (SELECT 1 FROM episodes
+                           WHERE id = outbox.episode AND resolved_at IS NOT NULL AND muted_by IS NOT NULL)",
+        )?
+        .execute(params![id, Action::Trigger.name(), now])?;
+    if taken_back > 0 {
+        cancel_what_waits_for(db, id, now)?;
+    }
     Ok(())
 }
 
 /// An entry has arrived, and its target may have named it.
-pub(super) fn accepted(
-    db: &Connection,
-    id: i64,
-    attempts: u32,
-    receipt: Option<&str>,
-    now: i64,
-) -> rusqlite::Result<()> {
-    db.prepare_cached("UPDATE outbox SET receipt = ?2 WHERE id = ?1")?.execute(params![id, receipt])?;
-    settle(db, id, "delivered", attempts, None, now)?;
-    end_what_ended_meanwhile(db, id, now)
+pub(super) fn accepted(db: &Connection, id: i64, receipt: Option<&str>, now: i64) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE outbox SET state = 'delivered', in_doubt = 0, receipt = ?2, last_error = NULL, settled_at = ?3
+         WHERE id = ?1",
+    )?
+    .execute(params![id, receipt, now])?;
+    Ok(())
 }
 
-/// A trigger may arrive just when it was taken back because its episode had ended. Then its target is told of the end, too.
-fn end_what_ended_meanwhile(db: &Connection, id: i64, now: i64) -> rusqlite::Result<()> {
-    let late: Option<(String, String, i64)> = db
-        .prepare_cached(
-            "SELECT entry.target, entry.notification, episodes.resolved_at
-             FROM outbox AS entry JOIN episodes ON episodes.id = entry.episode
-             WHERE entry.id = ?1 AND entry.action = ?2 AND episodes.resolved_at IS NOT NULL
-               AND NOT EXISTS (SELECT 1 FROM outbox
-                               WHERE episode = entry.episode AND target = entry.target AND action = ?3)",
-        )?
-        .query_row(params![id, Action::Trigger.name(), Action::Resolve.name()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
-        .optional()?;
-    let Some((target, trigger, resolved_at)) = late else { return Ok(()) };
-    let Ok(trigger) = serde_json::from_str::<Notification>(&trigger) else { return Ok(()) };
-    let resolve = Notification { action: Action::Resolve, resolved_at: Some(resolved_at), ..trigger };
-    put(db, &resolve, &[target], now)
+/// An entry is not tried any more, and stays as a dead letter until somebody sends it again or dismisses it. What waits
+/// behind a trigger that did not arrive is taken back: the target knows of nothing. Of one that may have arrived the end is told.
+pub(super) fn give_up(db: &Connection, id: i64, in_doubt: bool, why: &str, now: i64) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE outbox SET state = 'given_up', in_doubt = ?2, last_error = ?3, settled_at = ?4 WHERE id = ?1",
+    )?
+    .execute(params![id, in_doubt, why, now])?;
+    cancel_what_waits_for(db, id, now)
 }
 
-/// An entry is done. When a trigger was given up, so is what waits behind it: the target knows of nothing.
-pub(super) fn settle(
-    db: &Connection,
-    id: i64,
-    state: &str,
-    attempts: u32,
-    why: Option<&str>,
-    now: i64,
-) -> rusqlite::Result<()> {
-    db.prepare_cached("UPDATE outbox SET state = ?2, attempts = ?3, last_error = ?4, settled_at = ?5 WHERE id = ?1")?
-        .execute(params![id, state, attempts, why, now])?;
-    if state == "given_up" {
-        db.prepare_cached(
-            "UPDATE outbox SET state = 'cancelled', settled_at = ?2
-             WHERE state = 'pending' AND action != ?3
-               AND (episode, target) = (SELECT episode, target FROM outbox WHERE id = ?1 AND action = ?3)",
-        )?
-        .execute(params![id, now, Action::Trigger.name()])?;
-    }
+/// Takes back what waits behind a trigger, but the end of one that may have arrived.
+fn cancel_what_waits_for(db: &Connection, id: i64, now: i64) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE outbox SET state = 'cancelled', settled_at = ?2
+         WHERE state = 'pending' AND action != ?3
+           AND (episode, target) = (SELECT episode, target FROM outbox WHERE id = ?1 AND action = ?3)
+           AND (action != ?4 OR NOT (SELECT in_doubt FROM outbox WHERE id = ?1))",
+    )?
+    .execute(params![id, now, Action::Trigger.name(), Action::Resolve.name()])?;
     Ok(())
 }
 
@@ -304,11 +319,11 @@ mod tests {
         put(&db, &notification(Action::Trigger), &["a".to_owned(), "b".to_owned()], 0).unwrap();
         put_resolve(&db, &notification(Action::Resolve), 0).unwrap();
         assert_eq!((due_ids(&db, "a", 0), due_ids(&db, "b", 0)), (vec![1], vec![2]));
-        settle(&db, 2, "delivered", 1, None, 0).unwrap();
-        postpone(&db, 1, 1, "busy", 100).unwrap();
+        accepted(&db, 2, None, 0).unwrap();
+        postpone(&db, 1, false, "busy", 100, 0).unwrap();
         assert_eq!(due_ids(&db, "a", 0), [] as [i64; 0], "a's resolve waits with its trigger");
         assert_eq!((due_ids(&db, "a", 100), due_ids(&db, "b", 0)), (vec![1], vec![4]));
-        settle(&db, 1, "delivered", 2, None, 0).unwrap();
+        accepted(&db, 1, None, 0).unwrap();
         assert_eq!(due_ids(&db, "a", 0), [3]);
     }
 
@@ -317,7 +332,7 @@ mod tests {
         let db = database();
         put(&db, &notification(Action::Trigger), &["a".to_owned()], 0).unwrap();
         put_resolve(&db, &notification(Action::Resolve), 0).unwrap();
-        settle(&db, 1, "given_up", 300, Some("no such key"), 7).unwrap();
+        give_up(&db, 1, false, "no such key", 7).unwrap();
         assert_eq!(due_ids(&db, "a", 1000), [] as [i64; 0]);
         assert_eq!(pending(&db).unwrap(), 0);
     }
@@ -326,7 +341,7 @@ mod tests {
     fn a_trigger_that_was_given_up_before_the_end_has_no_resolve() {
         let db = database();
         put(&db, &notification(Action::Trigger), &["a".to_owned(), "b".to_owned()], 0).unwrap();
-        settle(&db, 1, "given_up", 300, Some("no such key"), 7).unwrap();
+        give_up(&db, 1, false, "no such key", 7).unwrap();
         put_resolve(&db, &notification(Action::Resolve), 8).unwrap();
         assert_eq!(targets(&db, Action::Resolve), ["b"]);
         // Not even one that got into the outbox by another way.
@@ -340,13 +355,13 @@ mod tests {
         episode(&db, None);
         put(&db, &notification(Action::Trigger), &["a".to_owned(), "b".to_owned()], 0).unwrap();
         assert!(to_say_again(&db, "a", 0).unwrap().is_empty(), "it was not told yet");
-        accepted(&db, 1, 1, Some("C 1.2"), 1).unwrap();
+        accepted(&db, 1, Some("C 1.2"), 1).unwrap();
         assert_eq!((to_say_again(&db, "a", 0).unwrap().len(), to_say_again(&db, "b", 0).unwrap().len()), (1, 0));
         db.execute("UPDATE episodes SET resolved_at = 5", []).unwrap();
         put_resolve(&db, &notification(Action::Resolve), 5).unwrap();
         let end = due(&db, Some("a"), &[], 5).unwrap();
         assert_eq!(end[0].receipt.as_deref(), Some("C 1.2"), "the trigger's");
-        settle(&db, end[0].id, "delivered", 1, None, 6).unwrap();
+        accepted(&db, end[0].id, None, 6).unwrap();
         assert_eq!((to_say_again(&db, "a", 6).unwrap().len(), to_say_again(&db, "a", 7).unwrap().len()), (1, 0));
     }
 
@@ -364,7 +379,7 @@ mod tests {
         episode(&db, None);
         let (a, b) = (["a".to_owned()], ["b".to_owned()]);
         put_trigger(&db, &notification(Action::Trigger), &a, 0).unwrap();
-        accepted(&db, 1, 1, None, 1).unwrap();
+        accepted(&db, 1, None, 1).unwrap();
         db.execute("UPDATE episodes SET muted_by = '[]'", []).unwrap();
         put_trigger(&db, &notification(Action::Trigger), &b, 2).unwrap();
         put_update(&db, &notification(Action::Remind), &a, 2).unwrap();
@@ -377,21 +392,64 @@ mod tests {
         assert_eq!(pending(&db).unwrap(), 1);
     }
 
-    #[test]
-    fn a_trigger_that_arrives_while_it_is_taken_back_has_its_end() {
+    /// An episode that is muted and over, whose trigger is on its way to `a` or was not begun yet.
+    fn over_and_muted(is_begun: bool) -> Connection {
         let db = database();
         episode(&db, None);
         put_trigger(&db, &notification(Action::Trigger), &["a".to_owned()], 0).unwrap();
-        // On its way when the episode is muted, and ends.
+        assert!(!is_begun || begin(&db, 1).unwrap());
         db.execute("UPDATE episodes SET muted_by = '[]', resolved_at = 5", []).unwrap();
         put_resolve(&db, &notification(Action::Resolve), 5).unwrap();
-        assert_eq!(targets(&db, Action::Resolve), [] as [&str; 0]);
-        accepted(&db, 1, 1, Some("C 1.2"), 6).unwrap();
-        let end = due(&db, Some("a"), &[], 6).unwrap();
-        let said: Notification = serde_json::from_str(&end[0].notification).unwrap();
-        assert_eq!((said.action, said.resolved_at, end.len()), (Action::Resolve, Some(5), 1));
-        accepted(&db, end[0].id, 1, None, 7).unwrap();
+        db
+    }
+
+    #[test]
+    fn a_trigger_that_is_on_its_way_is_not_taken_back_and_has_its_end() {
+        let db = over_and_muted(true);
+        accepted(&db, 1, Some("C 1.2"), 6).unwrap();
+        assert_eq!(due(&db, Some("a"), &[], 6).unwrap()[0].receipt.as_deref(), Some("C 1.2"));
+        let db = over_and_muted(false);
+        assert_eq!((targets(&db, Action::Resolve), pending(&db).unwrap()), (Vec::new(), 0));
+        assert!(!begin(&db, 1).unwrap(), "it was taken back, though a round still holds it");
+    }
+
+    #[test]
+    fn a_trigger_that_did_not_arrive_before_a_silent_end_is_taken_back_with_it() {
+        let db = over_and_muted(true);
+        postpone(&db, 1, true, "no answer", 7, 6).unwrap();
+        assert_eq!(due_ids(&db, "a", 7), [1], "it may have arrived");
+        postpone(&db, 1, false, "429", 8, 7).unwrap();
         assert_eq!(pending(&db).unwrap(), 0);
+    }
+
+    #[test]
+    fn who_may_have_accepted_a_trigger_that_was_given_up_is_told_of_the_end() {
+        for is_over in [true, false] {
+            let db = database();
+            episode(&db, None);
+            put_trigger(&db, &notification(Action::Trigger), &["a".to_owned()], 0).unwrap();
+            let end = || put_resolve(&db, &notification(Action::Resolve), 5).unwrap();
+            if is_over {
+                end();
+            }
+            give_up(&db, 1, true, "no answer", 6).unwrap();
+            if !is_over {
+                assert!(due_ids(&db, "a", 6).is_empty());
+                end();
+            }
+            assert_eq!(due_ids(&db, "a", 6), [2]);
+        }
+    }
+
+    #[test]
+    fn what_a_process_was_killed_over_is_in_doubt() {
+        let db = database();
+        episode(&db, None);
+        put_trigger(&db, &notification(Action::Trigger), &["a".to_owned()], 0).unwrap();
+        begin(&db, 1).unwrap();
+        // Here it was killed.
+        let again = due(&db, Some("a"), &[], 1).unwrap().remove(0);
+        assert_eq!((again.attempts, again.in_doubt), (1, true));
     }
 
     #[test]
@@ -402,13 +460,13 @@ mod tests {
         put_trigger(&db, &notification(Action::Trigger), &both, 0).unwrap();
         put_trigger(&db, &notification(Action::Trigger), &both, 1).unwrap();
         assert_eq!(targets(&db, Action::Trigger), ["a", "b"], "nobody is told of a beginning twice");
-        accepted(&db, 1, 1, Some("C 1.2"), 1).unwrap();
+        accepted(&db, 1, Some("C 1.2"), 1).unwrap();
         for now in [2, 3] {
             put_update(&db, &notification(Action::Remind), &["a".to_owned(), "c".to_owned()], now).unwrap();
         }
         assert_eq!(targets(&db, Action::Remind), ["a"]);
         assert_eq!(due(&db, Some("a"), &[], 3).unwrap()[0].receipt.as_deref(), Some("C 1.2"));
-        accepted(&db, 3, 1, None, 3).unwrap();
+        accepted(&db, 3, None, 3).unwrap();
         put_update(&db, &notification(Action::Remind), &both, 4).unwrap();
         let second = due(&db, Some("a"), &[], 4).unwrap().remove(0);
         assert_eq!(serde_json::from_str::<Notification>(&second.notification).unwrap().reminder, 2);

@@ -182,6 +182,9 @@ fn segment(member: &Member) -> Option<&str> {
 
 /// What a member is, in the fewest words.
 fn what(member: &Member) -> Cow<'_, str> {
+    if let Some(target) = member.labels.get("target") {
+        return target.into();
+    }
     match (label(member, "column"), segment(member)) {
         (column, Some(segment)) => format!("{column} in segment {segment}").into(),
         ("", None) if label(member, "model").is_empty() => "collector".into(),
@@ -263,6 +266,7 @@ fn sli_in_words(sli: &str) -> &str {
         "schema" => "rows of the known form",
         "heard" => "signs of life",
         "archive" => "archiving in time",
+        "delivery" => "notifications delivered",
         other => other,
     }
 }

@@ -3,10 +3,13 @@
 pub(crate) mod around;
 pub(crate) mod book;
 pub(crate) mod changes;
+pub(crate) mod dead_letters;
 pub(crate) mod drills;
 pub(crate) mod entries;
 pub(crate) mod evidence;
 pub(crate) mod heartbeat;
+#[cfg(test)]
+mod histories;
 pub(crate) mod news;
 pub(crate) mod outbox;
 mod picture;

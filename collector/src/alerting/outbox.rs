@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use driftline_alerts::{
-    Alertmanager, Datadog, Delivery, Email, MAX_ATTEMPTS, Notification, Opsgenie, PagerDuty, Slack, Target, Teams,
-    Webhook, pause_after,
+    Alertmanager, Datadog, Delivery, Email, Gate, Micros, Notification, Opsgenie, PagerDuty, Rest, Slack, Target,
+    Teams, Webhook, is_given_up, pause_after,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,11 +16,13 @@ use super::entries::{self, Due};
 use crate::config::{Config, TargetKind};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
-use crate::telemetry::{Spanning, Tracer};
+use crate::telemetry::Tracer;
 use crate::times::now_micros;
 
 /// How often the outbox is looked at. A page may wait this long.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// No target is looked at more often, however short its rest.
+const SHORTEST_REST: Duration = Duration::from_millis(10);
 /// What ended is said again for so many times the interval.
 const AGAIN_AFTER_END: i64 = 5;
 
@@ -36,19 +38,16 @@ pub(crate) async fn run(
     let configured: Arc<[String]> = config.alerting.targets.keys().cloned().collect();
     let mut tasks = JoinSet::new();
     for (name, target) in &config.alerting.targets {
-        let target = match open(&target.kind) {
-            Ok(target) => Some(target),
-            Err(error) => {
-                warn!(target = %name, %error, "this target cannot be used");
-                None
-            }
-        };
-        let queue =
-            Queue { name: Some(name.clone()), target, configured: Arc::clone(&configured), tracer: tracer.clone() };
-        tasks.spawn(queue.run(store.clone(), Arc::clone(&metrics), stopping.clone()));
+        let open = open(&target.kind)
+            .inspect_err(|error| warn!(target = %name, %error, "this target cannot be used"))
+            .map(|open| Gated { target: open, gate: Gate::new(target.rate) });
+        metrics.target_failing.with_label_values(&[name]).set(0);
+        let parts = Parts { store: store.clone(), metrics: Arc::clone(&metrics), tracer: tracer.clone() };
+        let queue = Queue { name: Some(name.clone()), target: open.ok(), configured: Arc::clone(&configured), parts };
+        tasks.spawn(queue.run(stopping.clone()));
     }
-    let orphaned = Queue { name: None, target: None, configured, tracer };
-    tasks.spawn(orphaned.run(store, metrics, stopping));
+    let orphaned = Queue { name: None, target: None, configured, parts: Parts { store, metrics, tracer } };
+    tasks.spawn(orphaned.run(stopping));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
             error!(%error, "the deliveries to a target ended; they go on after a restart");
@@ -56,62 +55,186 @@ pub(crate) async fn run(
     }
 }
 
+/// What all queues stand on.
+struct Parts {
+    store: Store,
+    metrics: Arc<Metrics>,
+    tracer: Tracer,
+}
+
+/// A target, and what keeps it from being told too much.
+struct Gated {
+    target: Target,
+    gate: Gate,
+}
+
 /// What waits for one target.
 struct Queue {
     /// Its name; none for all that are not configured any more.
     name: Option<String>,
     /// None when there is none that can be used.
-    target: Option<Target>,
+    target: Option<Gated>,
     configured: Arc<[String]>,
-    tracer: Tracer,
+    parts: Parts,
 }
 
 impl Queue {
-    async fn run(self, store: Store, metrics: Arc<Metrics>, mut stopping: watch::Receiver<bool>) {
+    async fn run(mut self, mut stopping: watch::Receiver<bool>) {
+        let began = Instant::now();
         let mut said_again = Instant::now();
         loop {
-            let (now, name, configured) = (now_micros(), self.name.clone(), Arc::clone(&self.configured));
-            match store.read(move |db| entries::due(db, name.as_deref(), &configured, now)).await {
-                Ok(entries) => {
-                    for entry in entries {
-                        if *stopping.borrow() {
-                            return;
-                        }
-                        let span = self.tracer.begin("deliver notification");
-                        if let Err(error) = deliver(&store, self.target.as_ref(), &metrics, entry, span).await {
-                            warn!(%error, "the outbox cannot be written; a notification may be delivered again");
-                        }
-                    }
-                }
-                Err(error) => warn!(%error, "the outbox cannot be read"),
-            }
-            if let Some((target, every)) = self.target.as_ref().and_then(|target| Some((target, target.again()?)))
+            let rest = self.round(began, &stopping).await;
+            if let Some(every) = self.target.as_ref().and_then(|gated| gated.target.again())
                 && said_again.elapsed() >= every
             {
                 said_again = Instant::now();
-                self.say_again(target, every, &store, &metrics).await;
+                self.say_again(every, began).await;
             }
             tokio::select! {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
-                () = tokio::time::sleep(INTERVAL) => {}
+                () = tokio::time::sleep(rest) => {}
             }
         }
     }
 
-    /// Says again what a target forgets otherwise. What does not arrive now is said again in a while.
-    async fn say_again(&self, target: &Target, every: Duration, store: &Store, metrics: &Metrics) {
-        let Some(name) = self.name.clone() else { return };
+    /// Tries what is due, until the target has to be left alone; gives how long to wait for the next round. The gate's time
+    /// is the time since `began`: no clock that is set can hold a page up.
+    async fn round(&mut self, began: Instant, stopping: &watch::Receiver<bool>) -> Duration {
+        if let Some(rest) = self.rest(began) {
+            return rest;
+        }
+        let (now, name, configured) = (now_micros(), self.name.clone(), Arc::clone(&self.configured));
+        let due = self.parts.store.read(move |db| entries::due(db, name.as_deref(), &configured, now)).await;
+        let due = due.unwrap_or_else(|error| {
+            warn!(%error, "the outbox cannot be read");
+            Vec::new()
+        });
+        for entry in due {
+            if *stopping.borrow() {
+                break;
+            }
+            if let Some(rest) = self.rest(began) {
+                return rest;
+            }
+            if let Err(error) = self.deliver(entry, began).await {
+                warn!(%error, "the outbox cannot be written; a notification may be delivered again");
+            }
+        }
+        INTERVAL
+    }
+
+    /// For how long nothing may be tried, but at most until the next look; none when something may.
+    fn rest(&self, began: Instant) -> Option<Duration> {
+        let rest = self.target.as_ref()?.gate.rest(elapsed(began))?;
+        let (reason, length) = match rest {
+            Rest::Failing(length) => ("failing", length),
+            Rest::Rate(length) => ("rate", length),
+        };
+        let name = self.name.as_deref().unwrap_or_default();
+        self.parts.metrics.target_rests.with_label_values(&[name, reason]).inc();
+        Some(length.clamp(SHORTEST_REST, INTERVAL))
+    }
+
+    /// Makes one attempt, unless the entry was taken back meanwhile, and notes what became of it.
+    async fn deliver(&mut self, entry: Due, began: Instant) -> Result<(), StoreError> {
+        let Parts { store, metrics, tracer } = &self.parts;
+        let (id, attempts) = (entry.id, entry.attempts + 1);
+        if !store.writer.write(move |db| entries::begin(db, id)).await? {
+            return Ok(());
+        }
+        let mut span = tracer.begin("deliver notification");
+        span.text("driftline.target", &entry.target);
+        let outcome = match (&mut self.target, serde_json::from_str::<Notification>(&entry.notification)) {
+            (Some(gated), Ok(notification)) => gated.deliver(&notification, entry.receipt.as_deref(), began).await,
+            (None, _) => no_target(&entry.target),
+            (_, Err(error)) => Delivery::Refused { why: format!("the stored notification cannot be read: {error}") },
+        };
+        if let Delivery::Retry { why, .. } | Delivery::Refused { why } = &outcome {
+            span.fail(why);
+        }
+        if let Some(gated) = &self.target {
+            metrics.target_failing.with_label_values(&[&entry.target]).set(i64::from(gated.gate.is_failing()));
+        }
+        let now = now_micros();
+        match outcome {
+            Delivery::Accepted { receipt } => {
+                metrics.notifications(&entry.target, "delivered").inc();
+                store.writer.write(move |db| entries::accepted(db, id, receipt.as_deref(), now)).await
+            }
+            Delivery::Retry { after, why, in_doubt } if !is_given_up(attempts, age(&entry, now)) => {
+                metrics.notifications(&entry.target, "retried").inc();
+                if attempts == 1 {
+                    info!(target = %entry.target, %why, "a notification could not be delivered, and will be tried again");
+                }
+                let next = now + pause_after(attempts, after, random()).as_micros() as i64;
+                let in_doubt = in_doubt || entry.in_doubt;
+                store.writer.write(move |db| entries::postpone(db, id, in_doubt, &why, next, now)).await
+            }
+            Delivery::Retry { why, in_doubt, .. } => self.give_up(&entry, why, in_doubt, now).await,
+            Delivery::Refused { why } => self.give_up(&entry, why, false, now).await,
+        }
+    }
+
+    /// Makes a dead letter of an entry.
+    async fn give_up(&self, entry: &Due, why: String, in_doubt: bool, now: i64) -> Result<(), StoreError> {
+        self.parts.metrics.notifications(&entry.target, "given_up").inc();
+        warn!(target = %entry.target, %why, delivery = entry.id, "a notification is given up; see driftline deliveries");
+        let (id, in_doubt) = (entry.id, in_doubt || entry.in_doubt);
+        self.parts.store.writer.write(move |db| entries::give_up(db, id, in_doubt, &why, now)).await
+    }
+
+    /// Says again what a target forgets otherwise, all of it at once: what waited for the rate would be forgotten. What does
+    /// not arrive now is said again in a while.
+    async fn say_again(&mut self, every: Duration, began: Instant) {
+        let (Some(name), Some(gated)) = (self.name.clone(), &mut self.target) else { return };
         let since = now_micros() - AGAIN_AFTER_END * every.as_micros() as i64;
-        let due = match store.read(move |db| entries::to_say_again(db, &name, since)).await {
+        let target = name.clone();
+        let due = match self.parts.store.read(move |db| entries::to_say_again(db, &target, since)).await {
             Ok(due) => due,
             Err(error) => return warn!(%error, "the outbox cannot be read"),
         };
         for notification in due.iter().filter_map(|text| serde_json::from_str::<Notification>(text).ok()) {
-            let said = target.deliver(&notification, None).await;
-            let outcome = if matches!(said, Delivery::Accepted { .. }) { "repeated" } else { "not_repeated" };
-            metrics.notifications(self.name.as_deref().unwrap_or_default(), outcome).inc();
+            let mut outcome = "not_repeated";
+            if !matches!(gated.gate.rest(elapsed(began)), Some(Rest::Failing(_)))
+                && let Delivery::Accepted { .. } = gated.deliver(&notification, None, began).await
+            {
+                outcome = "repeated";
+            }
+            self.parts.metrics.notifications(&name, outcome).inc();
         }
     }
+}
+
+impl Gated {
+    /// Makes one attempt, and takes note of how the target does.
+    async fn deliver(&mut self, notification: &Notification, receipt: Option<&str>, began: Instant) -> Delivery {
+        self.gate.begins(elapsed(began));
+        let delivery = self.target.deliver(notification, receipt).await;
+        match &delivery {
+            // What it refuses is wrong with the entry.
+            Delivery::Accepted { .. } | Delivery::Refused { .. } => self.gate.answered(),
+            Delivery::Retry { after, .. } => self.gate.failed(*after, random(), elapsed(began)),
+        }
+        delivery
+    }
+}
+
+fn elapsed(began: Instant) -> Micros {
+    Micros::try_from(began.elapsed().as_micros()).unwrap_or(Micros::MAX)
+}
+
+/// How long an entry has been waiting.
+fn age(entry: &Due, now: i64) -> Duration {
+    Duration::from_micros(u64::try_from(now - entry.created_at).unwrap_or(0))
+}
+
+/// From 0 to 1, so that many do not come at once.
+fn random() -> f64 {
+    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
+}
+
+fn no_target(name: &str) -> Delivery {
+    Delivery::Retry { after: None, why: format!("there is no usable target '{name}'"), in_doubt: false }
 }
 
 fn open(kind: &TargetKind) -> Result<Target, String> {
@@ -125,45 +248,4 @@ fn open(kind: &TargetKind) -> Result<Target, String> {
         TargetKind::Opsgenie { url, api_key } => Target::Opsgenie(Opsgenie::new(url, api_key)?),
         TargetKind::Webhook { url, signing_key } => Target::Webhook(Webhook::new(url, signing_key)?),
     })
-}
-
-async fn deliver(
-    store: &Store,
-    target: Option<&Target>,
-    metrics: &Metrics,
-    entry: Due,
-    mut span: Spanning,
-) -> Result<(), StoreError> {
-    span.text("driftline.target", &entry.target);
-    let Due { id, target: name, notification, attempts, receipt } = entry;
-    let attempts = attempts + 1;
-    let outcome = match (target, serde_json::from_str::<Notification>(&notification)) {
-        (Some(target), Ok(notification)) => target.deliver(&notification, receipt.as_deref()).await,
-        (None, _) => Delivery::Retry { after: None, why: format!("there is no usable target '{name}'") },
-        (_, Err(error)) => Delivery::Refused { why: format!("the stored notification cannot be read: {error}") },
-    };
-    if let Delivery::Retry { why, .. } | Delivery::Refused { why } = &outcome {
-        span.fail(why);
-    }
-    let now = now_micros();
-    match outcome {
-        Delivery::Accepted { receipt } => {
-            metrics.notifications(&name, "delivered").inc();
-            store.writer.write(move |db| entries::accepted(db, id, attempts, receipt.as_deref(), now)).await
-        }
-        Delivery::Retry { after, why } if attempts < MAX_ATTEMPTS => {
-            metrics.notifications(&name, "retried").inc();
-            if attempts == 1 {
-                info!(target = %name, %why, "a notification could not be delivered, and will be tried again");
-            }
-            let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
-            let next = now + pause_after(attempts, after, random).as_micros() as i64;
-            store.writer.write(move |db| entries::postpone(db, id, attempts, &why, next)).await
-        }
-        Delivery::Retry { why, .. } | Delivery::Refused { why } => {
-            metrics.notifications(&name, "given_up").inc();
-            warn!(target = %name, %why, attempts, "a notification is given up");
-            store.writer.write(move |db| entries::settle(db, id, "given_up", attempts, Some(&why), now)).await
-        }
-    }
 }

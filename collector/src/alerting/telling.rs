@@ -42,6 +42,23 @@ pub(crate) struct Told {
     pub(crate) off_duty: Vec<String>,
 }
 
+/// The targets that an alert says do not get what is theirs.
+fn failing_targets(alert: &Alert) -> BTreeSet<String> {
+    let members = alert.over().map(|member| &member.labels);
+    members.chain([&alert.labels]).filter_map(|labels| labels.get("target").cloned()).collect()
+}
+
+/// Has the others told where an alert is about targets; where there are no others, those themselves: once they are back, or
+/// if it was but one notification that they did not take, they hear of it.
+fn past_failing(saying: Saying, failing: &BTreeSet<String>) -> Saying {
+    match saying {
+        Saying::Trigger(targets) if targets.iter().any(|target| !failing.contains(target)) => {
+            Saying::Trigger(targets.into_iter().filter(|target| !failing.contains(target)).collect())
+        }
+        saying => saying,
+    }
+}
+
 /// Whether the indicators were not looked at since an alert began that they may explain.
 fn may_be_explained_yet(rule: &Rule, open: &Open, evaluated_at: Micros) -> bool {
     !rule.explained_by.is_empty() && evaluated_at <= open.since
@@ -80,6 +97,7 @@ impl Book {
             by => by,
         };
         let mutes: Vec<Vec<Mute>> = firing.iter().zip(&labels).map(mutes).collect();
+        let failing: Vec<BTreeSet<String>> = firing.iter().map(|(_, alert)| failing_targets(alert)).collect();
         let mut told = Vec::new();
         self.for_each_open(|rule, open, index| {
             let mutes = &mutes[index];
@@ -88,6 +106,8 @@ impl Book {
             let is_held = may_be_explained_yet(rule, open, evaluated_at);
             let is_acknowledged = wishes.acknowledged.contains(&open.episode);
             let sayings = open.say((rule, &labels[index]), routes, is_held, is_acknowledged, now);
+            let sayings: Vec<Saying> =
+                sayings.into_iter().map(|saying| past_failing(saying, &failing[index])).collect();
             let off_duty = open.told.off_duty(routes, now);
             let standing = (open.standing != standings[index]).then_some(standings[index]);
             open.standing = standings[index];
@@ -139,6 +159,29 @@ mod tests {
     fn told(book: &mut Book, evaluated_at: Micros, now: Micros) -> Vec<(Vec<Mute>, usize)> {
         let told = book.tell(&Wishes::default(), (&[], &Routes::default()), evaluated_at, &|_, _| DAY, now);
         told.into_iter().map(|told| (told.muted_by.unwrap_or_default(), told.sayings.len())).collect()
+    }
+
+    #[test]
+    fn that_a_target_fails_is_told_to_the_others_or_to_itself_if_there_are_none() {
+        let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let mut own = rule("DeliveryFailure", "", Vec::new());
+        own.condition = Condition::Sli {
+            sli: "delivery".to_owned(),
+            matching: Labels::new(),
+            below: 0.8,
+            over: std::time::Duration::from_secs(60),
+            min_events: 1,
+        };
+        own.group_by = vec!["target".to_owned()];
+        for (targets, told) in [(all(&["a", "b", "c"]), all(&["b", "c"])), (all(&["a"]), all(&["a"]))] {
+            let mut book = Book::new(vec![Rule { targets, ..own.clone() }]);
+            let labels = Labels::from([("target".to_owned(), "a".to_owned())]);
+            let reading = Reading::Ratio { good: 0, valid: 6 };
+            let observed = Observation { name: "delivery".to_owned(), labels, reading };
+            assert_eq!(book.observe(0, &[observed], 10, DAY).len(), 1);
+            let said = book.tell(&Wishes::default(), (&[], &Routes::default()), 10, &|_, _| DAY, 11);
+            assert_eq!(said[0].sayings, [Saying::Trigger(told)]);
+        }
     }
 
     #[test]

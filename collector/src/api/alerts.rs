@@ -4,21 +4,25 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use driftline_alerts::{Mute, Notification};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::acknowledging::AcknowledgementView;
+use super::deliveries::DeliveryView;
 use super::error::{ApiError, Params, Segments};
 use super::reactions::{ReactionView, of_episode};
 use super::ticking::{self, StepView, TickView};
 use super::waiting::{self, WaitingView};
 use super::{Api, MAX_LIMIT};
 use crate::alerting::drills::IS_REAL;
-use crate::alerting::entries;
 use crate::alerting::news::mute_text;
-use crate::alerting::ticks;
+use crate::alerting::{dead_letters, entries, ticks};
 use crate::config::Config;
 use crate::times::{now_micros, rfc3339};
 
@@ -126,20 +130,6 @@ pub(crate) struct PictureView {
     caption: String,
 }
 
-/// One notification to one target.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct DeliveryView {
-    target: String,
-    /// `trigger`, `remind`, `acknowledge` or `resolve`.
-    action: String,
-    /// `pending`, `delivered`, `given_up` or `cancelled`.
-    state: String,
-    attempts: u32,
-    created_at: String,
-    settled_at: Option<String>,
-    last_error: Option<String>,
-}
-
 /// Alerts, the newest first.
 #[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(AlertsQuery),
     responses((status = 200, body = [Episode]), (status = 400, body = super::error::Problem)))]
@@ -193,6 +183,21 @@ pub(crate) async fn one(
     Ok(Json(detail))
 }
 
+/// The picture of an alert, as a PNG file: for targets that show it by its address.
+#[utoipa::path(get, path = "/api/v1/alerts/{id}/picture", tag = "alerts",
+    params(("id" = String, Path, description = "The episode's id")),
+    responses((status = 200, content_type = "image/png", description = "The picture"),
+              (status = 404, body = super::error::Problem)))]
+pub(crate) async fn picture(
+    State(api): State<Api>,
+    Segments(id): Segments<String>,
+) -> Result<impl IntoResponse, ApiError> {
+    let missing = format!("there is no alert '{id}' with a picture");
+    let said = api.store.read(move |db| entries::triggered(db, &id)).await?;
+    let png = said.and_then(|said| STANDARD.decode(said.picture?.png_base64).ok());
+    png.map(|png| ([(CONTENT_TYPE, "image/png")], png)).ok_or_else(|| ApiError::not_found(missing))
+}
+
 fn episode(row: &Row<'_>) -> rusqlite::Result<(Episode, Option<Notification>)> {
     let text: String = row.get("notification")?;
     let notification: Option<Notification> = serde_json::from_str(&text).ok();
@@ -240,22 +245,7 @@ fn read_one(
 ) -> rusqlite::Result<Option<(EpisodeDetail, Option<Notification>)>> {
     let found = db.prepare_cached("SELECT * FROM episodes WHERE id = ?1")?.query_row([id], episode).optional()?;
     let Some((episode, notification)) = found else { return Ok(None) };
-    let deliveries = db
-        .prepare_cached(
-            "SELECT target, action, state, attempts, created_at, settled_at, last_error FROM outbox WHERE episode = ?1 ORDER BY id",
-        )?
-        .query_map([id], |row| {
-            Ok(DeliveryView {
-                target: row.get(0)?,
-                action: row.get(1)?,
-                state: row.get(2)?,
-                attempts: row.get(3)?,
-                created_at: rfc3339(row.get(4)?),
-                settled_at: row.get::<_, Option<i64>>(5)?.map(rfc3339),
-                last_error: row.get(6)?,
-            })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
+    let deliveries = dead_letters::of_episode(db, id)?.into_iter().map(DeliveryView::from).collect();
     let explains = db
         .prepare_cached(
             "SELECT * FROM episodes

@@ -37,7 +37,7 @@ pub(crate) struct EventsQuery {
 pub(crate) struct EventView {
     id: i64,
     at: String,
-    /// `window`, `drift`, `alert_fired`, `acknowledged`, `silence`, `alert_resolved`, `drill`, `reaction`, `type_change` or
+    /// `window`, `drift`, `alert_fired`, `acknowledged`, `silence`, `delivery`, `alert_resolved`, `drill`, `reaction`, `type_change` or
     /// `archived`.
     kind: String,
     model: String,

@@ -6,6 +6,7 @@ mod acknowledging;
 mod alerts;
 mod archive;
 mod beside;
+mod deliveries;
 mod drills;
 mod error;
 mod events;
@@ -56,6 +57,8 @@ const MAX_LIMIT: u32 = 1000;
 pub(crate) fn routes(api: Api) -> Router {
     let writing = Router::new()
         .route("/api/v1/alerts/{id}/acknowledgement", post(acknowledging::acknowledge))
+        .route("/api/v1/deliveries/{id}", delete(deliveries::dismiss))
+        .route("/api/v1/deliveries/{id}/resend", post(deliveries::resend))
         .route("/api/v1/alerts/{id}/steps/{step}", post(ticking::tick))
         .route("/api/v1/drills", post(drills::begin))
         .route("/api/v1/reactions/{id}/approval", post(reactions::approve))
@@ -74,7 +77,9 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/models/{model}/traffic", get(traffic::traffic))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))
+        .route("/api/v1/alerts/{id}/picture", get(alerts::picture))
         .route("/api/v1/alerts/{id}/postmortem", get(postmortem::draft))
+        .route("/api/v1/deliveries", get(deliveries::list))
         .route("/api/v1/drills/{episode}", get(drills::one))
         .route("/api/v1/reactions", get(reactions::list))
         .route("/api/v1/silences", get(silences::list))

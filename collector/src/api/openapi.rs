@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    acknowledging, alerts, archive, drills, events, models, postmortem, reactions, scores, segments, silences, status,
-    ticking, traffic,
+    acknowledging, alerts, archive, deliveries, drills, events, models, postmortem, reactions, scores, segments,
+    silences, status, ticking, traffic,
 };
 use crate::ingest::rows;
 
@@ -27,8 +27,12 @@ use crate::ingest::rows;
         traffic::traffic,
         alerts::list,
         alerts::one,
+        alerts::picture,
         postmortem::draft,
         acknowledging::acknowledge,
+        deliveries::list,
+        deliveries::resend,
+        deliveries::dismiss,
         drills::begin,
         drills::one,
         ticking::tick,

@@ -14,8 +14,9 @@ use super::load;
 use super::samples::Archive;
 use crate::archive::agreement::{self, Agreement, DAYS};
 use crate::archive::probe::{self, Probe};
-use crate::config::{ArchivePlace, Config, TargetKind};
+use crate::config::{ArchivePlace, Config, Model, TargetKind};
 use crate::ingest::space;
+use crate::model_metadata;
 use crate::references::LoadedReferences;
 use crate::store;
 use crate::times;
@@ -55,6 +56,11 @@ pub(super) fn run(doctor: &Doctor) -> ExitCode {
         println!("{mark:<6} {what:<11} {text}");
     };
     tell("references", references(&config));
+    for model in &config.models {
+        if let Some(finding) = metadata(model) {
+            tell("metadata", finding);
+        }
+    }
     tell("database", store::examine(&config.data_dir));
     tell("disk", disk(&config));
     match archive(&config) {
@@ -84,6 +90,18 @@ fn references(config: &Config) -> Finding {
     LoadedReferences::load(config).map_err(|problems| problems.join("; "))?;
     let with = config.models.iter().filter(|model| model.reference.is_some()).count();
     Ok(format!("{with} of {} models have one, and it can be read", config.models.len()))
+}
+
+/// What a model says of its columns, where the configuration names its metadata.
+fn metadata(model: &Model) -> Option<Finding> {
+    let name = &model.name;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let looked = match runtime {
+        Ok(runtime) => runtime.block_on(model_metadata::look(model))?,
+        Err(error) => Err(format!("no runtime: {error}")),
+    };
+    let told = |columns| format!("{name} says what types {columns} columns have");
+    Some(looked.map(told).map_err(|why| format!("{name}: {why}; its columns' types are taken from their first values")))
 }
 
 /// How much room there is, and how long a durable write takes.

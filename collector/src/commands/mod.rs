@@ -1,12 +1,13 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `rules export`, `rules import`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `drill`,
-//! `reaction`, `routes test`.
+//! `backtest`, `compare`, `rules export`, `rules import`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `deliveries`,
+//! `drill`, `reaction`, `routes test`.
 
 mod acknowledge;
 mod asking;
 mod backfill;
 mod backtest;
 mod compare;
+mod deliveries;
 mod doctor;
 mod drill;
 mod heaps;
@@ -89,6 +90,11 @@ enum Command {
     },
     /// Says that somebody is on an alert: nobody is reminded of it any more, or called besides.
     Acknowledge(acknowledge::Acknowledge),
+    /// Lists notifications that were given up, sends them again, or dismisses them.
+    Deliveries {
+        #[command(subcommand)]
+        command: deliveries::DeliveriesCommand,
+    },
     /// Says who would be told of what.
     Routes {
         #[command(subcommand)]
@@ -140,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Routes { command } => routes::run(&command),
         Command::Drill(drill) => drill::run(&drill),
         Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
+        Command::Deliveries { command } => deliveries::run(&command),
         Command::Reaction { command } => reaction::run(&command),
     }
 }
@@ -172,13 +179,9 @@ fn serve(path: &std::path::Path) -> ExitCode {
         Ok(collector) => collector,
         Err(error) => {
             eprintln!("driftline: {error}");
-            return ExitCode::from(
-                if matches!(error, StartError::References(_) | StartError::Runbooks(_) | StartError::Access(_)) {
-                    EXIT_USAGE
-                } else {
-                    1
-                },
-            );
+            use StartError::{Access, Metadata, References, Runbooks};
+            let is_usage = matches!(error, References(_) | Metadata(_) | Runbooks(_) | Access(_));
+            return ExitCode::from(if is_usage { EXIT_USAGE } else { 1 });
         }
     };
     let failure = orders.wait_for_end(&collector);
@@ -197,7 +200,9 @@ fn check(path: &std::path::Path) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(problems) = crate::references::LoadedReferences::load(&config) {
+    let references = crate::references::LoadedReferences::load(&config).map(drop);
+    let metadata = crate::model_metadata::ModelMetadata::load(&config).map(drop);
+    if let Err(problems) = references.and(metadata) {
         problems.iter().for_each(|problem| eprintln!("{}: {problem}", path.display()));
         return ExitCode::from(EXIT_USAGE);
     }

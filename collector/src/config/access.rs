@@ -67,6 +67,8 @@ pub struct Token {
     pub token: SecretSource,
     /// The models that it is for.
     pub models: Vec<ModelPattern>,
+    /// How many models there may be that it is for.
+    pub max_models: Option<u64>,
     /// How much may be sent with it.
     pub rates: Rates,
     /// Whether it is for looking only, and not for what people say of alerts.
@@ -199,8 +201,9 @@ fn sender_token(section: &mut Section<'_>, folder: &Path) -> Option<Token> {
     let models = section.required("models").and_then(|node| node.list()).unwrap_or_default();
     let allowed = "the name of a model, or the beginning of many and '*', as in team-*";
     let models = models.iter().filter_map(|node| node.parsed(allowed, ModelPattern::read)).collect();
+    let max_models = section.optional("max_models").and_then(|node| node.integer(1..=10_000));
     let rates = rates(section);
-    Some(Token { models, rates, ..token(section, folder)? })
+    Some(Token { models, max_models, rates, ..token(section, folder)? })
 }
 
 fn reader_token(section: &mut Section<'_>, folder: &Path) -> Option<Token> {
@@ -211,7 +214,8 @@ fn reader_token(section: &mut Section<'_>, folder: &Path) -> Option<Token> {
 fn token(section: &mut Section<'_>, folder: &Path) -> Option<Token> {
     let name = section.required("name").and_then(|node| Some(node.text()?.to_owned()));
     let token = section.required("token").and_then(|node| secret(&node, folder));
-    Some(Token { name: name?, token: token?, models: Vec::new(), rates: Rates::default(), read_only: false })
+    let (models, rates) = (Vec::new(), Rates::default());
+    Some(Token { name: name?, token: token?, models, max_models: None, rates, read_only: false })
 }
 
 fn rates(section: &mut Section<'_>) -> Rates {
@@ -231,12 +235,12 @@ mod tests {
     #[test]
     fn tokens_are_bound_to_models_by_name_or_beginning() {
         let config = parse(
-            "ingest: {tokens: [{name: a, token: {file: a.token}, models: [flights, 'team-*'], bytes_per_second: 5}]}",
+            "ingest: {tokens: [{name: a, token: {file: a.token}, models: [flights, 'team-*'], max_models: 3, bytes_per_second: 5}]}",
         )
         .unwrap();
         let token = &config.ingest.tokens[0];
         assert_eq!(token.token, SecretSource::File("/etc/a.token".into()));
-        assert_eq!(token.rates, Rates { exchanges: None, bytes: Some(5) });
+        assert_eq!((token.max_models, token.rates), (Some(3), Rates { exchanges: None, bytes: Some(5) }));
         let allows = |model| token.models.iter().any(|pattern| pattern.matches(model));
         assert!(allows("flights") && allows("team-") && allows("team-x"));
         assert!(!allows("flights2") && !allows("team") && !allows("x-team-x"));

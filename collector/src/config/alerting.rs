@@ -72,10 +72,8 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         for (_, node) in targets.iter().filter(|(name, _)| name == heartbeat::NAME) {
             node.problem("no target has this name: signs of life are counted under it");
         }
-        alerting.targets = targets
-            .into_iter()
-            .filter_map(|(name, node)| Some((name, TargetConfig { kind: target(&node, folder)? })))
-            .collect();
+        alerting.targets =
+            targets.into_iter().filter_map(|(name, node)| Some((name, target(&node, folder)?))).collect();
         let interval = section.optional("evaluation_interval");
         let interval = interval.and_then(|node| node.duration(Duration::from_millis(100)..=Duration::from_secs(3600)));
         alerting.evaluation_interval = interval.unwrap_or(alerting.evaluation_interval);

@@ -10,6 +10,7 @@ use driftline_protocol::Naming;
 
 use super::compare_with::{self, CompareWith};
 use super::false_pages::{self, FalsePages};
+use super::metadata::{MetadataSource, metadata};
 use super::scoring::{Scoring, scoring};
 use super::segments::{Segments, segments};
 use super::{body, tensors};
@@ -24,6 +25,8 @@ pub struct Model {
     pub name: String,
     /// The reference file; without one nothing is scored.
     pub reference: Option<PathBuf>,
+    /// Where the model describes its inputs and outputs itself.
+    pub metadata: Option<MetadataSource>,
     /// When a row happened.
     pub event_time: EventTime,
     /// The column that identifies a row, by which outcomes find it; without one it is the request's id and the row's
@@ -235,6 +238,7 @@ impl Model {
         Self {
             name: name.to_owned(),
             reference: None,
+            metadata: None,
             event_time: EventTime::Request,
             row_id: None,
             naming: Naming::default(),
@@ -270,6 +274,7 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
         })
     });
     let reference = section.optional("reference").and_then(|node| Some(folder.join(node.text()?)));
+    let metadata = section.optional("metadata").and_then(|node| metadata(&node, folder));
     let event_time = section
         .optional("event_time")
         .and_then(|node| node.section())
@@ -307,6 +312,7 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
     Some(Model {
         name: name?,
         reference,
+        metadata,
         event_time,
         row_id,
         naming: Naming { features: features.unwrap_or_default(), tensors: tensors::tensors(tensors), body },

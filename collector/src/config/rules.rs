@@ -28,6 +28,10 @@ pub(crate) const SCHEMA_SLI: &str = "schema";
 pub(crate) const HEARD_SLI: &str = "heard";
 /// An indicator of the collector itself: of the times at which somebody looked, those at which the archive kept up.
 pub(crate) const ARCHIVE_SLI: &str = "archive";
+/// Another one: of the times at which somebody looked, those at which a target had got what was its own, by target.
+pub(crate) const DELIVERY_SLI: &str = "delivery";
+/// The indicators of the collector itself.
+pub(crate) const OWN_SLIS: [&str; 2] = [ARCHIVE_SLI, DELIVERY_SLI];
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Whoever is paged four times in an hour for one thing is not helped by four ends.
@@ -279,7 +283,7 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
             Some(Condition::Score { score, matching, above, windows })
         }
         (None, Some(sli)) => {
-            let names: Vec<(&str, &str)> = SLIS.into_iter().chain([ARCHIVE_SLI]).map(|name| (name, name)).collect();
+            let names: Vec<(&str, &str)> = SLIS.into_iter().chain(OWN_SLIS).map(|name| (name, name)).collect();
             let sli = sli.one_of(&names)?.to_owned();
             if let Some(objective) = section.optional("objective") {
                 return budget(section, objective, sli, matching);

@@ -1,17 +1,24 @@
 //! What the configuration says of whom to tell: one function for each kind of target.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use driftline_alerts::{Action, Mailbox, SecretSource, SlackWay, SmtpTls, Transport};
-use driftline_document::{Node, Section};
+use driftline_alerts::{Action, Mailbox, Rate, SecretSource, SlackWay, SmtpTls, Transport};
+use driftline_document::{Node, Section, parse_duration};
 
 use super::alerting::secret;
+
+/// A rate over a shorter time is none of anybody's, and over a longer one it would hold pages back for too long.
+const PER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// A target as it is configured.
 #[derive(Debug, Clone)]
 pub struct TargetConfig {
     /// What it is.
     pub kind: TargetKind,
+    /// How often it may be told something.
+    pub rate: Rate,
 }
 
 /// What a target is.
@@ -71,6 +78,25 @@ pub enum TargetKind {
 }
 
 impl TargetKind {
+    /// How often one of this kind may be told something, unless the configuration says otherwise: what its makers allow, with
+    /// something left for others who use the same key.
+    fn usual_rate(&self) -> Option<Rate> {
+        let (times, seconds) = match self {
+            // About 120 a minute are taken for a key.
+            Self::PagerDuty { .. } => (100, 60),
+            // One a second for a channel.
+            Self::Slack(_) => (1, 1),
+            // Four a second for a workflow.
+            Self::Teams { .. } => (3, 1),
+            // Its smallest plan allows a few hundred a minute, for all that the account does.
+            Self::Opsgenie { .. } => (100, 60),
+            // Servers take more, and readers do not.
+            Self::Email { .. } => (60, 60),
+            Self::Alertmanager { .. } | Self::Datadog { .. } | Self::Webhook { .. } => (100, 1),
+        };
+        Rate::new(times, Duration::from_secs(seconds))
+    }
+
     /// Whether it is told of this. All are told of beginnings and ends.
     pub fn hears_of(&self, action: Action) -> bool {
         match action {
@@ -86,7 +112,7 @@ impl TargetKind {
     }
 }
 
-pub(super) fn target(node: &Node<'_>, folder: &Path) -> Option<TargetKind> {
+pub(super) fn target(node: &Node<'_>, folder: &Path) -> Option<TargetConfig> {
     type Read = fn(Section<'_>, &Path) -> Option<TargetKind>;
     const KINDS: [(&str, Read); 8] = [
         ("pagerduty", pagerduty),
@@ -99,15 +125,27 @@ pub(super) fn target(node: &Node<'_>, folder: &Path) -> Option<TargetKind> {
         ("webhook", webhook),
     ];
     let mut section = node.section()?;
+    let own_rate = section.optional("rate").and_then(|node| {
+        let allowed = format!("how often in how long, as in 120 per 1m: up to {} times, in 1s to 1h", Rate::MAX_TIMES);
+        node.parsed(&allowed, rate)
+    });
     let mut named: Vec<(Node<'_>, Read)> =
         KINDS.into_iter().filter_map(|(name, read)| Some((section.optional(name)?, read))).collect();
-    match (named.pop(), named.is_empty()) {
-        (Some((node, read)), true) => read(node.section()?, folder),
+    let kind = match (named.pop(), named.is_empty()) {
+        (Some((node, read)), true) => read(node.section()?, folder)?,
         _ => {
             section.problem(format!("needs one of {}", KINDS.map(|(name, _)| name).join(", ")));
-            None
+            return None;
         }
-    }
+    };
+    let rate = own_rate.or_else(|| kind.usual_rate())?;
+    Some(TargetConfig { kind, rate })
+}
+
+fn rate(text: &str) -> Option<Rate> {
+    let (times, per) = text.split_once(" per ")?;
+    let per = parse_duration(per.trim()).filter(|per| PER.contains(per))?;
+    Rate::new(times.trim().parse().ok()?, per)
 }
 
 fn text(node: Option<Node<'_>>) -> Option<String> {

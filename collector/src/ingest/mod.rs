@@ -174,6 +174,17 @@ impl Ingest {
                 ),
             });
         }
+        // One that names models by its requests would take the room of all others.
+        let theirs = || models.iter().filter(|model| pass.is_for(model)).count();
+        if let Some(most) = pass.max_models().filter(|most| theirs() >= *most) {
+            let name = pass.name().unwrap_or_default();
+            return Err(Refused::TooMany {
+                reason: "models",
+                why: format!(
+                    "model '{model}' is new, and the token '{name}' is for {most} at most; raise its max_models, or correct the sidecar's --model"
+                ),
+            });
+        }
         info!(model, sender = pass.name(), "a model is seen for the first time");
         models.insert(model.to_owned());
         Ok(())
@@ -309,5 +320,25 @@ mod tests {
         drop(others);
         assert_eq!(post().await.status(), StatusCode::OK);
         assert_eq!(ingest.room.available_permits(), ADMITTED_KIB, "all room is given back");
+    }
+
+    #[test]
+    fn a_token_brings_in_no_more_models_than_it_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let (metrics, (wake, _woken)) = (Metrics::new().unwrap(), sync_channel(1));
+        let text = "ingest: {tokens: [{name: team, token: {env: T}, models: ['team-*'], max_models: 2}]}";
+        let config = config::Config::parse("d.yaml", text, folder.path()).unwrap().ingest;
+        let pass = Pass::with(config.tokens[0].clone());
+        let space = Arc::new(Space::new(&store, folder.path().to_owned(), 1 << 30, Some(0)).unwrap());
+        let known = ["team-a", "other"].map(str::to_owned);
+        let gate = Arc::new(Gate::load(&[], false).unwrap());
+        let ingest = Ingest::new(store, metrics, wake, known, (&config, 10), (gate, space));
+        let admit = |model| ingest.admit(&pass, model).map_err(|refused| refused.reason());
+        assert_eq!(admit("team-b"), Ok(()));
+        assert_eq!(admit("team-c"), Err("models"));
+        assert_eq!([admit("team-a"), admit("team-b")], [Ok(()), Ok(())], "what is known stays");
+        assert_eq!(admit("other"), Err("model_not_allowed"));
+        assert!(ingest.admit(&Pass::default(), "new").is_ok(), "others have their room");
     }
 }

@@ -10,7 +10,6 @@ use tracing::{info, warn};
 
 use super::slis::COLLECTOR;
 use super::{Pipeline, Purpose, READ_BYTES};
-use crate::alerting::entries;
 use crate::archive::{self, Cut, CutLayout, PartitionKey, Unfinished};
 use crate::config::ARCHIVE_SLI;
 use crate::store::{StoreError, journal};
@@ -229,9 +228,9 @@ impl Pipeline {
             let through = archive::archived_through(db)?;
             let newest: i64 = db.query_row("SELECT coalesce(max(position), 0) FROM journal", [], |row| row.get(0))?;
             let oldest = journal::oldest_after(db, through)?;
-            Ok((newest, oldest, entries::pending(db)?))
+            Ok((newest, oldest))
         });
-        if let Ok((newest, oldest, pending)) = oldest {
+        if let Ok((newest, oldest)) = oldest {
             let now = now_micros();
             let lag = oldest.map_or(0, |received| (now - received).max(0));
             let max_lag = self.parts.config.archive.max_lag.as_micros() as i64;
@@ -241,7 +240,6 @@ impl Pipeline {
             self.parts.metrics.sli(COLLECTOR, ARCHIVE_SLI, "").count(looked);
             self.parts.metrics.archive_lag.set(lag as f64 / 1e6);
             self.parts.metrics.journal_position.set(newest);
-            self.parts.metrics.notifications_pending.set(pending as i64);
         }
     }
 }
@@ -279,6 +277,7 @@ mod tests {
         let parts = Parts {
             store: Store::open(folder.path()).unwrap(),
             references: Arc::new(LoadedReferences::load(&config).unwrap()),
+            metadata: Arc::default(),
             config: Arc::new(config),
             vitals: Vitals::new(metrics.archive_stopped.clone()),
             metrics,

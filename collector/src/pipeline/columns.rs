@@ -11,6 +11,7 @@ use super::fields::type_of_field;
 use super::table::META_COLUMNS;
 use crate::archive::layout::PARTITION_KEYS;
 use crate::config::{ColumnType, EventTime, Model, TimeUnit};
+use crate::model_metadata::ToldTypes;
 
 /// Columns that one model may have over time. A body whose keys are data would otherwise grow without end.
 const MAX_COLUMNS: usize = 2000;
@@ -25,6 +26,8 @@ pub(crate) struct Columns {
     last: usize,
     /// Types that configuration and reference say.
     said: BTreeMap<String, ColumnType>,
+    /// Those that the model's metadata say, where these do not.
+    told: ToldTypes,
     units: BTreeMap<String, TimeUnit>,
     /// Whence derived columns come, by their names.
     sources: BTreeMap<String, String>,
@@ -100,6 +103,7 @@ impl Columns {
             index: HashMap::new(),
             last: 0,
             said,
+            told: ToldTypes::default(),
             units,
             sources,
             new: Vec::new(),
@@ -125,6 +129,11 @@ impl Columns {
         Ok(columns)
     }
 
+    /// The same, with what the model says of columns that nothing has given a type yet.
+    pub(crate) fn with_metadata(self, told: ToldTypes) -> Self {
+        Self { told, ..self }
+    }
+
     /// Columns that hold vectors, by what configuration and reference say.
     pub(crate) fn embeddings(&self) -> Vec<String> {
         let vectors = self.said.iter().filter(|(_, kind)| **kind == ColumnType::Embedding);
@@ -141,12 +150,15 @@ impl Columns {
         place
     }
 
-    /// What a column is kept as. Its first value that says anything decides, for good.
+    /// What a column is kept as: what reference and configuration say, or else the model, or else its first value that says
+    /// anything; for good.
     pub(crate) fn keep(&mut self, column: &Column<'_>) -> Kept<'_> {
         let place = match self.find(&column.name) {
             Some(place) => place,
             None => {
-                let Some(kind) = self.said.get(&*column.name).copied().or_else(|| first_kind(column)) else {
+                let told = || self.told.load().get(&*column.name).copied();
+                let said = self.said.get(&*column.name).copied();
+                let Some(kind) = said.or_else(told).or_else(|| first_kind(column)) else {
                     return Kept::Unknown;
                 };
                 if self.known.len() >= MAX_COLUMNS {
@@ -266,6 +278,32 @@ mod tests {
         let told = columns.first_wrong_type("column.hour").unwrap();
         assert_eq!(told, "column.hour held what is no number; such values are kept as missing");
         assert_eq!(columns.first_wrong_type("column.hour"), None);
+    }
+
+    #[test]
+    fn the_model_says_what_neither_reference_nor_configuration_says() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let mut model = Model::undescribed("m");
+        model.columns.insert("zip".to_owned(), ColumnType::Text);
+        let told = ToldTypes::default();
+        let mut columns = Columns::load(&db, &model, None).unwrap().with_metadata(ToldTypes::clone(&told));
+        let mut kind = |name: &str, cell: Cell<'static>| {
+            let column = Column { name: name.to_owned().into(), role: Role::Feature, cells: vec![cell].into() };
+            match columns.keep(&column) {
+                Kept::As(known) => Some(known.kind),
+                Kept::Unknown | Kept::TooMany => None,
+            }
+        };
+        assert_eq!(kind("early", Cell::Integer(1)), Some(ColumnType::Integer));
+        assert_eq!(kind("age", Cell::Missing), None);
+        let all = ["early", "zip", "age", "score"].map(|name| (name.to_owned(), ColumnType::Number));
+        told.store(BTreeMap::from(all).into());
+        assert_eq!(kind("age", Cell::Missing), Some(ColumnType::Number), "before it held anything");
+        assert_eq!(kind("score", Cell::Integer(1)), Some(ColumnType::Number), "whatever came first");
+        assert_eq!(kind("zip", Cell::Integer(1)), Some(ColumnType::Text), "the configuration comes before it");
+        assert_eq!(kind("early", Cell::Integer(1)), Some(ColumnType::Integer), "what has a type keeps it");
+        assert_eq!(kind("other", Cell::Integer(1)), Some(ColumnType::Integer));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) enum EventKind {
     Acknowledged,
     /// Somebody made a silence, or ended one.
     Silence,
+    /// Somebody sent a notification again that was given up, or dismissed it.
+    Delivery,
     /// A drill began, or was over.
     Drill,
     /// Something is to be started because of an alert, or was, or came to its end.
@@ -40,6 +42,7 @@ impl EventKind {
             Self::AlertResolved => "alert_resolved",
             Self::Acknowledged => "acknowledged",
             Self::Silence => "silence",
+            Self::Delivery => "delivery",
             Self::Drill => "drill",
             Self::Reaction => "reaction",
             Self::TypeChange => "type_change",

@@ -21,7 +21,7 @@ use crate::alerting::evidence::{self, Watched};
 use crate::alerting::news::News;
 use crate::alerting::{around, changes};
 use crate::causes::{HISTORY_WINDOWS, Past};
-use crate::config::{ARCHIVE_SLI, EventTime, Windows};
+use crate::config::{DELIVERY_SLI, EventTime, OWN_SLIS, Windows};
 use crate::numbers::{significant, thousands};
 use crate::segments::{beyond, segment_score};
 use crate::store::{Store, StoreError};
@@ -155,6 +155,7 @@ impl Pipeline {
             let since = evidence::since(change, &context).map(|since| since.first);
             notification.facts.extend(self.around(change, window, since, now));
         }
+        notification.facts.extend(self.facts_of_deliveries(&change.alert.labels));
         let kind = match change.transition {
             Transition::Fired { .. } => EventKind::AlertFired,
             Transition::Resolved { .. } => EventKind::AlertResolved,
@@ -214,16 +215,17 @@ impl Pipeline {
                 }
                 Condition::Score { .. } | Condition::Expression { .. } => continue,
             };
-            let models: Vec<Arc<str>> = if sli == ARCHIVE_SLI {
+            let models: Vec<Arc<str>> = if OWN_SLIS.contains(&sli.as_str()) {
                 vec![Arc::from(slis::COLLECTOR)]
             } else {
                 self.models.keys().cloned().collect()
             };
+            let part = if sli == DELIVERY_SLI { "target" } else { "column" };
             let observations = self.parts.store.read_blocking(|db| {
                 let mut observations = Vec::new();
                 for model in &models {
                     for (label, reading) in readings(db, model, &condition, now)? {
-                        let labels = [("model", model.to_string()), ("column", label)].into_iter();
+                        let labels = [("model", model.to_string()), (part, label)].into_iter();
                         let labels: Labels = labels
                             .filter(|(_, value)| !value.is_empty())
                             .map(|(name, value)| (name.to_owned(), value))

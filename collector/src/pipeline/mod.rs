@@ -14,6 +14,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod columns;
 mod comparing;
 pub(crate) mod counting;
+mod delivering;
 pub(crate) mod deriving;
 pub(crate) mod earlier;
 pub(crate) mod events;
@@ -60,6 +61,7 @@ use crate::archive::{self, Cuts};
 use crate::config::{Config, Model, Partition, SCHEMA_SLI};
 use crate::failpoint::Failpoint;
 use crate::metrics::{Metrics, ModelMetrics};
+use crate::model_metadata::ModelMetadata;
 use crate::references::LoadedReferences;
 use crate::segments::stored::last_windows;
 use crate::store::{Store, StoreError, journal};
@@ -95,6 +97,7 @@ pub(crate) struct Parts {
     pub(crate) config: Arc<Config>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) references: Arc<LoadedReferences>,
+    pub(crate) metadata: Arc<ModelMetadata>,
     pub(crate) cuts: Cuts,
     pub(crate) vitals: Vitals,
     pub(crate) tracer: Tracer,
@@ -315,6 +318,7 @@ impl Pipeline {
             self.next.forget_journal = true;
             self.next.tidy = Instant::now() >= self.next_tidying;
             self.observe_archive();
+            self.observe_deliveries();
             self.observe_hearing();
         }
         let is_due = is_final || cut.is_some() || self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL;
@@ -392,6 +396,7 @@ impl Pipeline {
         let config = self.parts.config.model(name);
         let references = self.parts.references.of(name);
         let file = self.parts.references.file(name);
+        let told = self.parts.metadata.of(name);
         let metrics = &self.parts.metrics;
         let (columns, versions, stored, heard_at) = self.parts.store.read_blocking(|db| {
             // A restart must not make gauges vanish until the next window closes.
@@ -408,8 +413,9 @@ impl Pipeline {
                 }
             })?;
             let stored = load_series(db, name, &references.identity)?;
+            let columns = Columns::load(db, &config, file)?.with_metadata(told);
             let heard_at = hearing::last_counted(db, name)?;
-            Ok((Columns::load(db, &config, file)?, Versions::load(db, name)?, stored, heard_at))
+            Ok((columns, Versions::load(db, name)?, stored, heard_at))
         })?;
         let mut series = BTreeMap::new();
         for (version, stored) in stored.into_iter().filter(|(version, _)| versions.is_active(version)) {

@@ -42,6 +42,7 @@ runbooks![
     "availability-budget",
     "availability-slo",
     "capture-loss",
+    "delivery-failure",
     "feature-drift",
     "latency-budget",
     "latency-slo",

@@ -236,7 +236,9 @@ CREATE TABLE outbox (
     settled_at INTEGER,
     last_error TEXT,
     -- What the target calls the message, so that it can be told which has ended.
-    receipt TEXT
+    receipt TEXT,
+    -- Whether it was sent, and nobody knows whether it arrived.
+    in_doubt INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX outbox_pending ON outbox (state, next_attempt_at);
 CREATE INDEX outbox_by_episode ON outbox (episode, target);
