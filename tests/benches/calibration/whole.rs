@@ -39,8 +39,8 @@ pub(crate) struct Told {
     pub(crate) days: f64,
 }
 
-/// Of default thresholds and of none, each of the rules.
-pub(crate) type Year = [[Told; RULES.len()]; 2];
+/// Each of the rules.
+pub(crate) type Year = [Told; RULES.len()];
 
 pub(crate) fn year(flights: &Flights, plan: &Plan, split: Split, seed: u64) -> Year {
     let mut numbers = Numbers::new(1 + seed);
@@ -55,21 +55,14 @@ pub(crate) fn year(flights: &Flights, plan: &Plan, split: Split, seed: u64) -> Y
     let at = |name: &str| folder.path().join(name);
     write(&at("before.parquet"), columns, &days, &before, BEGINNING - before.len() as i64 * DAY_MICROS);
     write(&at("after.parquet"), columns, &days, &after, BEGINNING);
-    for (name, thresholds) in
-        [("default.yaml", ""), ("none.yaml", "    thresholds: {psi: 0, missing_share: 0, new_category_share: 0}\n")]
-    {
-        std::fs::write(at(name), configuration(plan, thresholds)).unwrap();
-    }
-    let reference = ["--model=m", "--config=default.yaml", "--output=reference.json", "before.parquet"];
+    std::fs::write(at("driftline.yaml"), configuration(plan)).unwrap();
+    let reference = ["--model=m", "--config=driftline.yaml", "--output=reference.json", "before.parquet"];
     driftline(folder.path(), &["reference", "build"].iter().chain(&reference).copied().collect::<Vec<_>>());
     let (from, to) = ("--from=2020-01-01", "--to=2020-12-31");
-    let report =
-        ["backtest", "--config=default.yaml", "--against=none.yaml", "--data=after.parquet", from, to, "--format=json"];
+    let report = ["backtest", "--config=driftline.yaml", "--data=after.parquet", from, to, "--format=json"];
     let report: Value = serde_json::from_slice(&driftline(folder.path(), &report)).unwrap();
-    ["present", "proposed"].map(|trial| {
-        assert_eq!(report[trial]["windows"], DAYS_OF_A_YEAR as u64, "each day is a window");
-        RULES.map(|(rule, _)| told(&report[trial]["episodes"], rule))
-    })
+    assert_eq!(report["present"]["windows"], DAYS_OF_A_YEAR as u64, "each day is a window");
+    RULES.map(|(rule, _)| told(&report["present"]["episodes"], rule))
 }
 
 fn told(episodes: &Value, rule: &str) -> Told {
@@ -92,7 +85,7 @@ fn day_of_year(time: &str) -> f64 {
     ((year - 2020) * 366 + months[..month - 1].iter().sum::<usize>() + day - 1) as f64
 }
 
-fn configuration(plan: &Plan, thresholds: &str) -> String {
+fn configuration(plan: &Plan) -> String {
     let rule = |(name, score): &(&str, &str)| {
         format!(
             "    - {{name: {name}, severity: ticket, runbook: feature-drift, when: {{score: {score}}}, group_by: [model]}}\n"
@@ -105,7 +98,7 @@ fn configuration(plan: &Plan, thresholds: &str) -> String {
     format!(
         "models:\n  - name: m\n    reference: reference.json\n    event_time: {{column: when}}\n    \
          windows: {{pane: 1d, window: 1d, every: 1d, min_filled: 1, lateness: 0s}}\n    \
-         compare_with: {{recent: {{over: 7d}}}}\n    false_pages: {} per month\n{segments}{thresholds}\
+         compare_with: {{recent: {{over: 7d}}}}\n    false_pages: {} per month\n{segments}\
          alerts:\n  rules:\n{off}{}",
         plan.per_month,
         RULES.iter().map(rule).collect::<String>()
