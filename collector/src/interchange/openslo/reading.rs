@@ -181,10 +181,10 @@ fn target(mut section: Section<'_>) -> Option<f64> {
 
 fn period(mut section: Section<'_>) -> Option<Period> {
     let duration = section.required("duration");
-    let is_rolling = section.required("isRolling").and_then(|node| node.boolean())?;
+    let is_rolling = section.required("isRolling").and_then(|node| node.boolean());
     let calendar = section.optional("calendar");
     let duration = duration?;
-    if is_rolling {
+    if is_rolling? {
         if let Some(calendar) = &calendar {
             calendar.problem("is for windows that do not roll");
         }
@@ -221,18 +221,24 @@ fn period(mut section: Section<'_>) -> Option<Period> {
 }
 
 fn indicator(mut spec: Section<'_>) -> Option<Indicator> {
+    let ratio = spec.optional("ratioMetric");
     if let Some(node) = spec.optional("thresholdMetric") {
         node.problem("is a value to compare; our budgets are of good among valid events: write a ratioMetric");
         return None;
     }
-    let mut ratio = spec.required("ratioMetric")?.section()?;
+    let Some(ratio) = ratio else {
+        spec.problem("needs a ratioMetric");
+        return None;
+    };
+    let mut ratio = ratio.section()?;
     ratio.optional("counter");
     if let Some(node) = ratio.optional("bad").or_else(|| ratio.optional("raw")) {
         node.problem("is not counted; write 'good' and 'total'");
     }
-    let good_node = ratio.required("good")?;
-    let good = source(&good_node, "good");
+    let good_node = ratio.required("good");
     let total = ratio.required("total").and_then(|node| source(&node, "valid"));
+    let good_node = good_node?;
+    let good = source(&good_node, "good");
     let (good, total) = (good?, total?);
     if good.sli != total.sli || good.matching != total.matching {
         good_node.problem("is of another indicator, or of other labels, than 'total'");
@@ -243,11 +249,12 @@ fn indicator(mut spec: Section<'_>) -> Option<Indicator> {
 /// A metric source of ours.
 fn source(node: &Node<'_>, events: &'static str) -> Option<Indicator> {
     let mut source = node.section()?.required("metricSource")?.section()?;
-    source.required("type")?.parsed(
-        &format!("{SOURCE}, with an indicator of ours; queries of other systems cannot be imported"),
-        |kind| (kind == SOURCE).then_some(()),
-    )?;
-    let mut spec = source.required("spec")?.section()?;
+    let allowed = format!("{SOURCE}, with an indicator of ours; queries of other systems cannot be imported");
+    let kind = source.required("type").and_then(|node| node.parsed(&allowed, |kind| (kind == SOURCE).then_some(())));
+    let spec = source.required("spec");
+    // What another system's holds is not ours to read.
+    kind?;
+    let mut spec = spec?.section()?;
     let names: Vec<(&str, &str)> = SLIS.into_iter().chain([ARCHIVE_SLI]).map(|name| (name, name)).collect();
     let sli = spec.required("indicator").and_then(|node| node.one_of(&names));
     let kind = spec.required("events").and_then(|node| node.one_of(&[(events, ())]));
@@ -277,7 +284,7 @@ fn condition(mut spec: Section<'_>) -> Option<Burn> {
     let severities = driftline_alerts::Severity::ALL.map(|severity| (severity.name(), severity.name()));
     let severity = spec.required("severity").and_then(|node| node.one_of(&severities));
     let mut condition = spec.required("condition")?.section()?;
-    condition.required("kind")?.one_of(&[("burnrate", ())]);
+    let kind = condition.required("kind").and_then(|node| node.one_of(&[("burnrate", ())]));
     if let Some(node) = condition.required("op") {
         node.parsed("gte: a rule fires at its burn rate and above", |op| (op == "gte").then_some(()));
     }
@@ -286,8 +293,8 @@ fn condition(mut spec: Section<'_>) -> Option<Burn> {
         .required("lookbackWindow")
         .and_then(|node| node.duration(Duration::from_secs(60)..=Duration::from_secs(90 * 86_400)));
     if let Some(node) = condition.optional("alertAfter") {
-        let none = Duration::ZERO..=Duration::ZERO;
-        node.duration(none);
+        node.duration(Duration::ZERO..=Duration::ZERO);
     }
+    kind?;
     Some(Burn { rate: rate?, window: window?, severity: severity?.to_owned() })
 }

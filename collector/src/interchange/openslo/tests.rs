@@ -181,7 +181,7 @@ fn what_our_rules_cannot_say_is_refused_with_its_line() {
     let whole = format!("{FOREIGN}{POLICY}");
     for (from, to, says) in [
         ("openslo/v1\nkind: SLI", "openslo/v2\nkind: SLI", "o.yaml:1:1: apiVersion: 'openslo/v2' is not allowed"),
-        ("type: Driftline", "type: Prometheus", "o.yaml:8:25: spec.ratioMetric.good.metricSource.type: 'Prometheus'"),
+        ("type: Driftline", "type: Prometheus", "o.yaml:8:27: spec.ratioMetric.good.metricSource.type: 'Prometheus'"),
         ("indicator: latency", "indicator: speed", "'speed' is not allowed; allowed is one of latency, availability"),
         ("events: good", "events: valid", "allowed is one of good"),
         ("indicator: latency, events: good", "indicator: capture, events: good", "is of another indicator"),
