@@ -41,6 +41,7 @@
 //! ```
 
 mod delivery;
+mod drill;
 #[cfg(test)]
 mod histories;
 mod html;
@@ -57,6 +58,7 @@ mod targets;
 mod telling;
 
 pub use delivery::{MAX_ATTEMPTS, pause_after};
+pub use drill::DRILL_LABEL;
 pub use html::escape_html;
 pub use maintenance::Maintenance;
 pub use matching::{Matchers, Pattern};

@@ -34,6 +34,10 @@ pub struct Notification {
     /// Which of its episode's reminders it is; 0 for everything else, of which there is one.
     #[serde(default)]
     pub reminder: u64,
+    /// Whether somebody made it up, to see who would be told. It is said in the summary, the facts and the labels, too: not
+    /// every target shows all of them.
+    #[serde(default)]
+    pub drill: bool,
     /// What it rests on: name and value, in the order in which a person wants them.
     pub facts: Vec<(String, String)>,
     /// The members that are over, the worst first.
@@ -219,6 +223,7 @@ pub(crate) mod tests {
                 at: 1_373_500_060_000_000,
             }),
             reminder: u64::from(action == Action::Remind),
+            drill: false,
             facts: vec![("Rows".into(), "29 425 in the last window".into())],
             rows: vec![EvidenceRow {
                 what: "temp".into(),

@@ -67,6 +67,7 @@ pub(crate) struct Metrics {
     pub(crate) alerts_muted: IntGaugeVec,
     notifications: IntCounterVec,
     pub(crate) notifications_pending: IntGauge,
+    drills: IntCounterVec,
     pub(crate) archive_rows: IntCounter,
     pub(crate) archive_files: IntCounter,
     pub(crate) archive_failures: IntCounter,
@@ -316,6 +317,11 @@ impl Metrics {
                 "driftline_notifications_pending",
                 "Notifications that wait to be delivered.",
             )?,
+            drills: counters(
+                "driftline_drills_total",
+                "Drills that are over, by whether everybody took both their beginning and their end. What they sent is counted among the notifications.",
+                &["rule", "outcome"],
+            )?,
             archive_rows: counter("driftline_archive_rows_total", "Rows archived.")?,
             archive_files: counter("driftline_archive_files_total", "Files archived.")?,
             archive_failures: counter("driftline_archive_failures_total", "Attempts to archive a file that failed.")?,
@@ -488,6 +494,10 @@ impl Metrics {
         self.notifications.with_label_values(&[target, outcome])
     }
 
+    pub(crate) fn drills(&self, rule: &str, outcome: &str) -> IntCounter {
+        self.drills.with_label_values(&[rule, outcome])
+    }
+
     pub(crate) fn spans(&self, outcome: &str) -> IntCounter {
         self.spans.with_label_values(&[outcome])
     }
@@ -603,6 +613,7 @@ mod tests {
         metrics.alerts_firing.with_label_values(&["R", "page"]).set(0);
         metrics.alerts_muted.with_label_values(&["R", "page"]).set(0);
         metrics.notifications("t", "delivered").inc();
+        metrics.drills("R", "passed").inc();
         let mut table = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
         for family in metrics.registry.gather() {
             if !family.name().starts_with("driftline_") {

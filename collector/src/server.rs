@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::access::{Gate, Reading, let_readers_in};
-use crate::alerting::{heartbeat, outbox};
+use crate::alerting::{drills, heartbeat, outbox};
 use crate::api::{self, Api};
 use crate::config::{Config, Protected};
 use crate::door::{Door, Peer};
@@ -150,6 +150,7 @@ impl Collector {
             tracer.clone(),
             stopped.clone(),
         ));
+        runtime.spawn(drills::run(store.clone(), Arc::clone(&metrics), stopped.clone()));
         if let Some(told) = config.alerting.heartbeat.clone() {
             runtime.spawn(heartbeat::run(told, vitals.clone(), Arc::clone(&metrics), stopped.clone()));
         }

@@ -3,6 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 /// Now, in microseconds since the Unix epoch.
 pub(crate) fn now_micros() -> i64 {
@@ -36,6 +38,16 @@ pub(crate) fn rfc3339(micros: i64) -> String {
 /// To the second, in UTC: 2013-07-11 05:00:00.
 pub(crate) fn second(micros: i64) -> String {
     timestamp(micros).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The day in UTC: 2013-07-11.
+pub(crate) fn day(micros: i64) -> String {
+    date(micros).to_string()
+}
+
+/// The day in UTC.
+pub(crate) fn date(micros: i64) -> Date {
+    timestamp(micros).to_zoned(TimeZone::UTC).date()
 }
 
 /// A stretch of time, as briefly as it can be said: days without hours when both ends are at the same hour.

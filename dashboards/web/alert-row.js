@@ -15,6 +15,14 @@ export const SEVERITY_WORDS = { page: 'Page', ticket: 'Ticket', info: 'Info' };
 export const STANDING_WORDS = { firing: 'Firing', recovering: 'Recovering, fired', no_data: 'Firing without data' };
 
 /**
+ * How grave it is; a drill is not.
+ * @param {Episode} episode
+ */
+export function severityBadge({ drill, severity }) {
+  return drill ? badge('none', 'Drill') : badge(severity, SEVERITY_WORDS[severity]);
+}
+
+/**
  * @param {Episode[]} episodes
  * @param {{withModel: boolean}} options
  */
@@ -28,8 +36,8 @@ export function alertList(episodes, { withModel }) {
  */
 function alertRow(episode, withModel) {
   const { model } = episode.labels;
-  return h('li', { key: episode.id, class: `alert alert-${episode.state} alert-${episode.severity}` },
-    h('div', { class: 'alert-severity' }, badge(episode.severity, SEVERITY_WORDS[episode.severity])),
+  return h('li', { key: episode.id, class: `alert alert-${episode.state} alert-${episode.drill ? 'info' : episode.severity}` },
+    h('div', { class: 'alert-severity' }, severityBadge(episode)),
     h('div', { class: 'alert-what' },
       h('a', { class: 'alert-summary', href: alertPath(episode.id) }, shortSummary(episode, withModel)),
       h('div', { class: 'sub' }, episode.rule, withModel && model !== undefined && [', ', h('a', { href: modelPath(model) }, model)])),

@@ -87,6 +87,7 @@ import { learnTime } from './clock.js';
  * @property {boolean} flapping
  * @property {Mute[]} muted_by
  * @property {Acknowledgement | null} acknowledged
+ * @property {boolean} drill
  */
 /** @typedef {{by: 'silence' | 'maintenance' | 'alert', id: string}} Mute */
 /** @typedef {{by: string, note: string, at: string}} Acknowledgement */
@@ -200,7 +201,7 @@ export const paths = {
   segments: (model, query) => withQuery(`/models/${encodeURIComponent(model)}/segments`, query),
   /** @param {string} model @param {number} minutes */
   traffic: (model, minutes) => withQuery(`/models/${encodeURIComponent(model)}/traffic`, { minutes }),
-  /** @param {{state?: string, model?: string, limit?: number}} [query] */
+  /** @param {{state?: string, model?: string, limit?: number, drills?: 'true'}} [query] */
   alerts: (query) => withQuery('/alerts', query),
   /** All that fire: every page shows how many, so all share this one question. */
   firing: () => withQuery('/alerts', { state: 'firing', limit: 1000 }),

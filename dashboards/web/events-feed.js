@@ -12,7 +12,7 @@ import { alertPath, modelPath, runbookPath } from './navigate.js';
 /** @type {{choice: Choice, words: string, kinds: string[] | null}[]} */
 const CHOICES = [
   { choice: 'all', words: 'All', kinds: null },
-  { choice: 'alerts', words: 'Alerts and drift', kinds: ['alert_fired', 'acknowledged', 'silence', 'alert_resolved', 'drift'] },
+  { choice: 'alerts', words: 'Alerts and drift', kinds: ['alert_fired', 'acknowledged', 'silence', 'alert_resolved', 'drill', 'drift'] },
   { choice: 'windows', words: 'Windows', kinds: ['window'] },
 ];
 
@@ -24,6 +24,7 @@ const KINDS = {
   alert_resolved: { icon: 'quiet', words: 'Alert resolved' },
   acknowledged: { icon: 'info', words: 'Acknowledged' },
   silence: { icon: 'none', words: 'Silence' },
+  drill: { icon: 'none', words: 'Drill' },
   type_change: { icon: 'info', words: 'Type changed' },
   archived: { icon: 'archived', words: 'Archived' },
 };

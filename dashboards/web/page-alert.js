@@ -1,6 +1,6 @@
 /** One alert, for whoever is on call: whether it is real, who is hurt, what to do first; then its evidence. */
 
-import { SEVERITY_WORDS, STANDING_WORDS, alertList } from './alert-row.js';
+import { SEVERITY_WORDS, STANDING_WORDS, alertList, severityBadge } from './alert-row.js';
 import { deliveryTimeline } from './alert-timeline.js';
 import { acknowledgeForm, matchingOf, silenceForm } from './alert-words.js';
 import { paths } from './api.js';
@@ -92,8 +92,8 @@ function head(alert, [acknowledge, silence]) {
   const { model } = alert.labels;
   const isFiring = alert.resolved_at === null;
   const lasted = alert.resolved_at === null ? 0 : (Date.parse(alert.resolved_at) - Date.parse(alert.started_at)) / 1000;
-  return h('div', { class: `alert-head alert-head-${isFiring ? alert.severity : 'resolved'}`, key: 'head' },
-    h('p', { class: 'alert-head-state' }, badge(alert.severity, SEVERITY_WORDS[alert.severity]),
+  return h('div', { class: `alert-head alert-head-${isFiring && !alert.drill ? alert.severity : 'resolved'}`, key: 'head' },
+    h('p', { class: 'alert-head-state' }, severityBadge(alert),
       isFiring ? h('span', null, h('strong', { class: 'firing' }, STANDING_WORDS[alert.standing ?? 'firing']), ' since ', at(alert.started_at), ' (', ago(alert.started_at), ')')
         : h('span', null, h('strong', null, 'Resolved'), ' ', ago(alert.resolved_at ?? ''), `, after ${duration(lasted)}. Fired `, at(alert.started_at), '.')),
     h('h1', null, alert.summary || alert.rule),
@@ -101,16 +101,17 @@ function head(alert, [acknowledge, silence]) {
     h('div', { class: 'alert-actions' },
       h('a', { class: 'button', href: runbookPath(alert.runbook_url) }, 'Open the runbook'),
       model !== undefined && h('a', { class: 'button button-quiet', href: modelLink(alert) }, `Look at ${model}`),
-      isFiring && !alert.acknowledged && acknowledge, isFiring && silence));
+      isFiring && !alert.acknowledged && acknowledge, isFiring && !alert.drill && silence));
 }
 
 /**
  * Who is on it, and why nobody is told of it.
  * @param {EpisodeDetail} alert
  */
-function standing({ acknowledged, muted_by: mutes, flapping, standing: how, resolved_at: resolved }) {
+function standing({ drill, acknowledged, muted_by: mutes, flapping, standing: how, resolved_at: resolved }) {
   const isMuted = resolved === null && mutes.length > 0;
   return [
+    drill && h('p', { class: 'alert-standing' }, h('strong', null, 'A drill'), ': nothing is wrong. Somebody sees whether this reaches whom it should.'),
     resolved === null && how === 'no_data' && h('p', { class: 'alert-standing' }, 'What was over its limit says nothing any more. That does not resolve the alert.'),
     resolved === null && flapping && h('p', { class: 'alert-standing' }, h('strong', null, 'Flapping'), ': it began so often lately that it is resolved only after a longer quiet.'),
     acknowledged && h('p', { class: 'alert-standing' }, h('strong', null, acknowledged.by), ' is on it since ', at(acknowledged.at), acknowledged.note !== '' && `: ${acknowledged.note}`),

@@ -59,11 +59,11 @@ export function alertsPage(host) {
   draw();
   const stops = [
     silencesPanel(silences),
-    watch(paths.firing(), 3, (/** @type {Episode[]} */ answer) => {
+    watch(paths.alerts({ state: 'firing', limit: 1000, drills: 'true' }), 3, (/** @type {Episode[]} */ answer) => {
       firing = answer;
       draw();
     }),
-    watch(paths.alerts({ state: 'resolved', limit: MOST }), 3, (/** @type {Episode[]} */ answer) => {
+    watch(paths.alerts({ state: 'resolved', limit: MOST, drills: 'true' }), 3, (/** @type {Episode[]} */ answer) => {
       resolved = answer;
       draw();
     }),
@@ -84,9 +84,9 @@ function valueOf(event) {
  * @param {string} none
  */
 function section(name, episodes, none) {
-  const rank = { page: 0, ticket: 1, info: 2 };
+  const rank = (/** @type {Episode} */ { drill, severity }) => (drill ? 3 : { page: 0, ticket: 1, info: 2 }[severity]);
   if (!episodes) return h('p', { class: 'empty-line', key: name }, 'Asking the collector.');
-  const sorted = name === 'Firing' ? [...episodes].sort((a, b) => rank[a.severity] - rank[b.severity]) : episodes;
+  const sorted = name === 'Firing' ? [...episodes].sort((a, b) => rank(a) - rank(b)) : episodes;
   return h('section', { key: name, 'aria-label': `${name} alerts` },
     h('h2', null, name, ' ', h('span', { class: 'count' }, count(episodes.length))),
     h('div', { class: 'panel panel-flush' }, episodes.length === 0 ? h('p', { class: 'empty-line' }, none) : alertList(sorted, { withModel: true })));

@@ -87,10 +87,7 @@ def test_a_runbook_of_ones_own_is_served_linked_and_held_to_its_form(tmp_path):
 
     (own / "checkout-latency.md").write_text(OWN.format(tested=today - datetime.timedelta(days=200)).replace("## Verify", "## Check"))
     said = lint(config, 1).splitlines()
-    assert said == [
-        "checkout-latency.md:1: was last tested 200 days ago; follow it once, and note the day",
-        said[1],
-    ]
+    assert len(said) == 2 and said[0].startswith("checkout-latency.md:1: was last tested 200 days ago; follow it once"), said
     assert said[1].startswith("checkout-latency.md:31: here the section 'Verify' is wanted"), said[1]
 
     config.write_text(rules.replace("RUNBOOK", "nowhere"))

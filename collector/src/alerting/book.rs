@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tracing::error;
 
+use super::drills::IS_REAL;
+
 /// Alerts that one rule may have. Past it, new groups are not alerted on; their number is bounded by models anyway.
 const MAX_ALERTS_PER_RULE: usize = 1000;
 
@@ -206,10 +208,10 @@ fn read(state: &str) -> Option<Alert> {
 /// Open episodes that no alert of the book fires.
 fn orphans(db: &Connection, book: &Book, mut ruleless: BTreeMap<String, Alert>) -> rusqlite::Result<Vec<Orphan>> {
     let firing: BTreeSet<&str> = book.firing().filter_map(|(_, alert)| Some(alert.open()?.episode.as_str())).collect();
-    let mut statement = db.prepare(
+    let mut statement = db.prepare(&format!(
         "SELECT id, fingerprint, rule, started_at, notification FROM episodes
-         WHERE resolved_at IS NULL ORDER BY started_at",
-    )?;
+         WHERE resolved_at IS NULL AND {IS_REAL} ORDER BY started_at"
+    ))?;
     let mut rows = statement.query([])?;
     let mut orphans = Vec::new();
     while let Some(row) = rows.next()? {

@@ -265,6 +265,7 @@ mod tests {
             resolved_at: None,
             acknowledged: None,
             reminder: 0,
+            drill: false,
             facts: Vec::new(),
             rows: Vec::new(),
             more_rows: 0,

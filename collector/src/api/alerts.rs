@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::acknowledging::AcknowledgementView;
 use super::error::{ApiError, Params, Segments};
 use super::{Api, MAX_LIMIT};
+use crate::alerting::drills::IS_REAL;
 use crate::alerting::entries;
 use crate::alerting::news::mute_text;
 use crate::times::rfc3339;
@@ -23,6 +24,8 @@ pub(crate) struct AlertsQuery {
     state: Option<String>,
     /// Only those of this model.
     model: Option<String>,
+    /// Drills, too. Without it none: nothing is wrong where they are.
+    drills: Option<bool>,
     /// How many, 1 to 1000. Without it 100.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
@@ -52,6 +55,8 @@ pub(crate) struct Episode {
     muted_by: Vec<MuteView>,
     /// Who is on it; null as long as nobody said so.
     acknowledged: Option<AcknowledgementView>,
+    /// Whether somebody made it up, to see who is told.
+    drill: bool,
 }
 
 /// Why an alert is not told.
@@ -135,6 +140,7 @@ pub(crate) async fn list(
             return Err(ApiError::bad_request(format!("state is '{other}'; allowed are firing, resolved and all")));
         }
     };
+    let shown = if query.drills == Some(true) { "1" } else { IS_REAL };
     let limit = query.limit.unwrap_or(100);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(ApiError::bad_request(format!("limit is {limit}; allowed is 1 to {MAX_LIMIT}")));
@@ -143,7 +149,7 @@ pub(crate) async fn list(
         .store
         .read(move |db| {
             db.prepare(&format!(
-                "SELECT * FROM episodes WHERE {filter}
+                "SELECT * FROM episodes WHERE {filter} AND {shown}
                    AND (?1 IS NULL OR json_extract(notification, '$.labels.model') = ?1)
                  ORDER BY started_at DESC LIMIT ?2"
             ))?
@@ -187,6 +193,7 @@ fn episode(row: &Row<'_>) -> rusqlite::Result<(Episode, Option<Notification>)> {
         flapping: row.get("is_flapping")?,
         muted_by: mutes(row.get("muted_by")?),
         acknowledged: entries::acknowledgement(row)?.map(AcknowledgementView::from),
+        drill: said.is_some_and(|said| said.drill),
     };
     Ok((episode, notification))
 }

@@ -37,7 +37,7 @@ pub(crate) struct EventsQuery {
 pub(crate) struct EventView {
     id: i64,
     at: String,
-    /// `window`, `drift`, `alert_fired`, `acknowledged`, `silence`, `alert_resolved`, `type_change` or `archived`.
+    /// `window`, `drift`, `alert_fired`, `acknowledged`, `silence`, `alert_resolved`, `drill`, `type_change` or `archived`.
     kind: String,
     model: String,
     text: String,

@@ -6,6 +6,7 @@ mod acknowledging;
 mod alerts;
 mod archive;
 mod beside;
+mod drills;
 mod error;
 mod events;
 mod models;
@@ -49,6 +50,7 @@ const MAX_LIMIT: u32 = 1000;
 pub(crate) fn routes(api: Api) -> Router {
     let writing = Router::new()
         .route("/api/v1/alerts/{id}/acknowledgement", post(acknowledging::acknowledge))
+        .route("/api/v1/drills", post(drills::begin))
         .route("/api/v1/silences", post(silences::create))
         .route("/api/v1/silences/{id}", delete(silences::end))
         .route_layer(from_fn(writing::let_writers_in))
@@ -64,6 +66,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/{id}", get(alerts::one))
         .route("/api/v1/alerts/{id}/postmortem", get(postmortem::draft))
+        .route("/api/v1/drills/{episode}", get(drills::one))
         .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/archive", get(archive::list))
         .route("/api/v1/events", get(events::list))

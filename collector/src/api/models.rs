@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::error::{ApiError, Segments};
+use crate::alerting::drills::IS_REAL;
 use crate::config::{CompareWith, EventTime, Model, SLIS};
 use crate::pipeline::HEADLINE;
 use crate::pipeline::columns::role_name;
@@ -234,9 +235,10 @@ fn summary(db: &Connection, name: &str, reference: Option<&ReferenceFile>) -> ru
         None => Vec::new(),
     };
     let alerts_firing = db
-        .prepare_cached(
-            "SELECT count(*) FROM episodes WHERE resolved_at IS NULL AND json_extract(notification, '$.labels.model') = ?1",
-        )?
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM episodes
+             WHERE resolved_at IS NULL AND json_extract(notification, '$.labels.model') = ?1 AND {IS_REAL}"
+        ))?
         .query_row([name], |row| row.get(0))?;
     Ok(ModelSummary {
         name: name.to_owned(),

@@ -3,7 +3,9 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{acknowledging, alerts, archive, events, models, postmortem, scores, segments, silences, status, traffic};
+use super::{
+    acknowledging, alerts, archive, drills, events, models, postmortem, scores, segments, silences, status, traffic,
+};
 use crate::ingest::rows;
 
 #[derive(OpenApi)]
@@ -26,6 +28,8 @@ use crate::ingest::rows;
         alerts::one,
         postmortem::draft,
         acknowledging::acknowledge,
+        drills::begin,
+        drills::one,
         silences::list,
         silences::create,
         silences::end,

@@ -54,7 +54,7 @@ impl Course {
         let until = resolved_at.map_or(i64::MAX, |resolved| resolved.saturating_add(AFTER_MICROS));
         let mut lines: Vec<(i64, String)> = db
             .prepare_cached(
-                "SELECT at, text FROM events WHERE at BETWEEN ?1 AND ?2 AND model = ?3 AND kind NOT IN ('window', 'archived')",
+                "SELECT at, text FROM events WHERE at BETWEEN ?1 AND ?2 AND model = ?3 AND kind NOT IN ('window', 'archived', 'drill')",
             )?
             .query_map(params![started_at.saturating_sub(BEFORE_MICROS), until, model], |row| {
                 Ok((row.get(0)?, row.get(1)?))

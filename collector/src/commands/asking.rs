@@ -24,13 +24,13 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// Looks at what is at a path below `/api/v1/`, chosen by one parameter.
+    /// Looks at what is at a path below `/api/v1/`, chosen by parameters.
     ///
     /// # Errors
     /// As for [`Self::change`].
-    pub(super) fn look(&self, path: &[&str], parameter: (&str, &str)) -> Result<Value, String> {
+    pub(super) fn look(&self, path: &[&str], parameters: &[(&str, &str)]) -> Result<Value, String> {
         let mut url = self.address(path)?;
-        url.query_pairs_mut().append_pair(parameter.0, parameter.1);
+        url.query_pairs_mut().extend_pairs(parameters);
         self.ask(Method::GET, url, None)
     }
 

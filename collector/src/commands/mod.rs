@@ -1,5 +1,6 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `runbooks lint`, `doctor`, `silence`, `acknowledge`.
+//! `backtest`, `compare`, `runbooks lint`, `doctor`, `silence`, `acknowledge`,
+//! `drill`.
 
 mod acknowledge;
 mod asking;
@@ -7,6 +8,7 @@ mod backfill;
 mod backtest;
 mod compare;
 mod doctor;
+mod drill;
 mod heaps;
 mod reference;
 mod runbooks;
@@ -79,6 +81,9 @@ enum Command {
     },
     /// Says that somebody is on an alert: nobody is reminded of it any more, or called besides.
     Acknowledge(acknowledge::Acknowledge),
+    /// Makes an alert up, which is told to everybody like a real one and ends after a while, and says of each target whether
+    /// it took both and how long that took. Exits with 0 when all did, else with 1.
+    Drill(Box<drill::Drill>),
 }
 
 /// Whether words after `driftline` are a command line that it takes.
@@ -113,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(backtest) => backtest::run(&backtest),
         Command::Compare(compare) => compare::run(&compare),
         Command::Silence { command } => silence::run(&command),
+        Command::Drill(drill) => drill::run(&drill),
         Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),
     }
 }

@@ -1,14 +1,18 @@
 //! `driftline runbooks lint`: whether runbooks are fit to be opened at night.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use jiff::Zoned;
+use jiff::civil::Date;
 
 use super::{EXIT_USAGE, load};
+use crate::alerting::drills;
 use crate::runbooks::Runbooks;
 use crate::runbooks::lint::{Age, lint};
+use crate::{store, times};
 
 /// Something is to be put right.
 const EXIT_FOUND: u8 = 1;
@@ -21,7 +25,8 @@ pub(super) enum RunbooksCommand {
         /// The configuration file.
         #[arg(long, env = "DRIFTLINE_CONFIG", value_name = "FILE", default_value = "driftline.yaml")]
         config: PathBuf,
-        /// So many days after its last test ('tested' in its head) one of your own wants another.
+        /// So many days after its last test ('tested' in its head, or a drill that data_dir's
+        /// database knows of) one of your own wants another.
         #[arg(long, value_name = "DAYS", default_value_t = 180)]
         max_age_days: u16,
     },
@@ -40,7 +45,8 @@ pub(super) fn run(command: &RunbooksCommand) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let age = Age { today: Zoned::now().date(), max_days: i32::from(*max_age_days) };
+    let drilled = drilled(&config.data_dir);
+    let age = Age { today: Zoned::now().date(), max_days: i32::from(*max_age_days), drilled: &drilled };
     let findings = lint(&runbooks, &config.alerting.rules, age);
     for finding in &findings {
         println!("{}.md:{}: {}", finding.runbook, finding.line, finding.what);
@@ -50,4 +56,14 @@ pub(super) fn run(command: &RunbooksCommand) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     ExitCode::from(EXIT_FOUND)
+}
+
+/// The days of the last drills that reached everybody, as far as there is a collector's database here.
+fn drilled(folder: &Path) -> BTreeMap<String, Date> {
+    let found = store::look(folder).and_then(|db| db.map_or(Ok(BTreeMap::new()), |db| drills::last_passed(&db)));
+    let drilled = found.unwrap_or_else(|error| {
+        eprintln!("driftline: drills are left out: the database in {}: {error}", folder.display());
+        BTreeMap::new()
+    });
+    drilled.into_iter().map(|(runbook, at)| (runbook, times::date(at))).collect()
 }

@@ -92,7 +92,7 @@ fn make(add: &Add) -> Result<(), String> {
 
 fn list(asking: &Asking, all: bool, as_json: bool) -> Result<(), String> {
     let state = if all { "all" } else { "current" };
-    let silences = asking.look(&["silences"], ("state", state))?;
+    let silences = asking.look(&["silences"], &[("state", state)])?;
     if as_json {
         println!("{silences}");
         return Ok(());

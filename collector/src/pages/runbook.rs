@@ -7,10 +7,10 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use serde::Deserialize;
 
 use super::{no_such_page, secured};
-use crate::alerting::entries;
+use crate::alerting::{drills, entries};
 use crate::api::Api;
 use crate::runbooks::{Runbook, lint};
-use crate::times::second;
+use crate::times::{day, second};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct PageQuery {
@@ -20,14 +20,16 @@ pub(super) struct PageQuery {
 
 /// `GET /runbooks`: all of them.
 pub(super) async fn list(State(api): State<Api>) -> Response {
+    let drilled = api.store.read(drills::last_passed).await.unwrap_or_default();
     let mut items = String::new();
     for runbook in api.runbooks.iter() {
         items.push_str(&format!(
-            "<li><a href=\"/runbooks/{id}\">{title}</a> <span class=\"muted\">{rule}, {severity}</span></li>",
+            "<li><a href=\"/runbooks/{id}\">{title}</a> <span class=\"muted\">{rule}, {severity}{drilled}</span></li>",
             id = runbook.id,
             title = escape_html(runbook.title()),
             rule = escape_html(runbook.field("rule").unwrap_or_default()),
             severity = escape_html(runbook.field("severity").unwrap_or_default()),
+            drilled = drilled.get(&*runbook.id).map_or_else(String::new, |at| format!(", drilled {}", day(*at))),
         ));
     }
     secured(Html(document("Runbooks", &format!("<h1>Runbooks</h1><ul class=\"runbooks\">{items}</ul>"))))
@@ -40,11 +42,16 @@ pub(super) async fn page(State(api): State<Api>, Path(id): Path<String>, Query(q
         Some(episode) => api.store.read(move |db| entries::triggered(db, &episode)).await.ok().flatten(),
         None => None,
     };
+    let drilled = api.store.read(drills::last_passed).await.unwrap_or_default();
+    let drilled = drilled.get(&*runbook.id).map_or_else(
+        || "Never drilled here.".to_owned(),
+        |at| format!("Last drilled {}: everybody was reached.", day(*at)),
+    );
     let values = Values::new(&api.config.public_url, alert.as_ref());
     let banner = alert.as_ref().map(banner).unwrap_or_default();
     let body = render(runbook, &values);
     let meta = format!(
-        "<p class=\"muted\">For the rule {} ({}). Owner: {}.</p>",
+        "<p class=\"muted\">For the rule {} ({}). Owner: {}. {drilled}</p>",
         escape_html(runbook.field("rule").unwrap_or_default()),
         escape_html(runbook.field("severity").unwrap_or_default()),
         escape_html(runbook.field("owner").unwrap_or_default()),

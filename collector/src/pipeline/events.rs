@@ -20,6 +20,8 @@ pub(crate) enum EventKind {
     Acknowledged,
     /// Somebody made a silence, or ended one.
     Silence,
+    /// A drill began, or was over.
+    Drill,
     /// A column held a value that is not of its type.
     TypeChange,
     /// A file was archived.
@@ -36,6 +38,7 @@ impl EventKind {
             Self::AlertResolved => "alert_resolved",
             Self::Acknowledged => "acknowledged",
             Self::Silence => "silence",
+            Self::Drill => "drill",
             Self::TypeChange => "type_change",
             Self::Archived => "archived",
         }

@@ -56,6 +56,13 @@ pub(super) fn tidy(db: &Connection, now: i64) -> rusqlite::Result<bool> {
             "resolved_at < ?1 AND NOT EXISTS (SELECT 1 FROM outbox WHERE episode = episodes.id)",
             KEEP_LONG_MICROS,
         ),
+        // An episode without its drill would be taken for a real one.
+        (
+            "drills",
+            "episode",
+            "finished_at < ?1 AND NOT EXISTS (SELECT 1 FROM episodes WHERE id = drills.episode)",
+            KEEP_LONG_MICROS,
+        ),
     ] {
         let forgotten = db
             .prepare_cached(&format!(
@@ -119,6 +126,7 @@ mod tests {
                  INSERT INTO cuts (first, last, partition, place, made_at, done_at) VALUES ({at}, {at}, 'hour', '', {at}, {at});
                  INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, resolved_at, notification)
                     VALUES ('{id}', 'f', 'R', 'page', 'r', {at}, {at}, '{{}}');
+                 INSERT INTO drills VALUES ('{id}', 'R', 'r', 'a', {at}, {at}, {at}, 'passed');
                  INSERT INTO outbox (episode, target, action, notification, created_at, next_attempt_at, state, settled_at)
                     VALUES ('{id}', 't', 'trigger', '{{}}', {at}, {at}, 'delivered', {at});"
             ))
@@ -139,7 +147,7 @@ mod tests {
         for table in ["windows", "scores", "histograms", "causes", "comparisons", "earlier_windows"] {
             assert_eq!(count(&db, table), 1, "{table}");
         }
-        for table in ["sli_counts", "sli_hours", "latencies", "outcomes", "cuts"] {
+        for table in ["sli_counts", "sli_hours", "latencies", "outcomes", "cuts", "drills"] {
             assert_eq!(count(&db, table), 1, "{table}");
         }
         assert_eq!((count(&db, "episodes"), count(&db, "outbox")), (3, 3));

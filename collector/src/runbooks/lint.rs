@@ -3,6 +3,8 @@
 //! A runbook that nobody holds to anything is a page of good intentions: its commands were renamed, its links lead nowhere,
 //! and nobody ever ran it. What is checked here is what a program can know.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 
 use driftline_alerts::Rule;
@@ -38,16 +40,18 @@ pub(crate) struct Finding {
     pub(crate) what: String,
 }
 
-/// The day, and how old a runbook's last test may be.
+/// The day, how old a runbook's last test may be, and when its alert was drilled, which is a test of the way to it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Age {
+pub(crate) struct Age<'a> {
     pub(crate) today: Date,
     pub(crate) max_days: i32,
+    /// The last drills that reached everybody, by the runbooks' ids.
+    pub(crate) drilled: &'a BTreeMap<String, Date>,
 }
 
 /// Looks at all of them, against the rules that are in force. Only those of the configuration's folder must be used by a rule
 /// and have been tested lately: a shipped one whose rule was taken out does no harm, and is tested where it is made.
-pub(crate) fn lint(runbooks: &Runbooks, rules: &[Rule], age: Age) -> Vec<Finding> {
+pub(crate) fn lint(runbooks: &Runbooks, rules: &[Rule], age: Age<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for runbook in runbooks.iter() {
         let mut find = |line: usize, what: String| {
@@ -96,18 +100,19 @@ fn head(runbook: &Runbook, runbooks: &Runbooks, find: &mut impl FnMut(usize, Str
     }
 }
 
-fn tested(runbook: &Runbook, age: Age, find: &mut impl FnMut(usize, String)) {
-    let said = runbook.field("tested").map(str::trim);
-    match said.map(str::parse::<Date>) {
-        None => find(
-            1,
-            "was never tested; follow it once, and note the day in its head, as in 'tested: 2026-01-31'".to_owned(),
-        ),
-        Some(Err(_)) => find(1, "'tested' is no day, as in 2026-01-31".to_owned()),
-        Some(Ok(day)) => {
+fn tested(runbook: &Runbook, age: Age<'_>, find: &mut impl FnMut(usize, String)) {
+    let said = runbook.field("tested").map(|said| said.trim().parse::<Date>().ok());
+    if said == Some(None) {
+        find(1, "'tested' is no day, as in 2026-01-31".to_owned());
+    }
+    let how = "follow it once, and note the day in its head, as in 'tested: 2026-01-31'; or drill its alert";
+    match said.flatten().max(age.drilled.get(&*runbook.id).copied()) {
+        None if said.is_none() => find(1, format!("was never tested; {how}")),
+        None => {}
+        Some(day) => {
             let days = age.today.since(day).map_or(0, |span| span.get_days());
             if days > age.max_days {
-                find(1, format!("was last tested {days} days ago; follow it once, and note the day"));
+                find(1, format!("was last tested {days} days ago; {how}"));
             }
         }
     }
@@ -248,7 +253,8 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    const AGE: Age = Age { today: jiff::civil::date(2026, 6, 1), max_days: 180 };
+    const NEVER: BTreeMap<String, Date> = BTreeMap::new();
+    const AGE: Age<'_> = Age { today: jiff::civil::date(2026, 6, 1), max_days: 180, drilled: &NEVER };
 
     #[test]
     fn what_ships_has_nothing_to_find() {
@@ -257,12 +263,16 @@ mod tests {
     }
 
     fn found(text: &str) -> Vec<String> {
+        found_with(text, AGE)
+    }
+
+    fn found_with(text: &str, age: Age<'_>) -> Vec<String> {
         let mut runbooks = Runbooks::shipped();
         let id = Cow::Borrowed("slow");
         runbooks.0.insert(id.clone(), Runbook { id, text: Cow::Owned(text.to_owned()), is_own: true });
         let rule = "alerts:\n  runbooks: x\n  rules:\n    - {name: Slow, severity: page, runbook: slow, when: {sli: latency, below: 0.9, over: 5m}}\n";
         let rules = Config::parse("", rule, Path::new("")).unwrap().alerting.rules;
-        lint(&runbooks, &rules, AGE)
+        lint(&runbooks, &rules, age)
             .into_iter()
             .map(|found| format!("{}:{}: {}", found.runbook, found.line, found.what))
             .collect()
@@ -320,6 +330,17 @@ mod tests {
         ] {
             assert_eq!(found(&whole().replacen("Text.", fine, 1)), [""; 0], "{fine}");
         }
+    }
+
+    #[test]
+    fn a_drill_is_a_test_of_it() {
+        let on = |day: Date| BTreeMap::from([("slow".to_owned(), day)]);
+        let old = whole().replace("2026-05-01", "2025-05-01");
+        let said = |drilled: &BTreeMap<String, Date>, text: &str| found_with(text, Age { drilled, ..AGE });
+        assert_eq!(said(&on(jiff::civil::date(2026, 5, 31)), &old), [""; 0]);
+        assert_eq!(said(&on(jiff::civil::date(2026, 5, 31)), &whole().replace("tested: 2026-05-01\n", "")), [""; 0]);
+        let both_old = said(&on(jiff::civil::date(2025, 6, 1)), &old);
+        assert!(both_old[0].starts_with("slow:1: was last tested 365 days ago"), "{both_old:?}");
     }
 
     #[test]

@@ -20,14 +20,22 @@ use tokio::sync::Semaphore;
 pub(crate) use fresh::Fresh;
 pub(crate) use writer::Writer;
 
-pub(crate) const SCHEMA: &str =
-    concat!(include_str!("schema.sql"), include_str!("segments.sql"), include_str!("earlier.sql"));
+pub(crate) const SCHEMA: &str = concat!(
+    include_str!("schema.sql"),
+    include_str!("segments.sql"),
+    include_str!("earlier.sql"),
+    include_str!("drills.sql")
+);
 /// The version of the schema. A database of an older one is brought to it, step by step, as far back as there are steps;
 /// one of any other is refused, never guessed at.
-const SCHEMA_VERSION: i64 = 8;
+const SCHEMA_VERSION: i64 = 9;
 /// What makes each version out of the one before, the oldest first.
-const STEPS: [(i64, &str); 3] =
-    [(5, include_str!("segments.sql")), (6, include_str!("earlier.sql")), (7, include_str!("schema_7_to_8.sql"))];
+const STEPS: [(i64, &str); 4] = [
+    (5, include_str!("segments.sql")),
+    (6, include_str!("earlier.sql")),
+    (7, include_str!("schema_7_to_8.sql")),
+    (8, include_str!("drills.sql")),
+];
 /// Readers at once: the API's; more would only queue for the disk.
 const MAX_READERS: usize = 4;
 
@@ -331,7 +339,7 @@ mod tests {
         let expected = shape(&database);
         database
             .execute_batch(
-                "DROP TABLE silences; DROP TABLE comparisons; DROP TABLE earlier_windows;
+                "DROP TABLE drills; DROP TABLE silences; DROP TABLE comparisons; DROP TABLE earlier_windows;
                  DROP TABLE segment_panes; DROP TABLE segment_windows; DROP TABLE segment_scores; DROP TABLE segment_causes;
                  INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, notification)
                  VALUES ('e', 'f', 'R', 'page', 'r', 7, '{}');
