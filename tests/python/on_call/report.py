@@ -1,0 +1,148 @@
+"""What came of the shifts: for each trouble what was said of it and when, everything that was said, and the noise counted."""
+
+from .trouble import SHIFTS, Trouble
+
+#: So long after it has gone a trouble is still a reason to be told: windows of ten days remember it.
+AFTERWARDS = 40.0
+
+INTRODUCTION = """\
+# Two hours on call
+
+`tests/on-call` is on call for two hours, three times at once: in a calm shift, in a troubled one and in a storm. In each a
+scikit-learn model behind FastAPI stands behind a sidecar, and fifteen days of real flights are replayed through it in their
+order, a day in eight minutes. The collector has the rules that ship, a budget of false pages of one a year, a window
+of ten days that closes every day, and three who are told: PagerDuty's stand-in, a mailbox on an SMTP server, and a
+dead man's switch that tells after three minutes without a sign of life. What goes wrong, and when, is in
+`tests/python/on_call/trouble.py`, with what somebody should hear of it; that was written down before the first shift.
+
+**Noise** is a beginning that no trouble explains: not the rule's that the trouble was expected to ask for, or more than forty
+minutes (five days of flights) after it was over. What follows is what the last run recorded.
+"""
+
+
+def page(results: list[dict]) -> str:
+    parts = [INTRODUCTION, _overview(results)]
+    for result in results:
+        parts += [f"## {result['shift'].capitalize()}", _troubles(result), _said(result), _ends(result)]
+    return "\n".join(part for part in parts if part).rstrip() + "\n"
+
+
+def _table(head: list[str], rows: list[list]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in lines) + "\n"
+
+
+def _told(result: dict, *actions: str) -> list[dict]:
+    """What people were told. A page is told by PagerDuty, too; the mail of it counts once more, for it is one more."""
+    return [entry for entry in result["record"] if entry["to"] != "world" and entry["action"] in (actions or (entry["action"],))]
+
+
+def _alert(entry: dict, result: dict) -> dict:
+    """The alert that an entry is of: PagerDuty's key is its id, a mail has its rule."""
+    by_id = {alert["id"]: alert for alert in result["alerts"]}
+    found = by_id.get(entry.get("episode"), {})
+    return {"rule": entry.get("rule") or found.get("rule", "?"), "severity": found.get("severity") or entry.get("severity") or "?"}
+
+
+def _reason(entry: dict, result: dict) -> Trouble | None:
+    rule = _alert(entry, result)["rule"]
+    for trouble in SHIFTS[result["shift"]][1]:
+        if rule in trouble.rules and trouble.begins <= entry["minute"] <= trouble.ends + AFTERWARDS:
+            return trouble
+    return None
+
+
+def _beginnings(result: dict) -> list[dict]:
+    """The first word of each alert, whoever heard it first."""
+    first: dict[str, dict] = {}
+    for entry in _told(result, "trigger"):
+        first.setdefault(entry.get("episode") or f"{_alert(entry, result)['rule']} {entry['says']}", entry)
+    episodes = {alert["id"] for alert in result["alerts"]}
+    return [entry for key, entry in first.items() if key in episodes or entry["to"] == "switch"]
+
+
+def _overview(results: list[dict]) -> str:
+    rows = []
+    for result in results:
+        beginnings = _beginnings(result)
+        severities = [_alert(entry, result)["severity"] for entry in beginnings]
+        noise = sum(_reason(entry, result) is None for entry in beginnings)
+        missed = [trouble for trouble in SHIFTS[result["shift"]][1] if trouble.rules and not _first(trouble, result)]
+        messages = len(_told(result))
+        rows.append(
+            [
+                result["shift"],
+                f"{result['sent']:,}",
+                f"{result['failed']:,}",
+                sum(severity in ("page", "critical") for severity in severities),
+                sum(severity not in ("page", "critical") for severity in severities),
+                noise,
+                len(missed),
+                messages,
+            ]
+        )
+    return _table(["shift", "requests", "failed", "pages", "tickets", "of these noise", "troubles missed", "messages in all"], rows)
+
+
+def _first(trouble: Trouble, result: dict) -> dict | None:
+    """The first word of a trouble, from its beginning on; an alert that was open already speaks of it, too."""
+    for entry in _beginnings(result):
+        if _alert(entry, result)["rule"] in trouble.rules and trouble.begins <= entry["minute"] <= trouble.ends + AFTERWARDS:
+            return entry
+    return next((entry for entry in _open_already(trouble, result)), None)
+
+
+def _open_already(trouble: Trouble, result: dict) -> list[dict]:
+    ends = {entry.get("episode"): entry["minute"] for entry in _told(result, "resolve")}
+    return [
+        entry
+        for entry in _beginnings(result)
+        if _alert(entry, result)["rule"] in trouble.rules
+        and entry["minute"] < trouble.begins < ends.get(entry.get("episode"), float("inf"))
+    ]
+
+
+def _troubles(result: dict) -> str:
+    troubles = SHIFTS[result["shift"]][1]
+    if not troubles:
+        return "Nothing goes wrong.\n"
+    rows = []
+    for trouble in troubles:
+        first = _first(trouble, result)
+        if not trouble.rules:
+            said, after = "nothing, as it should be", ""
+        elif first is None:
+            said, after = "**nothing**", ""
+        elif first["minute"] < trouble.begins:
+            said, after = f"{_alert(first, result)['rule']}, which was open", ""
+        else:
+            said, after = _alert(first, result)["rule"], f"{first['minute'] - trouble.begins:.1f}"
+        rows.append([f"{trouble.begins:g}–{trouble.ends:g}", trouble.what, said, after])
+    return _table(["minutes", "what goes wrong", "who spoke of it", "minutes later"], rows)
+
+
+def _said(result: dict) -> str:
+    """Everything that was said, with what happened beside it."""
+    rows = []
+    for entry in sorted(result["record"], key=lambda entry: entry["minute"]):
+        if entry["to"] == "world":
+            rows.append([f"{entry['minute']:.1f}", "", "", f"*{entry['action']}: {entry['says']}*"])
+            continue
+        says = entry["says"] or _alert(entry, result)["rule"]
+        rows.append([f"{entry['minute']:.1f}", entry["to"], entry["action"], says])
+    return "Everything that was said:\n\n" + _table(["minute", "to", "what", "words"], rows) if rows else "Nobody was told anything.\n"
+
+
+def _ends(result: dict) -> str:
+    """Whether everybody who was told of a beginning was told of its end, and of nothing twice."""
+    keys = [(entry["to"], entry.get("episode") or entry["says"], entry["action"]) for entry in _told(result, "trigger", "resolve")]
+    pagerduty = [key for key in keys if key[0] == "PagerDuty"]
+    triggered = {key[1] for key in pagerduty if key[2] == "trigger"}
+    resolved = {key[1] for key in pagerduty if key[2] == "resolve"}
+    open_at_the_end = {alert["id"] for alert in result["alerts"] if alert["state"] == "firing"}
+    muted = [alert for alert in result["alerts"] if alert["id"] not in triggered]
+    return (
+        f"PagerDuty took {len(triggered)} beginnings and {len(resolved)} ends, {len(pagerduty) - len(set(pagerduty))} of them twice; "
+        f"{len(triggered - resolved)} had no end, and {len(open_at_the_end & triggered)} are still open. "
+        f"{len(muted)} alerts more were told to nobody, for others explain them.\n"
+    )
