@@ -129,7 +129,7 @@ fn a_wrong_configuration_is_explained_line_by_line() {
             ":3:5: models[0].name: 'a b' is not allowed",
             ":4:25: models[0].windows.window: 90m is not a multiple of the pane, 1h",
             "alerts.rules[0].severity: 'loud' is not allowed; allowed is one of info, ticket, page",
-            "alerts.rules[0].runbook: 'x' is not allowed; allowed is the id of a runbook: archive-lag, availability-slo",
+            "alerts.rules[0].runbook: 'x' is not allowed; allowed is the id of a runbook: archive-lag, availability-budget",
         ] {
             assert!(finished.stderr.contains(part), "{part} is missing in\n{}", finished.stderr);
         }
