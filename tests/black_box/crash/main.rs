@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the harness")]
 
 mod catalogue;
+mod deliveries;
 mod dice;
 mod disk;
 mod exact;
@@ -29,7 +30,7 @@ use dice::Dice;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "crash", max_term_width = 110)]
 pub(crate) struct Options {
-    /// How often the collector is killed in each of the scenarios `kills` and `stores`.
+    /// How often the collector is killed in each of the scenarios `kills`, `stores` and `deliveries`.
     #[arg(long, default_value_t = 12)]
     pub(crate) kills: u64,
     /// What chance begins with; another each time without it.
@@ -57,6 +58,8 @@ pub(crate) enum Scenario {
     Disk,
     /// Two collectors on one folder, on one archive, and on copies of one database.
     Pairs,
+    /// Killed in the middle of a thousand notifications to a target that is slow, and loses answers.
+    Deliveries,
 }
 
 /// How a scenario ended, in words; or why it did not run.
@@ -83,6 +86,7 @@ fn main() {
             Scenario::Stores => runtime.block_on(stores::run(&options, &mut dice)),
             Scenario::Disk => runtime.block_on(disk::run(&options, &mut dice)),
             Scenario::Pairs => runtime.block_on(pairs::run(&options, &mut dice)),
+            Scenario::Deliveries => runtime.block_on(deliveries::run(&options, &mut dice)),
         };
         let seconds = begun.elapsed().as_secs();
         match outcome {
