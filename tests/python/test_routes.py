@@ -63,7 +63,8 @@ def test_a_page_goes_its_ways_at_once_and_a_ticket_waits_for_its_hours_and_each_
     oncall.model.pause, oncall.model.statuses = 0.0, itertools.cycle([500, 200])
     oncall.ask(25)
     waits = [{"by": "schedule", "id": "later"}]
-    eventually(lambda: oncall.firing("AvailabilitySlo")["muted_by"] == waits, "nobody is told of the ticket yet")
+    eventually(lambda: oncall.firing("AvailabilitySlo"), "the ticket begins")
+    eventually(lambda: oncall.firing("AvailabilitySlo")["muted_by"] == waits, "nobody is told of it yet")
     (waiting,) = oncall.get(f"alerts/{oncall.firing('AvailabilitySlo')['id']}")["waiting"]
     assert (waiting["target"], waiting["schedule"]) == ("team", "later")
     assert datetime.datetime.fromisoformat(waiting["at"]).astimezone(CLOCK.tzinfo).strftime("%H:%M") == LATER[0]

@@ -61,14 +61,15 @@ class Keeper:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def wait_for(self, count: int) -> list:
-        """The exchanges, once there are so many."""
+        """The exchanges in the order in which they began, once there are so many. Large ones come after the small ones of
+        the same moment."""
 
         def enough():
             assert len(self.exchanges) >= count, f"{len(self.exchanges)} of {count} exchanges"
             return True
 
         eventually(enough, "the exchanges arrive")
-        return self.exchanges
+        return sorted(self.exchanges, key=lambda exchange: exchange.started_at_micros)
 
     def close(self):
         self.server.shutdown()

@@ -75,8 +75,9 @@ pub(crate) async fn list(
 /// Sends a dead letter again: from now on it is tried as a new one is. Not the beginning of an alert that is over.
 #[utoipa::path(post, path = "/api/v1/deliveries/{id}/resend", tag = "alerts",
     params(("id" = i64, Path, description = "The delivery's id")),
-    responses((status = 200, body = DeliveryView), (status = 403, body = super::error::Problem),
-              (status = 404, body = super::error::Problem), (status = 409, body = super::error::Problem)))]
+    responses((status = 200, body = DeliveryView), (status = 400, body = super::error::Problem),
+              (status = 403, body = super::error::Problem), (status = 404, body = super::error::Problem),
+              (status = 409, body = super::error::Problem)))]
 pub(crate) async fn resend(
     State(api): State<Api>,
     asker: Asker,
@@ -88,8 +89,9 @@ pub(crate) async fn resend(
 /// Dismisses a dead letter: nothing is to be done about it, and its target is not in trouble for it any more.
 #[utoipa::path(delete, path = "/api/v1/deliveries/{id}", tag = "alerts",
     params(("id" = i64, Path, description = "The delivery's id")),
-    responses((status = 200, body = DeliveryView), (status = 403, body = super::error::Problem),
-              (status = 404, body = super::error::Problem), (status = 409, body = super::error::Problem)))]
+    responses((status = 200, body = DeliveryView), (status = 400, body = super::error::Problem),
+              (status = 403, body = super::error::Problem), (status = 404, body = super::error::Problem),
+              (status = 409, body = super::error::Problem)))]
 pub(crate) async fn dismiss(
     State(api): State<Api>,
     asker: Asker,
