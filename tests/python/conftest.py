@@ -101,6 +101,27 @@ def sidecar(folder: pathlib.Path, upstream: str, collector_url: str, model: str,
         yield f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin}"
 
 
+@contextlib.contextmanager
+def prometheus(folder: pathlib.Path, configuration: dict):
+    """A real Prometheus; gives a function that asks it a query, for the values of the answer."""
+    config, port = folder / "prometheus.yml", free_port()
+    # JSON is YAML.
+    config.write_text(json.dumps(configuration))
+    arguments = [
+        "prometheus",
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+
+    def value(query: str) -> list[float]:
+        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": query}).json()
+        return [float(series["value"][1]) for series in answer["data"]["result"]]
+
+    with process(arguments, folder / "prometheus.log"):
+        yield value
+
+
 @pytest.fixture(scope="session")
 def demo_folder() -> pathlib.Path:
     """The folder of a demo that ran to its end: tests/run names it."""

@@ -5,7 +5,7 @@ import subprocess
 import threading
 
 import httpx
-from conftest import collector, eventually, free_port, process, sidecar
+from conftest import collector, eventually, prometheus, sidecar
 
 
 def lint(exposition: str):
@@ -14,8 +14,12 @@ def lint(exposition: str):
 
 
 def test_promtool_accepts_the_collectors_metrics(demo_collector):
-    text = httpx.get(f"{demo_collector}/metrics").text
-    assert "driftline_rows_counted_total" in text and "driftline_alerts_firing" in text
+    def complete():
+        found = httpx.get(f"{demo_collector}/metrics").text
+        return "driftline_rows_counted_total" in found and "driftline_alerts_firing" in found and found
+
+    # What a model has to say is there once the pipeline has read its state, a moment after the start.
+    text = eventually(complete, "the models' metrics are there")
     assert 'driftline_score{column="temp",model="flight-delay",score="psi",version="1"}' in text, "also after a restart"
     lint(text)
 
@@ -43,25 +47,12 @@ def test_a_real_prometheus_scrapes_both(tmp_path):
         lint(httpx.get(f"{admin}/metrics").text)
         for _ in range(20):
             httpx.post(f"{address}/v1/models/m:predict", json={"instances": [[1.0]]}).raise_for_status()
-        port = free_port()
-        config = tmp_path / "prometheus.yml"
         targets = [url.removeprefix("http://"), admin.removeprefix("http://")]
-        config.write_text(
-            "global: {scrape_interval: 1s}\nscrape_configs:\n"
-            f"  - {{job_name: driftline, static_configs: [{{targets: {targets}}}]}}\n"
-        )
-        arguments = [
-            "prometheus",
-            f"--config.file={config}",
-            f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ]
-        with process(arguments, tmp_path / "prometheus.log"):
-
-            def value(query: str):
-                answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": query}).json()
-                return [float(series["value"][1]) for series in answer["data"]["result"]]
-
+        configuration = {
+            "global": {"scrape_interval": "1s"},
+            "scrape_configs": [{"job_name": "driftline", "static_configs": [{"targets": targets}]}],
+        }
+        with prometheus(tmp_path, configuration) as value:
             eventually(lambda: value('sum(up{job="driftline"})') == [2.0], "both targets are up")
             eventually(lambda: value("driftline_rows_counted_total{model='m'}") == [20.0], "the rows are there")
             seen, delivered = "driftline_sidecar_exchanges_seen_total", "driftline_sidecar_exchanges_delivered_total"

@@ -10,7 +10,7 @@ import time
 import httpx
 import pytest
 import yaml
-from conftest import BINARIES, ROOT, collector, eventually, free_port, process, sidecar
+from conftest import BINARIES, ROOT, collector, eventually, prometheus, sidecar
 from test_alert_delivery import serve
 from test_targets import alertmanager  # noqa: F401 (a fixture)
 
@@ -131,7 +131,7 @@ def test_a_real_prometheus_says_beside_us_what_we_say(tmp_path, alertmanager):  
     ):
         ask = lambda: httpx.post(f"{address}/v1/models/m:predict", json={"instances": [[1.0]]})
         (tmp_path / "rules.yaml").write_text(export(tmp_path / "driftline.yaml"))
-        prometheus = {
+        configuration = {
             "global": {"scrape_interval": "1s", "external_labels": {"from": "prometheus"}},
             "rule_files": ["rules.yaml"],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager.removeprefix("http://")]}]}]},
@@ -139,20 +139,7 @@ def test_a_real_prometheus_says_beside_us_what_we_say(tmp_path, alertmanager):  
                 {"job_name": "driftline", "static_configs": [{"targets": [url.removeprefix("http://")]}]}
             ],
         }
-        config, port = tmp_path / "prometheus.yml", free_port()
-        config.write_text(json.dumps(prometheus))
-        arguments = [
-            "prometheus",
-            f"--config.file={config}",
-            f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ]
-        with process(arguments, tmp_path / "prometheus.log"):
-
-            def value(query: str):
-                answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": query}).json()
-                return [float(series["value"][1]) for series in answer["data"]["result"]]
-
+        with prometheus(tmp_path, configuration) as value:
             valid = 'driftline_sli_valid_total{model="m",sli="availability"}'
             eventually(lambda: value(valid) == [0.0], "the counters are scraped before the first request")
             for index in range(60):
