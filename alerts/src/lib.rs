@@ -89,7 +89,9 @@ pub use slo::{Budget, Counts, EvidenceBound, Objective, Pace, Pair};
 pub use starters::{
     AirflowDag, AirflowLogin, AirflowVersion, Beginning, DatabricksJob, EventWebhook, GitHubDispatch, Order, Starter,
 };
-pub use state::{Alert, MAX_MEMBERS, Member, Micros, Observation, Open, Phase, Reading, Standing, Transition};
+pub use state::{
+    Alert, MAX_MEMBERS, Member, Micros, Observation, Open, Phase, Reading, Standing, Transition, Unjudged,
+};
 pub use targets::{
     Alertmanager, Datadog, Delivery, Email, EmailError, Heartbeat, Mailbox, Opsgenie, PagerDuty, Slack, SlackWay,
     SmtpTls, Target, Teams, Transport, Webhook,

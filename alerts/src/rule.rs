@@ -67,6 +67,8 @@ pub struct Recovery {
     pub clear_at: Option<f64>,
     /// For how long nothing may be over before it is resolved.
     pub keep_firing_for: Duration,
+    /// After how long a time of windows without a verdict a member that is over is let go; never without it.
+    pub without_verdict: Option<Duration>,
     /// From when on an alert flaps.
     pub flapping: Option<Flapping>,
 }
@@ -86,6 +88,9 @@ impl Flapping {
 }
 
 impl Recovery {
+    /// A member is let go after so many windows without a verdict at the least, however long they are.
+    pub const LEAST_WITHOUT_VERDICT: u32 = 4;
+
     /// For how long nothing may be over.
     pub(crate) fn quiet_for(&self, is_flapping: bool) -> Duration {
         let flapping = self.flapping.filter(|_| is_flapping);
@@ -226,6 +231,15 @@ impl Condition {
                 let pairs = pairs.collect::<Vec<_>>().join(", or ");
                 format!("{sli} burns the budget of {target}% in {period} too fast: {pairs}")
             }
+        }
+    }
+
+    /// Whether it looks at what windows say, and at nothing that is looked at by the clock besides.
+    pub fn is_of_windows_alone(&self) -> bool {
+        match self {
+            Self::Score { .. } => true,
+            Self::Sli { .. } | Self::Budget { .. } => false,
+            Self::Expression { expression, .. } => expression.variables().iter().all(|name| name.over.is_none()),
         }
     }
 

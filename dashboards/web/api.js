@@ -112,7 +112,8 @@ import { learnTime } from './clock.js';
  * @property {string | null} reference
  * @property {{state: string, note: string, at: string} | null} result
  */
-/** @typedef {Episode & {condition: string, facts: {name: string, value: string}[], members: Member[], more_members: number, picture: Picture | null, explains: Episode[], steps: Step[], ticks: Tick[], waiting: Waiting[], deliveries: Delivery[], reactions: Reaction[]}} EpisodeDetail */
+/** @typedef {Episode & {condition: string, facts: {name: string, value: string}[], members: Member[], more_members: number, picture: Picture | null, explains: Episode[], steps: Step[], ticks: Tick[], no_verdict: NoVerdict | null, waiting: Waiting[], deliveries: Delivery[], reactions: Reaction[]}} EpisodeDetail */
+/** @typedef {{since: string, windows: number, ends_after_seconds: number | null}} NoVerdict */
 /** @typedef {{path: string, model: string, version: string, rows: number, bytes: number, first_event: string, last_event: string, made_at: string}} ArchivedFile */
 /** @typedef {{place: string, files: number, rows: number, bytes: number, newest: ArchivedFile[]}} Archive */
 /** @typedef {{id: number, at: string, kind: string, model: string, text: string}} DriftlineEvent */

@@ -114,15 +114,21 @@ function head(alert, [acknowledge, silence]) {
  * Who is on it, and why nobody is told of it.
  * @param {EpisodeDetail} alert
  */
-function standing({ drill, acknowledged, muted_by: mutes, flapping, standing: how, resolved_at: resolved }) {
+function standing({ drill, acknowledged, muted_by: mutes, flapping, no_verdict: noVerdict, resolved_at: resolved }) {
   const isMuted = resolved === null && mutes.length > 0;
   return [
     drill && h('p', { class: 'alert-standing' }, h('strong', null, 'A drill'), ': nothing is wrong. Somebody sees whether this reaches whom it should.'),
-    resolved === null && how === 'no_data' && h('p', { class: 'alert-standing' }, 'What was over its limit says nothing any more. That does not resolve the alert.'),
+    noVerdict && h('p', { class: 'alert-standing' }, h('strong', null, 'No verdict'), ' since ', at(noVerdict.since), `: what was over its limit says nothing any more. ${endWithoutVerdict(noVerdict)}`),
     resolved === null && flapping && h('p', { class: 'alert-standing' }, h('strong', null, 'Flapping'), ': it began so often lately that it is resolved only after a longer quiet.'),
     acknowledged && h('p', { class: 'alert-standing' }, h('strong', null, acknowledged.by), ' is on it since ', at(acknowledged.at), acknowledged.note !== '' && `: ${acknowledged.note}`),
     isMuted && h('p', { class: 'alert-standing' }, h('strong', null, 'Muted'), ': nobody is told of it but that it is over, because of ', mutes.map((mute, place) => [place > 0 && ', ', muteWords(mute)])),
   ];
+}
+
+/** @param {import('./api.js').NoVerdict} noVerdict */
+function endWithoutVerdict({ windows, ends_after_seconds: after }) {
+  if (after === null) return 'That does not end the alert.';
+  return `The alert ends without one after ${duration(after)} of windows like the last ${count(windows)}.`;
 }
 
 /** @param {import('./api.js').Mute} mute */

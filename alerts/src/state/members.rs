@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::observe::LONGEST_GAPS;
 use super::{Alert, Micros, Observation, Reading};
-use crate::rule::{Condition, KofM, Labels, Rule};
+use crate::rule::{Condition, KofM, Labels, Recovery, Rule};
 
 /// Members of one alert that are kept apart. An alert on more columns than this is about all of them.
 pub const MAX_MEMBERS: usize = 1000;
@@ -29,6 +30,49 @@ pub struct Member {
     /// For how long others of its alert were observed, and it was not, in microseconds.
     #[serde(default)]
     pub unobserved: Micros,
+    /// Its windows since it said something last.
+    #[serde(default)]
+    pub unjudged: Unjudged,
+}
+
+/// Windows in a row that gave no verdict on a member.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unjudged {
+    /// How many.
+    pub windows: u32,
+    /// How long a time they make, in microseconds.
+    pub time: Micros,
+    /// When it was observed last, with or without a verdict.
+    pub observed_at: Micros,
+}
+
+impl Unjudged {
+    fn since(now: Micros) -> Self {
+        Self { windows: 0, time: 0, observed_at: now }
+    }
+
+    fn count(&mut self, now: Micros, longest_gap: Micros) {
+        self.windows = self.windows.saturating_add(1);
+        let gap = now.saturating_sub(self.observed_at).clamp(0, longest_gap.max(0));
+        self.time = self.time.saturating_add(gap);
+        self.observed_at = now;
+    }
+}
+
+impl Member {
+    /// Whether it had no verdict for so long that the rule waits for none any more.
+    pub fn is_given_up(&self, recovery: &Recovery) -> bool {
+        let Unjudged { windows, time, .. } = self.unjudged;
+        let is_long = |limit: std::time::Duration| time >= limit.as_micros() as Micros;
+        windows >= Recovery::LEAST_WITHOUT_VERDICT && recovery.without_verdict.is_some_and(is_long)
+    }
+
+    /// Notes a window, and drops those before the last `m`.
+    fn note(&mut self, breach: bool, m: u32) {
+        self.recent.push(breach);
+        let surplus = self.recent.len().saturating_sub(m as usize);
+        self.recent.drain(..surplus);
+    }
 }
 
 impl Alert {
@@ -45,11 +89,10 @@ impl Alert {
             over: false,
             was_over: false,
             unobserved: 0,
+            unjudged: Unjudged::default(),
         });
         let KofM { k, m } = windows(&rule.condition);
-        member.recent.push(breach);
-        let surplus = member.recent.len().saturating_sub(m as usize);
-        member.recent.drain(..surplus);
+        member.note(breach, m);
         member.over = if member.over {
             // Hysteresis: as many windows in a row must be quiet as make k of m impossible.
             member.recent.iter().rev().take((m - k + 1) as usize).any(|breach| *breach)
@@ -59,6 +102,20 @@ impl Alert {
         member.was_over |= member.over;
         member.last = observation.reading;
         member.said_at = now;
+        member.unjudged = Unjudged::since(now);
+    }
+
+    /// Takes in that a member was observed without a verdict. `longest_gap`, in microseconds, is as much time as one
+    /// observation may stand for.
+    pub(super) fn pass_over(&mut self, rule: &Rule, key: &str, now: Micros, longest_gap: Micros) {
+        let Some(member) = self.members.get_mut(key) else { return };
+        member.unjudged.count(now, longest_gap);
+        if member.over && member.is_given_up(&rule.recovery) {
+            member.over = false;
+            member.recent.clear();
+        } else if !member.over {
+            member.note(false, windows(&rule.condition).m);
+        }
     }
 
     /// Lets go of members that are not observed any more. One that was over in this episode is only not over any more:
@@ -67,7 +124,8 @@ impl Alert {
         if observed.is_empty() {
             return;
         }
-        let since = self.observed_at.map_or(0, |before| now.saturating_sub(before).clamp(0, forget_after / 4));
+        let since =
+            self.observed_at.map_or(0, |before| now.saturating_sub(before).clamp(0, forget_after / LONGEST_GAPS));
         self.observed_at = Some(now);
         self.members.retain(|key, member| {
             if observed.contains(key) {

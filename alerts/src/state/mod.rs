@@ -12,9 +12,13 @@
 //! says it is ([`Recovery`](crate::Recovery)). Until nothing was over for long enough the alert recovers; one that begins again
 //! and again flaps, and must be quiet for longer.
 //!
-//! Observations without enough data change nothing: an alert does not resolve because the data stopped. A member that is
-//! not observed any more while others of its alert are (a version that was replaced, a column that was taken out) is
-//! forgotten after a time, or its alert would fire for good. Time is an argument; nothing here reads a clock.
+//! Observations without enough data begin nothing and end nothing: an alert does not resolve because the data stopped. Of
+//! a member that is not over, they are windows in which it did not breach; or, where only the farthest windows get a verdict,
+//! any two of these in a year would be two of three. One that is over stays so; but where the rule says so
+//! ([`Recovery`](crate::Recovery)), it is let go after so long a time of windows without a verdict, and the end says that there
+//! was none. A member that is not observed any more while others of its alert are (a version that was replaced, a column that
+//! was taken out) is forgotten after a time. Both would have their alert fire for good. Time is an argument; nothing here
+//! reads a clock.
 
 mod members;
 mod observe;
@@ -26,7 +30,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::members::{MAX_MEMBERS, Member};
+pub use self::members::{MAX_MEMBERS, Member, Unjudged};
 pub use self::observe::{Observation, Reading};
 pub use self::phase::{Open, Phase, Standing, Transition};
 use crate::rule::{Labels, Rule};

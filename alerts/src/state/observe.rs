@@ -10,6 +10,10 @@ use crate::expression::Expression;
 use crate::rule::{Condition, Labels, Rule};
 use crate::slo::Counts;
 
+/// Time in which nothing is observed, as when the observer is away, counts for one part in so many of the time after which a
+/// member is forgotten.
+pub(super) const LONGEST_GAPS: Micros = 4;
+
 /// A named value with labels, at a time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
@@ -85,6 +89,8 @@ impl Alert {
             if let Some(breach) = breaches(rule, observation.reading, is_over) {
                 self.take(rule, &key, observation, breach, now);
                 says_something = true;
+            } else {
+                self.pass_over(rule, &key, now, forget_after / LONGEST_GAPS);
             }
             observed.insert(key);
         }

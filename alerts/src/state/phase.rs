@@ -51,7 +51,8 @@ pub enum Standing {
     Firing,
     /// Nothing is over any more, but not for long enough.
     Recovering,
-    /// What was over says nothing any more. That never resolves it.
+    /// What was over says nothing any more. It stays open, unless its rule says for how long
+    /// ([`Recovery::without_verdict`](crate::Recovery)).
     NoData,
 }
 
@@ -110,6 +111,18 @@ pub enum Transition {
     },
 }
 
+impl Transition {
+    /// Of the members of an episode that ended, those of which no verdict came any more: of them the end says nothing.
+    pub fn given_up(&self, rule: &Rule) -> Vec<&Member> {
+        match self {
+            Self::Resolved { members, .. } => {
+                members.iter().filter(|member| member.is_given_up(&rule.recovery)).collect()
+            }
+            Self::Fired { .. } => Vec::new(),
+        }
+    }
+}
+
 impl Alert {
     /// How the open episode stands; none when there is none. `no_data_after`: so long after its members said something last
     /// they say nothing any more.
@@ -127,6 +140,7 @@ impl Alert {
 
     pub(super) fn step(&mut self, rule: &Rule, says_something: bool, now: Micros) -> Option<Transition> {
         let any_over = self.over().next().is_some();
+        let no_verdict_comes = self.no_verdict_comes(rule);
         let any_breach = self.members.values().any(|member| member.recent.last() == Some(&true));
         match (&mut self.phase, any_over) {
             (Phase::Firing(open), true) => {
@@ -137,7 +151,7 @@ impl Alert {
                 let quiet_for = rule.recovery.quiet_for(open.is_flapping).as_micros() as Micros;
                 let quiet = now.saturating_sub(*open.quiet_since.get_or_insert(now));
                 // Silence is no quiet: the last word must be a good one.
-                if quiet_for > 0 && (quiet < quiet_for || !says_something) {
+                if quiet_for > 0 && !no_verdict_comes && (quiet < quiet_for || !says_something) {
                     return None;
                 }
                 let (since, episode) = (open.since, open.episode.clone());
@@ -164,6 +178,13 @@ impl Alert {
             }
             (Phase::Inactive | Phase::Pending { .. }, false) => None,
         }
+    }
+
+    /// Whether of all that was over nothing is waited for any more, some of it for want of a verdict.
+    fn no_verdict_comes(&self, rule: &Rule) -> bool {
+        let was_over = || self.members.values().filter(|member| member.was_over);
+        let is_given_up = |member: &Member| member.is_given_up(&rule.recovery);
+        was_over().any(is_given_up) && was_over().all(|member| member.recent.is_empty() || is_given_up(member))
     }
 
     /// Notes that it begins, and says whether that was too often lately.

@@ -73,7 +73,86 @@ fn fires_at_k_of_m_and_resolves_when_it_stays_quiet() {
 fn silence_neither_fires_nor_resolves() {
     let high = Some(0.9);
     assert_eq!(phases(&rule(1, 1), &[high, None, None, Some(0.0)]), ["firing", "firing", "firing", "inactive"]);
-    assert_eq!(phases(&rule(2, 2), &[high, None, None, high]), ["pending", "pending", "pending", "firing"]);
+    assert_eq!(phases(&rule(2, 2), &[high, None, high, high]), ["pending", "inactive", "pending", "firing"]);
+}
+
+#[test]
+fn of_windows_of_which_only_the_farthest_get_a_verdict_two_of_three_are_not_any_two() {
+    let history: Vec<Option<f64>> = (0..30).map(|window| (window % 3 == 0).then_some(0.9)).collect();
+    assert!(!phases(&rule(2, 3), &history).contains(&"firing"));
+    assert!(phases(&rule(2, 4), &history).contains(&"firing"), "two of four it is");
+}
+
+/// A rule that waits so long for a verdict.
+fn waiting(after: Duration) -> Rule {
+    Rule { recovery: Recovery { without_verdict: Some(after), ..Recovery::default() }, ..rule(1, 1) }
+}
+
+/// Observes one column at these hours without a verdict, and says at which of them the alert ended, and with whom.
+fn ends_without_verdict(
+    alert: &mut Alert,
+    rule: &Rule,
+    hours: impl IntoIterator<Item = i64>,
+) -> Option<(i64, Vec<Member>)> {
+    hours.into_iter().find_map(|hour| match alert.observe(rule, &[observation("temp", None)], hour * HOUR, DAY)? {
+        Transition::Resolved { members, .. } => Some((hour, members)),
+        fired @ Transition::Fired { .. } => panic!("{fired:?}"),
+    })
+}
+
+#[test]
+fn an_alert_without_a_verdict_for_long_ends_and_its_end_says_so() {
+    let rule = waiting(Duration::from_secs(7 * 86_400));
+    let mut alert = fired(&rule, &["temp"]);
+    let (hour, members) = ends_without_verdict(&mut alert, &rule, 1..).unwrap();
+    assert_eq!(hour, 7 * 24, "not in a night, and not on a weekend");
+    assert!(members[0].is_given_up(&rule.recovery) && members[0].unjudged.windows == 168);
+    assert!(matches!(
+        alert.observe(&rule, &[observation("temp", Some(0.9))], 169 * HOUR, DAY),
+        Some(Transition::Fired { .. })
+    ));
+}
+
+#[test]
+fn a_verdict_in_between_begins_the_wait_anew_and_a_few_long_gaps_are_no_weeks() {
+    let rule = waiting(Duration::from_secs(7 * 86_400));
+    let mut alert = fired(&rule, &["temp"]);
+    assert_eq!(ends_without_verdict(&mut alert, &rule, 1..160), None);
+    assert_eq!(alert.observe(&rule, &[observation("temp", Some(0.9))], 160 * HOUR, DAY), None);
+    assert_eq!(ends_without_verdict(&mut alert, &rule, 161..320), None);
+    // The observer was away for a month: that is a quarter of a day.
+    assert_eq!(ends_without_verdict(&mut alert, &rule, [1040]), None);
+    assert_eq!(ends_without_verdict(&mut alert, &rule, 1041..).unwrap().0, 1043);
+}
+
+#[test]
+fn however_long_windows_are_it_takes_more_than_one_without_a_verdict() {
+    let rule = waiting(Duration::from_secs(3600));
+    let mut alert = fired(&rule, &["temp"]);
+    assert_eq!(ends_without_verdict(&mut alert, &rule, (1..).map(|day| day * 24)).unwrap().0, 4 * 24);
+}
+
+#[test]
+fn it_ends_when_the_last_that_was_over_is_given_up_whatever_is_waited_for_otherwise() {
+    let keep_firing_for = Duration::from_secs(30 * 86_400);
+    let rule = waiting(Duration::from_secs(86_400));
+    let rule = Rule { recovery: Recovery { keep_firing_for, ..rule.recovery }, ..rule };
+    let mut alert = fired(&rule, &["temp", "dewp"]);
+    let back = |now| [observation("temp", None), observation("dewp", (now < 10).then_some(0.1))];
+    let ended = (1..).find(|hour| alert.observe(&rule, &back(*hour), hour * HOUR, DAY).is_some());
+    assert_eq!(ended, Some(9 + 24), "one had a good word last, but says nothing any more either");
+}
+
+#[test]
+fn an_indicator_without_data_never_ends() {
+    let sli = String::from("latency");
+    let over = Duration::from_secs(300);
+    let condition = Condition::Sli { sli, matching: Labels::new(), below: 0.99, over, min_events: 1 };
+    let rule = Rule { condition, ..rule(1, 1) };
+    let mut alert = alert(&rule);
+    let bad = Observation { reading: Reading::Ratio { good: 0, valid: 9 }, ..observation("temp", None) };
+    assert!(matches!(alert.observe(&rule, &[bad], 0, DAY), Some(Transition::Fired { .. })));
+    assert_eq!(ends_without_verdict(&mut alert, &rule, 1..10_000), None);
 }
 
 #[test]
@@ -227,12 +306,19 @@ fn fingerprints_tell_alerts_apart() {
     assert_eq!(with(&[]).len(), 16);
 }
 
-/// What the machine should do, for one column.
-fn by_definition(history: &[Option<bool>], k: usize, m: usize) -> Vec<bool> {
+/// What the machine should do, for one column of which so many windows in a row without a verdict are too many.
+fn by_definition(history: &[Option<bool>], k: usize, m: usize, too_many: Option<usize>) -> Vec<bool> {
     let mut said = Vec::new();
     let mut firing = Vec::new();
+    let mut unjudged = 0;
     for breach in history {
-        said.extend(*breach);
+        unjudged = if breach.is_some() { 0 } else { unjudged + 1 };
+        match breach {
+            Some(breach) => said.push(*breach),
+            None if firing.last() != Some(&true) => said.push(false),
+            None if too_many.is_some_and(|too_many| unjudged >= too_many) => said.clear(),
+            None => {}
+        }
         let breaches_in = |last: usize| said.iter().rev().take(last).filter(|breach| **breach).count();
         let was_firing = firing.last() == Some(&true);
         firing.push(if was_firing { breaches_in(m - k + 1) > 0 } else { breaches_in(m) >= k });
@@ -243,16 +329,18 @@ fn by_definition(history: &[Option<bool>], k: usize, m: usize) -> Vec<bool> {
 proptest! {
     #[test]
     fn random_histories_fire_as_defined_with_one_resolve_for_each_trigger(
-        history in proptest::collection::vec(proptest::option::of(any::<bool>()), 0..60),
-        k in 1u32..4, extra in 0u32..3,
+        history in proptest::collection::vec(proptest::option::weighted(0.3, any::<bool>()), 0..60),
+        k in 1u32..4, extra in 0u32..3, hours in proptest::option::of(1u32..9),
     ) {
-        let rule = rule(k, k + extra);
+        let without_verdict = hours.map(|hours| Duration::from_secs(3600) * hours);
+        let rule = Rule { recovery: Recovery { without_verdict, ..Recovery::default() }, ..rule(k, k + extra) };
         let mut alert = alert(&rule);
         let mut open: Option<String> = None;
-        let expected = by_definition(&history, k as usize, (k + extra) as usize);
+        let too_many = hours.map(|hours| hours.max(Recovery::LEAST_WITHOUT_VERDICT) as usize);
+        let expected = by_definition(&history, k as usize, (k + extra) as usize, too_many);
         for (now, (breach, firing)) in history.iter().zip(expected).enumerate() {
             let value = breach.map(|breach| if breach { 0.9 } else { 0.1 });
-            match alert.observe(&rule, &[observation("temp", value)], now as Micros, DAY) {
+            match alert.observe(&rule, &[observation("temp", value)], now as Micros * HOUR, DAY) {
                 Some(Transition::Fired { episode }) => prop_assert_eq!(open.replace(episode), None),
                 Some(Transition::Resolved { episode, .. }) => prop_assert_eq!(open.take(), Some(episode)),
                 None => {}

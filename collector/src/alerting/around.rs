@@ -139,6 +139,7 @@ mod tests {
             over: true,
             was_over: true,
             unobserved: 0,
+            unjudged: driftline_alerts::Unjudged::default(),
         };
         let said = moved_with_it(&[&own], &window).unwrap();
         assert_eq!(said, "c (0.5), b (0.3), d (0.25), e (0.21), f (0.21) and 1 more: 75% of all columns (psi)");

@@ -11,7 +11,7 @@ use driftline_alerts::{
 };
 
 use super::book::{Change, Orphan};
-use super::{picture, wording};
+use super::{no_verdict, picture, wording};
 use crate::causes::{self, Past, Since};
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::earlier::{Against, Standing};
@@ -80,7 +80,11 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
     let mut members = members;
     members.sort_by(|a, b| severity_of(b.last).total_cmp(&severity_of(a.last)));
     let about = alert.labels.values().cloned().collect::<Vec<_>>().join(", ");
-    let headline = headline(rule, action, &members);
+    let given_up = transition.given_up(rule);
+    let headline = match given_up.as_slice() {
+        [] => headline(rule, action, &members),
+        given_up => no_verdict::headline(given_up, members.len()),
+    };
     let plain = if about.is_empty() { headline } else { format!("{about}: {headline}") };
     let rows: Vec<EvidenceRow> = members.iter().take(MAX_ROWS).map(|member| row(rule, member, context)).collect();
     let worded = wording::Worded::of(rule, alert, &members, &rows, &plain);
@@ -100,7 +104,12 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
         acknowledged: None,
         reminder: 0,
         drill: false,
-        facts: worded.facts().into_iter().chain(facts(rule, &members, context)).collect(),
+        facts: worded
+            .facts()
+            .into_iter()
+            .chain(no_verdict::fact(&given_up))
+            .chain(facts(rule, &members, context))
+            .collect(),
         rows,
         more_rows: members.len().saturating_sub(MAX_ROWS) as u64,
         picture: members.first().and_then(|worst| draw(worst, context)),
@@ -181,7 +190,7 @@ fn segment(member: &Member) -> Option<&str> {
 }
 
 /// What a member is, in the fewest words.
-fn what(member: &Member) -> Cow<'_, str> {
+pub(super) fn what(member: &Member) -> Cow<'_, str> {
     if let Some(target) = member.labels.get("target") {
         return target.into();
     }

@@ -11,6 +11,7 @@ pub(crate) mod heartbeat;
 #[cfg(test)]
 mod histories;
 pub(crate) mod news;
+mod no_verdict;
 pub(crate) mod outbox;
 mod picture;
 pub(crate) mod reactions;

@@ -3,8 +3,8 @@
 use driftline_alerts::{Action, Mute, Notification, Saying, Standing};
 use rusqlite::{Connection, params};
 
-use super::entries;
 use super::reactions::stored::questions;
+use super::{entries, no_verdict};
 
 /// Something that became of an episode. News are written in the order in which they came.
 #[derive(Debug)]
@@ -119,9 +119,16 @@ fn end(db: &Connection, notification: &Notification, now: i64) -> rusqlite::Resu
     db.prepare_cached("UPDATE episodes SET resolved_at = ?2 WHERE id = ?1")?
         .execute(params![notification.episode, notification.resolved_at])?;
     let mut resolve = notification.clone();
-    if let Some(said) = entries::triggered(db, &notification.episode)? {
+    if let Some(mut said) = entries::triggered(db, &notification.episode)? {
         // One subject, one thread.
-        resolve.subject = said.subject;
+        resolve.subject.clone_from(&said.subject);
+        if let Some(fact) = notification.facts.iter().find(|(name, _)| name == no_verdict::FACT) {
+            // Who reads of it later must not take its end for an all-clear.
+            said.facts.push(fact.clone());
+            let text = serde_json::to_string(&said).unwrap_or_default();
+            db.prepare_cached("UPDATE episodes SET notification = ?2 WHERE id = ?1")?
+                .execute(params![said.episode, text])?;
+        }
     }
     entries::put_resolve(db, &resolve, now)
 }
@@ -160,6 +167,18 @@ mod tests {
             .unwrap()
             .collect::<rusqlite::Result<_>>()
             .unwrap()
+    }
+
+    #[test]
+    fn an_end_without_a_verdict_is_none_for_whoever_reads_of_it_later() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::SCHEMA).unwrap();
+        began("A").store(&db, 1).unwrap();
+        let mut notification = notification("A", Action::Resolve, Some(9));
+        notification.facts = vec![("Window".to_owned(), "w".to_owned()), (no_verdict::FACT.to_owned(), "v".to_owned())];
+        News::Ended { notification }.store(&db, 9).unwrap();
+        let facts = entries::triggered(&db, "A").unwrap().unwrap().facts;
+        assert_eq!(facts, [(no_verdict::FACT.to_owned(), "v".to_owned())], "besides what was known when it began");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use driftline_alerts::{Mute, Notification};
+use driftline_alerts::{Alert, Mute, Notification, Standing};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -58,7 +58,7 @@ pub(crate) struct Episode {
     runbook: String,
     runbook_url: String,
     /// How it stands while it fires: `firing`, `recovering` (nothing is over any more, but not for long enough) or `no_data`
-    /// (what was over says nothing any more, which never resolves it); null when it is resolved.
+    /// (what was over says nothing any more, which is no end); null when it is resolved.
     standing: Option<String>,
     /// Whether it began so often lately that it is resolved only after a longer quiet.
     flapping: bool,
@@ -96,12 +96,25 @@ pub(crate) struct EpisodeDetail {
     steps: Vec<StepView>,
     /// Who ticked off which step when, and took it back, in that order.
     ticks: Vec<TickView>,
+    /// Since when there has been no verdict on it; null where there is one, and when it is resolved.
+    no_verdict: Option<NoVerdictView>,
     /// Who is still to be told, in their hours.
     waiting: Vec<WaitingView>,
     /// What was sent to whom.
     deliveries: Vec<DeliveryView>,
     /// What was started because of it, or is to be.
     reactions: Vec<ReactionView>,
+}
+
+/// What was over its limit says nothing any more.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NoVerdictView {
+    /// When it said something last.
+    since: String,
+    /// Windows without a verdict after it, where its rule is of windows.
+    windows: u32,
+    /// After how many seconds of such windows it ends without one; null when it does not.
+    ends_after_seconds: Option<u64>,
 }
 
 /// A fact about an alert.
@@ -178,6 +191,7 @@ pub(crate) async fn one(
     let read = api.store.read(move |db| Ok((read_one(db, &config, &id)?, waiting::alert_of(db, &id)?))).await?;
     let (detail, alert) = read;
     let (mut detail, said) = detail.ok_or_else(|| ApiError::not_found(missing))?;
+    detail.no_verdict = alert.as_ref().and_then(|alert| no_verdict(&api.config, alert));
     detail.waiting = waiting::views(&api.config.alerting, alert.as_ref(), now_micros());
     detail.steps = ticking::views(&api, &detail.episode.runbook, said.as_ref(), &detail.ticks);
     Ok(Json(detail))
@@ -196,6 +210,19 @@ pub(crate) async fn picture(
     let said = api.store.read(move |db| entries::triggered(db, &id)).await?;
     let png = said.and_then(|said| STANDARD.decode(said.picture?.png_base64).ok());
     png.map(|png| ([(CONTENT_TYPE, "image/png")], png)).ok_or_else(|| ApiError::not_found(missing))
+}
+
+/// Since when an alert that fires without data has had no verdict.
+fn no_verdict(config: &Config, alert: &Alert) -> Option<NoVerdictView> {
+    alert.open().filter(|open| open.standing == Standing::NoData)?;
+    let last = alert.counting().max_by_key(|member| member.said_at)?;
+    let rule = config.alerting.rules.iter().find(|rule| rule.name == alert.rule);
+    let ends_after = rule.and_then(|rule| rule.recovery.without_verdict);
+    Some(NoVerdictView {
+        since: rfc3339(last.said_at),
+        windows: last.unjudged.windows,
+        ends_after_seconds: ends_after.map(|after| after.as_secs()),
+    })
 }
 
 fn episode(row: &Row<'_>) -> rusqlite::Result<(Episode, Option<Notification>)> {
@@ -279,6 +306,7 @@ fn read_one(
         explains,
         steps: Vec::new(),
         ticks,
+        no_verdict: None,
         waiting: Vec::new(),
         deliveries,
         reactions: of_episode(db, config, id)?,

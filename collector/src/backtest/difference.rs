@@ -46,6 +46,7 @@ mod tests {
             labels: Labels::new(),
             fired,
             resolved,
+            without_verdict: false,
             window: (0, 1),
             because: Vec::new(),
             more: 0,

@@ -68,6 +68,8 @@ pub(crate) struct Episode {
     /// None where it still fired at the end.
     #[serde(serialize_with = "as_time_or_null")]
     pub(crate) resolved: Option<i64>,
+    /// Whether it ended because no verdict came any more, on some of it at least.
+    pub(crate) without_verdict: bool,
     /// The window whose scores it fired on.
     #[serde(serialize_with = "as_span")]
     pub(crate) window: (i64, i64),
@@ -207,7 +209,9 @@ impl ModelTrial<'_> {
             Transition::Resolved { episode, .. } => {
                 if let Some(place) = self.firing.iter().position(|(firing, _)| firing == episode) {
                     let (_, index) = self.firing.swap_remove(place);
-                    self.trial.episodes[index].resolved = Some(now);
+                    let episode = &mut self.trial.episodes[index];
+                    episode.resolved = Some(now);
+                    episode.without_verdict = !change.transition.given_up(&change.rule).is_empty();
                 }
             }
         }
@@ -229,6 +233,7 @@ fn fired(change: &Change, window: (i64, i64), now: i64) -> Episode {
         labels: alert.labels.clone(),
         fired: now,
         resolved: None,
+        without_verdict: false,
         window,
         because,
         more,
@@ -348,6 +353,26 @@ mod tests {
         assert_eq!(*window, (2 * DAY, 3 * DAY));
         assert_eq!((because[0].value, because[0].limit, because[0].n), (0.8, 0.2, 500));
         assert_eq!((trial.windows, trial.count(Severity::Page), trial.count(Severity::Ticket)), (7, 2, 0));
+    }
+
+    #[test]
+    fn what_has_no_verdict_any_more_ends_without_one_after_its_days() {
+        let mut rules = [rule("R", "model")];
+        rules[0].recovery.without_verdict = Some(Duration::from_secs(7 * 86_400));
+        let (mut trial, windows) = (Trial::default(), Windows { every: 24, ..Windows::default() });
+        let mut of_model = trial.begin("m", &windows, &rules, 1);
+        for day in 1..20 {
+            let mut window = window(day, if day <= 2 { 0.9 } else { 0.15 });
+            if day > 2 {
+                window.window.columns[0].scores[0].verdict = Verdict::NotEnoughData;
+            }
+            of_model.take(&window, &|_| Role::Feature);
+        }
+        let [Episode { fired, resolved: Some(ended), without_verdict: true, .. }] = trial.episodes[..] else {
+            panic!("{:?}", trial.episodes)
+        };
+        assert_eq!(ended - fired, 7 * DAY);
+        assert!(report::when(&trial.episodes[0]).contains("ended without a verdict 1970-01-10"));
     }
 
     #[test]

@@ -166,9 +166,9 @@ pub(super) fn labels_text<'l>(labels: impl IntoIterator<Item = (&'l String, &'l 
 }
 
 pub(super) fn when(episode: &Episode) -> String {
-    let resolved = episode
-        .resolved
-        .map_or("still fired at the end".to_owned(), |time| format!("resolved {}", times::rfc3339(time)));
+    let how = if episode.without_verdict { "ended without a verdict" } else { "resolved" };
+    let resolved =
+        episode.resolved.map_or("still fired at the end".to_owned(), |time| format!("{how} {}", times::rfc3339(time)));
     format!("fired {}, {resolved}", times::rfc3339(episode.fired))
 }
 

@@ -38,6 +38,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub(super) const DEFAULT_FLAPPING: Flapping = Flapping { times: 4, within: Duration::from_secs(3600) };
 /// More often than this a reminder is a nuisance; later than this it reminds nobody.
 pub(super) const REPEATS: RangeInclusive<Duration> = Duration::from_secs(5 * 60)..=Duration::from_secs(7 * 86_400);
+/// An alert on windows is without a verdict for a night or a weekend where there is little traffic, and goes on then. What had
+/// none for a week will have none on Monday either.
+const DEFAULT_WITHOUT_VERDICT: Duration = Duration::from_secs(7 * 86_400);
+const WITHOUT_VERDICT: RangeInclusive<Duration> = Duration::from_secs(3600)..=Duration::from_secs(90 * 86_400);
 const ESCALATIONS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
 
 /// A rule of the list, or the word that a shipped one is off.
@@ -117,7 +121,7 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
     let enabled = section.optional("enabled").and_then(|node| node.boolean()).unwrap_or(true);
     if !enabled {
         let rest = ["severity", "runbook", "when", "group_by", "targets", "repeat", "escalate"];
-        let rest = rest.into_iter().chain(["explained_by", "clear_at", "keep_firing_for"]);
+        let rest = rest.into_iter().chain(["explained_by", "clear_at", "keep_firing_for", "end_without_verdict"]);
         let rest = rest.chain(["summary", "details", "labels", "owner"]);
         rest.for_each(|field| drop(section.optional(field)));
         return Some(ReadRule { name: name?, rule: None, everyone: false, repeat: None, causes: Vec::new() });
@@ -149,6 +153,8 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
     let clear_at = section.optional("clear_at").and_then(|node| clear_at(&node, condition.as_ref()));
     let keep = section.optional("keep_firing_for").and_then(|node| node.duration(Duration::ZERO..=7 * DAY));
     let keep_firing_for = keep.unwrap_or_default();
+    let end = section.optional("end_without_verdict");
+    let without_verdict = condition.as_ref().and_then(|condition| without_verdict(end.as_ref(), condition));
     let group_by = section.optional("group_by").and_then(|node| node.list());
     let group_by = group_by.map(|names| names.iter().filter_map(|node| Some(node.text()?.to_owned())).collect());
     let named_targets = section.optional("targets").and_then(|node| node.list());
@@ -172,7 +178,7 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
         repeat: None,
         escalate: steps,
         explained_by,
-        recovery: Recovery { clear_at, keep_firing_for, flapping: None },
+        recovery: Recovery { clear_at, keep_firing_for, without_verdict, flapping: None },
         wording,
     };
     Some(ReadRule { name, rule: Some(rule), everyone, repeat, causes })
@@ -216,6 +222,27 @@ fn clear_at(node: &Node<'_>, condition: Option<&Condition>) -> Option<f64> {
         }
     };
     node.number(allowed)
+}
+
+/// After how long without a verdict an alert on windows ends. One on indicators stays: they fall silent with the model.
+fn without_verdict(node: Option<&Node<'_>>, condition: &Condition) -> Option<Duration> {
+    let is_of_days = match condition {
+        Condition::Score { score, .. } => {
+            matches!(OverTime::named(score).map(|watched| watched.of), Some(Of::Sli(_)))
+        }
+        Condition::Sli { .. } | Condition::Budget { .. } | Condition::Expression { .. } => false,
+    };
+    let is_possible = condition.is_of_windows_alone() && !is_of_days;
+    let Some(node) = node else { return is_possible.then_some(DEFAULT_WITHOUT_VERDICT) };
+    if !is_possible {
+        node.problem("is for what windows alone say; an alert on an indicator does not end because its data stopped");
+        return None;
+    }
+    let allowed = "off, or a duration from 1h to 90d, as a whole number and m, h or d";
+    node.parsed(allowed, |text| match text {
+        "off" => Some(None),
+        text => parse_duration(text).filter(|after| WITHOUT_VERDICT.contains(after)).map(Some),
+    })?
 }
 
 pub(super) fn read_flapping(node: &Node<'_>) -> Option<Flapping> {
@@ -389,6 +416,28 @@ mod tests {
         assert_eq!(of("", "LatencySlo"), Some(DEFAULT_FLAPPING));
         assert_eq!(of(own, "LatencySlo"), Some(Flapping { times: 3, within: Duration::from_secs(1800) }));
         assert_eq!((of("alerts: {flapping: off}", "LatencySlo"), of(own, "FeatureDrift")), (None, None));
+    }
+
+    #[test]
+    fn alerts_on_windows_end_without_a_verdict_and_those_on_indicators_do_not() {
+        let after = |rule: &str| {
+            let config =
+                parse(&format!("alerts: {{rules: [{{name: A, severity: page, runbook: feature-drift, {rule}}}]}}"))?;
+            let rules = config.alerting.rules.into_iter();
+            Ok::<_, String>(rules.into_iter().find(|rule| rule.name == "A").unwrap().recovery.without_verdict)
+        };
+        let week = Some(7 * DAY);
+        assert_eq!(after("when: {score: psi}"), Ok(week));
+        assert_eq!(after("when: psi > 0.2 and rows > 100"), Ok(week));
+        assert_eq!(after("when: {score: psi}, end_without_verdict: 2d"), Ok(Some(2 * DAY)));
+        assert_eq!(after("when: {score: psi}, end_without_verdict: off"), Ok(None));
+        assert!(after("when: {score: psi}, end_without_verdict: 1m").unwrap_err().contains("from 1h to 90d"));
+        for of_indicator in ["{sli: latency, below: 0.9}", "{score: latency_cusum}", "'psi > 0.2 and latency[5m] > 50%'"]
+        {
+            assert_eq!(after(&format!("when: {of_indicator}")), Ok(None), "{of_indicator}");
+            let error = after(&format!("when: {of_indicator}, end_without_verdict: 2d")).unwrap_err();
+            assert!(error.contains("does not end because its data stopped"), "{error}");
+        }
     }
 
     #[test]

@@ -3,9 +3,21 @@
 //! The others' are their documented rules on scores that are equal to SciPy's (`tests/golden`). NannyML's distance is taken on
 //! the reference's deciles where it would take Doane's bins.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
-use driftline_detectors::{ColumnKind, Detector, Persistence, Reference, Score};
+use driftline_alerts::{
+    Condition, KofM, Labels, Micros, Observation, Reading, Recovery, Rule, Severity, Transition, Wording,
+};
+use driftline_detectors::{ColumnKind, Detector, Persistence, Reference, Score, Verdict};
+
+const DAY: Micros = 86_400_000_000;
+/// As the collector has it, of windows that end each day.
+const FORGET_DAYS: Micros = 4;
+/// As the configuration has it.
+const WITHOUT_VERDICT: Duration = Duration::from_secs(7 * 86_400);
+/// The name of what judges say, and the label of the column that they say it of.
+const SAID: &str = "said";
+const COLUMN: &str = "column";
 
 /// Those that the shipped rules watch.
 pub(crate) const WATCHED: [Detector; 3] = [Detector::Psi, Detector::MissingShare, Detector::NewCategoryShare];
@@ -63,8 +75,15 @@ impl Judge {
         }
     }
 
+    /// What this judge says of a score: whether it is over its limit, or, as what ships does, that there is no verdict; none when
+    /// it does not look at it.
+    pub(crate) fn verdict(self, score: &Score, column: &Context) -> Option<Option<bool>> {
+        let has_none = self == Self::BudgetAndThreshold && score.verdict == Verdict::NotEnoughData;
+        self.breached(score, column).map(|breached| (!has_none).then_some(breached))
+    }
+
     /// Whether a score is over its limit; none when this judge does not look at it.
-    pub(crate) fn breached(self, score: &Score, column: &Context) -> Option<bool> {
+    fn breached(self, score: &Score, column: &Context) -> Option<bool> {
         let (noise, threshold) = (score.noise, score.detector.default_threshold());
         let is_watched = WATCHED.contains(&score.detector);
         let above = |limit: f64| is_watched.then_some(score.effect > limit);
@@ -101,35 +120,61 @@ pub(crate) struct Context {
     pub(crate) three_deviations: f64,
 }
 
-/// Says when an alert begins: one member is over in k of m windows, until as many are quiet as make that impossible.
+/// The engine's own alert on what a judge says of columns, a window each day.
 pub(crate) struct Alert {
-    persistence: Persistence,
-    members: BTreeMap<(usize, Detector), (Vec<bool>, bool)>,
+    rule: Rule,
+    state: driftline_alerts::Alert,
+    /// What is said of the window.
+    said: Vec<Observation>,
+    days: Micros,
     pub(crate) firing: bool,
     pub(crate) begun: u64,
 }
 
 impl Alert {
-    pub(crate) fn new(persistence: Persistence) -> Self {
-        Self { persistence, members: BTreeMap::new(), firing: false, begun: 0 }
+    pub(crate) fn new(Persistence { k, m }: Persistence) -> Self {
+        let rule = Rule {
+            name: "Judge".into(),
+            severity: Severity::Page,
+            runbook: "feature-drift".into(),
+            condition: Condition::Score {
+                score: SAID.into(),
+                matching: Labels::new(),
+                above: None,
+                windows: KofM { k, m },
+            },
+            group_by: Vec::new(),
+            targets: Vec::new(),
+            repeat: None,
+            escalate: Vec::new(),
+            explained_by: Vec::new(),
+            recovery: Recovery { without_verdict: Some(WITHOUT_VERDICT), ..Recovery::default() },
+            wording: Wording::default(),
+        };
+        let state = driftline_alerts::Alert::new(&rule, Labels::new());
+        Self { rule, state, said: Vec::new(), days: 0, firing: false, begun: 0 }
     }
 
-    pub(crate) fn take(&mut self, column: usize, detector: Detector, breach: bool) {
-        let Persistence { k, m } = self.persistence;
-        let (recent, over) = self.members.entry((column, detector)).or_default();
-        recent.push(breach);
-        let last = |count: u32| recent.iter().rev().take(count as usize).filter(|breach| **breach).count();
-        *over = if *over { last(m - k + 1) > 0 } else { last(m) >= k as usize };
+    pub(crate) fn take(&mut self, column: usize, detector: Detector, verdict: Option<bool>) {
+        let breach = |breach| Reading::Score { value: f64::from(u8::from(breach)), threshold: 0.5, noise: 0.0, n: 1 };
+        let labels = [(COLUMN, column.to_string()), ("score", detector.name().to_owned())];
+        self.said.push(Observation {
+            name: SAID.to_owned(),
+            labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            reading: verdict.map_or(Reading::NotEnoughData, breach),
+        });
     }
 
     pub(crate) fn over(&self) -> impl Iterator<Item = usize> {
-        self.members.iter().filter(|(_, (_, over))| *over).map(|((column, _), _)| *column)
+        self.state.over().filter_map(|member| member.labels.get(COLUMN)?.parse().ok())
     }
 
     pub(crate) fn step(&mut self) {
-        let now = self.over().next().is_some();
-        self.begun += u64::from(now && !self.firing);
-        self.firing = now;
+        self.days += 1;
+        let change = self.state.observe(&self.rule, &self.said, self.days * DAY, FORGET_DAYS * DAY);
+        self.said.clear();
+        self.begun += u64::from(matches!(change, Some(Transition::Fired { .. })));
+        self.firing = self.state.open().is_some();
     }
 }
 

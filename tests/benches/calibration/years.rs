@@ -196,8 +196,8 @@ impl<'a> Watching<'a> {
                 // What no rule of ours watches is the others', who have one alert for all.
                 let rule = WATCHED.iter().position(|watched| *watched == score.detector).unwrap_or(0);
                 for (judge, alerts) in Judge::ALL.into_iter().zip(&mut self.alerts) {
-                    if let Some(breach) = judge.breached(&score, &self.contexts[index]) {
-                        alerts[rule].take(index, score.detector, breach);
+                    if let Some(verdict) = judge.verdict(&score, &self.contexts[index]) {
+                        alerts[rule].take(index, score.detector, verdict);
                     }
                 }
             }
