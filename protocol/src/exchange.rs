@@ -195,6 +195,19 @@ impl EndState {
             Self::Budget => "budget",
         }
     }
+
+    /// The end of this name.
+    ///
+    /// ```
+    /// use driftline_protocol::EndState;
+    ///
+    /// assert_eq!(EndState::named("upstream_error"), Some(EndState::UpstreamError));
+    /// assert_eq!(EndState::named("nope"), None);
+    /// ```
+    pub fn named(name: &str) -> Option<Self> {
+        let ends = (0..).map_while(|number| Self::try_from(number).ok());
+        ends.into_iter().find(|end| end.name() == name)
+    }
 }
 
 impl Exchange {

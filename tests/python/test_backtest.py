@@ -1,15 +1,20 @@
 """What a backtest says: what the live collector did, what a proposed configuration would change, and exit codes for CI."""
 
+import contextlib
+import datetime
 import html.parser
+import itertools
 import json
 import re
 import shutil
 import sqlite3
 import subprocess
+import time
 
 import polars
 import pytest
 from conftest import BINARIES
+from test_silences import OnCall
 
 YEAR = ("--from=2013-01-01", "--to=2014-01-01")
 HOSTILE = "<script>alert(1)</script>&\"'"
@@ -93,7 +98,7 @@ def test_the_timeline_is_that_of_the_live_collector(demo_folder):
                 break
         else:
             assert window is None, f"nothing in the backtest is {notification['summary']}"
-    assert any("LatencySlo is not tried" in note for note in present["left_out"])
+    assert any("LatencySlo is not tried: rows say when things happened" in note for note in present["left_out"])
 
 
 def test_a_proposed_configuration_stands_beside_the_present_one_and_its_pages_count(demo_folder, proposed):
@@ -151,6 +156,68 @@ def test_files_of_rows_in_the_place_of_the_archive_say_the_same(demo_folder, tmp
     assert episodes(found) == episodes(archive) and len(found["episodes"]) >= 1
     wrong = backtest(config, *YEAR, *files, "--time-column=nope", code=74).stderr
     assert "later.parquet: there is no column 'nope' that says when a row happened" in wrong
+
+
+CALLS = """
+data_dir: data
+archive: {folder: archive, max_age: 300ms}
+models:
+  - name: m
+    reference: reference.json
+    windows: {pane: 10s, window: 10s, every: 10s, min_filled: 1, lateness: 0s}
+    slis: {latency: {below: 100ms}}
+alerts:
+  evaluation_interval: 200ms
+  targets:
+    oncall: {pagerduty: {routing_key: {env: KEY}, url: "http://127.0.0.1:%(port)d/oncall"}}
+  rules:
+    - {name: Failing, severity: page, runbook: availability-slo, when: {sli: availability, below: 0.9, over: 10s, min_events: 10}}
+    - {name: Slow, severity: ticket, runbook: latency-slo, when: "p50[10s] > 100ms and latency.valid[10s] >= 5"}
+    - {name: SchemaChange, severity: ticket, runbook: schema-change, when: {sli: schema, below: 0.5, over: 1m, min_events: 5}}
+    - {name: ModelSilent, severity: ticket, runbook: model-silent, when: {sli: heard, below: 0.5, over: 1m, min_events: 5}}
+"""
+
+
+def test_indicators_are_counted_again_as_they_were_when_the_calls_came(tmp_path):
+    (tmp_path / "training.csv").write_text("input\n" + "".join(f"{i % 7}\n" for i in range(100)))
+    build = [BINARIES / "driftline", "reference", "build", tmp_path / "training.csv", "--model=m", f"--output={tmp_path}/reference.json"]
+    subprocess.run(build, check=True, capture_output=True)
+    begun = time.time()
+    rules = {"Failing", "Slow"}
+    with contextlib.ExitStack() as stack:
+        oncall = OnCall(tmp_path, stack, CALLS)
+        oncall.ask(20)
+        # Half of the calls fail, and all are slow; a slice of ten seconds ends before they are well again.
+        oncall.model.pause, oncall.model.statuses = 0.15, itertools.cycle([500, 200])
+        oncall.ask(30)
+        while rules - {alert["rule"] for alert in oncall.get("alerts?state=firing")}:
+            oncall.ask(2)
+        time.sleep(10.5 - time.time() % 10)
+        oncall.resolves("Failing")
+        oncall.resolves("Slow")
+        live = {alert["rule"]: alert for alert in oncall.get("alerts") if alert["rule"] in rules}
+    span = [f"--{name}={datetime.datetime.fromtimestamp(at, datetime.UTC):%Y-%m-%dT%H:%M:%SZ}" for name, at in (("from", begun - 20), ("to", time.time() + 20))]
+    found = json.loads(backtest(tmp_path / "driftline.yaml", *span, "--format=json").stdout)["present"]
+    seconds = lambda text: datetime.datetime.fromisoformat(text).timestamp()
+    episodes = {e["rule"]: e for e in found["episodes"] if e["rule"] in rules}
+    assert set(episodes) == set(live) == rules
+    for rule, episode in episodes.items():
+        # A look at the end of a slice sees what one in the middle of it saw.
+        assert 0 <= seconds(episode["fired"]) - seconds(live[rule]["started_at"]) <= 11, rule
+        assert 0 <= seconds(episode["resolved"]) - seconds(live[rule]["resolved_at"]) <= 11, rule
+    because = episodes["Failing"]["because"][0]
+    assert because["score"] == "availability" and because["value"] < because["limit"] == 0.9
+    for says in ("rule SchemaChange is not tried: the archive keeps as missing", "rule ModelSilent is not tried: the indicator heard"):
+        assert any(note.startswith(says) for note in found["left_out"]), found["left_out"]
+    # The same from a file of the archive's rows, which says how its calls went.
+    whole = tmp_path / "whole.parquet"
+    samples = [BINARIES / "driftline", "samples", f"--config={tmp_path}/driftline.yaml", "--model=m", *span]
+    subprocess.run([*samples, "--format=parquet", f"--output={whole}"], check=True, capture_output=True)
+    files = [f"--data={whole}", "--time-column=event_time"]
+    again = json.loads(backtest(tmp_path / "driftline.yaml", *span, *files, "--format=json").stdout)["present"]
+    times = lambda trial: sorted((e["rule"], e["fired"], e["resolved"]) for e in trial["episodes"] if e["rule"] in rules)
+    assert times(again) == times(found)
+    assert (again["rows"], again["windows"]) == (found["rows"], found["windows"])
 
 
 class Elements(html.parser.HTMLParser):

@@ -42,27 +42,12 @@ pub struct Unjudged {
     pub windows: u32,
     /// How long a time they make, in microseconds.
     pub time: Micros,
-    /// When it was observed last, with or without a verdict.
-    pub observed_at: Micros,
-}
-
-impl Unjudged {
-    fn since(now: Micros) -> Self {
-        Self { windows: 0, time: 0, observed_at: now }
-    }
-
-    fn count(&mut self, now: Micros, longest_gap: Micros) {
-        self.windows = self.windows.saturating_add(1);
-        let gap = now.saturating_sub(self.observed_at).clamp(0, longest_gap.max(0));
-        self.time = self.time.saturating_add(gap);
-        self.observed_at = now;
-    }
 }
 
 impl Member {
     /// Whether it had no verdict for so long that the rule waits for none any more.
     pub fn is_given_up(&self, recovery: &Recovery) -> bool {
-        let Unjudged { windows, time, .. } = self.unjudged;
+        let Unjudged { windows, time } = self.unjudged;
         let is_long = |limit: std::time::Duration| time >= limit.as_micros() as Micros;
         windows >= Recovery::LEAST_WITHOUT_VERDICT && recovery.without_verdict.is_some_and(is_long)
     }
@@ -102,14 +87,14 @@ impl Alert {
         member.was_over |= member.over;
         member.last = observation.reading;
         member.said_at = now;
-        member.unjudged = Unjudged::since(now);
+        member.unjudged = Unjudged::default();
     }
 
-    /// Takes in that a member was observed without a verdict. `longest_gap`, in microseconds, is as much time as one
-    /// observation may stand for.
-    pub(super) fn pass_over(&mut self, rule: &Rule, key: &str, now: Micros, longest_gap: Micros) {
+    /// Takes in that a member was observed without a verdict, in a window that stands for so long a time.
+    pub(super) fn pass_over(&mut self, rule: &Rule, key: &str, every: Micros) {
         let Some(member) = self.members.get_mut(key) else { return };
-        member.unjudged.count(now, longest_gap);
+        member.unjudged.windows = member.unjudged.windows.saturating_add(1);
+        member.unjudged.time = member.unjudged.time.saturating_add(every);
         if member.over && member.is_given_up(&rule.recovery) {
             member.over = false;
             member.recent.clear();

@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::members::{MAX_MEMBERS, Member, Unjudged};
-pub use self::observe::{Observation, Reading};
+pub use self::observe::{Observation, Patience, Reading};
 pub use self::phase::{Open, Phase, Standing, Transition};
 use crate::rule::{Labels, Rule};
 

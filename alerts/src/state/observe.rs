@@ -14,6 +14,23 @@ use crate::slo::Counts;
 /// member is forgotten.
 pub(super) const LONGEST_GAPS: Micros = 4;
 
+/// How long an alert waits for members that say nothing, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// One that is not observed for so long, while others are, is forgotten.
+    pub forget_after: Micros,
+    /// From one window to the next, as events have it: how long a time one without a verdict stands for. The clock says
+    /// nothing of it where the past is gone through again.
+    pub every: Micros,
+}
+
+impl From<Micros> for Patience {
+    /// Of windows of which four make that time.
+    fn from(forget_after: Micros) -> Self {
+        Self { forget_after, every: forget_after / LONGEST_GAPS }
+    }
+}
+
 /// A named value with labels, at a time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
@@ -71,15 +88,16 @@ impl Alert {
     /// Takes in what was observed of this alert's members at one time. Every observation must be of the rule's condition
     /// and of this alert's group.
     ///
-    /// A member that is not among them for `forget_after`, in microseconds, while others are, is forgotten. Time in which
-    /// nothing is observed at all, as when the observer is away, counts for at most a quarter of it.
+    /// A member that is not among them for the time after which it is forgotten, while others are, is. Time in which nothing is
+    /// observed at all, as when the observer is away, counts for at most a quarter of it.
     pub fn observe(
         &mut self,
         rule: &Rule,
         observations: &[Observation],
         now: Micros,
-        forget_after: Micros,
+        patience: impl Into<Patience>,
     ) -> Option<Transition> {
+        let Patience { forget_after, every } = patience.into();
         let mut observed = BTreeSet::new();
         let mut says_something = false;
         self.ignored = 0;
@@ -90,7 +108,7 @@ impl Alert {
                 self.take(rule, &key, observation, breach, now);
                 says_something = true;
             } else {
-                self.pass_over(rule, &key, now, forget_after / LONGEST_GAPS);
+                self.pass_over(rule, &key, every);
             }
             observed.insert(key);
         }

@@ -8,6 +8,7 @@ use crate::rule::{Condition, Flapping, KofM, Recovery, Severity, Wording};
 const MINUTE: Micros = 60_000_000;
 const HOUR: Micros = 3_600_000_000;
 const DAY: Micros = 24 * HOUR;
+const HOURLY: Patience = Patience { forget_after: DAY, every: HOUR };
 
 pub(crate) fn rule(k: u32, m: u32) -> Rule {
     Rule {
@@ -94,7 +95,7 @@ fn ends_without_verdict(
     rule: &Rule,
     hours: impl IntoIterator<Item = i64>,
 ) -> Option<(i64, Vec<Member>)> {
-    hours.into_iter().find_map(|hour| match alert.observe(rule, &[observation("temp", None)], hour * HOUR, DAY)? {
+    hours.into_iter().find_map(|hour| match alert.observe(rule, &[observation("temp", None)], hour * HOUR, HOURLY)? {
         Transition::Resolved { members, .. } => Some((hour, members)),
         fired @ Transition::Fired { .. } => panic!("{fired:?}"),
     })
@@ -114,15 +115,15 @@ fn an_alert_without_a_verdict_for_long_ends_and_its_end_says_so() {
 }
 
 #[test]
-fn a_verdict_in_between_begins_the_wait_anew_and_a_few_long_gaps_are_no_weeks() {
+fn a_verdict_in_between_begins_the_wait_anew_and_time_without_windows_is_none() {
     let rule = waiting(Duration::from_secs(7 * 86_400));
     let mut alert = fired(&rule, &["temp"]);
     assert_eq!(ends_without_verdict(&mut alert, &rule, 1..160), None);
     assert_eq!(alert.observe(&rule, &[observation("temp", Some(0.9))], 160 * HOUR, DAY), None);
     assert_eq!(ends_without_verdict(&mut alert, &rule, 161..320), None);
-    // The observer was away for a month: that is a quarter of a day.
+    // The observer was away for a month.
     assert_eq!(ends_without_verdict(&mut alert, &rule, [1040]), None);
-    assert_eq!(ends_without_verdict(&mut alert, &rule, 1041..).unwrap().0, 1043);
+    assert_eq!(ends_without_verdict(&mut alert, &rule, 1041..).unwrap().0, 1048);
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn it_ends_when_the_last_that_was_over_is_given_up_whatever_is_waited_for_otherw
     let rule = Rule { recovery: Recovery { keep_firing_for, ..rule.recovery }, ..rule };
     let mut alert = fired(&rule, &["temp", "dewp"]);
     let back = |now| [observation("temp", None), observation("dewp", (now < 10).then_some(0.1))];
-    let ended = (1..).find(|hour| alert.observe(&rule, &back(*hour), hour * HOUR, DAY).is_some());
+    let ended = (1..).find(|hour| alert.observe(&rule, &back(*hour), hour * HOUR, HOURLY).is_some());
     assert_eq!(ended, Some(9 + 24), "one had a good word last, but says nothing any more either");
 }
 
@@ -340,7 +341,7 @@ proptest! {
         let expected = by_definition(&history, k as usize, (k + extra) as usize, too_many);
         for (now, (breach, firing)) in history.iter().zip(expected).enumerate() {
             let value = breach.map(|breach| if breach { 0.9 } else { 0.1 });
-            match alert.observe(&rule, &[observation("temp", value)], now as Micros * HOUR, DAY) {
+            match alert.observe(&rule, &[observation("temp", value)], now as Micros * HOUR, HOURLY) {
                 Some(Transition::Fired { episode }) => prop_assert_eq!(open.replace(episode), None),
                 Some(Transition::Resolved { episode, .. }) => prop_assert_eq!(open.take(), Some(episode)),
                 None => {}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftline_alerts::{
-    Alert, Labels, Member, Micros, Notification, Observation, Open, Phase, Reading, Rule, Transition,
+    Alert, Labels, Member, Micros, Notification, Observation, Open, Patience, Phase, Reading, Rule, Transition,
 };
 use rusqlite::{Connection, params};
 use serde::Deserialize;
@@ -99,11 +99,12 @@ impl Book {
         &mut self,
         observations: &[Observation],
         now: Micros,
-        forget_after: Micros,
+        patience: impl Into<Patience>,
     ) -> Vec<Change> {
+        let patience = patience.into();
         let of_windows = |index: &usize| self.rules[*index].condition.is_of_windows();
         let indices: Vec<usize> = (0..self.rules.len()).filter(of_windows).collect();
-        indices.into_iter().flat_map(|index| self.observe(index, observations, now, forget_after)).collect()
+        indices.into_iter().flat_map(|index| self.observe(index, observations, now, patience)).collect()
     }
 
     /// Takes in what one rule, by its index, observed at one time.
@@ -112,8 +113,9 @@ impl Book {
         index: usize,
         observations: &[Observation],
         now: Micros,
-        forget_after: Micros,
+        patience: impl Into<Patience>,
     ) -> Vec<Change> {
+        let patience = patience.into();
         let rule = &self.rules[index];
         let mut groups: BTreeMap<Labels, Vec<Observation>> = BTreeMap::new();
         for observation in observations {
@@ -133,7 +135,7 @@ impl Book {
             }
             let alert = self.alerts.entry(key.clone()).or_insert_with(|| Alert::new(rule, key.1.clone()));
             let before = alert.clone();
-            let transition = alert.observe(rule, &observations, now, forget_after);
+            let transition = alert.observe(rule, &observations, now, patience);
             self.refused += alert.ignored;
             if *alert != before {
                 self.changed.push(key);

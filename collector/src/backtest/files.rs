@@ -7,15 +7,16 @@
 //! Rows may come in any order. A file is read in every stretch of time that it has rows of, so that no more of it is in
 //! memory than the stretch's panes: one of all time is read again for each, one for each month or day hardly more than once.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use driftline_protocol::{Cell, Column, Role};
+use driftline_protocol::{Cell, Column, EndState, Role};
 
 use crate::config::TimeUnit;
 use crate::pipeline::UNVERSIONED;
 use crate::pipeline::columns::{Columns, Kept};
-use crate::pipeline::rebuild::{Rebuild, Rebuilt};
-use crate::pipeline::table::{Capture, RowMeta, Table, time_micros};
+use crate::pipeline::rebuild::{Rebuild, Rebuilding};
+use crate::pipeline::table::{Capture, META_COLUMNS, RowMeta, Table, time_micros};
 use crate::reference_build::{Chunk, Value, read_rows};
 
 /// Files with rows of one model.
@@ -26,6 +27,8 @@ pub(crate) struct Files<'f> {
     pub(crate) time: (String, TimeUnit),
     /// The column that tells rows apart, which is no feature.
     pub(crate) row_id: Option<&'f str>,
+    /// What the model's reference has a column of is one of the model, even where archived rows have one of that name.
+    pub(crate) of_model: BTreeSet<&'f str>,
 }
 
 impl Files<'_> {
@@ -38,7 +41,7 @@ impl Files<'_> {
         &self,
         columns: &mut Columns,
         rebuild: &mut Rebuild,
-        take: &mut dyn FnMut(Rebuilt) -> Result<(), String>,
+        take: &mut dyn Rebuilding,
     ) -> Result<u64, String> {
         let embeddings = columns.embeddings();
         let mut known: Vec<Option<Times>> = self.paths.iter().map(|_| None).collect();
@@ -50,12 +53,13 @@ impl Files<'_> {
                 let mut times = Times::default();
                 read_rows(path, &embeddings, &mut |chunk| {
                     let rows = self.rows_of(chunk, &mut times, (begins, ends))?;
-                    self.count(chunk, &rows, columns, rebuild)
+                    self.count(chunk, &rows, columns, (rebuild, take))
                 })
                 .map_err(|why| format!("{}: {why}", path.display()))?;
                 *known = Some(times);
             }
-            rebuild.close(ends).into_iter().try_for_each(&mut *take)?;
+            rebuild.close(ends).into_iter().try_for_each(|rebuilt| take.window(rebuilt))?;
+            take.through(ends)?;
         }
         Ok(known.into_iter().flatten().map(|times| times.unusable).sum())
     }
@@ -100,17 +104,22 @@ impl Files<'_> {
         chunk: &Chunk<'_>,
         rows: &[(usize, i64)],
         columns: &mut Columns,
-        rebuild: &mut Rebuild,
+        (rebuild, take): (&mut Rebuild, &mut dyn Rebuilding),
     ) -> Result<(), String> {
         if rows.is_empty() {
             return Ok(());
         }
         let mut table = Table::default();
-        for (_, time) in rows {
-            table.begin_row_of(meta(*time), Capture::default());
+        let calls = self.calls(chunk);
+        for (row, time) in rows {
+            match &calls {
+                Some(calls) => calls.begin(&mut table, *row, *time),
+                None => table.begin_row_of(meta(*time), Capture::default()),
+            }
         }
         for (name, values) in &chunk.columns {
-            if *name == self.time.0 || self.row_id == Some(&**name) {
+            let is_of_calls = calls.is_some() && self.is_of_calls(name);
+            if is_of_calls || *name == self.time.0 || self.row_id == Some(&**name) {
                 continue;
             }
             let cells: Vec<Cell<'_>> = rows.iter().map(|(row, _)| cell(&values[*row])).collect();
@@ -122,7 +131,77 @@ impl Files<'_> {
             }
         }
         let finished = table.finish().map_err(|error| error.to_string())?;
+        take.rows(&finished.batch)?;
         rebuild.take(UNVERSIONED, &finished.batch)
+    }
+
+    /// What a chunk says of its rows' calls, if it has the columns of `driftline samples` that say how they went.
+    fn calls<'c>(&self, chunk: &'c Chunk<'_>) -> Option<Calls<'c>> {
+        let column = |name: &str| chunk.column(name).filter(|_| self.is_of_calls(name));
+        Some(Calls {
+            status: column("status")?,
+            end_state: column("end_state")?,
+            latency_ms: column("latency_ms")?,
+            request_id: column("request_id"),
+            weight: column("weight"),
+            in_sample: column("in_sample"),
+        })
+    }
+
+    /// Whether a column is one that every archived row has, and not one of the model.
+    fn is_of_calls(&self, name: &str) -> bool {
+        META_COLUMNS.contains(&name) && !self.of_model.contains(name)
+    }
+}
+
+/// How the calls went that a chunk's rows are of.
+struct Calls<'c> {
+    status: &'c [Value<'c>],
+    end_state: &'c [Value<'c>],
+    latency_ms: &'c [Value<'c>],
+    request_id: Option<&'c [Value<'c>]>,
+    weight: Option<&'c [Value<'c>]>,
+    in_sample: Option<&'c [Value<'c>]>,
+}
+
+impl Calls<'_> {
+    fn begin(&self, table: &mut Table, row: usize, time: i64) {
+        let text = |values: &'_ [Value<'_>]| match &values[row] {
+            Value::Text(text) | Value::Field(text) => text.to_string(),
+            _ => String::new(),
+        };
+        let end = EndState::named(&text(self.end_state)).unwrap_or_default();
+        let latency = number(&self.latency_ms[row]).filter(|millis| *millis >= 0.0);
+        let request_id = self.request_id.map(text).unwrap_or_default();
+        let of_call = RowMeta {
+            request_id: &request_id,
+            status: number(&self.status[row]).unwrap_or(0.0) as u16,
+            end_state: end.name(),
+            latency_micros: latency.map(|millis| (millis * 1000.0).round() as u64),
+            // Without an id of the request, every row is a call of its own.
+            instance: if self.request_id.is_some() { "" } else { &format!("row {row}") },
+            ..meta(time)
+        };
+        let weight = self.weight.and_then(|weight| number(&weight[row])).map_or(1, |weight| weight as u32);
+        let in_sample = self.in_sample.is_none_or(|drawn| is_true(&drawn[row]));
+        table.begin_row_of(of_call, Capture { weight, in_sample, ..Capture::default() });
+    }
+}
+
+fn number(value: &Value<'_>) -> Option<f64> {
+    match value {
+        Value::Number(number) => Some(*number),
+        Value::Field(field) => field.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// Whether a cell says so; where it says nothing, the call was drawn like all.
+fn is_true(value: &Value<'_>) -> bool {
+    match value {
+        Value::Boolean(value) => *value,
+        Value::Field(field) => !field.trim().eq_ignore_ascii_case("false"),
+        _ => true,
     }
 }
 

@@ -7,29 +7,36 @@
 //!
 //! Windows are those of [`crate::pipeline::rebuild`], observations those of [`crate::pipeline::judging`], and the alerts'
 //! state machine is the collector's own; only the clock is another. A window is looked at when the live pipeline could have
-//! closed it at the earliest: the allowed lateness after its end.
+//! closed it at the earliest: the allowed lateness after its end. Indicators are counted again from the same rows
+//! ([`indicators`]), and looked at in between.
 
 mod course;
 pub(crate) mod difference;
 pub(crate) mod drawing;
 pub(crate) mod files;
+pub(crate) mod indicators;
+pub(crate) mod left_out;
 pub(crate) mod page;
 pub(crate) mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
 use driftline_alerts::{Condition, Labels, Member, Observation, Reading, Rule, Severity, Transition};
 use driftline_protocol::Role;
 use serde::Serialize;
 
 pub(crate) use course::Course;
 
+use self::indicators::Indicators;
+use self::left_out::{nothing_counted, why_left_out};
+
 use crate::alerting::book::{Book, Change};
 use crate::config::Windows;
-use crate::pipeline::over_time::{self, Of, OverTime, STREAM_VALUES};
-use crate::pipeline::rebuild::Rebuilt;
+use crate::pipeline::over_time::{self, OverTime, STREAM_VALUES};
+use crate::pipeline::rebuild::{Rebuilding, Rebuilt};
 use crate::pipeline::{expressions, judging};
 use crate::times;
 use crate::vocabulary::Named;
@@ -70,7 +77,7 @@ pub(crate) struct Episode {
     pub(crate) resolved: Option<i64>,
     /// Whether it ended because no verdict came any more, on some of it at least.
     pub(crate) without_verdict: bool,
-    /// The window whose scores it fired on.
+    /// The window whose scores it fired on, or the time that its indicator was added up over.
     #[serde(serialize_with = "as_span")]
     pub(crate) window: (i64, i64),
     /// Its members when it fired.
@@ -87,6 +94,7 @@ pub(crate) struct Reason {
     pub(crate) score: String,
     pub(crate) value: f64,
     pub(crate) limit: f64,
+    /// Rows of a score's window; events of an indicator.
     pub(crate) n: u64,
 }
 
@@ -96,6 +104,11 @@ pub(crate) struct ModelTrial<'t> {
     book: Book,
     model: &'t str,
     windows: Windows,
+    role: &'t dyn Fn(&str) -> Role,
+    /// None where nothing says when the model was called.
+    indicators: Option<Indicators>,
+    /// Windows that closed among rows that are not all counted yet.
+    waiting: VecDeque<Rebuilt>,
     /// What rules watch over time, and what they need of earlier windows for it, by version and end.
     watched: Vec<OverTime>,
     earlier: BTreeMap<Arc<str>, BTreeMap<i64, Vec<over_time::Point>>>,
@@ -104,24 +117,34 @@ pub(crate) struct ModelTrial<'t> {
 }
 
 impl Trial {
-    /// Begins with a model. `models` says how many there will be.
+    /// Begins with a model, whose columns have these roles. `models` says how many there will be.
     pub(crate) fn begin<'t>(
         &'t mut self,
-        model: &'t str,
-        windows: &Windows,
-        rules: &[Rule],
-        models: usize,
+        (model, windows): (&'t str, &Windows),
+        (rules, models): (&[Rule], usize),
+        role: &'t dyn Fn(&str) -> Role,
+        indicators: Option<Indicators>,
     ) -> ModelTrial<'t> {
         let rules = rules.iter().filter(|rule| {
-            let left_out = why_left_out(rule, models);
+            let left_out = why_left_out(rule, models, indicators.is_some());
             let is_tried = left_out.is_none();
             self.left_out.extend(left_out.filter(|why| !self.left_out.contains(why)));
             is_tried
         });
         let book = Book::new(rules.cloned().collect());
         let watched = over_time::watched(book.rules());
-        let (windows, earlier) = (windows.clone(), BTreeMap::new());
-        ModelTrial { trial: self, book, model, windows, watched, earlier, firing: Vec::new() }
+        ModelTrial {
+            trial: self,
+            book,
+            model,
+            windows: windows.clone(),
+            role,
+            indicators,
+            waiting: VecDeque::new(),
+            watched,
+            earlier: BTreeMap::new(),
+            firing: Vec::new(),
+        }
     }
 
     /// How many episodes are of this severity.
@@ -130,54 +153,90 @@ impl Trial {
     }
 }
 
-/// Why a rule cannot be tried on archived rows, if it cannot.
-fn why_left_out(rule: &Rule, models: usize) -> Option<String> {
-    match &rule.condition {
-        Condition::Sli { sli, .. } | Condition::Budget { sli, .. } => Some(format!(
-            "rule {} is not tried: the indicator {sli} is counted as calls arrive, not from the archive",
-            rule.name
-        )),
-        Condition::Score { score, .. }
-            if matches!(OverTime::named(score).map(|watched| watched.of), Some(Of::Sli(_))) =>
-        {
-            Some(format!(
-                "rule {} is not tried: {score} is of days of an indicator, which is counted as calls arrive, not from the archive",
-                rule.name
-            ))
+impl Rebuilding for ModelTrial<'_> {
+    fn rows(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        self.indicators.as_mut().map_or(Ok(()), |indicators| indicators.take(batch))
+    }
+
+    fn window(&mut self, rebuilt: Rebuilt) -> Result<(), String> {
+        self.waiting.push_back(rebuilt);
+        Ok(())
+    }
+
+    fn through(&mut self, time: i64) -> Result<(), String> {
+        if let Some(indicators) = &mut self.indicators {
+            indicators.settle(time)?;
         }
-        Condition::Expression { expression, .. } if expression.variables().iter().any(|name| name.over.is_some()) => {
-            Some(format!(
-                "rule {} is not tried: it looks at indicators, which are counted as calls arrive, not from the archive",
-                rule.name
-            ))
-        }
-        Condition::Score { .. } | Condition::Expression { .. }
-            if models > 1 && !rule.group_by.iter().any(|label| label == "model") =>
-        {
-            Some(format!(
-                "rule {} is not tried: its alerts span models; name one model with --model to try it on that alone",
-                rule.name
-            ))
-        }
-        Condition::Score { .. } | Condition::Expression { .. } => None,
+        self.advance(time)
     }
 }
 
 impl ModelTrial<'_> {
-    /// Takes the window that closes next.
-    pub(crate) fn take(&mut self, rebuilt: &Rebuilt, role: &dyn Fn(&str) -> Role) {
+    /// Takes what is left, once all rows were handed in.
+    ///
+    /// # Errors
+    /// That of what indicators are counted in.
+    pub(crate) fn finish(mut self) -> Result<(), String> {
+        self.advance(i64::MAX)?;
+        if let Some(indicators) = &self.indicators {
+            let notes = nothing_counted(self.book.rules(), self.model, indicators);
+            self.trial
+                .left_out
+                .extend(notes.into_iter().filter(|note| !self.trial.left_out.contains(note)).collect::<Vec<_>>());
+        }
+        Ok(())
+    }
+
+    /// Goes through what is known up to a time: windows as they close, and indicators as they are looked at.
+    fn advance(&mut self, through: i64) -> Result<(), String> {
+        loop {
+            let closes = self.waiting.front().map(|rebuilt| self.closes_at(rebuilt)).filter(|at| *at <= through);
+            let looks = self.indicators.as_ref().and_then(|indicators| indicators.next_look(through));
+            match (closes, looks) {
+                (closes, Some(looks)) if closes.is_none_or(|closes| looks < closes) => self.look(looks)?,
+                (Some(_), _) => {
+                    let Some(rebuilt) = self.waiting.pop_front() else { return Ok(()) };
+                    self.judge(&rebuilt);
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn closes_at(&self, rebuilt: &Rebuilt) -> i64 {
+        rebuilt.window.ends.saturating_add(self.windows.lateness.as_micros() as i64)
+    }
+
+    /// Takes the indicators to their rules.
+    fn look(&mut self, now: i64) -> Result<(), String> {
+        let Some(indicators) = &mut self.indicators else { return Ok(()) };
+        indicators.looked();
+        let conditions: Vec<Condition> = self.book.rules().iter().map(|rule| rule.condition.clone()).collect();
+        for (index, condition) in conditions.iter().enumerate() {
+            let (Some(indicators), Some((sli, over))) = (&self.indicators, judging::by_the_clock(condition)) else {
+                continue;
+            };
+            let observations = indicators.observations((condition, sli), now)?;
+            let forget_after = judging::forget_indicator_after(over);
+            for change in self.book.observe(index, &observations, now, forget_after) {
+                self.note(&change, (now - over.as_micros() as i64, now), now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a window that closes to the rules.
+    fn judge(&mut self, rebuilt: &Rebuilt) {
         let Rebuilt { version, window } = rebuilt;
         self.trial.windows += 1;
-        let now = window.ends.saturating_add(self.windows.lateness.as_micros() as i64);
+        let (now, role) = (self.closes_at(rebuilt), self.role);
         let mut observations = judging::observations(self.model, version, window, role);
-        // Rules that look at indicators are left out.
-        let unknown = |_: &Named, _: Duration| None;
-        observations.extend(expressions::of_window(self.book.rules(), (self.model, version), window, role, &unknown));
-        let forget_after = judging::forget_after(&self.windows);
-        let mut changes = self.book.observe_scores(&observations, now, forget_after);
+        let indicators = &self.indicators;
+        let measure = |named: &Named, over: Duration| indicators.as_ref()?.measure(named, over, now);
+        observations.extend(expressions::of_window(self.book.rules(), (self.model, version), window, role, &measure));
+        let mut changes = self.book.observe_scores(&observations, now, judging::patience(&self.windows));
         let rises = self.rises(rebuilt, role);
-        let forget_streams_after = over_time::forget_after(&self.windows, forget_after);
-        changes.extend(self.book.observe_scores(&rises, now, forget_streams_after));
+        changes.extend(self.book.observe_scores(&rises, now, over_time::patience(&self.windows)));
         for change in changes {
             self.note(&change, (window.starts, window.ends), now);
         }
@@ -241,14 +300,24 @@ fn fired(change: &Change, window: (i64, i64), now: i64) -> Episode {
 }
 
 fn reason(rule: &Rule, group: &Labels, member: &Member) -> Option<Reason> {
-    let (Condition::Score { score, above, .. }, Reading::Score { value, threshold, noise, n }) =
-        (&rule.condition, member.last)
-    else {
-        return None;
+    let (of, value, limit, n) = match (&rule.condition, member.last) {
+        (Condition::Score { score, above, .. }, Reading::Score { value, threshold, noise, n }) => {
+            (score, value, above.unwrap_or(threshold).max(noise), n)
+        }
+        (Condition::Sli { sli, below, .. }, Reading::Ratio { good, valid }) => {
+            (sli, good as f64 / valid.max(1) as f64, *below, valid)
+        }
+        (Condition::Budget { sli, objective, pace, .. }, Reading::Burn { long, .. }) => {
+            let pairs = objective.pairs(*pace).into_iter().zip(long);
+            let rates = pairs.filter_map(|(pair, long)| Some((objective.burn_rate(long)?, pair.rate, long.valid)));
+            let (rate, limit, valid) = rates.max_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)))?;
+            (sli, rate, limit, valid)
+        }
+        _ => return None,
     };
     let own = member.labels.iter().filter(|(name, _)| !group.contains_key(*name));
     let labels = own.map(|(name, value)| (name.clone(), value.clone())).collect();
-    Some(Reason { labels, score: score.clone(), value, limit: above.unwrap_or(threshold).max(noise), n })
+    Some(Reason { labels, score: of.clone(), value, limit, n })
 }
 
 fn as_time<S: serde::Serializer>(micros: &i64, to: S) -> Result<S::Ok, S::Error> {
@@ -337,10 +406,12 @@ mod tests {
     /// Days of these scores through these rules, each closed six hours after its end.
     fn tried(rules: &[Rule], models: usize, psi: &[f64]) -> Trial {
         let (mut trial, lateness) = (Trial::default(), Duration::from_secs(6 * 3600));
-        let mut of_model = trial.begin("m", &Windows { lateness, ..Windows::default() }, rules, models);
+        let windows = Windows { lateness, ..Windows::default() };
+        let mut of_model = trial.begin(("m", &windows), (rules, models), &|_| Role::Feature, None);
         for (day, psi) in (1..).zip(psi) {
-            of_model.take(&window(day, *psi), &|_| Role::Feature);
+            of_model.window(window(day, *psi)).unwrap();
         }
+        of_model.finish().unwrap();
         trial
     }
 
@@ -360,14 +431,15 @@ mod tests {
         let mut rules = [rule("R", "model")];
         rules[0].recovery.without_verdict = Some(Duration::from_secs(7 * 86_400));
         let (mut trial, windows) = (Trial::default(), Windows { every: 24, ..Windows::default() });
-        let mut of_model = trial.begin("m", &windows, &rules, 1);
+        let mut of_model = trial.begin(("m", &windows), (&rules, 1), &|_| Role::Feature, None);
         for day in 1..20 {
             let mut window = window(day, if day <= 2 { 0.9 } else { 0.15 });
             if day > 2 {
                 window.window.columns[0].scores[0].verdict = Verdict::NotEnoughData;
             }
-            of_model.take(&window, &|_| Role::Feature);
+            of_model.window(window).unwrap();
         }
+        of_model.finish().unwrap();
         let [Episode { fired, resolved: Some(ended), without_verdict: true, .. }] = trial.episodes[..] else {
             panic!("{:?}", trial.episodes)
         };
@@ -397,7 +469,7 @@ mod tests {
             above: None,
             windows: KofM { k: 1, m: 1 },
         };
-        assert!(tried(&rules, 1, &psi).left_out[0].contains("latency_cusum is of days of an indicator"));
+        assert!(tried(&rules, 1, &psi).left_out[0].contains("nothing says when the model was called"));
     }
 
     #[test]

@@ -142,7 +142,7 @@ fn episode_html(change: &str, episode: &Episode) -> String {
     let change = if change.is_empty() { String::new() } else { format!("<span class=\"tag\">{change}</span> ") };
     format!(
         "<article class=\"panel\"><h3>{change}{} {} <span class=\"count breakable\">{}</span></h3><p class=\"sub\">{} · window {} · {} · runbook {}</p>\
-         <table><thead><tr><th>what</th><th>score</th><th>value</th><th>limit</th><th>rows</th></tr></thead><tbody>{rows}</tbody></table>{more}</article>",
+         <table><thead><tr><th>what</th><th>score</th><th>value</th><th>limit</th><th>rows or events</th></tr></thead><tbody>{rows}</tbody></table>{more}</article>",
         badge(episode.severity),
         escape_html(&episode.rule),
         escape_html(&labels_text(&episode.labels)),

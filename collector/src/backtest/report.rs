@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::difference::{Difference, difference};
 use super::{Episode, Reason, Trial};
+use crate::config::SLIS;
 use crate::numbers::{significant, thousands};
 use crate::times;
 
@@ -177,7 +178,9 @@ fn episode_text(episode: &Episode) -> String {
     let mut text = format!("  {severity} {} ({}): {}\n", episode.rule, labels_text(&episode.labels), when(episode));
     for Reason { labels, score, value, limit, n } in &episode.because {
         let (labels, value, limit) = (labels_text(labels), significant(*value), significant(*limit));
-        writeln!(text, "    {labels}: {score} {value}, limit {limit}, {} rows", thousands(*n)).ok();
+        let of = if SLIS.contains(&score.as_str()) { "events" } else { "rows" };
+        let what = if labels.is_empty() { String::new() } else { format!("{labels}: ") };
+        writeln!(text, "    {what}{score} {value}, limit {limit}, {} {of}", thousands(*n)).ok();
     }
     if episode.more > 0 {
         writeln!(text, "    and {} more", thousands(episode.more)).ok();

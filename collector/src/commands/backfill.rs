@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::numbers::thousands;
 use crate::pipeline::HEADLINE;
 use crate::pipeline::checkpoint::StoredWindow;
-use crate::pipeline::rebuild::{Rebuild, Rebuilt};
+use crate::pipeline::rebuild::{Rebuild, Rebuilding, Rebuilt};
 use crate::pipeline::rewriting::{self, Rewritten};
 use crate::references;
 use crate::store;
@@ -163,7 +163,7 @@ pub(super) fn rebuild_from(
     archive: &Archive,
     from: &From,
     rebuild: &mut Rebuild,
-    take: &mut dyn FnMut(Rebuilt) -> Result<(), String>,
+    take: &mut dyn Rebuilding,
 ) -> Result<u64, String> {
     let stretch = |(begins, ends)| Stretch { from: begins, to: ends, ..from.stretch() };
     let files = archive.runtime.block_on(read::files(&archive.place, &stretch(rebuild.span())))?;
@@ -182,10 +182,14 @@ pub(super) fn rebuild_from(
             }
             let contents = archive.get(path)?;
             *times = read::times(&contents).unwrap_or(*times);
-            read::rows(contents, &stretch((begins, ends)), &mut |batch| rebuild.take(version, &batch))
-                .map_err(|why| format!("{path}: {why}"))?;
+            read::rows(contents, &stretch((begins, ends)), &mut |batch| {
+                take.rows(&batch)?;
+                rebuild.take(version, &batch)
+            })
+            .map_err(|why| format!("{path}: {why}"))?;
         }
-        rebuild.close(ends).into_iter().try_for_each(&mut *take)?;
+        rebuild.close(ends).into_iter().try_for_each(|rebuilt| take.window(rebuilt))?;
+        take.through(ends)?;
     }
     Ok(files.len() as u64)
 }

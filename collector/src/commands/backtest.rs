@@ -10,6 +10,7 @@ use super::backfill::rebuild_from;
 use super::samples::{Archive, From};
 use super::{EXIT_USAGE, load};
 use crate::backtest::files::Files;
+use crate::backtest::indicators::Indicators;
 use crate::backtest::report::Report;
 use crate::backtest::{Trial, page};
 use crate::config::{Config, EventTime, Model, TimeUnit};
@@ -195,22 +196,25 @@ fn try_out(
             from: backtest.from,
             to: backtest.to,
         };
-        let mut of_model = trial.begin(&model.name, &model.windows, &config.alerting.rules, models.len());
-        let mut take = |rebuilt| {
-            of_model.take(&rebuilt, &role);
-            Ok(())
-        };
+        let interval = config.alerting.evaluation_interval.as_micros() as i64;
+        let indicators = Indicators::of(model, (backtest.from, backtest.to), interval)?;
+        let rules = (config.alerting.rules.as_slice(), models.len());
+        let mut of_model = trial.begin((&model.name, &model.windows), rules, &role, indicators);
+        let mut unusable = 0;
         match archive {
-            Some(archive) => drop(rebuild_from(archive, &from, &mut rebuild, &mut take)?),
+            Some(archive) => drop(rebuild_from(archive, &from, &mut rebuild, &mut of_model)?),
             None => {
                 let time = time_of(backtest, model)?;
-                let files = Files { paths: &backtest.data, time, row_id: model.row_id.as_deref() };
-                let unusable = files.rebuild(&mut Columns::of_model(model, Some(&file)), &mut rebuild, &mut take)?;
-                if unusable > 0 {
-                    let rows = thousands(unusable);
-                    trial.left_out.push(format!("{rows} rows of --data have no usable time, and are in no window"));
-                }
+                let of_model_columns = file.columns.iter().map(|column| column.column.as_str()).collect();
+                let row_id = model.row_id.as_deref();
+                let files = Files { paths: &backtest.data, time, row_id, of_model: of_model_columns };
+                unusable = files.rebuild(&mut Columns::of_model(model, Some(&file)), &mut rebuild, &mut of_model)?;
             }
+        }
+        of_model.finish()?;
+        if unusable > 0 {
+            let rows = thousands(unusable);
+            trial.left_out.push(format!("{rows} rows of --data have no usable time, and are in no window"));
         }
         trial.rows += rebuild.rows.counted;
     }

@@ -432,7 +432,8 @@ mod tests {
         assert_eq!(after("when: {score: psi}, end_without_verdict: 2d"), Ok(Some(2 * DAY)));
         assert_eq!(after("when: {score: psi}, end_without_verdict: off"), Ok(None));
         assert!(after("when: {score: psi}, end_without_verdict: 1m").unwrap_err().contains("from 1h to 90d"));
-        for of_indicator in ["{sli: latency, below: 0.9}", "{score: latency_cusum}", "'psi > 0.2 and latency[5m] > 50%'"]
+        for of_indicator in
+            ["{sli: latency, below: 0.9}", "{score: latency_cusum}", "'psi > 0.2 and latency[5m] > 50%'"]
         {
             assert_eq!(after(&format!("when: {of_indicator}")), Ok(None), "{of_indicator}");
             let error = after(&format!("when: {of_indicator}, end_without_verdict: 2d")).unwrap_err();

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use driftline_alerts::Counts;
 use driftline_protocol::{Batch, Cell, Column, EndState, Exchange, Rows, decode_rows};
@@ -11,6 +12,7 @@ use tracing::debug;
 
 use super::columns::Kept;
 use super::series::Series;
+use super::slis::SliCounts;
 use super::table::{Capture, RowMeta, Table, category, time_micros};
 use super::{ModelState, Pipeline, Purpose};
 use crate::alerting::changes::{Change, ChangeKind};
@@ -101,7 +103,7 @@ struct Taken<'a> {
 
 impl Taken<'_> {
     fn succeeded(&self) -> bool {
-        (200..300).contains(&self.exchange.outcome()) && self.exchange.end() == EndState::Complete
+        succeeded(self.exchange)
     }
 
     /// Whether its rows are counted in windows: what the sample did not draw would be over-represented.
@@ -109,9 +111,8 @@ impl Taken<'_> {
         self.purpose.count && self.succeeded() && !self.exchange.outside_sample
     }
 
-    /// For how many exchanges it stands.
     fn weight(&self) -> u64 {
-        self.exchange.weight().min(MAX_WEIGHT)
+        weight(self.exchange)
     }
 
     /// When its indicators are counted: a sidecar whose clock is fast must not hide them in the future.
@@ -179,14 +180,11 @@ impl Pipeline {
         if exchange.unmeasured {
             return;
         }
-        let limit_micros = model.config.slis.latency.as_micros() as u64;
-        for (sli, is_good) in indicators(exchange, limit_micros) {
-            let counts = Counts { good: if is_good { weight } else { 0 }, valid: weight };
-            self.next.slis.count(&model.name, sli, "", at, counts);
+        let limit = model.config.slis.latency;
+        let took = count_call(&mut self.next.slis, (&model.name, exchange), (at, weight), limit, |sli, counts| {
             if sli == "latency" { metrics.latency.count(counts) } else { metrics.availability.count(counts) }
-        }
-        if exchange.status > 0 || gave_up(exchange, limit_micros) {
-            self.next.slis.latency(&model.name, at, exchange.duration_micros, weight);
+        });
+        if took {
             metrics.request_duration.observe(exchange.duration_micros as f64 / 1e6);
         }
     }
@@ -331,6 +329,43 @@ fn add_columns(
     }
 }
 
+/// Whether it was answered, and well.
+pub(crate) fn succeeded(exchange: &Exchange) -> bool {
+    (200..300).contains(&exchange.outcome()) && exchange.end() == EndState::Complete
+}
+
+/// For how many exchanges one stands.
+pub(crate) fn weight(exchange: &Exchange) -> u64 {
+    exchange.weight().min(MAX_WEIGHT)
+}
+
+/// Counts a call's indicators at a time, for as many calls as it stands for, and says which. Gives whether it has a latency.
+pub(crate) fn count_call(
+    slis: &mut SliCounts,
+    (model, exchange): (&str, &Exchange),
+    (at, weight): (i64, u64),
+    latency: Duration,
+    mut say: impl FnMut(&'static str, Counts),
+) -> bool {
+    let limit_micros = latency.as_micros() as u64;
+    for (sli, is_good) in indicators(exchange, limit_micros) {
+        let counts = Counts { good: if is_good { weight } else { 0 }, valid: weight };
+        slis.count(model, sli, "", at, counts);
+        say(sli, counts);
+    }
+    let took = exchange.status > 0 || gave_up(exchange, limit_micros);
+    if took {
+        slis.latency(model, at, exchange.duration_micros, weight);
+    }
+    took
+}
+
+/// Whether what was computed at a time, if that is known, was fresh enough for a row of another.
+pub(crate) fn is_fresh(of: Option<i64>, time: i64, max_age: Duration) -> bool {
+    let ages = -FRESHNESS_SKEW_MICROS..=max_age.as_micros() as i64;
+    of.is_some_and(|of| ages.contains(&time.saturating_sub(of)))
+}
+
 /// The indicators that an exchange is valid for, and whether it was good.
 fn indicators(exchange: &Exchange, latency_limit_micros: u64) -> impl Iterator<Item = (&'static str, bool)> {
     let status = exchange.outcome();
@@ -400,14 +435,13 @@ fn row_id<'r>(column: Option<&Column<'_>>, row: usize, request_id: &'r str, rows
 }
 
 /// Counts how many rows used features that were fresh. One without a time is not.
-fn freshness(model: &ModelState, rows: &Rows<'_>, times: &[i64], taken: &Taken<'_>, slis: &mut super::slis::SliCounts) {
+fn freshness(model: &ModelState, rows: &Rows<'_>, times: &[i64], taken: &Taken<'_>, slis: &mut SliCounts) {
     let weight = taken.weight();
     for (freshness, metrics) in model.config.slis.freshness.iter().zip(&model.metrics.freshness) {
         let column = column(rows, &freshness.column);
-        let max_age = freshness.max_age.as_micros() as i64;
         let is_fresh = |(row, time): (usize, &i64)| {
             let of = column.and_then(|column| time_micros(&*column.cells.get(row)?, freshness.unit));
-            of.is_some_and(|of| (-FRESHNESS_SKEW_MICROS..=max_age).contains(&time.saturating_sub(of)))
+            is_fresh(of, *time, freshness.max_age)
         };
         let good = times.iter().enumerate().filter(|row| is_fresh(*row)).count() as u64;
         let counts = Counts { good: good * weight, valid: times.len() as u64 * weight };

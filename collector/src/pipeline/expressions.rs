@@ -89,7 +89,7 @@ pub(super) fn measured(
 }
 
 /// What an indicator of a model was over a time; none without events. Of freshness, all columns together.
-pub(super) fn measure(
+pub(crate) fn measure(
     db: &Connection,
     model: &str,
     named: &Named,

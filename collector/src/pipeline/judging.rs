@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use driftline_alerts::{Condition, Labels, Observation, Reading, Transition};
+use driftline_alerts::{Condition, Labels, Observation, Patience, Reading, Transition};
 use driftline_detectors::{Score, Verdict};
 use driftline_protocol::Role;
 use tracing::warn;
@@ -113,10 +113,10 @@ impl Pipeline {
             metrics.show_segment([model, version, &segment.name], segment.rows, worst);
         }
         self.next.events.push(Event { kind: EventKind::Window, model: model.to_string(), text: window_text(&window) });
-        let forget_after = forget_after(&state.config.windows);
-        let forget_streams_after = over_time::forget_after(&state.config.windows, forget_after);
-        let mut changes = self.book.observe_scores(&observations, now_micros(), forget_after);
-        changes.extend(self.book.observe_scores(&rises, now_micros(), forget_streams_after));
+        let windows = &state.config.windows;
+        let (patience, with_streams) = (patience(windows), over_time::patience(windows));
+        let mut changes = self.book.observe_scores(&observations, now_micros(), patience);
+        changes.extend(self.book.observe_scores(&rises, now_micros(), with_streams));
         metrics.observations_refused.inc_by(self.book.take_refused());
         for change in changes {
             self.note(&change, Some((model, &window)));
@@ -203,39 +203,18 @@ impl Pipeline {
         let rules: Vec<(usize, Condition)> =
             self.book.rules().iter().map(|rule| rule.condition.clone()).enumerate().collect();
         for (index, condition) in rules {
-            let (sli, over) = match &condition {
-                Condition::Sli { sli, over, .. } => (sli.clone(), *over),
-                Condition::Budget { sli, objective, .. } => (sli.clone(), objective.period().about()),
-                Condition::Expression { expression, .. } if !condition.is_of_windows() => {
-                    let longest = expression.variables().iter().filter_map(|name| name.over).max();
-                    (expression.text().to_owned(), longest.unwrap_or_default())
-                }
-                Condition::Score { score, .. } if is_of_indicator(score) => {
-                    (score.clone(), over_time::FORGET_INDICATORS)
-                }
-                Condition::Score { .. } | Condition::Expression { .. } => continue,
-            };
-            let models: Vec<Arc<str>> = if OWN_SLIS.contains(&sli.as_str()) {
+            let Some((sli, over)) = by_the_clock(&condition) else { continue };
+            let models: Vec<Arc<str>> = if OWN_SLIS.contains(&sli) {
                 vec![Arc::from(slis::COLLECTOR)]
             } else {
                 self.models.keys().cloned().collect()
             };
-            let part = if sli == DELIVERY_SLI { "target" } else { "column" };
             let observations = self.parts.store.read_blocking(|db| {
-                let mut observations = Vec::new();
-                for model in &models {
-                    for (label, reading) in readings(db, model, &condition, now)? {
-                        let labels = [("model", model.to_string()), (part, label)].into_iter();
-                        let labels: Labels = labels
-                            .filter(|(_, value)| !value.is_empty())
-                            .map(|(name, value)| (name.to_owned(), value))
-                            .collect();
-                        observations.push(Observation { name: sli.to_owned(), labels, reading });
-                    }
-                }
-                Ok(observations)
+                let of_model = |model| indicator_observations(db, model, (&condition, sli), now);
+                let observations = models.iter().map(|model| of_model(model)).collect::<rusqlite::Result<Vec<_>>>()?;
+                Ok(observations.concat())
             })?;
-            let forget_after = (over.as_micros() as i64).max(SHORTEST_FORGET_MICROS);
+            let forget_after = forget_indicator_after(over);
             for change in self.book.observe(index, &observations, now, forget_after) {
                 self.note(&change, None);
             }
@@ -261,6 +240,42 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// What a condition that is looked at by the clock is of, and over how long a time; none of one on windows.
+pub(crate) fn by_the_clock(condition: &Condition) -> Option<(&str, Duration)> {
+    match condition {
+        Condition::Sli { sli, over, .. } => Some((sli, *over)),
+        Condition::Budget { sli, objective, .. } => Some((sli, objective.period().about())),
+        Condition::Expression { expression, .. } if !condition.is_of_windows() => {
+            let longest = expression.variables().iter().filter_map(|name| name.over).max();
+            Some((expression.text(), longest.unwrap_or_default()))
+        }
+        Condition::Score { score, .. } if is_of_indicator(score) => Some((score, over_time::FORGET_INDICATORS)),
+        Condition::Score { .. } | Condition::Expression { .. } => None,
+    }
+}
+
+/// For how long a label of an indicator may be missing while others are looked at, in microseconds.
+pub(crate) fn forget_indicator_after(over: Duration) -> i64 {
+    (over.as_micros() as i64).max(SHORTEST_FORGET_MICROS)
+}
+
+/// What a rule that is looked at by the clock is told of a model at a time.
+pub(crate) fn indicator_observations(
+    db: &rusqlite::Connection,
+    model: &str,
+    (condition, sli): (&Condition, &str),
+    now: i64,
+) -> rusqlite::Result<Vec<Observation>> {
+    let part = if sli == DELIVERY_SLI { "target" } else { "column" };
+    let observation = |(label, reading)| {
+        let labels = [("model", model.to_owned()), (part, label)].into_iter();
+        let labels =
+            labels.filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)).collect();
+        Observation { name: sli.to_owned(), labels, reading }
+    };
+    Ok(readings(db, model, condition, now)?.into_iter().map(observation).collect())
 }
 
 /// What a condition on an indicator looks at, for each of the indicator's labels.
@@ -328,6 +343,11 @@ pub(crate) fn forget_after(windows: &Windows) -> i64 {
     let every = windows.every_micros();
     let idle = windows.lateness.saturating_add(windows.close_when_idle).as_micros() as i64;
     every.saturating_mul(FORGET_WINDOWS).saturating_add(idle).max(SHORTEST_FORGET_MICROS)
+}
+
+/// How long alerts wait for a column or a version that says nothing.
+pub(crate) fn patience(windows: &Windows) -> Patience {
+    Patience { forget_after: forget_after(windows), every: windows.every_micros() }
 }
 
 /// What the rules are told of a window: every score of every column, against the reference and beside earlier windows.

@@ -18,7 +18,7 @@ mod delivering;
 pub(crate) mod deriving;
 pub(crate) mod earlier;
 pub(crate) mod events;
-mod exchanges;
+pub(crate) mod exchanges;
 pub(crate) mod expressions;
 mod fields;
 mod hearing;
@@ -32,7 +32,7 @@ pub(crate) mod slis;
 mod starting;
 pub(crate) mod table;
 mod telling;
-mod tidying;
+pub(crate) mod tidying;
 mod versions;
 
 use std::collections::{BTreeMap, HashMap};

@@ -15,14 +15,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use driftline_alerts::{Condition, Counts, Observation, Reading, Rule};
+use driftline_alerts::{Condition, Counts, Observation, Patience, Reading, Rule};
 use driftline_detectors::change::{ChangeKind, Stream};
 use driftline_detectors::{Detector, Verdict};
 use driftline_protocol::Role;
 use rusqlite::{Connection, params};
 
 use super::earlier::COMPARED;
-use super::judging::score_labels;
+use super::judging::{self, score_labels};
 use super::series::ClosedWindow;
 use crate::config::{SLIS, Windows};
 
@@ -125,9 +125,11 @@ pub(crate) fn is_side_by_side(windows: &Windows, ends: i64) -> bool {
     (ends - windows.origin).rem_euclid(windows.window_micros()) == 0
 }
 
-/// For how long a column may be missing while others are looked at: as many windows as with scores, side by side.
-pub(crate) fn forget_after(windows: &Windows, of_scores: i64) -> i64 {
-    of_scores.saturating_add(4 * windows.window_micros())
+/// How long alerts wait for a column that says nothing: as many windows as with scores, side by side.
+pub(crate) fn patience(windows: &Windows) -> Patience {
+    let of_scores = judging::forget_after(windows);
+    let every = windows.window_micros();
+    Patience { forget_after: of_scores.saturating_add(4 * every), every }
 }
 
 /// The points of the window of a model's version that ended then; none where there is no such window.

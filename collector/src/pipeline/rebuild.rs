@@ -60,6 +60,28 @@ struct Kept {
     windows: BTreeMap<i64, Vec<u8>>,
 }
 
+/// What a rebuild hands on as it goes through the rows. Whatever takes windows alone is one.
+pub(crate) trait Rebuilding {
+    /// Rows as they are archived, before the windows that they are in.
+    fn rows(&mut self, _batch: &RecordBatch) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A window that closes, the earliest first.
+    fn window(&mut self, rebuilt: Rebuilt) -> Result<(), String>;
+
+    /// All rows before this time were handed in, and the windows that end by it.
+    fn through(&mut self, _time: i64) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<F: FnMut(Rebuilt) -> Result<(), String>> Rebuilding for F {
+    fn window(&mut self, rebuilt: Rebuilt) -> Result<(), String> {
+        self(rebuilt)
+    }
+}
+
 /// What became of the rows that were handed in. Of windows that are only compared with, they are not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Rows {

@@ -30,7 +30,7 @@ pub(super) fn forget_journal(db: &Connection, counted_through: i64) -> rusqlite:
 }
 
 /// Forgets what is older than it is kept. True when there is more.
-pub(super) fn tidy(db: &Connection, now: i64) -> rusqlite::Result<bool> {
+pub(crate) fn tidy(db: &Connection, now: i64) -> rusqlite::Result<bool> {
     let mut has_more = windows(db, now - KEEP_LONG_MICROS)?;
     for (table, key, condition, keep) in [
         ("sli_counts", "model, sli, label, slice", "slice < ?1", KEEP_SLICES_MICROS),

@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use driftline_alerts::{
-    Condition, KofM, Labels, Micros, Observation, Reading, Recovery, Rule, Severity, Transition, Wording,
+    Condition, KofM, Labels, Micros, Observation, Patience, Reading, Recovery, Rule, Severity, Transition, Wording,
 };
 use driftline_detectors::{ColumnKind, Detector, Persistence, Reference, Score, Verdict};
 
 const DAY: Micros = 86_400_000_000;
 /// As the collector has it, of windows that end each day.
-const FORGET_DAYS: Micros = 4;
+const PATIENCE: Patience = Patience { forget_after: 4 * DAY, every: DAY };
 /// As the configuration has it.
 const WITHOUT_VERDICT: Duration = Duration::from_secs(7 * 86_400);
 /// The name of what judges say, and the label of the column that they say it of.
@@ -171,7 +171,7 @@ impl Alert {
 
     pub(crate) fn step(&mut self) {
         self.days += 1;
-        let change = self.state.observe(&self.rule, &self.said, self.days * DAY, FORGET_DAYS * DAY);
+        let change = self.state.observe(&self.rule, &self.said, self.days * DAY, PATIENCE);
         self.said.clear();
         self.begun += u64::from(matches!(change, Some(Transition::Fired { .. })));
         self.firing = self.state.open().is_some();

@@ -1,0 +1,369 @@
+//! A model's indicators, counted again from its archived rows, and looked at in virtual time.
+//!
+//! ```text
+//!   archived rows ─▶ calls ─▶ slices and hours, as the pipeline counts them, in a database in memory ─▶ rules by the clock
+//! ```
+//!
+//! Counting, adding up and judging are the pipeline's own; what differs is told to whoever asks. A call is in the archive only
+//! if it had rows, so that what was answered without a body that can be read is missing here. Indicators of what is not rows
+//! (captures, signs of life, the collector's own) cannot be counted again, nor can the form of rows: the archive keeps as
+//! missing what was of another type.
+
+use std::collections::BTreeSet;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt16Type, UInt32Type};
+use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array};
+use driftline_alerts::{Condition, Counts, Micros, Observation};
+use driftline_protocol::{Cell, EndState, Exchange};
+use rusqlite::Connection;
+
+use crate::config::{EventTime, Freshness, Model, Slis, TimeUnit};
+use crate::pipeline::columns::archived_name;
+use crate::pipeline::exchanges::{count_call, is_fresh, succeeded, weight};
+use crate::pipeline::slis::{SLICE_MICROS, SliCounts};
+use crate::pipeline::table::time_micros;
+use crate::pipeline::{expressions, judging, tidying};
+use crate::store::SCHEMA;
+use crate::vocabulary::Named;
+
+/// Indicators that rows say all of.
+pub(super) const OF_ROWS: [&str; 3] = ["latency", "availability", "freshness"];
+/// Rules are looked at so often at the most: each look adds up what is stored, some of it of a month.
+const MAX_LOOKS: i64 = 100_000;
+
+/// What is counted of a model's calls.
+pub(crate) struct Indicators {
+    db: Connection,
+    model: String,
+    slis: Slis,
+    counts: SliCounts,
+    /// Which indicators were counted at all.
+    known: BTreeSet<&'static str>,
+    /// The call whose row came last.
+    last: Option<CallKey>,
+    /// When rules are looked at next, and up to when.
+    looks: (Micros, Micros),
+    /// From one look to the next.
+    every: Micros,
+}
+
+/// What the rows of one call have in common, and those of another have not.
+#[derive(PartialEq)]
+struct CallKey {
+    request: String,
+    instance: String,
+    event_time: i64,
+    received_at: i64,
+}
+
+impl Indicators {
+    /// Those of a model, looked at after `from` and by `to`, one `interval` after the other. None where rows say when
+    /// something happened, and nothing says when the model was called.
+    ///
+    /// # Errors
+    /// When there is no memory for a database.
+    pub(crate) fn of(model: &Model, (from, to): (Micros, Micros), interval: Micros) -> Result<Option<Self>, String> {
+        if model.event_time != EventTime::Request {
+            return Ok(None);
+        }
+        let db = Connection::open_in_memory().and_then(|db| db.execute_batch(SCHEMA).map(|()| db)).map_err(unkept)?;
+        let wanted = interval.max(to.saturating_sub(from) / MAX_LOOKS).max(1);
+        let every = (wanted.saturating_add(SLICE_MICROS - 1) / SLICE_MICROS).saturating_mul(SLICE_MICROS);
+        Ok(Some(Self {
+            db,
+            model: model.name.clone(),
+            slis: model.slis.clone(),
+            counts: SliCounts::default(),
+            known: BTreeSet::new(),
+            last: None,
+            looks: (last_of_slice(from).saturating_add(every), to),
+            every,
+        }))
+    }
+
+    /// How long a time there is from one look to the next.
+    pub(super) fn every(&self) -> Micros {
+        self.every
+    }
+
+    /// Whether anything was counted of an indicator.
+    pub(super) fn knows(&self, sli: &str) -> bool {
+        self.known.contains(sli)
+    }
+
+    /// Counts the calls of archived rows, which come call by call.
+    ///
+    /// # Errors
+    /// When they are no rows of an archive.
+    pub(super) fn take(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        let calls = Calls::of(batch).ok_or("there are not the columns that every archived row has")?;
+        let fresh: Vec<(Freshness, Option<ArrayRef>)> =
+            self.slis.freshness.iter().map(|of| (of.clone(), column(batch, &archived_name(&of.column)))).collect();
+        for row in 0..batch.num_rows() {
+            let (exchange, key) = (calls.exchange(row), calls.key(row));
+            let at = (key.event_time.min(key.received_at), weight(&exchange));
+            let time = key.event_time;
+            if self.last.as_ref() != Some(&key) {
+                self.last = Some(key);
+                if !exchange.unmeasured {
+                    self.count(&exchange, at);
+                }
+            }
+            if succeeded(&exchange) {
+                self.count_fresh(&fresh, (row, time), at);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, exchange: &Exchange, at: (i64, u64)) {
+        let known = &mut self.known;
+        count_call(&mut self.counts, (&self.model, exchange), at, self.slis.latency, |sli, _| {
+            known.insert(sli);
+        });
+    }
+
+    fn count_fresh(
+        &mut self,
+        columns: &[(Freshness, Option<ArrayRef>)],
+        (row, time): (usize, i64),
+        (at, weight): (i64, u64),
+    ) {
+        for (freshness, array) in columns {
+            let of = array.as_ref().and_then(|array| time_of(array, row, freshness.unit));
+            let good = u64::from(is_fresh(of, time, freshness.max_age)) * weight;
+            self.counts.count(&self.model, "freshness", &freshness.column, at, Counts { good, valid: weight });
+            self.known.insert("freshness");
+        }
+    }
+
+    /// Stores what was counted of all rows before a time, so that it is seen, and forgets what is older than it is kept.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn settle(&mut self, through: Micros) -> Result<(), String> {
+        let counts = std::mem::take(&mut self.counts);
+        let stored = self.db.transaction().and_then(|transaction| {
+            counts.store(&transaction)?;
+            // What is looked at next is of the stretch that was just handed in.
+            while tidying::tidy(&transaction, self.looks.0.min(through))? {}
+            transaction.commit()
+        });
+        stored.map_err(unkept)
+    }
+
+    /// When rules are looked at next, by a time.
+    pub(super) fn next_look(&self, by: Micros) -> Option<Micros> {
+        let (next, last) = self.looks;
+        (next <= last.min(by)).then_some(next)
+    }
+
+    /// The look is done.
+    pub(super) fn looked(&mut self) {
+        self.looks.0 = self.looks.0.saturating_add(self.every);
+    }
+
+    /// What a rule that is looked at by the clock is told at a time.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn observations(
+        &self,
+        (condition, sli): (&Condition, &str),
+        now: Micros,
+    ) -> Result<Vec<Observation>, String> {
+        judging::indicator_observations(&self.db, &self.model, (condition, sli), now).map_err(unkept)
+    }
+
+    /// What an indicator was over a time before now; none where that is not known.
+    pub(super) fn measure(&self, named: &Named, over: std::time::Duration, now: Micros) -> Option<f64> {
+        expressions::measure(&self.db, &self.model, named, over, last_of_slice(now)).ok()?
+    }
+}
+
+/// The columns of archived rows that tell of their call.
+struct Calls<'b> {
+    event_time: &'b [i64],
+    received_at: &'b [i64],
+    request: &'b StringArray,
+    instance: &'b StringArray,
+    status: &'b [u16],
+    end_state: &'b StringArray,
+    latency_ms: &'b Float64Array,
+    /// Archives did not always say it.
+    weight: Option<&'b UInt32Array>,
+}
+
+impl<'b> Calls<'b> {
+    fn of(batch: &'b RecordBatch) -> Option<Self> {
+        let time = |name| Some(&**batch.column_by_name(name)?.as_primitive_opt::<TimestampMicrosecondType>()?.values());
+        let text = |name| batch.column_by_name(name)?.as_string_opt::<i32>();
+        Some(Self {
+            event_time: time("event_time")?,
+            received_at: time("received_at")?,
+            request: text("request_id")?,
+            instance: text("instance")?,
+            status: batch.column_by_name("status")?.as_primitive_opt::<UInt16Type>()?.values(),
+            end_state: text("end_state")?,
+            latency_ms: batch.column_by_name("latency_ms")?.as_primitive_opt::<Float64Type>()?,
+            weight: batch.column_by_name("weight").and_then(|weight| weight.as_primitive_opt::<UInt32Type>()),
+        })
+    }
+
+    fn key(&self, row: usize) -> CallKey {
+        CallKey {
+            request: self.request.value(row).to_owned(),
+            instance: self.instance.value(row).to_owned(),
+            event_time: self.event_time[row],
+            received_at: self.received_at[row],
+        }
+    }
+
+    /// The exchange of a row, as far as it is archived.
+    fn exchange(&self, row: usize) -> Exchange {
+        let end = EndState::named(self.end_state.value(row)).unwrap_or_default();
+        let is_measured = self.latency_ms.is_valid(row);
+        let micros = if is_measured { (self.latency_ms.value(row) * 1000.0).round() as u64 } else { 0 };
+        Exchange {
+            status: u32::from(self.status[row]),
+            end: end.into(),
+            duration_micros: micros,
+            unmeasured: !is_measured,
+            weight: self.weight.map_or(1, |weight| weight.value(row)),
+            ..Exchange::default()
+        }
+    }
+}
+
+/// The last moment before the slice of a time. What is stored of that slice may be later than the time itself.
+fn last_of_slice(time: Micros) -> Micros {
+    time.div_euclid(SLICE_MICROS).saturating_mul(SLICE_MICROS) - 1
+}
+
+fn column(batch: &RecordBatch, name: &str) -> Option<ArrayRef> {
+    batch.column_by_name(name).cloned()
+}
+
+/// The time that a cell says, in a column of times or of what is read as one.
+fn time_of(array: &ArrayRef, row: usize, unit: TimeUnit) -> Option<i64> {
+    if array.is_null(row) {
+        return None;
+    }
+    if let Some(times) = array.as_primitive_opt::<TimestampMicrosecondType>() {
+        return Some(times.value(row));
+    }
+    let number = || Some(Cell::Number(array.as_primitive_opt::<Float64Type>()?.value(row)));
+    let integer = || Some(Cell::Integer(array.as_primitive_opt::<Int64Type>()?.value(row)));
+    let text = || Some(Cell::Text(array.as_string_opt::<i32>()?.value(row).into()));
+    time_micros(&number().or_else(integer).or_else(text)?, unit)
+}
+
+fn unkept(error: rusqlite::Error) -> String {
+    format!("indicators are counted again in memory, and that failed: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use driftline_alerts::{Labels, Reading};
+
+    use super::*;
+    use crate::pipeline::table::{Capture, RowMeta, Table};
+
+    const SECOND: i64 = 1_000_000;
+
+    fn model() -> Model {
+        let slis = Slis { latency: Duration::from_millis(100), freshness: Vec::new() };
+        Model { slis, ..Model::undescribed("m") }
+    }
+
+    /// A call at a second, of so many rows.
+    #[derive(Clone, Copy)]
+    struct Call {
+        second: i64,
+        rows: usize,
+        status: u16,
+        end: EndState,
+        latency_ms: Option<u64>,
+        weight: u32,
+    }
+
+    const GOOD: Call =
+        Call { second: 0, rows: 1, status: 200, end: EndState::Complete, latency_ms: Some(20), weight: 1 };
+
+    fn batch(calls: &[Call]) -> RecordBatch {
+        let mut table = Table::default();
+        for (number, call) in calls.iter().enumerate() {
+            let request_id = number.to_string();
+            let meta = RowMeta {
+                event_time: call.second * SECOND,
+                request_id: &request_id,
+                row_id: "r",
+                status: call.status,
+                end_state: call.end.name(),
+                latency_micros: call.latency_ms.map(|millis| millis * 1000),
+                instance: "pod",
+                received_at: (call.second + 1) * SECOND,
+            };
+            let capture = Capture { weight: call.weight, ..Capture::default() };
+            (0..call.rows).for_each(|_| table.begin_row_of(meta, capture));
+        }
+        table.finish().unwrap().batch
+    }
+
+    fn counted(calls: &[Call], sli: &str, now: i64) -> Option<(u64, u64)> {
+        let mut indicators = Indicators::of(&model(), (0, 1000 * SECOND), 15 * SECOND).unwrap().unwrap();
+        // In two batches, as a file has them.
+        let (first, rest) = calls.split_at(calls.len() / 2);
+        [first, rest].iter().for_each(|calls| indicators.take(&batch(calls)).unwrap());
+        indicators.settle(1000 * SECOND).unwrap();
+        let over = Duration::from_secs(60);
+        let condition = Condition::Sli { sli: sli.into(), matching: Labels::new(), below: 0.9, over, min_events: 1 };
+        match indicators.observations((&condition, sli), now).unwrap()[..] {
+            [Observation { reading: Reading::Ratio { good, valid }, .. }] => Some((good, valid)),
+            [] => None,
+            ref other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_call_counts_once_however_many_rows_it_has_and_for_as_many_as_it_stands_for() {
+        let calls = [
+            Call { rows: 3, ..GOOD },
+            Call { second: 3, weight: 10, latency_ms: Some(200), ..GOOD },
+            Call { second: 4, status: 503, rows: 2, ..GOOD },
+            Call { second: 5, status: 404, ..GOOD },
+            Call { second: 6, status: 0, end: EndState::UpstreamError, ..GOOD },
+            Call { second: 7, latency_ms: None, ..GOOD },
+        ];
+        assert_eq!(counted(&calls, "availability", 9 * SECOND), Some((11, 13)), "nobody measured the last");
+        assert_eq!(counted(&calls, "latency", 9 * SECOND), Some((1, 11)));
+        assert_eq!(counted(&calls, "freshness", 9 * SECOND), None);
+        assert_eq!(counted(&calls, "availability", 300 * SECOND), None, "that was long ago");
+    }
+
+    #[test]
+    fn looks_are_at_the_ends_of_slices_and_not_more_than_so_many() {
+        let looks = |to: i64, interval: i64| {
+            let mut indicators = Indicators::of(&model(), (3 * SECOND, to), interval).unwrap().unwrap();
+            let next = || {
+                let look = indicators.next_look(i64::MAX)?;
+                indicators.looked();
+                Some(look)
+            };
+            std::iter::from_fn(next).collect::<Vec<_>>()
+        };
+        assert_eq!(looks(60 * SECOND, 15 * SECOND), [20 * SECOND - 1, 40 * SECOND - 1, 60 * SECOND - 1]);
+        let year = looks(366 * 86_400 * SECOND, SECOND);
+        assert!((90_000..=MAX_LOOKS as usize).contains(&year.len()), "{}", year.len());
+    }
+
+    #[test]
+    fn where_a_column_says_when_rows_happened_nothing_says_when_the_model_was_called() {
+        let event_time = EventTime::Column { name: "when".into(), unit: TimeUnit::Rfc3339 };
+        let model = Model { event_time, ..model() };
+        assert!(Indicators::of(&model, (0, 1), 1).unwrap().is_none());
+    }
+}
