@@ -66,6 +66,7 @@ mod v1;
 mod v2;
 mod v2_grpc;
 mod v2_plain;
+mod writer;
 
 pub use batch::{Account, Acknowledgement, Batch, Dropped, MEDIA_TYPE};
 pub use cells::Cells;

@@ -100,7 +100,7 @@ impl Handover {
 
     /// Writes an exchange into the open block, and lets its record be used again. It comes back when there is no room.
     pub(crate) fn put(&self, mut captured: Captured, now: Instant, spares: &Spares) -> Result<(), Captured> {
-        let bytes = Framer::encoded_bytes(&captured.exchange) + NUMBER_BYTES;
+        let bytes = Framer::most_encoded_bytes(&captured.exchange) + NUMBER_BYTES;
         if bytes > MAX_ENCODED_BYTES {
             return self.put_whole(captured);
         }

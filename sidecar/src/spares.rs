@@ -7,6 +7,7 @@
 
 use crossbeam_queue::ArrayQueue;
 use driftline_protocol::{Body, Exchange, Header};
+use prost::Message;
 
 /// Records that are kept: twice what comes in one tick of the shipper under full load.
 const MAX_SPARES: usize = 256;
@@ -55,31 +56,23 @@ impl Spares {
 
 impl Spare {
     fn of(mut exchange: Box<Exchange>) -> Self {
-        let taken = std::mem::take(&mut *exchange);
-        *exchange = Exchange {
-            request_id: emptied(taken.request_id),
-            traceparent: emptied(taken.traceparent),
-            method: emptied(taken.method),
-            target: emptied(taken.target),
-            protocol: emptied(taken.protocol),
-            ..Exchange::default()
-        };
-        Self {
-            exchange,
-            request_headers: SpareHeaders::of(taken.request_headers),
-            response_headers: SpareHeaders::of(taken.response_headers),
-            request: buffer(taken.request),
-            response: buffer(taken.response),
-        }
+        let request_headers = SpareHeaders::of(std::mem::take(&mut exchange.request_headers));
+        let response_headers = SpareHeaders::of(std::mem::take(&mut exchange.response_headers));
+        let (request, response) = (buffer(exchange.request.take()), buffer(exchange.response.take()));
+        // Where it lies: moving half a kilobyte out and in costs as much as all the rest.
+        exchange.clear();
+        let Exchange { request_id, traceparent, method, target, protocol, .. } = &mut *exchange;
+        [request_id, traceparent, method, target, protocol].into_iter().for_each(empty);
+        Self { exchange, request_headers, response_headers, request, response }
     }
 }
 
-fn emptied(mut text: String) -> String {
-    if text.capacity() > MAX_TEXT_BYTES {
-        return String::new();
-    }
+/// Empties a text, and lets go of its memory if that is much.
+fn empty(text: &mut String) {
     text.clear();
-    text
+    if text.capacity() > MAX_TEXT_BYTES {
+        *text = String::new();
+    }
 }
 
 /// The memory of a body, if nobody else reads it.
@@ -105,8 +98,8 @@ pub(crate) struct SpareHeaders {
 impl SpareHeaders {
     fn of(mut lines: Vec<Header>) -> Self {
         for line in &mut lines {
-            line.name = emptied(std::mem::take(&mut line.name));
-            line.value = emptied(std::mem::take(&mut line.value));
+            empty(&mut line.name);
+            empty(&mut line.value);
         }
         Self { lines, used: 0 }
     }

@@ -44,6 +44,13 @@ impl Socket {
         self.reference().set_linger(Some(Duration::ZERO)).ok();
     }
 
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+        }
+    }
+
     fn reference(&self) -> SockRef<'_> {
         match self {
             Self::Tcp(stream) => SockRef::from(stream),
@@ -103,7 +110,11 @@ impl Stream {
     /// Writes some of the bytes.
     pub(crate) fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
+            // There is nearly always room, and then nobody has to be woken when there is.
+            Self::Plain(socket) => match socket.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Pin::new(socket).poll_write(context, bytes),
+                written => Poll::Ready(written),
+            },
             Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }

@@ -7,8 +7,9 @@ use std::time::Instant;
 use driftline_protocol::{EndState, Exchange, Header, MAX_TARGET_BYTES, path_of};
 
 use super::Moment;
-use super::body::Kept;
+use super::body::{Kept, content_length};
 use super::messages::Cutter;
+use super::names::is_named;
 use crate::account::{Accounts, DropReason, Ticket};
 use crate::budget::{Budget, Reservation};
 use crate::rules::{Route, Rules, SharedRules, withhold};
@@ -241,20 +242,16 @@ impl Head {
         let mut head = Self { kept, cutter: None, claimed: None, bytes: 0 };
         let (mut content_type, mut content_encoding) = (None, None);
         for (name, value) in fields.fields() {
-            // By length first: most names match none of these, and this is read for every head.
-            match name.len() {
-                11 if name.eq_ignore_ascii_case("traceparent") => {
-                    head.id(ids.as_mut().map(|ids| &mut ids.traceparent), value)
-                }
-                12 if name.eq_ignore_ascii_case("x-request-id") => {
-                    head.id(ids.as_mut().map(|ids| &mut ids.request_id), value)
-                }
-                12 if name.eq_ignore_ascii_case("content-type") => content_type = content_type.or(Some(value)),
-                14 if name.eq_ignore_ascii_case("content-length") => {
-                    head.claimed = std::str::from_utf8(value).ok().and_then(|value| value.trim().parse().ok());
-                }
-                16 if name.eq_ignore_ascii_case("content-encoding") => content_encoding = Some(value),
-                _ => {}
+            if is_named(name, "traceparent") {
+                head.id(ids.as_mut().map(|ids| &mut ids.traceparent), value);
+            } else if is_named(name, "x-request-id") {
+                head.id(ids.as_mut().map(|ids| &mut ids.request_id), value);
+            } else if is_named(name, "content-type") {
+                content_type = content_type.or(Some(value));
+            } else if is_named(name, "content-length") {
+                head.claimed = content_length(value).and_then(|length| length.try_into().ok());
+            } else if is_named(name, "content-encoding") {
+                content_encoding = Some(value);
             }
             if head.kept.len() < MAX_KEPT_HEADERS
                 && let Some(name) = rules.header(name)
@@ -284,6 +281,11 @@ fn micros_between(started: Instant, now: Moment) -> u64 {
 }
 
 fn lossy(value: &[u8]) -> Cow<'_, str> {
+    // Nearly all bodies are, and a text that is there need not be checked.
+    const JSON: &str = "application/json";
+    if value == JSON.as_bytes() {
+        return Cow::Borrowed(JSON);
+    }
     let value = value.get(..MAX_HEADER_VALUE_BYTES).unwrap_or(value);
     // Nearly all values are ASCII, which this check knows quickly.
     std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed)

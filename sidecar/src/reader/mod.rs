@@ -19,6 +19,7 @@ mod connection;
 mod http1;
 mod http2;
 mod messages;
+mod names;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod script;
 
@@ -28,6 +29,7 @@ pub(crate) use capture::{CaptureLimits, Captured, Finished};
 pub(crate) use connection::{Over, Reader};
 #[cfg(feature = "fuzzing")]
 pub(crate) use messages::cutting;
+pub(crate) use names::is_named;
 
 /// A side of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

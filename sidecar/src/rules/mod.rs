@@ -26,15 +26,10 @@ pub(crate) use reload::Reloading;
 use self::path::PathPattern;
 use self::redact::Policy;
 use self::sample::Sampling;
-use crate::reader::Captured;
+use crate::reader::{Captured, is_named};
 
 /// The rules in force. Reloading stores new ones; whoever reads, reads the ones that were there when it began.
 pub(crate) type SharedRules = Arc<ArcSwap<Rules>>;
-
-/// Headers that say how to read the bodies, and how a call ended. Everything else may hold what nobody allowed to leave
-/// the pod.
-const KEPT_HEADERS: [&str; 5] =
-    ["content-type", "content-encoding", "inference-header-content-length", "grpc-encoding", "grpc-status"];
 
 /// What is captured, kept, and allowed to leave.
 #[derive(Debug)]
@@ -108,8 +103,8 @@ impl Rules {
 
     /// The name, in lower case, under which a header may leave the pod; None when it may not.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let built_in = KEPT_HEADERS.into_iter().find(|kept| kept.eq_ignore_ascii_case(name));
-        built_in.or_else(|| self.kept_headers.iter().map(String::as_str).find(|kept| kept.eq_ignore_ascii_case(name)))
+        always_kept(name)
+            .or_else(|| self.kept_headers.iter().map(String::as_str).find(|kept| kept.eq_ignore_ascii_case(name)))
     }
 
     /// Whether there is any use for bodies.
@@ -137,6 +132,19 @@ impl Rules {
             Bodies::Redacted if self.rewrites_nothing() => [Redacted::Untouched; 2],
             Bodies::Redacted => redact::redact_both(&self.policy, &mut captured.exchange, &mut captured.reservation),
         }
+    }
+}
+
+/// The name of a header that says how to read the bodies, or how a call ended. Everything else may hold what nobody
+/// allowed to leave the pod.
+fn always_kept(name: &str) -> Option<&'static str> {
+    match name.len() {
+        11 if is_named(name, "grpc-status") => Some("grpc-status"),
+        12 if is_named(name, "content-type") => Some("content-type"),
+        13 if is_named(name, "grpc-encoding") => Some("grpc-encoding"),
+        16 if is_named(name, "content-encoding") => Some("content-encoding"),
+        31 if is_named(name, "inference-header-content-length") => Some("inference-header-content-length"),
+        _ => None,
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::mem::MaybeUninit;
 
-use crate::reader::Unreadable;
+use crate::reader::body::content_length;
 use crate::reader::capture::Fields;
+use crate::reader::{Unreadable, is_named};
 
 /// Most header lines of one head.
 const MAX_HEADERS: usize = 128;
@@ -62,16 +63,13 @@ impl<'a> Headers<'a> {
         let mut length = None;
         let mut coding = None;
         for line in self.lines {
-            // The names' lengths tell them from nearly all others.
-            match line.name.len() {
-                14 if line.name.eq_ignore_ascii_case("content-length") => {
-                    let bytes = decimal(line.value).ok_or(Unreadable::AmbiguousLength)?;
-                    if *length.get_or_insert(bytes) != bytes {
-                        return Err(Unreadable::AmbiguousLength);
-                    }
+            if is_named(line.name, "content-length") {
+                let bytes = content_length(line.value).ok_or(Unreadable::AmbiguousLength)?;
+                if *length.get_or_insert(bytes) != bytes {
+                    return Err(Unreadable::AmbiguousLength);
                 }
-                17 if line.name.eq_ignore_ascii_case("transfer-encoding") => coding = Some(line.value),
-                _ => {}
+            } else if is_named(line.name, "transfer-encoding") {
+                coding = Some(line.value);
             }
         }
         match (coding, length) {
@@ -89,18 +87,6 @@ impl<'a> Headers<'a> {
             (None, None) => Ok(otherwise),
         }
     }
-}
-
-/// Digits and nothing else, as `content-length` must be.
-fn decimal(value: &[u8]) -> Option<u64> {
-    let value = value.trim_ascii();
-    if value.is_empty() {
-        return None;
-    }
-    value.iter().try_fold(0_u64, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
 }
 
 /// Parses a whole request head and hands it on.

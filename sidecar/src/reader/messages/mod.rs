@@ -120,12 +120,15 @@ impl Cutter {
 /// What a content type says of a body's messages.
 fn framing(content_type: &[u8]) -> Framing {
     const LINES: [&str; 6] = ["x-ndjson", "jsonl", "json-lines", "x-jsonlines", "x-jsonl", "jsonlines"];
+    // Nearly all bodies end here.
+    if content_type == b"application/json" {
+        return Framing::Unspecified;
+    }
     let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if media_type.eq_ignore_ascii_case(b"text/event-stream") {
         return Framing::ServerSentEvents;
     }
     let Some((kind, subtype)) = media_type.split_at_checked("application/".len()) else { return Framing::Unspecified };
-    // Nearly all bodies end here.
     if subtype.eq_ignore_ascii_case(b"json") || !kind.eq_ignore_ascii_case(b"application/") {
         return Framing::Unspecified;
     }
