@@ -65,8 +65,8 @@ pub(crate) struct Metrics {
     request_duration: HistogramVec,
     sli_good: IntCounterVec,
     sli_valid: IntCounterVec,
-    pub(crate) alerts_firing: IntGaugeVec,
-    pub(crate) alerts_muted: IntGaugeVec,
+    alerts_firing: IntGaugeVec,
+    alerts_muted: IntGaugeVec,
     notifications: IntCounterVec,
     pub(crate) notifications_pending: IntGauge,
     pub(crate) dead_letters: IntGaugeVec,
@@ -533,6 +533,12 @@ impl Metrics {
 
     pub(crate) fn drills(&self, rule: &str, outcome: &str) -> IntCounter {
         self.drills.with_label_values(&[rule, outcome])
+    /// How many alerts of a rule fire, and how many of these are muted.
+    pub(crate) fn show_firing(&self, rule: &str, severity: &str, (firing, muted): (i64, i64)) {
+        self.alerts_firing.with_label_values(&[rule, severity]).set(firing);
+        self.alerts_muted.with_label_values(&[rule, severity]).set(muted);
+    }
+
     }
 
     /// One of `reaction`, which is configured.
@@ -665,8 +671,7 @@ mod tests {
         metrics.show_segment(["m", "1", "s"], 0, Some(0.0));
         metrics.request_duration.with_label_values(&["m"]).observe(0.0);
         metrics.clock_offset.with_label_values(&["m"]).observe(0.0);
-        metrics.alerts_firing.with_label_values(&["R", "page"]).set(0);
-        metrics.alerts_muted.with_label_values(&["R", "page"]).set(0);
+        metrics.show_firing("R", "page", (0, 0));
         metrics.notifications("t", "delivered").inc();
         metrics.dead_letters.with_label_values(&["t"]).set(0);
         metrics.target_failing.with_label_values(&["t"]).set(0);

@@ -120,8 +120,8 @@ fn end(db: &Connection, notification: &Notification, now: i64) -> rusqlite::Resu
         .execute(params![notification.episode, notification.resolved_at])?;
     let mut resolve = notification.clone();
     if let Some(said) = entries::triggered(db, &notification.episode)? {
-        // One subject, one thread.
-        resolve.subject = said.subject;
+        // One subject, one thread; and as urgent as it was, also when the rule is gone by now.
+        (resolve.subject, resolve.severity) = (said.subject, said.severity);
     }
     entries::put_resolve(db, &resolve, now)
 }

@@ -114,7 +114,7 @@ fn ended(db: &Connection, reaction: &Reaction) -> rusqlite::Result<Vec<Found>> {
 fn model(reaction: &Reaction, rules: &[Rule], found: &Found) -> Option<String> {
     let rule = rules.iter().find(|rule| rule.name == found.rule)?;
     let alert: Alert = serde_json::from_str(found.alert.as_deref()?).ok()?;
-    let is_meant = alert.counting().any(|member| reaction.when.matches(rule, &member.labels));
+    let is_meant = alert.counting().any(|member| reaction.when.matches(rule, alert.severity(rule), &member.labels));
     alert.labels.get("model").filter(|_| is_meant).cloned()
 }
 
