@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use driftline_alerts::{Condition, Labels, Observation, Reading, Severity, Transition};
+use driftline_alerts::{Condition, Labels, Observation, Reading, Rule, Severity, Transition};
 use driftline_detectors::{Score, Verdict};
 use driftline_protocol::Role;
 use tracing::warn;
@@ -174,17 +174,23 @@ impl Pipeline {
             }
             Transition::Resolved { .. } => {
                 // What no route makes of it any more, since a restart, is not looked at again.
-                if !self.parts.config.alerting.routes.severities(&change.rule).contains(&change.rule.severity) {
-                    self.parts.metrics.show_firing(&change.rule.name, change.rule.severity.name(), (0, 0));
+                let (routes, severity) = (&self.parts.config.alerting.routes, change.rule.severity);
+                if self.own_rule(change).is_some_and(|own| !routes.severities(own).contains(&severity)) {
+                    self.parts.metrics.show_firing(&change.rule.name, severity.name(), (0, 0));
                 }
                 News::Ended { notification }
             }
         });
     }
 
+    /// The rule of a change as it is configured.
+    fn own_rule(&self, change: &Change) -> Option<&Rule> {
+        self.book.rules().iter().find(|own| own.name == change.rule.name)
+    }
+
     /// That routes have made something else of an alert than its rule says.
-    fn made_of_it(&self, Change { rule, .. }: &Change) -> Option<(String, String)> {
-        let own = self.book.rules().iter().find(|own| own.name == rule.name)?.severity;
+    fn made_of_it(&self, change: &Change) -> Option<(String, String)> {
+        let (rule, own) = (&change.rule, self.own_rule(change)?.severity);
         let words = || format!("{} by a route; the rule says {}", rule.severity.name(), own.name());
         (own != rule.severity).then(|| ("Severity".to_owned(), words()))
     }
