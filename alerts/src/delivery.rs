@@ -21,8 +21,6 @@ use crate::state::Micros;
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// An hour without a try would be too long for a page.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// Nobody is waited for any longer, whatever they ask.
-const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 /// A day of attempts every five minutes, and the quick ones before.
 const MAX_ATTEMPTS: u32 = 300;
 /// Of many entries behind a target that is away only one is tried at a time, so they are given up by their age, too: what
@@ -36,7 +34,7 @@ const MIN_ATTEMPTS: u32 = 10;
 pub fn pause_after(attempts: u32, asked: Option<Duration>, random: f64) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
     let own = doubled.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0);
-    asked.map_or(own, |asked| asked.min(LONGEST_ASKED).max(own))
+    asked.map_or(own, |asked| asked.min(driftline_retry_after::LONGEST).max(own))
 }
 
 /// Whether an entry that failed so often, and has waited for so long, is not tried again.

@@ -43,6 +43,7 @@
 //! ```
 
 mod approval;
+mod change_event;
 mod delivery;
 mod drill;
 mod expression;
@@ -69,6 +70,7 @@ mod telling;
 mod template;
 
 pub use approval::{is_signed_approval, sign_approval};
+pub use change_event::ChangeEvent;
 pub use delivery::{Gate, Rate, Rest, is_given_up, pause_after};
 pub use drill::DRILL_LABEL;
 pub use expression::{Expression, ExpressionError, Unit, Variable, nearest};

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rule::{Labels, Rule};
+use crate::rule::{Labels, Rule, Severity};
 
 /// A label's value, or the beginning of many: `flights`, `team-*`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,22 +59,21 @@ impl Matchers {
     /// Of a label's name, in bytes.
     pub const MAX_NAME: usize = 100;
 
-    /// Whether a member of a rule's alert is meant: by its labels, and by `rule` and `severity`.
-    pub fn matches(&self, rule: &Rule, labels: &Labels) -> bool {
+    /// Whether a member of a rule's alert is meant: by its labels, and by `rule` and how urgent it is, `severity`.
+    pub fn matches(&self, rule: &Rule, severity: Severity, labels: &Labels) -> bool {
         self.0.iter().all(|(name, pattern)| {
             let value = match name.as_str() {
                 "rule" => Some(rule.name.as_str()),
-                "severity" => Some(rule.severity.name()),
+                "severity" => Some(severity.name()),
                 name => labels.get(name).map(String::as_str),
             };
             value.is_some_and(|value| pattern.matches(value))
         })
     }
 
-    /// Whether alerts of a rule may be meant, by its name and severity alone.
+    /// Whether alerts of a rule may be meant, by its name alone: how urgent one is depends on routes, too.
     pub fn may_match(&self, rule: &Rule) -> bool {
-        let of_rule = [("rule", rule.name.as_str()), ("severity", rule.severity.name())];
-        of_rule.iter().all(|(name, value)| self.0.get(*name).is_none_or(|pattern| pattern.matches(value)))
+        self.0.get("rule").is_none_or(|pattern| pattern.matches(&rule.name))
     }
 
     /// Each label and its pattern.
@@ -143,11 +142,12 @@ pub(crate) mod tests {
             (&[("severity", "page")], false),
             (&[("version", "*")], false),
         ] {
-            assert_eq!(matchers(pairs).matches(&rule, &temp), is_meant, "{pairs:?}");
+            assert_eq!(matchers(pairs).matches(&rule, rule.severity, &temp), is_meant, "{pairs:?}");
         }
         assert!(matchers(&[("rule", "Feature*"), ("model", "other")]).may_match(&rule));
         assert!(!matchers(&[("rule", "Latency*")]).may_match(&rule));
-        assert!(!matchers(&[("severity", "page")]).may_match(&rule));
+        assert!(matchers(&[("severity", "page")]).may_match(&rule), "a route may make it one");
+        assert!(matchers(&[("severity", "page")]).matches(&rule, Severity::Page, &temp));
     }
 
     #[test]

@@ -2,13 +2,15 @@
 //!
 //! An alert with several members is muted when all of them that count are, each by whatever it is: one column that nobody
 //! silenced is reason enough to tell.
+//!
+//! What is less urgent explains nothing that is more so: whoever is to be woken would not be.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::maintenance::Maintenance;
-use crate::rule::{ExplainedBy, Labels, Rule};
+use crate::rule::{ExplainedBy, Labels, Rule, Severity};
 use crate::silence::Silence;
 use crate::state::{Alert, Member, Micros};
 
@@ -42,28 +44,33 @@ pub struct Muting<'a> {
 impl Muting<'_> {
     /// By what an alert is muted; by nothing when one of its members is not.
     pub fn of(&self, rule: &Rule, alert: &Alert) -> Vec<Mute> {
-        let members: Option<BTreeSet<Mute>> = alert.counting().map(|member| self.of_member(rule, member)).collect();
+        let members: Option<BTreeSet<Mute>> =
+            alert.counting().map(|member| self.of_member(rule, alert.severity(rule), member)).collect();
         members.unwrap_or_default().into_iter().collect()
     }
 
-    fn of_member(&self, rule: &Rule, member: &Member) -> Option<Mute> {
+    fn of_member(&self, rule: &Rule, severity: Severity, member: &Member) -> Option<Mute> {
         let labels = &member.labels;
-        let silence = || self.silences.iter().find(|one| one.is_on(self.now) && one.matching.matches(rule, labels));
-        let window = || self.maintenance.iter().find(|one| one.is_on(self.now) && one.matching.matches(rule, labels));
+        let silence =
+            || self.silences.iter().find(|one| one.is_on(self.now) && one.matching.matches(rule, severity, labels));
+        let window =
+            || self.maintenance.iter().find(|one| one.is_on(self.now) && one.matching.matches(rule, severity, labels));
         silence()
             .map(|silence| Mute::Silence(silence.id.clone()))
             .or_else(|| window().map(|window| Mute::Maintenance(window.name.clone())))
-            .or_else(|| self.explanation(rule, labels).map(Mute::Alert))
+            .or_else(|| self.explanation(rule, severity, labels).map(Mute::Alert))
     }
 
     /// The episode that explains a member of a rule's alert.
-    fn explanation(&self, rule: &Rule, labels: &Labels) -> Option<String> {
+    fn explanation(&self, rule: &Rule, severity: Severity, labels: &Labels) -> Option<String> {
         let explains = |cause: &ExplainedBy, alert: &Alert| {
             let agrees = |member: &Member| cause.same.iter().all(|name| member.labels.get(name) == labels.get(name));
             alert.counting().any(agrees)
         };
         let of_cause = |cause: &ExplainedBy| {
-            let found = self.firing.iter().find(|(other, alert)| other.name == cause.rule && explains(cause, alert));
+            let found = self.firing.iter().find(|(other, alert)| {
+                other.name == cause.rule && alert.severity(other) >= severity && explains(cause, alert)
+            });
             found.and_then(|(_, alert)| Some(alert.open()?.episode.clone()))
         };
         rule.explained_by.iter().find_map(of_cause)
@@ -74,7 +81,6 @@ impl Muting<'_> {
 mod tests {
     use super::*;
     use crate::matching::tests::matchers;
-    use crate::rule::Severity;
     use crate::state::tests::{fired, rule};
 
     const NOW: Micros = 1000;
@@ -114,6 +120,10 @@ mod tests {
         assert_eq!(muted(&[], &firing, (&child_rule, &one)), [Mute::Alert(episode)]);
         assert_eq!(muted(&[], &firing, (&child_rule, &both)), [], "nobody has explained dewp");
         assert_eq!(muted(&[], &firing, (&cause_rule, &cause)), []);
+        let mut lesser = cause.clone();
+        lesser.open_mut().unwrap().severity = Some(Severity::Info);
+        let lesser_firing = [(&cause_rule, &lesser), (&child_rule, &one)];
+        assert_eq!(muted(&[], &lesser_firing, (&child_rule, &one)), [], "a route made less of the cause");
         firing.remove(0);
         assert_eq!(muted(&[], &firing, (&child_rule, &one)), []);
     }

@@ -7,7 +7,8 @@
 //!          ─▶ route 4: everything else ─▶ mailbox
 //! ```
 //!
-//! Which way an episode goes is decided when it is told, once: targets that wait are kept with it.
+//! Which way an episode goes is decided when it is told, once: targets that wait are kept with it. How urgent it is, which routes
+//! may change, is decided when it begins, and stays: whoever was told of a ticket is told of a ticket's end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +38,9 @@ pub struct Route {
     pub during: Option<String>,
     /// The schedule that its targets wait for, if it is not on.
     pub wait_for: Option<String>,
-    /// Who is told.
+    /// How urgent whatever goes this way is, for the routes after this one, too; as urgent as before without it.
+    pub severity: Option<Severity>,
+    /// Who is told; nobody only where the next routes are tried, too.
     pub targets: Vec<String>,
     /// Whether the next routes are tried, too.
     pub goes_on: bool,
@@ -52,6 +55,8 @@ pub struct Routed {
     pub later: BTreeMap<String, String>,
     /// All targets that are told by a schedule only, now or later, and which it is.
     pub scheduled: BTreeMap<String, String>,
+    /// How urgent the routes make it; none where they leave it as it is.
+    pub severity: Option<Severity>,
     /// The places of the routes that it goes by, from 0.
     pub by: Vec<usize>,
 }
@@ -81,16 +86,29 @@ impl Routes {
         self.along(&rule.name, rule.severity, &rule.wording.labels_of(labels), now)
     }
 
+    /// How urgent an alert of a rule is that begins now.
+    pub fn severity_of(&self, rule: &Rule, labels: &Labels, now: Micros) -> Severity {
+        self.of(rule, labels, now).severity.unwrap_or(rule.severity)
+    }
+
+    /// How urgent alerts of a rule may be, by what it says and what routes may make of that.
+    pub fn severities(&self, rule: &Rule) -> BTreeSet<Severity> {
+        let of_routes = self.routes.iter().filter(|_| self.routed.contains(&rule.name));
+        of_routes.filter_map(|route| route.severity).chain([rule.severity]).collect()
+    }
+
     /// Who is told of an alert that goes by routes, of a rule of this name.
     pub fn along(&self, rule: &str, severity: Severity, labels: &Labels, now: Micros) -> Routed {
         let mut routed = Routed::default();
         for (place, route) in self.routes.iter().enumerate() {
+            let severity = routed.severity.unwrap_or(severity);
             let is_there = route.during.as_ref().is_none_or(|schedule| self.is_on(schedule, now));
             let accepts = |selector: &Selector| selector.accepts(value((rule, severity), labels, selector.label()));
             if !is_there || !route.matching.iter().all(accepts) {
                 continue;
             }
             routed.by.push(place);
+            routed.severity = route.severity.or(routed.severity);
             for target in &route.targets {
                 match &route.wait_for {
                     None => routed.now.push(target.clone()),
@@ -136,12 +154,19 @@ impl Routes {
     pub fn always_reach(&self, rule: &Rule) -> bool {
         let matching = rule.condition.matching();
         let is_known = |label: &str| matches!(label, "rule" | "severity") || matching.contains_key(label);
-        let always = |selector: &Selector| {
-            is_known(selector.label())
-                && selector.accepts(value((&rule.name, rule.severity), matching, selector.label()))
+        // Every one that it may have by the time that a route is tried.
+        let mut severities = BTreeSet::from([rule.severity]);
+        let mut holds = |route: &Route| {
+            let always = |selector: &Selector| {
+                let accepts =
+                    |severity: &Severity| selector.accepts(value((&rule.name, *severity), matching, selector.label()));
+                is_known(selector.label()) && severities.iter().all(accepts)
+            };
+            let is_always = route.during.is_none() && route.matching.iter().all(always);
+            severities.extend(route.severity);
+            is_always && !route.targets.is_empty()
         };
-        let holds = |route: &Route| route.during.is_none() && route.matching.iter().all(always);
-        !self.routed.contains(&rule.name) || self.routes.iter().any(holds)
+        !self.routed.contains(&rule.name) || self.routes.iter().any(&mut holds)
     }
 }
 
@@ -170,7 +195,7 @@ pub(crate) mod tests {
     pub(crate) fn route(matching: &[&str], targets: &[&str]) -> Route {
         let matching = matching.iter().map(|text| Selector::parse(text).unwrap()).collect();
         let targets = targets.iter().map(|name| (*name).to_owned()).collect();
-        Route { matching, during: None, wait_for: None, targets, goes_on: false }
+        Route { matching, during: None, wait_for: None, severity: None, targets, goes_on: false }
     }
 
     pub(crate) fn routes(routes: Vec<Route>) -> Routes {
@@ -228,6 +253,39 @@ pub(crate) mod tests {
         assert_eq!(waits.mutes(), [Mute::Schedule("office".into())]);
     }
 
+    /// What is of staging is a ticket, whatever the rule says; what is left to its labels is told.
+    fn staging_is_a_ticket() -> Vec<Route> {
+        let changes =
+            Route { severity: Some(Severity::Ticket), goes_on: true, ..route(&["team=staging", "severity=page"], &[]) };
+        vec![changes, route(&["severity=page"], &["pager"]), route(&[], &["mailbox"])]
+    }
+
+    #[test]
+    fn a_route_changes_how_urgent_an_alert_is_for_the_routes_after_it() {
+        let routes = routes(staging_is_a_ticket());
+        let page = Rule { severity: Severity::Page, ..rule(1, 1) };
+        let of = |team: &str| routes.of(&page, &[("team".to_owned(), team.to_owned())].into(), micros(OPEN));
+        assert_eq!((of("staging").now, of("staging").severity), (vec!["mailbox".to_owned()], Some(Severity::Ticket)));
+        assert_eq!(of("staging").by, [0, 2]);
+        assert_eq!((of("fraud").now, of("fraud").severity), (vec!["pager".to_owned()], None));
+        let severity = |rule: &Rule, team: &str| {
+            routes.severity_of(rule, &[("team".to_owned(), team.to_owned())].into(), micros(OPEN))
+        };
+        assert_eq!((severity(&page, "staging"), severity(&page, "fraud")), (Severity::Ticket, Severity::Page));
+        let info = Rule { severity: Severity::Info, ..rule(1, 1) };
+        assert_eq!(severity(&info, "staging"), Severity::Info, "the route asks for pages");
+        let own = Routes { routed: BTreeSet::new(), ..routes };
+        assert_eq!(own.of(&page, &Labels::from([("team".to_owned(), "staging".to_owned())]), 0).severity, None);
+    }
+
+    #[test]
+    fn the_last_route_that_says_how_urgent_it_is_is_right() {
+        let to = |severity| Route { severity: Some(severity), goes_on: true, ..route(&[], &["a"]) };
+        let routes =
+            routes(vec![to(Severity::Page), to(Severity::Info), Route { goes_on: true, ..route(&[], &["b"]) }]);
+        assert_eq!(routes.of(&rule(1, 1), &Labels::new(), 0).severity, Some(Severity::Info));
+    }
+
     #[test]
     fn who_waits_is_known_before_and_after_the_first_were_told() {
         let waits = Route { wait_for: office_hours(), ..route(&[], &["team"]) };
@@ -260,16 +318,23 @@ pub(crate) mod tests {
         assert!(!reaches(vec![Route { during: office_hours(), ..route(&[], &["a"]) }]));
         assert!(reaches(vec![Route { wait_for: office_hours(), ..route(&[], &["a"]) }]));
         assert!(!reaches(vec![]));
+        let severity = Some(Severity::Page);
+        let sometimes = Route { severity, goes_on: true, ..route(&["team=fraud"], &[]) };
+        assert!(!reaches(vec![sometimes.clone(), route(&["severity=ticket"], &["a"])]), "it may be a page by then");
+        assert!(reaches(vec![sometimes.clone(), route(&["severity!=info"], &["a"])]));
+        assert!(!reaches(vec![Route { goes_on: true, ..route(&[], &[]) }]), "nobody is told by it");
     }
 
     fn any_route() -> impl Strategy<Value = Route> {
         let selector = prop::sample::select(vec!["severity=page", "severity!=page", "team=~f.*", "team!~f.*", "team="]);
         let schedule = || prop::option::of(Just("office".to_owned()));
         let targets = prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "d"]), 1..3);
-        (prop::collection::vec(selector, 0..3), schedule(), schedule(), targets, any::<bool>()).prop_map(
-            |(matching, during, wait_for, targets, goes_on)| Route {
+        let severity = prop::option::of(prop::sample::select(Severity::ALL.to_vec()));
+        (prop::collection::vec(selector, 0..3), schedule(), schedule(), severity, targets, any::<bool>()).prop_map(
+            |(matching, during, wait_for, severity, targets, goes_on)| Route {
                 during,
                 wait_for,
+                severity,
                 goes_on,
                 ..route(&matching, &targets)
             },
@@ -298,6 +363,8 @@ pub(crate) mod tests {
             prop_assert_eq!(all.len(), before, "each once");
             let on_the_way = |target: &&String| routed.by.iter().any(|place| routes.routes[*place].targets.contains(target));
             prop_assert!(all.iter().all(on_the_way));
+            let mut changes = routed.by.iter().filter_map(|place| routes.routes[*place].severity);
+            prop_assert_eq!(routed.severity, changes.next_back());
             prop_assert!(routed.later.is_empty() || !office().is_on(at), "nobody waits for what is on");
             let (last, others) = routed.by.split_last().unwrap();
             prop_assert!(others.iter().all(|place| routes.routes[*place].goes_on));

@@ -65,9 +65,10 @@ pub(crate) struct Metrics {
     request_duration: HistogramVec,
     sli_good: IntCounterVec,
     sli_valid: IntCounterVec,
-    pub(crate) alerts_firing: IntGaugeVec,
-    pub(crate) alerts_muted: IntGaugeVec,
+    alerts_firing: IntGaugeVec,
+    alerts_muted: IntGaugeVec,
     notifications: IntCounterVec,
+    drill_notifications: IntCounterVec,
     pub(crate) notifications_pending: IntGauge,
     pub(crate) dead_letters: IntGaugeVec,
     pub(crate) target_failing: IntGaugeVec,
@@ -324,7 +325,12 @@ impl Metrics {
             )?,
             notifications: counters(
                 "driftline_notifications_total",
-                "Attempts to notify a target, or by the target `heartbeat` to give a sign of life, by how they went.",
+                "Attempts to notify a target, or by the target `heartbeat` to give a sign of life, by how they went; and changes that were forgotten before there was room for them, `missed`.",
+                &["target", "outcome"],
+            )?,
+            drill_notifications: counters(
+                "driftline_drill_notifications_total",
+                "Attempts to notify a target of a drill, by how they went: these are not among `driftline_notifications_total`.",
                 &["target", "outcome"],
             )?,
             notifications_pending: gauge(
@@ -348,7 +354,7 @@ impl Metrics {
             )?,
             drills: counters(
                 "driftline_drills_total",
-                "Drills that are over, by whether everybody took both their beginning and their end. What they sent is counted among the notifications.",
+                "Drills that are over, by whether everybody took both their beginning and their end. What they sent is counted in `driftline_drill_notifications_total`.",
                 &["rule", "outcome"],
             )?,
             reactions: counters(
@@ -527,8 +533,20 @@ impl Metrics {
         self.undecodable.with_label_values(&[reason])
     }
 
+    /// How many alerts of a rule fire, and how many of these are muted.
+    pub(crate) fn show_firing(&self, rule: &str, severity: &str, (firing, muted): (i64, i64)) {
+        self.alerts_firing.with_label_values(&[rule, severity]).set(firing);
+        self.alerts_muted.with_label_values(&[rule, severity]).set(muted);
+    }
+
     pub(crate) fn notifications(&self, target: &str, outcome: &str) -> IntCounter {
         self.notifications.with_label_values(&[target, outcome])
+    }
+
+    /// An attempt to tell a target of something that is wrong, or of a drill.
+    pub(crate) fn attempt(&self, target: &str, is_drill: bool, outcome: &str) -> IntCounter {
+        let counter = if is_drill { &self.drill_notifications } else { &self.notifications };
+        counter.with_label_values(&[target, outcome])
     }
 
     pub(crate) fn drills(&self, rule: &str, outcome: &str) -> IntCounter {
@@ -665,9 +683,9 @@ mod tests {
         metrics.show_segment(["m", "1", "s"], 0, Some(0.0));
         metrics.request_duration.with_label_values(&["m"]).observe(0.0);
         metrics.clock_offset.with_label_values(&["m"]).observe(0.0);
-        metrics.alerts_firing.with_label_values(&["R", "page"]).set(0);
-        metrics.alerts_muted.with_label_values(&["R", "page"]).set(0);
+        metrics.show_firing("R", "page", (0, 0));
         metrics.notifications("t", "delivered").inc();
+        metrics.attempt("t", true, "delivered").inc();
         metrics.dead_letters.with_label_values(&["t"]).set(0);
         metrics.target_failing.with_label_values(&["t"]).set(0);
         metrics.target_rests.with_label_values(&["t", "rate"]).inc();

@@ -1,14 +1,14 @@
 /** An alert's story: when it fired, who was told what and when, what went wrong on the way, when it was resolved. */
 
 import { at } from './clock.js';
+import { TOLD } from './delivery-words.js';
 import { h } from './dom.js';
 import { counted, duration } from './format.js';
 import { icon } from './icons.js';
+import { deliveriesPath } from './navigate.js';
 
 /** @typedef {import('./api.js').EpisodeDetail} EpisodeDetail */
 /** @typedef {import('./api.js').Delivery} Delivery */
-
-const ACTIONS = { trigger: 'that it fires', remind: 'that it fires still', acknowledge: 'who is on it', resolve: 'that it is resolved' };
 
 /** @param {EpisodeDetail} alert */
 export function deliveryTimeline(alert) {
@@ -53,13 +53,13 @@ function deliveryMoment({ target, action, state, attempts, created_at: created, 
   const name = h('strong', null, target);
   const tries = attempts > 1 ? `, ${counted(attempts, 'attempt')}` : '';
   const why = error !== null && h('div', { class: 'moment-error' }, error);
-  const about = ACTIONS[action] ?? action;
+  const about = TOLD[action] ?? action;
   switch (state) {
     case 'delivered': {
       const took = settled === null ? '' : `, ${duration((Date.parse(settled) - Date.parse(created)) / 1000)} after it was due`;
       return moment('delivered', [name, ` was told ${about}`], at(settled ?? created), took + tries, why);
     }
-    case 'given_up': return moment('given_up', [name, ` could not be told ${about}`], 'Given up ', at(settled ?? created), tries, why);
+    case 'given_up': return moment('given_up', [name, ` could not be told ${about}`], 'Given up ', at(settled ?? created), tries, '. ', h('a', { href: deliveriesPath(target) }, 'Send it again'), why);
     case 'cancelled': return moment('cancelled', [name, ` was not told ${about}: no longer needed`], at(settled ?? created), tries, why);
     default: return moment('pending', [name, ` is to be told ${about}`], 'Due since ', at(created), tries, why);
   }

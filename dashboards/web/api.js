@@ -93,7 +93,7 @@ import { learnTime } from './clock.js';
 /** @typedef {{by: string, note: string, at: string}} Acknowledgement */
 /** @typedef {{id: string, state: 'on' | 'pending' | 'ended', matching: Record<string, string>, from: string, until: string, comment: string, author: string, created_at: string}} Silence */
 /** @typedef {{what: string, value: string, limit: string, n: string, sparkline: string}} Member */
-/** @typedef {{id: number, episode: string, target: string, action: 'trigger' | 'remind' | 'acknowledge' | 'resolve', state: string, attempts: number, created_at: string, settled_at: string | null, last_error: string | null}} Delivery */
+/** @typedef {{id: number, episode: string, target: string, action: 'trigger' | 'remind' | 'acknowledge' | 'resolve' | 'change', state: string, attempts: number, created_at: string, settled_at: string | null, next_attempt_at: string | null, last_error: string | null, summary: string}} Delivery */
 /** @typedef {{step: string, text: string, done: boolean, by: string, note: string, at: string}} Tick */
 /** @typedef {{target: string, schedule: string, at: string | null}} Waiting */
 /** @typedef {{id: string, section: string, text: string, done: boolean, tick: Tick | null}} Step */
@@ -231,6 +231,12 @@ export const paths = {
   step: (id, step) => withQuery(`/alerts/${encodeURIComponent(id)}/steps/${encodeURIComponent(step)}`),
   /** @param {string} id */
   approval: (id) => withQuery(`/reactions/${encodeURIComponent(id)}/approval`),
+  /** @param {{state?: string, target?: string, limit?: number}} query */
+  deliveries: (query) => withQuery('/deliveries', query),
+  /** @param {number} id */
+  delivery: (id) => withQuery(`/deliveries/${id}`),
+  /** @param {number} id */
+  resend: (id) => withQuery(`/deliveries/${id}/resend`),
   silences: () => withQuery('/silences'),
   /** @param {string} id */
   silence: (id) => withQuery(`/silences/${encodeURIComponent(id)}`),

@@ -9,6 +9,7 @@ import { onNavigation, setTitle } from './navigate.js';
 import { alertPage } from './page-alert.js';
 import { alertsPage } from './page-alerts.js';
 import { archivePage } from './page-archive.js';
+import { deliveriesPage } from './page-deliveries.js';
 import { modelPage } from './page-model.js';
 import { overviewPage } from './page-overview.js';
 import { hideTip } from './tooltip.js';
@@ -23,11 +24,12 @@ const PAGES = [
   [/^\/models\/([^/]+)$/, modelPage],
   [/^\/alerts$/, alertsPage],
   [/^\/alerts\/([^/]+)$/, alertPage],
+  [/^\/deliveries$/, deliveriesPage],
   [/^\/archive$/, archivePage],
 ];
 
 /** Which entry of the bar a path lies under. @type {[string, RegExp][]} */
-const ENTRIES = [['/', /^\/(?:$|models\/)/], ['/alerts', /^\/alerts/], ['/archive', /^\/archive/]];
+const ENTRIES = [['/', /^\/(?:$|models\/)/], ['/alerts', /^\/(?:alerts|deliveries)/], ['/archive', /^\/archive/]];
 
 const main = /** @type {HTMLElement} */ (document.getElementById('main'));
 const outageBanner = /** @type {HTMLElement} */ (document.getElementById('outage'));

@@ -4,6 +4,7 @@ import { ago } from './clock.js';
 import { h } from './dom.js';
 import { count, counted, duration, share } from './format.js';
 import { icon } from './icons.js';
+import { deliveriesPath } from './navigate.js';
 
 /** @typedef {import('./api.js').CollectorStatus} CollectorStatus */
 /** @typedef {import('./api.js').Sidecar} Sidecar */
@@ -27,7 +28,7 @@ export function collectorPanel(status) {
       check(behind <= FEW_BATCHES, behind === 0 ? 'All batches are counted' : `${counted(behind, 'batch', 'batches')} not counted yet`),
       check(lag === null || lag < LATE_ARCHIVE_SECONDS, lag === null ? 'All batches are archived' : `The oldest batch not yet archived is ${duration(lag)} old`),
       check(status.notifications_pending === 0, status.notifications_pending === 0 ? 'No notification waits'
-        : `${counted(status.notifications_pending, 'notification')} not delivered yet`)),
+        : [h('a', { href: deliveriesPath() }, counted(status.notifications_pending, 'notification')), ' not delivered yet'])),
     h('h3', null, 'Sidecars'),
     status.sidecars.length === 0 ? h('p', { class: 'muted' }, 'None was heard of yet.')
       : h('ul', { class: 'plain sidecars' }, [...status.sidecars].sort((a, b) => b.heard_at.localeCompare(a.heard_at)).slice(0, 12).map(sidecar)),
@@ -38,7 +39,7 @@ export function collectorPanel(status) {
 
 /**
  * @param {boolean} isGood
- * @param {string} words
+ * @param {import('./dom.js').Child} words
  */
 function check(isGood, words) {
   return h('li', { class: isGood ? 'check-good' : 'check-late' }, icon(isGood ? 'quiet' : 'waiting'), words);

@@ -4,7 +4,7 @@
 let show = () => {};
 
 /** Paths of the pages that this application draws; others, such as runbooks, are the server's. */
-const OWN_PAGES = /^\/(?:$|models\/[^/]+$|alerts$|alerts\/[^/]+$|archive$)/;
+const OWN_PAGES = /^\/(?:$|models\/[^/]+$|alerts$|alerts\/[^/]+$|deliveries$|archive$)/;
 
 /**
  * Says what draws the page of the current address.
@@ -22,6 +22,11 @@ export function modelPath(name) {
 /** @param {string} id */
 export function alertPath(id) {
   return `/alerts/${encodeURIComponent(id)}`;
+}
+
+/** @param {string} [target] those to it alone */
+export function deliveriesPath(target) {
+  return target === undefined ? '/deliveries' : `/deliveries?${new URLSearchParams({ target })}`;
 }
 
 /** @param {string} id */

@@ -5,7 +5,7 @@ import { alertList } from './alert-row.js';
 import { element, h, patch } from './dom.js';
 import { count } from './format.js';
 import { watch } from './live.js';
-import { keepInAddress, query, setTitle } from './navigate.js';
+import { deliveriesPath, keepInAddress, query, setTitle } from './navigate.js';
 import { silencesPanel } from './silences-panel.js';
 
 /** @typedef {import('./api.js').Episode} Episode */
@@ -20,7 +20,7 @@ export function alertsPage(host) {
   const filters = element('div', { class: 'toolbar' });
   const lists = element('div', { class: 'stack' });
   const silences = element('section', { 'aria-label': 'Silences' });
-  patch(host, h('div', { class: 'page-head' }, h('h1', null, 'Alerts')), filters, lists);
+  patch(host, h('div', { class: 'page-head' }, h('h1', null, 'Alerts'), h('a', { href: deliveriesPath() }, 'Deliveries')), filters, lists);
 
   const address = query();
   const chosen = { state: address.get('state') ?? 'all', severity: address.get('severity') ?? '', model: address.get('model') ?? '' };

@@ -37,6 +37,7 @@ describe('every page', () => {
     { name: 'a categorical column', path: () => `/models/${MODEL}?column=carrier`, drawn: '.scores tbody tr, .bar-window', says: () => 'New categories' },
     { name: 'the alerts', path: () => '/alerts', drawn: '.alert', says: () => alerts[0].rule },
     { name: 'an alert', path: () => `/alerts/${alerts[0].id}`, drawn: '.answer .quoted, .moment, .evidence', says: () => alerts[0].summary },
+    { name: 'the deliveries', path: () => '/deliveries', drawn: '.empty-line', says: () => 'Nothing was given up.' },
     { name: 'the archive', path: () => '/archive', drawn: '.files-table tbody tr, .command', says: () => 'Query it with DuckDB' },
     { name: 'the runbooks', path: () => '/runbooks', drawn: 'ul.runbooks a', says: () => 'Features have drifted' },
     { name: 'a runbook that an alert has filled in', path: () => `/runbooks/${alerts[0].runbook}?alert=${alerts[0].id}`, drawn: '.banner table, .runbook pre', says: () => alerts[0].summary },

@@ -78,12 +78,18 @@ def change_of(body: bytes) -> dict:
 
     Raises `Wrong` for what is none."""
     check(len(body) <= MAX_BODY, f"event exceeds {MAX_BODY} bytes")
-    change = json.loads(body)
+    try:
+        change = json.loads(body)
+    except ValueError as error:
+        raise Wrong(f"no JSON: {error}") from error
+    check(isinstance(change, dict), "no object")
     check(isinstance(change.get("routing_key"), str) and len(change["routing_key"]) == 32, "'routing_key' must be 32 characters")
     check(set(change) <= CHANGE, f"unknown fields {set(change) - CHANGE}")
     payload = change.get("payload")
     check(isinstance(payload, dict) and set(payload) <= {"summary", "source", "timestamp", "custom_details"}, "'payload'")
     text(payload.get("summary"), 1024, "payload.summary")
+    text(payload.get("source", "none"), 255, "payload.source")
+    check(isinstance(payload.get("custom_details", {}), dict), "'payload.custom_details' must be an object")
     moment(payload.get("timestamp"))
     lists(change)
     return change

@@ -92,6 +92,9 @@ alerts:
             assert "[DRILL]" in first["Subject"] and last["In-Reply-To"] == first["Message-ID"]
             assert "nothing is wrong: ada made this up" in first.get_body(("plain",)).get_content()
             assert get("alerts?drills=true&state=resolved")[0]["id"] == shown["id"]
+            assert metric("driftline_notifications_total") == [], "no incident was told"
+            sent = [f'driftline_drill_notifications_total{{outcome="delivered",target="{who}"}} 2' for who in ("cluster", "mail")]
+            assert [line for line in metric("driftline_drill_notifications_total") if "repeated" not in line] == sent
             assert metric("driftline_drills_total") == ['driftline_drills_total{outcome="passed",rule="CheckoutLatency"} 1']
             assert "Last drilled 20" in httpx.get(f"{url}/runbooks/checkout-latency").text
             assert {event["kind"] for event in get("events")} == {"drill"}

@@ -7,7 +7,7 @@ import subprocess
 import httpx
 import pytest
 from conftest import BINARIES, collector, eventually, sidecar
-from pagerduty import PagerDuty, Wrong, event_of
+from pagerduty import PagerDuty, Wrong, change_of, event_of
 from test_alert_delivery import Model, serve
 
 KEYS = {name: name.ljust(32, "0") for name in ("fine", "busy", "broken", "loses", "hangs", "refuses")}
@@ -96,6 +96,65 @@ def test_whoever_accepted_a_trigger_gets_one_resolve_whatever_they_answered(tmp_
     assert set(map(tuple, pagerduty.incidents().values())) == {("opened", "resolved")}, "each began once, and ended once"
     assert latency("hangs") == ["trigger", "trigger", "resolve"] and latency("loses")[:2] == ["trigger", "trigger"]
     assert all(latency(name).count("resolve") == 1 for name in KEYS if name != "loses")
+
+
+def changes_told(pagerduty: PagerDuty, name: str) -> list[str]:
+    with pagerduty.lock:
+        return [change["payload"]["summary"] for change in pagerduty.changes if change["routing_key"] == KEYS[name]]
+
+
+def test_changes_are_told_once_whatever_became_of_the_first_tries_and_of_the_collector(tmp_path):
+    pagerduty = PagerDuty()
+    pagerduty.answers = {KEYS["busy"]: [429, 429], KEYS["refuses"]: [400]}
+    secrets = {f"KEY_{name}": key for name, key in KEYS.items()}
+    kinds = {"fine": "[version, configuration], models: [m]", "busy": "[version]", "refuses": "[version], models: [m]"}
+    target = lambda name, more: f"    {name}: {{pagerduty: {{url: '{pagerduty.url}', routing_key: {{env: KEY_{name}}}{more}}}, rate: 50 per 1s}}\n"
+    targets = "".join(target(name, f", changes: {{kinds: {kinds[name]}}}") for name in kinds) + target("hangs", "")
+    before = f"data_dir: data\nmodels: [{{name: m}}]\nalerts:\n  targets:\n{targets}"
+    told = lambda name: changes_told(pagerduty, name)
+    rows = lambda url, model, version: httpx.post(
+        f"{url}/v1/rows",
+        params={"model": model, "version": version, "instance": "app"},
+        content=json.dumps({"features": {"x": 1}, "prediction": 2, "id": version}),
+    ).raise_for_status()
+    with contextlib.ExitStack() as stack:
+        stack.callback(pagerduty.shutdown)
+        with collector(tmp_path, before, secrets) as url:
+            rows(url, "m", "1")
+            rows(url, "n", "9")
+            eventually(lambda: told("fine") == ["m: version 1 was seen first"], "the change is told")
+            eventually(lambda: sorted(told("busy")) == ["m: version 1 was seen first", "n: version 9 was seen first"], "it is told later")
+            [dead] = eventually(lambda: httpx.get(f"{url}/api/v1/deliveries").json(), "what is refused is a dead letter")
+            assert (dead["target"], dead["action"], dead["episode"]) == ("refuses", "change", "")
+            assert dead["summary"] == "m: version 1 was seen first"
+            httpx.post(f"{url}/api/v1/deliveries/{dead['id']}/resend").raise_for_status()
+            eventually(lambda: told("refuses") == ["m: version 1 was seen first"], "it is sent again")
+            page = pagerduty.changes[0]["links"][0]["href"]
+            assert page.endswith("/models/m") and httpx.get(page).status_code == 200
+        with collector(tmp_path, f"{before}  repeat: 4h\n", secrets) as url:
+            rows(url, "m", "2")
+            expected = ["m: version 1 was seen first", "the collector's configuration was changed", "m: version 2 was seen first"]
+            eventually(lambda: told("fine") == expected, "the restart told nothing twice, and what was changed since")
+    assert pagerduty.wrong == [] and told("hangs") == [] and pagerduty.events == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"routing_key": "short"},
+        {"event_action": "trigger"},
+        {"payload": {"summary": "", "source": "s", "timestamp": "2026-01-01T00:00:00Z"}},
+        {"payload": {"summary": "s", "source": "s", "timestamp": "yesterday"}},
+        {"payload": {"summary": "s", "severity": "info", "timestamp": "2026-01-01T00:00:00Z"}},
+        {"payload": {"summary": "s", "timestamp": "2026-01-01T00:00:00Z", "custom_details": "none"}},
+        {"links": []},
+    ],
+)
+def test_the_receiver_is_strict_about_changes(wrong):
+    change = {"routing_key": "k" * 32, "payload": {"summary": "s", "source": "s", "timestamp": "2026-01-01T00:00:00Z"}}
+    change_of(json.dumps(change).encode())
+    with pytest.raises(Wrong):
+        change_of(json.dumps(change | wrong).encode())
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 
+import httpx
 import pytest
 from conftest import BINARIES, eventually
 from test_silences import OnCall
@@ -89,6 +90,49 @@ def test_a_page_goes_its_ways_at_once_and_a_ticket_waits_for_its_hours_and_each_
     of_the_ticket = lambda: [event for event in oncall.receiver.events if event[2] == "availabilityslo"]
     told = [("team", "trigger", "availabilityslo"), ("team", "resolve", "availabilityslo")]
     eventually(lambda: of_the_ticket() == told, f"and of its end: {oncall.receiver.events}")
+
+
+STAGING = """  routes:
+    - {matching: [severity=page, model=m], severity: ticket, continue: true}
+    - {matching: [severity=page], targets: [oncall]}
+    - {targets: [team]}
+"""
+
+
+def test_a_page_of_staging_is_a_ticket_from_its_beginning_to_its_end(oncall):
+    before, after = CONFIGURATION.split("  routes:\n")
+    rules = after[after.index("  rules:"):]
+    oncall.configure(before + STAGING + rules)
+    oncall.kill_and_start()
+    said = routes(oncall, "rule=LatencySlo", "model=m")
+    assert "by route 1: severity=page, model=m: severity ticket\n" in said.stdout and "as ticket, which was page\n" in said.stdout
+    assert json.loads(routes(oncall, "rule=LatencySlo", "model=m", "--json").stdout)["severity"] == "ticket"
+    said = json.loads(routes(oncall, "rule=LatencySlo", "model=other", "--json").stdout)
+    assert (said["severity"], said["now"]) == ("page", ["oncall"])
+
+    oncall.model.pause = 0.15
+    oncall.ask(12)
+    alert = eventually(lambda: oncall.firing("LatencySlo"), "the alert begins")
+    assert alert["severity"] == "ticket"
+    facts = {fact["name"]: fact["value"] for fact in oncall.get(f"alerts/{alert['id']}")["facts"]}
+    assert facts["Severity"] == "ticket by a route; the rule says page"
+    eventually(lambda: oncall.receiver.events == [("team", "trigger", "latencyslo")], "it is told")
+    assert oncall.receiver.payloads[0]["severity"] == "warning"
+    shown = lambda severity: f'driftline_alerts_firing{{rule="LatencySlo",severity="{severity}"}}'
+    metrics = lambda: httpx.get(f"{oncall.url}/metrics").text
+    assert f"{shown('ticket')} 1" in metrics() and f"{shown('page')} 0" in metrics()
+
+    # What has begun stays as it is, whatever the routes say by then; and a silence of tickets is about it.
+    oncall.configure(before + STAGING.replace("severity: ticket", "severity: info") + rules)
+    oncall.kill_and_start()
+    silenced = oncall.driftline("silence", "add", "--match", "severity=ticket", "--for", "1h", "--comment", "a test")
+    assert silenced.returncode == 0, silenced.stderr
+    eventually(lambda: oncall.firing("LatencySlo")["muted_by"], "it is silenced as a ticket")
+    assert oncall.firing("LatencySlo")["severity"] == "ticket" and f"{shown('ticket')} 1" in metrics()
+    oncall.resolves("LatencySlo")
+    eventually(lambda: oncall.receiver.events[-1] == ("team", "resolve", "latencyslo"), "its end is told")
+    assert f"{shown('ticket')} 1" not in metrics()
+    assert all(who == "team" for who, _, _ in oncall.receiver.events)
 
 
 def test_routes_by_which_something_would_reach_nobody_are_refused(oncall):

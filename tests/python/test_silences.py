@@ -45,6 +45,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         assert event["event_action"] in ("trigger", "acknowledge", "resolve") and len(event["routing_key"]) == 32
         assert event["event_action"] != "trigger" or {"summary", "source", "severity"} <= set(event["payload"])
         self.server.events.append((self.path[1:], event["event_action"], event["dedup_key"].split("-")[0]))
+        self.server.payloads.append(event.get("payload"))
         body = json.dumps({"status": "success", "message": "Event processed", "dedup_key": event["dedup_key"]}).encode()
         self.send_response(202)
         self.send_header("content-length", str(len(body)))
@@ -79,7 +80,7 @@ class OnCall:
         self.receiver, self.model = serve(Receiver), serve(Model)
         stack.callback(self.receiver.shutdown)
         stack.callback(self.model.shutdown)
-        self.receiver.events = []
+        self.receiver.events, self.receiver.payloads = [], []
         self.model.pause, self.model.statuses = 0.0, itertools.cycle([200])
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 pub use self::members::{MAX_MEMBERS, Member, Unjudged};
 pub use self::observe::{Observation, Patience, Reading};
 pub use self::phase::{Open, Phase, Standing, Transition};
-use crate::rule::{Labels, Rule};
+use crate::rule::{Labels, Rule, Severity};
 
 /// Microseconds since the Unix epoch.
 pub type Micros = i64;
@@ -121,6 +121,11 @@ impl Alert {
         }
         common.extend(self.labels.clone());
         common
+    }
+
+    /// How urgent it is: as its episode is, or as its rule says.
+    pub fn severity(&self, rule: &Rule) -> Severity {
+        self.open().and_then(|open| open.severity).unwrap_or(rule.severity)
     }
 
     /// Members that are over now.

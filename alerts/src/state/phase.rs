@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Alert, Member, Micros};
-use crate::rule::{Flapping, Rule};
+use crate::rule::{Flapping, Rule, Severity};
 use crate::telling::Told;
 
 /// Where an alert stands.
@@ -37,6 +37,9 @@ pub struct Open {
     /// Whether it began so often lately that it is resolved only after a longer quiet.
     #[serde(default)]
     pub is_flapping: bool,
+    /// How urgent it is, where routes have made something else of it than its rule says.
+    #[serde(default)]
+    pub severity: Option<Severity>,
     /// What was said of it.
     #[serde(default)]
     pub told: Told,
@@ -76,6 +79,7 @@ impl Open {
             quiet_since: None,
             standing: Standing::Firing,
             is_flapping: false,
+            severity: None,
             told: Told::default(),
         }
     }

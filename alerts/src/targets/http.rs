@@ -1,8 +1,9 @@
 //! What the targets that are spoken to over HTTP have in common: one client, and what an answer means.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use driftline_retry_after::retry_after;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode};
 
 use super::Delivery;
@@ -24,6 +25,7 @@ pub(crate) struct Http(Client);
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) text: String,
+    /// For how long it asks to be left alone.
     pub(crate) after: Option<Duration>,
 }
 
@@ -61,7 +63,7 @@ impl Http {
             NoAnswer { why: without_url(error), may_have_arrived }
         })?;
         let status = response.status();
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let after = retry_after(response.headers(), SystemTime::now());
         let mut text = Vec::new();
         while let Ok(Some(chunk)) = response.chunk().await {
             text.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER_BYTES - text.len())]);
@@ -70,7 +72,7 @@ impl Http {
             }
         }
         let text = String::from_utf8_lossy(&text).into_owned();
-        Ok(Answer { status, text, after: after.map(Duration::from_secs) })
+        Ok(Answer { status, text, after })
     }
 }
 

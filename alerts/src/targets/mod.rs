@@ -24,6 +24,7 @@ pub use teams::Teams;
 pub use webhook::Webhook;
 pub(crate) use webhook::signature as webhook_signature;
 
+use crate::change_event::ChangeEvent;
 use crate::notification::Notification;
 
 /// No target may hold a delivery up for longer; then it is tried again.
@@ -120,6 +121,17 @@ impl Target {
             }
         };
         within(delivery).await
+    }
+
+    /// Makes one attempt to tell of a change.
+    ///
+    /// # Cancel safety
+    /// A dropped attempt may have arrived. PagerDuty shows a repetition twice.
+    pub async fn deliver_change(&self, change: &ChangeEvent) -> Delivery {
+        match self {
+            Self::PagerDuty(target) => within(target.deliver_change(change)).await,
+            _ => Delivery::Refused { why: format!("a target of the kind {} takes no changes", self.kind()) },
+        }
     }
 }
 

@@ -5,12 +5,16 @@ use serde_json::{Map, Value, json};
 
 use super::Delivery;
 use super::http::{Http, secret};
+use crate::change_event::ChangeEvent;
 use crate::notification::{Action, Notification, shorten, time_rfc3339};
 use crate::rule::Severity;
 use crate::secret::SecretSource;
 
 /// Where events go unless the configuration says otherwise.
 const DEFAULT_URL: &str = "https://events.pagerduty.com/v2/enqueue";
+/// Where events end, and where changes do, at the same host.
+const EVENTS: &str = "/v2/enqueue";
+const CHANGES: &str = "/v2/change/enqueue";
 /// PagerDuty's limits.
 const MAX_SUMMARY_CHARS: usize = 1024;
 const MAX_BODY_BYTES: usize = 512_000;
@@ -37,10 +41,28 @@ impl PagerDuty {
         Ok(Self { url: url.unwrap_or_else(|| DEFAULT_URL.to_owned()), routing_key, http: Http::new()? })
     }
 
+    /// Where changes go if events go to `url`; none if it is not the address of events.
+    pub fn changes_url(url: &str) -> Option<String> {
+        Some(format!("{}{CHANGES}", url.strip_suffix(EVENTS)?))
+    }
+
     pub(super) async fn deliver(&self, notification: &Notification) -> Delivery {
+        self.post(&self.url, |key| body(notification, key)).await
+    }
+
+    pub(super) async fn deliver_change(&self, change: &ChangeEvent) -> Delivery {
+        match Self::changes_url(&self.url) {
+            Some(url) => self.post(&url, |key| change_event(change, key).to_string()).await,
+            None => Delivery::Refused {
+                why: format!("the url does not end with {EVENTS}, so nobody knows where changes go"),
+            },
+        }
+    }
+
+    async fn post(&self, url: &str, body: impl FnOnce(&str) -> String) -> Delivery {
         let sent = async {
-            let body = body(notification, secret(&self.routing_key)?.reveal());
-            self.http.post(&self.url, HeaderMap::new(), body).await
+            let body = body(secret(&self.routing_key)?.reveal());
+            self.http.post(url, HeaderMap::new(), body).await
         };
         sent.await.map_or_else(|delivery| delivery, |answer| answer.delivery())
     }
@@ -159,6 +181,23 @@ fn event(notification: &Notification, routing_key: &str, details: Details) -> Va
     event
 }
 
+/// A change. It has no key of its own, so its details have one for people.
+fn change_event(change: &ChangeEvent, routing_key: &str) -> Value {
+    let mut event = json!({
+        "routing_key": routing_key,
+        "payload": {
+            "summary": shorten(&change.summary, MAX_SUMMARY_CHARS),
+            "source": shorten(&change.source, MAX_NAME_CHARS),
+            "timestamp": time_rfc3339(change.at),
+            "custom_details": { "kind": shorten(&change.kind, MAX_NAME_CHARS), "change": change.id },
+        },
+    });
+    if is_address(&change.page_url) {
+        event["links"] = json!([{ "href": change.page_url, "text": "Driftline" }]);
+    }
+    event
+}
+
 fn is_address(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_ADDRESS_BYTES
 }
@@ -188,6 +227,27 @@ mod tests {
         let action = |action| event(action)["event_action"].clone();
         assert_eq!((action(Action::Remind), action(Action::Acknowledge)), (json!("trigger"), json!("acknowledge")));
         assert!(event(Action::Acknowledge).get("payload").is_none());
+    }
+
+    #[test]
+    fn a_change_says_what_was_changed_where_and_when_and_goes_beside_the_events() {
+        let change = ChangeEvent {
+            id: 7,
+            summary: "ü".repeat(MAX_SUMMARY_CHARS + 1),
+            source: "flights".into(),
+            kind: "version".into(),
+            at: 1_373_500_000_000_000,
+            page_url: "https://driftline/models/flights".into(),
+        };
+        let event = change_event(&change, "key");
+        assert_eq!(event["payload"]["timestamp"], "2013-07-10T23:46:40Z");
+        assert_eq!(event["payload"]["custom_details"], json!({ "kind": "version", "change": 7 }));
+        assert_eq!(event["payload"]["summary"].as_str().unwrap().chars().count(), MAX_SUMMARY_CHARS);
+        assert_eq!(event["links"][0]["href"], "https://driftline/models/flights");
+        assert!(change_event(&ChangeEvent { page_url: String::new(), ..change }, "key").get("links").is_none());
+        let eu = PagerDuty::changes_url("https://events.eu.pagerduty.com/v2/enqueue");
+        assert_eq!(eu.as_deref(), Some("https://events.eu.pagerduty.com/v2/change/enqueue"));
+        assert_eq!(PagerDuty::changes_url("https://relay/pd"), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftline_alerts::{
-    Alert, Labels, Member, Micros, Notification, Observation, Open, Patience, Phase, Reading, Rule, Transition,
+    Alert, Labels, Member, Micros, Notification, Observation, Open, Patience, Phase, Reading, Routes, Rule, Transition,
 };
 use rusqlite::{Connection, params};
 use serde::Deserialize;
@@ -19,6 +19,8 @@ const MAX_ALERTS_PER_RULE: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Book {
     rules: Vec<Rule>,
+    /// By which alerts may be more or less urgent than their rules say.
+    routes: Routes,
     /// By the rule's index and the grouping labels.
     alerts: BTreeMap<(usize, Labels), Alert>,
     changed: Vec<(usize, Labels)>,
@@ -29,6 +31,7 @@ pub(crate) struct Book {
 /// A change, with what is needed to tell somebody.
 #[derive(Debug)]
 pub(crate) struct Change {
+    /// As urgent as the episode is.
     pub(crate) rule: Rule,
     pub(crate) alert: Alert,
     pub(crate) transition: Transition,
@@ -51,7 +54,13 @@ pub(crate) struct Orphan {
 impl Book {
     /// The rules, of which nothing was observed yet.
     pub(crate) fn new(rules: Vec<Rule>) -> Self {
-        Self { rules, alerts: BTreeMap::new(), changed: Vec::new(), refused: 0 }
+        let routes = Routes::default();
+        Self { rules, routes, alerts: BTreeMap::new(), changed: Vec::new(), refused: 0 }
+    }
+
+    /// With routes that say how urgent what begins is.
+    pub(crate) fn routed_by(self, routes: Routes) -> Self {
+        Self { routes, ..self }
     }
 
     /// The rules, and the alerts as they were stored; and the open episodes that none of them will end.
@@ -136,12 +145,18 @@ impl Book {
             let alert = self.alerts.entry(key.clone()).or_insert_with(|| Alert::new(rule, key.1.clone()));
             let before = alert.clone();
             let transition = alert.observe(rule, &observations, now, patience);
+            if let Some(Transition::Fired { .. }) = transition {
+                grade(alert, rule, &self.routes, now);
+            }
             self.refused += alert.ignored;
             if *alert != before {
                 self.changed.push(key);
             }
             if let Some(transition) = transition {
-                changes.push(Change { rule: rule.clone(), alert: alert.clone(), transition });
+                // What ends is as urgent as it was.
+                let severity = if alert.open().is_some() { alert.severity(rule) } else { before.severity(rule) };
+                let rule = Rule { severity, ..rule.clone() };
+                changes.push(Change { rule, alert: alert.clone(), transition });
             }
         }
         changes
@@ -183,6 +198,14 @@ impl Book {
                 Some((alert.fingerprint(), alert.rule.clone(), serde_json::to_string(alert).ok()?))
             })
             .collect()
+    }
+}
+
+/// Notes how urgent routes make an alert that begins, where that is not what its rule says.
+fn grade(alert: &mut Alert, rule: &Rule, routes: &Routes, now: Micros) {
+    let severity = routes.severity_of(rule, &alert.common_labels(), now);
+    if let Some(open) = alert.open_mut() {
+        open.severity = (severity != rule.severity).then_some(severity);
     }
 }
 

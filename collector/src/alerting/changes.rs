@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use driftline_protocol::Batch;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::times::second;
 
@@ -31,9 +31,10 @@ pub(crate) enum ChangeKind {
 }
 
 impl ChangeKind {
-    const ALL: [Self; 5] = [Self::Version, Self::Reference, Self::Configuration, Self::Sidecar, Self::Collector];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Version, Self::Reference, Self::Configuration, Self::Sidecar, Self::Collector];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Version => "version",
             Self::Reference => "reference",
@@ -53,6 +54,13 @@ pub(crate) struct Change {
     pub(crate) kind: ChangeKind,
     /// What happened, as a sentence without its end.
     pub(crate) text: String,
+}
+
+/// A change as it is stored, if its kind is known.
+fn read(row: &Row<'_>) -> rusqlite::Result<Option<Change>> {
+    let kind: String = row.get("kind")?;
+    let Some(kind) = ChangeKind::ALL.into_iter().find(|known| known.name() == kind) else { return Ok(None) };
+    Ok(Some(Change { at: row.get("at")?, model: row.get("model")?, kind, text: row.get("text")? }))
 }
 
 /// Stores a change, and forgets the oldest.
@@ -109,17 +117,22 @@ pub(crate) fn between(db: &Connection, model: &str, from: i64, until: i64) -> ru
     db.prepare_cached(
         "SELECT at, model, kind, text FROM changes WHERE model IN (?1, '') AND at BETWEEN ?2 AND ?3 ORDER BY at, id",
     )?
-    .query_map(params![model, from, until], |row| {
-        let kind: String = row.get(2)?;
-        let kind = ChangeKind::ALL.into_iter().find(|known| known.name() == kind);
-        Ok(kind.map(|kind| (kind, row.get(0), row.get(1), row.get(3))))
-    })?
+    .query_map(params![model, from, until], read)?
     .filter_map(Result::transpose)
-    .map(|change| {
-        let (kind, at, model, text) = change?;
-        Ok(Change { at: at?, model: model?, kind, text: text? })
-    })
     .collect()
+}
+
+/// The changes that were stored after one of them, each with its id, the oldest first; none instead of one of a kind that is
+/// not known.
+pub(crate) fn after(db: &Connection, id: i64, limit: u64) -> rusqlite::Result<Vec<(i64, Option<Change>)>> {
+    db.prepare_cached("SELECT id, at, model, kind, text FROM changes WHERE id > ?1 ORDER BY id LIMIT ?2")?
+        .query_map(params![id, limit as i64], |row| Ok((row.get("id")?, read(row)?)))?
+        .collect()
+}
+
+/// The id of the last change; 0 before the first.
+pub(crate) fn last(db: &Connection) -> rusqlite::Result<i64> {
+    db.prepare_cached("SELECT coalesce(max(id), 0) FROM changes")?.query_row([], |row| row.get(0))
 }
 
 /// The last change of each kind before an alert began, the newest first, in words. `fresh` are not stored yet.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use driftline_alerts::Action;
+use driftline_alerts::{Action, ChangeEvent};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::numbers::thousands;
@@ -26,11 +26,17 @@ pub(crate) struct StoredDelivery {
     pub(crate) attempts: u32,
     pub(crate) created_at: i64,
     pub(crate) settled_at: Option<i64>,
+    /// When it is tried next, unless it is settled.
+    pub(crate) next_attempt_at: Option<i64>,
     pub(crate) last_error: Option<String>,
+    /// What it says, in a line.
+    pub(crate) summary: String,
 }
 
 impl StoredDelivery {
-    const COLUMNS: &str = "id, episode, target, action, state, attempts, created_at, settled_at, last_error";
+    const COLUMNS: &str = "id, episode, target, action, state, attempts, created_at, settled_at,
+         iif(state = 'pending', next_attempt_at, NULL), last_error,
+         iif(json_valid(notification), notification ->> '$.summary', '') AS summary";
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -42,8 +48,19 @@ impl StoredDelivery {
             attempts: row.get(5)?,
             created_at: row.get(6)?,
             settled_at: row.get(7)?,
-            last_error: row.get(8)?,
+            next_attempt_at: row.get(8)?,
+            last_error: row.get(9)?,
+            summary: row.get::<_, Option<String>>(10)?.unwrap_or_default(),
         })
+    }
+
+    /// Which it is, in words.
+    pub(crate) fn name(&self) -> String {
+        let Self { id, episode, target, action, .. } = self;
+        if episode.is_empty() {
+            return format!("the {action} {id} to {target}");
+        }
+        format!("the {action} of {episode} to {target}")
     }
 }
 
@@ -96,7 +113,7 @@ pub(crate) fn send_again(db: &Connection, id: i64, now: i64) -> rusqlite::Result
     let is_open: bool = db
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM episodes WHERE id = ?1 AND resolved_at IS NULL)")?
         .query_row([&found.episode], |row| row.get(0))?;
-    if !is_open && found.action != Action::Resolve.name() {
+    if !is_open && ![Action::Resolve.name(), ChangeEvent::ACTION].contains(&found.action.as_str()) {
         return Ok(Outcome::Over);
     }
     db.prepare_cached(
@@ -243,6 +260,8 @@ mod tests {
         assert!(matches!(send_again(&db, open, 8).unwrap(), Outcome::NotDead(_)), "once");
         assert_eq!(send_again(&db, over, 8).unwrap(), Outcome::Over);
         assert!(matches!(send_again(&db, end, 8).unwrap(), Outcome::Done(_)));
+        db.execute("UPDATE outbox SET episode = '', action = 'change' WHERE id = ?1", [over]).unwrap();
+        assert!(matches!(send_again(&db, over, 8).unwrap(), Outcome::Done(_)), "a change is never over");
         assert_eq!(send_again(&db, 99, 8).unwrap(), Outcome::NoSuchDelivery);
     }
 

@@ -1,7 +1,8 @@
 //! The outbox: what is to be said, stored with what caused it, in the order in which it is said.
 
-use driftline_alerts::{Acknowledgement, Action, Notification};
+use driftline_alerts::{Acknowledgement, Action, ChangeEvent, Notification};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
 
 /// Entries that are tried in one round.
 const ROUND: usize = 50;
@@ -10,8 +11,7 @@ const MAX_AGAIN: usize = 1000;
 
 /// Puts a notification into the outbox, for each of the targets.
 fn put(db: &Connection, notification: &Notification, targets: &[String], now: i64) -> rusqlite::Result<()> {
-    let text = serde_json::to_string(notification)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let text = as_text(notification)?;
     for target in targets {
         db.prepare_cached(
             "INSERT INTO outbox (episode, target, action, notification, created_at, next_attempt_at)
@@ -20,6 +20,22 @@ fn put(db: &Connection, notification: &Notification, targets: &[String], now: i6
         .execute(params![notification.episode, target, notification.action.name(), text, now])?;
     }
     Ok(())
+}
+
+/// Puts a change into the outbox, for one target. It belongs to no episode.
+pub(super) fn put_change(db: &Connection, change: &ChangeEvent, target: &str, now: i64) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO outbox (episode, target, action, notification, created_at, next_attempt_at)
+         VALUES ('', ?1, ?2, ?3, ?4, ?4)",
+    )?
+    .execute(params![target, ChangeEvent::ACTION, as_text(change)?, now])?;
+    Ok(())
+}
+
+/// How many changes wait for a target.
+pub(super) fn changes_waiting(db: &Connection, target: &str) -> rusqlite::Result<u64> {
+    db.prepare_cached("SELECT count(*) FROM outbox WHERE state = 'pending' AND target = ?1 AND action = ?2")?
+        .query_row([target, ChangeEvent::ACTION], |row| row.get(0))
 }
 
 /// Puts the resolve of an episode into the outbox, for each target that accepted its trigger or still may. What the
@@ -41,33 +57,61 @@ pub(crate) fn put_trigger(
     put(db, notification, &new, now)
 }
 
+/// What an update says besides that the episode goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Update {
+    /// Nothing: who may have heard the last of its kind is not told again.
+    Again,
+    /// Something that nobody was told before.
+    News,
+}
+
 /// Puts what comes between the beginning and the end of an episode into the outbox, for those who were told of the
-/// beginning and are among `hearers`. Who has not heard the last of its kind yet is not told again.
+/// beginning and are among `hearers`. Who waits for the last of its kind hears this in its place; if that may have been heard
+/// already, nothing but news is said behind it.
 pub(crate) fn put_update(
     db: &Connection,
     notification: &Notification,
     hearers: &[String],
+    update: Update,
     now: i64,
 ) -> rusqlite::Result<()> {
     for target in told(db, &notification.episode)?.into_iter().filter(|target| hearers.contains(target)) {
-        let (waiting, before): (u64, u64) = db
+        // SQLite takes what stands beside max() from the row that has it.
+        let (before, last, state, in_doubt): (u64, Option<i64>, Option<String>, Option<bool>) = db
             .prepare_cached(
-                "SELECT coalesce(sum(state = 'pending'), 0), count(*) FROM outbox
+                "SELECT count(*), max(id), state, in_doubt FROM outbox
                  WHERE episode = ?1 AND target = ?2 AND action = ?3",
             )?
             .query_row(params![notification.episode, target, notification.action.name()], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })?;
-        if waiting > 0 {
-            continue;
-        }
         let mut notification = notification.clone();
-        if notification.action == Action::Remind {
-            notification.reminder = before + 1;
+        let number = |place: u64| if notification.action == Action::Remind { place } else { 0 };
+        match (state.as_deref(), in_doubt, last) {
+            (Some("pending"), Some(false), Some(id)) => {
+                notification.reminder = number(before);
+                say_instead(db, id, &notification)?;
+            }
+            (Some("pending"), ..) if update == Update::Again => {}
+            _ => {
+                notification.reminder = number(before + 1);
+                put(db, &notification, &[target], now)?;
+            }
         }
-        put(db, &notification, &[target], now)?;
     }
     Ok(())
+}
+
+/// Has an entry that waits say something else.
+fn say_instead(db: &Connection, id: i64, notification: &Notification) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE outbox SET notification = ?2 WHERE id = ?1")?
+        .execute(params![id, as_text(notification)?])?;
+    Ok(())
+}
+
+fn as_text(said: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(said).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 /// The targets that accepted an episode's trigger, or still may, or may have.
@@ -132,7 +176,10 @@ pub(super) fn to_say_again(db: &Connection, target: &str, since: i64) -> rusqlit
 pub(super) struct Due {
     pub(super) id: i64,
     pub(super) target: String,
-    pub(super) notification: String,
+    /// Whether it tells of a change, and not of an episode.
+    pub(super) is_change: bool,
+    /// Whether nothing is wrong: somebody made it up.
+    pub(super) is_drill: bool,
     pub(super) attempts: u32,
     pub(super) created_at: i64,
     /// Whether an attempt before may have arrived.
@@ -143,7 +190,7 @@ pub(super) struct Due {
 
 /// Entries of one target whose time has come; without a target, those of targets that are not configured any more. What
 /// follows a trigger waits for it: a target that did not accept the one is never sent the other. The end goes to whoever may
-/// have accepted it, too. Of an episode that is muted only the end is due.
+/// have accepted it, too. Of an episode that is muted only the end is due. Changes come last: nobody is woken by them.
 pub(super) fn due(
     db: &Connection,
     target: Option<&str>,
@@ -152,43 +199,58 @@ pub(super) fn due(
 ) -> rusqlite::Result<Vec<Due>> {
     let configured = serde_json::to_string(configured).unwrap_or_default();
     db.prepare_cached(
-        "SELECT id, target, notification, attempts, created_at, in_doubt,
+        "SELECT id, target, action = ?7 AS is_change,
+                EXISTS (SELECT 1 FROM drills WHERE drills.episode = entry.episode), attempts, created_at, in_doubt,
                 (SELECT receipt FROM outbox AS trigger
                  WHERE trigger.episode = entry.episode AND trigger.target = entry.target
                    AND trigger.action = ?5 AND trigger.state = 'delivered' AND entry.action != ?5)
          FROM outbox AS entry
          WHERE state = 'pending' AND next_attempt_at <= ?1
            AND (target = ?2 OR (?2 IS NULL AND target NOT IN (SELECT value FROM json_each(?3))))
-           AND (action = ?5 OR EXISTS (SELECT 1 FROM outbox AS trigger
+           AND (action IN (?5, ?7) OR EXISTS (SELECT 1 FROM outbox AS trigger
                                         WHERE trigger.episode = entry.episode AND trigger.target = entry.target
                                           AND trigger.action = ?5
                                           AND (trigger.state = 'delivered'
                                                OR entry.action = ?4 AND trigger.state = 'given_up' AND trigger.in_doubt)))
            AND (action = ?4 OR NOT EXISTS (SELECT 1 FROM episodes
                                            WHERE id = entry.episode AND muted_by IS NOT NULL AND resolved_at IS NULL))
-         ORDER BY id LIMIT ?6",
+         ORDER BY is_change, id LIMIT ?6",
     )?
-    .query_map(params![now, target, configured, Action::Resolve.name(), Action::Trigger.name(), ROUND as i64], |row| {
-        Ok(Due {
-            id: row.get(0)?,
-            target: row.get(1)?,
-            notification: row.get(2)?,
-            attempts: row.get(3)?,
-            created_at: row.get(4)?,
-            in_doubt: row.get(5)?,
-            receipt: row.get(6)?,
-        })
-    })?
+    .query_map(
+        params![
+            now,
+            target,
+            configured,
+            Action::Resolve.name(),
+            Action::Trigger.name(),
+            ROUND as i64,
+            ChangeEvent::ACTION
+        ],
+        |row| {
+            Ok(Due {
+                id: row.get(0)?,
+                target: row.get(1)?,
+                is_change: row.get(2)?,
+                is_drill: row.get(3)?,
+                attempts: row.get(4)?,
+                created_at: row.get(5)?,
+                in_doubt: row.get(6)?,
+                receipt: row.get(7)?,
+            })
+        },
+    )?
     .collect()
 }
 
-/// An entry is about to be sent; false when it was taken back meanwhile. From here on it may have arrived, also when this
-/// process is killed before it knows: what is in doubt is not taken back.
-pub(super) fn begin(db: &Connection, id: i64) -> rusqlite::Result<bool> {
-    let begun = db
-        .prepare_cached("UPDATE outbox SET attempts = attempts + 1, in_doubt = 1 WHERE id = ?1 AND state = 'pending'")?
-        .execute([id])?;
-    Ok(begun > 0)
+/// An entry is about to be sent, and says this by now; none when it was taken back meanwhile. From here on it may have arrived,
+/// also when this process is killed before it knows: what is in doubt is neither taken back nor made to say something else.
+pub(super) fn begin(db: &Connection, id: i64) -> rusqlite::Result<Option<String>> {
+    db.prepare_cached(
+        "UPDATE outbox SET attempts = attempts + 1, in_doubt = 1 WHERE id = ?1 AND state = 'pending'
+         RETURNING notification",
+    )?
+    .query_row([id], |row| row.get(0))
+    .optional()
 }
 
 /// An entry did not arrive, or nobody knows whether it did, and is tried again. A trigger that did not, of an episode that
@@ -328,6 +390,28 @@ mod tests {
     }
 
     #[test]
+    fn a_change_waits_for_nothing_but_for_what_is_said_of_episodes() {
+        let db = database();
+        let change = ChangeEvent {
+            id: 1,
+            summary: "m: version 2 was seen first".into(),
+            source: "m".into(),
+            kind: "version".into(),
+            at: 0,
+            page_url: String::new(),
+        };
+        put_change(&db, &change, "a", 0).unwrap();
+        put(&db, &notification(Action::Trigger), &["a".to_owned()], 0).unwrap();
+        put_resolve(&db, &notification(Action::Resolve), 0).unwrap();
+        let due: Vec<(i64, bool)> =
+            due(&db, Some("a"), &[], 0).unwrap().iter().map(|due| (due.id, due.is_change)).collect();
+        assert_eq!(due, [(2, false), (1, true)]);
+        assert_eq!(changes_waiting(&db, "a").unwrap(), 1);
+        give_up(&db, 1, false, "no such key", 7).unwrap();
+        assert_eq!((changes_waiting(&db, "a").unwrap(), pending(&db).unwrap()), (0, 2));
+    }
+
+    #[test]
     fn who_never_accepted_the_trigger_is_never_sent_the_resolve() {
         let db = database();
         put(&db, &notification(Action::Trigger), &["a".to_owned()], 0).unwrap();
@@ -382,7 +466,7 @@ mod tests {
         accepted(&db, 1, None, 1).unwrap();
         db.execute("UPDATE episodes SET muted_by = '[]'", []).unwrap();
         put_trigger(&db, &notification(Action::Trigger), &b, 2).unwrap();
-        put_update(&db, &notification(Action::Remind), &a, 2).unwrap();
+        put_update(&db, &notification(Action::Remind), &a, Update::Again, 2).unwrap();
         assert!(due_ids(&db, "a", 9).is_empty() && due_ids(&db, "b", 9).is_empty());
         db.execute("UPDATE episodes SET muted_by = NULL", []).unwrap();
         assert_eq!((due_ids(&db, "a", 9), due_ids(&db, "b", 9)), (vec![3], vec![2]));
@@ -397,7 +481,7 @@ mod tests {
         let db = database();
         episode(&db, None);
         put_trigger(&db, &notification(Action::Trigger), &["a".to_owned()], 0).unwrap();
-        assert!(!is_begun || begin(&db, 1).unwrap());
+        assert!(!is_begun || begin(&db, 1).unwrap().is_some());
         db.execute("UPDATE episodes SET muted_by = '[]', resolved_at = 5", []).unwrap();
         put_resolve(&db, &notification(Action::Resolve), 5).unwrap();
         db
@@ -410,7 +494,7 @@ mod tests {
         assert_eq!(due(&db, Some("a"), &[], 6).unwrap()[0].receipt.as_deref(), Some("C 1.2"));
         let db = over_and_muted(false);
         assert_eq!((targets(&db, Action::Resolve), pending(&db).unwrap()), (Vec::new(), 0));
-        assert!(!begin(&db, 1).unwrap(), "it was taken back, though a round still holds it");
+        assert!(begin(&db, 1).unwrap().is_none(), "it was taken back, though a round still holds it");
     }
 
     #[test]
@@ -452,6 +536,43 @@ mod tests {
         assert_eq!((again.attempts, again.in_doubt), (1, true));
     }
 
+    /// Begins to send an entry, and gives what it says.
+    fn sent(db: &Connection, id: i64) -> Notification {
+        serde_json::from_str(&begin(db, id).unwrap().unwrap()).unwrap()
+    }
+
+    /// A reminder that asks something.
+    fn question(asks: &str) -> Notification {
+        Notification { facts: vec![("asks".into(), asks.into())], ..notification(Action::Remind) }
+    }
+
+    #[test]
+    fn news_take_the_place_of_what_waits_and_follow_what_may_have_been_heard() {
+        let db = database();
+        episode(&db, None);
+        let a = ["a".to_owned()];
+        put_trigger(&db, &notification(Action::Trigger), &a, 0).unwrap();
+        accepted(&db, 1, None, 0).unwrap();
+        put_update(&db, &notification(Action::Remind), &a, Update::Again, 1).unwrap();
+        put_update(&db, &question("first"), &a, Update::News, 2).unwrap();
+        assert_eq!(due_ids(&db, "a", 9), [2], "one reminder");
+        let first = sent(&db, 2);
+        assert_eq!((first.reminder, first.facts[0].1.as_str()), (1, "first"));
+        // It is on its way, and may have arrived.
+        put_update(&db, &notification(Action::Remind), &a, Update::Again, 3).unwrap();
+        put_update(&db, &question("second"), &a, Update::News, 3).unwrap();
+        assert_eq!(due_ids(&db, "a", 9), [2, 3]);
+        let second = sent(&db, 3);
+        assert_eq!((second.reminder, second.facts[0].1.as_str()), (2, "second"));
+        postpone(&db, 3, false, "429", 9, 4).unwrap();
+        put_update(&db, &question("third"), &a, Update::News, 5).unwrap();
+        assert_eq!(
+            (due_ids(&db, "a", 9), sent(&db, 3).facts[0].1.as_str()),
+            (vec![2, 3], "third"),
+            "it did not arrive"
+        );
+    }
+
     #[test]
     fn updates_go_to_those_who_were_told_one_at_a_time_and_end_with_the_episode() {
         let db = database();
@@ -462,14 +583,15 @@ mod tests {
         assert_eq!(targets(&db, Action::Trigger), ["a", "b"], "nobody is told of a beginning twice");
         accepted(&db, 1, Some("C 1.2"), 1).unwrap();
         for now in [2, 3] {
-            put_update(&db, &notification(Action::Remind), &["a".to_owned(), "c".to_owned()], now).unwrap();
+            let hearers = ["a".to_owned(), "c".to_owned()];
+            put_update(&db, &notification(Action::Remind), &hearers, Update::Again, now).unwrap();
         }
         assert_eq!(targets(&db, Action::Remind), ["a"]);
         assert_eq!(due(&db, Some("a"), &[], 3).unwrap()[0].receipt.as_deref(), Some("C 1.2"));
         accepted(&db, 3, None, 3).unwrap();
-        put_update(&db, &notification(Action::Remind), &both, 4).unwrap();
+        put_update(&db, &notification(Action::Remind), &both, Update::Again, 4).unwrap();
         let second = due(&db, Some("a"), &[], 4).unwrap().remove(0);
-        assert_eq!(serde_json::from_str::<Notification>(&second.notification).unwrap().reminder, 2);
+        assert_eq!(sent(&db, second.id).reminder, 2);
         put_resolve(&db, &notification(Action::Resolve), 5).unwrap();
         let left = |target: &str| due_ids(&db, target, 9).len();
         assert_eq!((left("a"), left("b")), (1, 1), "a's end, and b's trigger");

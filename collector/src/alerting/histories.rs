@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::dead_letters::{self, Outcome};
-use super::entries::{self, Due};
+use super::entries::{self, Due, Update};
 use super::evidence;
 use crate::alerting::book::Orphan;
 
@@ -95,18 +95,16 @@ impl History {
         Self { db, now: 1, took: Vec::new(), in_doubt: false, is_open: true, is_muted: false }
     }
 
-    fn due(&self) -> Option<(Due, Action)> {
-        let due = entries::due(&self.db, Some("a"), &[], self.now).unwrap();
-        let due = due.into_iter().next()?;
-        let action = serde_json::from_str::<Notification>(&due.notification).unwrap().action;
-        Some((due, action))
+    fn due(&self) -> Option<Due> {
+        entries::due(&self.db, Some("a"), &[], self.now).unwrap().into_iter().next()
     }
 
     /// False when nothing is due.
     fn attempt(&mut self, fate: Fate) -> bool {
-        let Some((due, action)) = self.due() else { return false };
+        let Some(due) = self.due() else { return false };
+        let text = entries::begin(&self.db, due.id).unwrap().unwrap();
+        let action = serde_json::from_str::<Notification>(&text).unwrap().action;
         assert!(!(self.is_muted && self.is_open) || action == Action::Resolve, "{action:?} was to be told while muted");
-        assert!(entries::begin(&self.db, due.id).unwrap());
         let (arrived, db, now) = match fate {
             Fate::Taken => (true, &self.db, self.now),
             Fate::Busy | Fate::Refused => (false, &self.db, self.now),
@@ -146,7 +144,14 @@ impl History {
         match step {
             Step::Try(fate) => drop(self.attempt(fate)),
             Step::Remind if self.is_open && !self.is_muted => {
-                entries::put_update(&self.db, &notification(Action::Remind), &["a".to_owned()], self.now).unwrap();
+                entries::put_update(
+                    &self.db,
+                    &notification(Action::Remind),
+                    &["a".to_owned()],
+                    Update::Again,
+                    self.now,
+                )
+                .unwrap();
             }
             Step::Remind => {}
             Step::Mute(is_muted) => self.mute(is_muted),

@@ -2,6 +2,7 @@
 
 pub(crate) mod around;
 pub(crate) mod book;
+mod change_events;
 pub(crate) mod changes;
 pub(crate) mod dead_letters;
 pub(crate) mod drills;

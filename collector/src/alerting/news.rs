@@ -3,8 +3,9 @@
 use driftline_alerts::{Action, Mute, Notification, Saying, Standing};
 use rusqlite::{Connection, params};
 
+use super::entries::{self, Update};
+use super::no_verdict;
 use super::reactions::stored::questions;
-use super::{entries, no_verdict};
 
 /// Something that became of an episode. News are written in the order in which they came.
 #[derive(Debug)]
@@ -25,6 +26,12 @@ pub(crate) enum News {
     Said {
         episode: String,
         saying: Saying,
+        /// Targets that are told of reminders.
+        hearers: Vec<String>,
+    },
+    /// Somebody is asked something about it, by a reminder: what is asked is stored already.
+    Asked {
+        episode: String,
         /// Targets that are told of reminders.
         hearers: Vec<String>,
     },
@@ -50,6 +57,7 @@ impl News {
                 Ok(())
             }
             Self::Said { episode, saying, hearers } => say(db, episode, saying, hearers, now),
+            Self::Asked { episode, hearers } => remind(db, known(db, episode)?, hearers, Update::News, now),
             Self::Ended { notification } => end(db, notification, now),
         }
     }
@@ -80,9 +88,29 @@ fn begin(
     Ok(())
 }
 
-/// Says what was known when the episode began, whenever that is said.
 fn say(db: &Connection, episode: &str, saying: &Saying, hearers: &[String], now: i64) -> rusqlite::Result<()> {
-    let Some(mut notification) = entries::triggered(db, episode)? else { return Ok(()) };
+    let known = known(db, episode)?;
+    match (saying, known) {
+        (Saying::Trigger(targets), Some(known)) => entries::put_trigger(db, &known, targets, now),
+        (Saying::Remind, known) => remind(db, known, hearers, Update::Again, now),
+        (Saying::Trigger(_), None) => Ok(()),
+    }
+}
+
+fn remind(
+    db: &Connection,
+    known: Option<Notification>,
+    hearers: &[String],
+    update: Update,
+    now: i64,
+) -> rusqlite::Result<()> {
+    let Some(known) = known else { return Ok(()) };
+    entries::put_update(db, &Notification { action: Action::Remind, ..known }, hearers, update, now)
+}
+
+/// What is said of an episode: what was known when it began, whenever that is said, and what it explains and asks by now.
+fn known(db: &Connection, episode: &str) -> rusqlite::Result<Option<Notification>> {
+    let Some(mut notification) = entries::triggered(db, episode)? else { return Ok(None) };
     let explained = explained(db, episode)?;
     if explained > 0 {
         let alerts = if explained == 1 { "1 more alert is" } else { &format!("{explained} more alerts are") };
@@ -91,13 +119,7 @@ fn say(db: &Connection, episode: &str, saying: &Saying, hearers: &[String], now:
             .push(("Explains".to_owned(), format!("{alerts} explained by this, and nobody is told of it")));
     }
     notification.facts.extend(questions(db, episode)?);
-    match saying {
-        Saying::Trigger(targets) => entries::put_trigger(db, &notification, targets, now),
-        Saying::Remind => {
-            notification.action = Action::Remind;
-            entries::put_update(db, &notification, hearers, now)
-        }
-    }
+    Ok(Some(notification))
 }
 
 /// How many open episodes an episode explains.
@@ -120,8 +142,9 @@ fn end(db: &Connection, notification: &Notification, now: i64) -> rusqlite::Resu
         .execute(params![notification.episode, notification.resolved_at])?;
     let mut resolve = notification.clone();
     if let Some(mut said) = entries::triggered(db, &notification.episode)? {
-        // One subject, one thread.
+        // One subject, one thread; and as urgent as it was, also when the rule is gone by now.
         resolve.subject.clone_from(&said.subject);
+        resolve.severity = said.severity;
         if let Some(fact) = notification.facts.iter().find(|(name, _)| name == no_verdict::FACT) {
             // Who reads of it later must not take its end for an all-clear.
             said.facts.push(fact.clone());
@@ -205,14 +228,14 @@ mod tests {
         }
         let told = said(&db, "cause");
         let what: Vec<_> = told.iter().map(|(target, said)| (target.as_str(), said.action)).collect();
-        // The second reminder finds the first one still waiting.
+        // The second reminder takes the place of the first one, which still waits.
         let ends = [("a", Action::Resolve), ("b", Action::Resolve)];
         assert_eq!(
             what,
             [&[("a", Action::Trigger), ("a", Action::Remind), ("b", Action::Trigger)][..], &ends].concat()
         );
         assert!(told[0].1.facts.iter().any(|(name, words)| name == "Explains" && words.starts_with("1 more alert is")));
-        assert!(told[2].1.facts.is_empty(), "by then it explains nothing any more");
+        assert!(told[1].1.facts.is_empty() && told[2].1.facts.is_empty(), "by then it explains nothing any more");
         assert!(said(&db, "child").is_empty());
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use driftline_alerts::{
-    Alertmanager, Datadog, Delivery, Email, Gate, Micros, Notification, Opsgenie, PagerDuty, Rest, Slack, Target,
-    Teams, Webhook, is_given_up, pause_after,
+    Alertmanager, ChangeEvent, Datadog, Delivery, Email, Gate, Micros, Notification, Opsgenie, PagerDuty, Rest, Slack,
+    Target, Teams, Webhook, is_given_up, pause_after,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use super::change_events;
 use super::entries::{self, Due};
 use crate::config::{Config, TargetKind};
 use crate::metrics::Metrics;
@@ -36,17 +37,23 @@ pub(crate) async fn run(
     stopping: watch::Receiver<bool>,
 ) {
     let configured: Arc<[String]> = config.alerting.targets.keys().cloned().collect();
+    let told_changes = config.alerting.targets.iter().filter(|(_, target)| target.kind.changes().is_some());
+    let told_changes: Vec<String> = told_changes.map(|(name, _)| name.clone()).collect();
+    if let Err(error) = store.writer.write(move |db| change_events::forget_others(db, &told_changes)).await {
+        warn!(%error, "how far targets were told of changes cannot be written; one may be told of old ones");
+    }
     let mut tasks = JoinSet::new();
     for (name, target) in &config.alerting.targets {
         let open = open(&target.kind)
             .inspect_err(|error| warn!(target = %name, %error, "this target cannot be used"))
             .map(|open| Gated { target: open, gate: Gate::new(target.rate) });
         metrics.target_failing.with_label_values(&[name]).set(0);
-        let parts = Parts { store: store.clone(), metrics: Arc::clone(&metrics), tracer: tracer.clone() };
+        let (config, metrics) = (Arc::clone(&config), Arc::clone(&metrics));
+        let parts = Parts { store: store.clone(), config, metrics, tracer: tracer.clone() };
         let queue = Queue { name: Some(name.clone()), target: open.ok(), configured: Arc::clone(&configured), parts };
         tasks.spawn(queue.run(stopping.clone()));
     }
-    let orphaned = Queue { name: None, target: None, configured, parts: Parts { store, metrics, tracer } };
+    let orphaned = Queue { name: None, target: None, configured, parts: Parts { store, config, metrics, tracer } };
     tasks.spawn(orphaned.run(stopping));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
@@ -58,6 +65,7 @@ pub(crate) async fn run(
 /// What all queues stand on.
 struct Parts {
     store: Store,
+    config: Arc<Config>,
     metrics: Arc<Metrics>,
     tracer: Tracer,
 }
@@ -66,6 +74,18 @@ struct Parts {
 struct Gated {
     target: Target,
     gate: Gate,
+}
+
+/// What an entry says.
+enum Said {
+    OfEpisode(Box<Notification>),
+    OfChange(ChangeEvent),
+}
+
+impl Said {
+    fn of_episode(notification: Notification) -> Self {
+        Self::OfEpisode(Box::new(notification))
+    }
 }
 
 /// What waits for one target.
@@ -83,6 +103,9 @@ impl Queue {
         let began = Instant::now();
         let mut said_again = Instant::now();
         loop {
+            if let Err(error) = self.take_changes().await {
+                warn!(%error, "changes cannot be put into the outbox; they are once they can");
+            }
             let rest = self.round(began, &stopping).await;
             if let Some(every) = self.target.as_ref().and_then(|gated| gated.target.again())
                 && said_again.elapsed() >= every
@@ -95,6 +118,24 @@ impl Queue {
                 () = tokio::time::sleep(rest) => {}
             }
         }
+    }
+
+    /// Puts what was changed since the last time into the outbox, if the target is told of changes.
+    async fn take_changes(&self) -> Result<(), StoreError> {
+        let Parts { store, config, metrics, .. } = &self.parts;
+        let Some(name) = self.name.clone() else { return Ok(()) };
+        let Some(told) = config.alerting.targets.get(&name).and_then(|target| target.kind.changes()) else {
+            return Ok(());
+        };
+        let target = name.clone();
+        if !store.read(move |db| change_events::has_news(db, &target)).await? {
+            return Ok(());
+        }
+        let (target, told, config) = (name.clone(), told.clone(), Arc::clone(config));
+        let put =
+            store.writer.write(move |db| change_events::put(db, &target, &told, &config.public_url, now_micros()));
+        metrics.notifications(&name, "missed").inc_by(put.await?);
+        Ok(())
     }
 
     /// Tries what is due, until the target has to be left alone; gives how long to wait for the next round. The gate's time
@@ -137,15 +178,13 @@ impl Queue {
 
     /// Makes one attempt, unless the entry was taken back meanwhile, and notes what became of it.
     async fn deliver(&mut self, entry: Due, began: Instant) -> Result<(), StoreError> {
-        let Parts { store, metrics, tracer } = &self.parts;
+        let Parts { store, metrics, tracer, .. } = &self.parts;
         let (id, attempts) = (entry.id, entry.attempts + 1);
-        if !store.writer.write(move |db| entries::begin(db, id)).await? {
-            return Ok(());
-        }
+        let Some(text) = store.writer.write(move |db| entries::begin(db, id)).await? else { return Ok(()) };
         let mut span = tracer.begin("deliver notification");
         span.text("driftline.target", &entry.target);
-        let outcome = match (&mut self.target, serde_json::from_str::<Notification>(&entry.notification)) {
-            (Some(gated), Ok(notification)) => gated.deliver(&notification, entry.receipt.as_deref(), began).await,
+        let outcome = match (&mut self.target, said(&entry, &text)) {
+            (Some(gated), Ok(said)) => gated.deliver(&said, entry.receipt.as_deref(), began).await,
             (None, _) => no_target(&entry.target),
             (_, Err(error)) => Delivery::Refused { why: format!("the stored notification cannot be read: {error}") },
         };
@@ -158,11 +197,11 @@ impl Queue {
         let now = now_micros();
         match outcome {
             Delivery::Accepted { receipt } => {
-                metrics.notifications(&entry.target, "delivered").inc();
+                metrics.attempt(&entry.target, entry.is_drill, "delivered").inc();
                 store.writer.write(move |db| entries::accepted(db, id, receipt.as_deref(), now)).await
             }
             Delivery::Retry { after, why, in_doubt } if !is_given_up(attempts, age(&entry, now)) => {
-                metrics.notifications(&entry.target, "retried").inc();
+                metrics.attempt(&entry.target, entry.is_drill, "retried").inc();
                 if attempts == 1 {
                     info!(target = %entry.target, %why, "a notification could not be delivered, and will be tried again");
                 }
@@ -177,7 +216,7 @@ impl Queue {
 
     /// Makes a dead letter of an entry.
     async fn give_up(&self, entry: &Due, why: String, in_doubt: bool, now: i64) -> Result<(), StoreError> {
-        self.parts.metrics.notifications(&entry.target, "given_up").inc();
+        self.parts.metrics.attempt(&entry.target, entry.is_drill, "given_up").inc();
         warn!(target = %entry.target, %why, delivery = entry.id, "a notification is given up; see driftline deliveries");
         let (id, in_doubt) = (entry.id, in_doubt || entry.in_doubt);
         self.parts.store.writer.write(move |db| entries::give_up(db, id, in_doubt, &why, now)).await
@@ -194,22 +233,26 @@ impl Queue {
             Err(error) => return warn!(%error, "the outbox cannot be read"),
         };
         for notification in due.iter().filter_map(|text| serde_json::from_str::<Notification>(text).ok()) {
+            let (is_drill, notification) = (notification.drill, Said::of_episode(notification));
             let mut outcome = "not_repeated";
             if !matches!(gated.gate.rest(elapsed(began)), Some(Rest::Failing(_)))
                 && let Delivery::Accepted { .. } = gated.deliver(&notification, None, began).await
             {
                 outcome = "repeated";
             }
-            self.parts.metrics.notifications(&name, outcome).inc();
+            self.parts.metrics.attempt(&name, is_drill, outcome).inc();
         }
     }
 }
 
 impl Gated {
     /// Makes one attempt, and takes note of how the target does.
-    async fn deliver(&mut self, notification: &Notification, receipt: Option<&str>, began: Instant) -> Delivery {
+    async fn deliver(&mut self, said: &Said, receipt: Option<&str>, began: Instant) -> Delivery {
         self.gate.begins(elapsed(began));
-        let delivery = self.target.deliver(notification, receipt).await;
+        let delivery = match said {
+            Said::OfEpisode(notification) => self.target.deliver(notification, receipt).await,
+            Said::OfChange(change) => self.target.deliver_change(change).await,
+        };
         match &delivery {
             // What it refuses is wrong with the entry.
             Delivery::Accepted { .. } | Delivery::Refused { .. } => self.gate.answered(),
@@ -217,6 +260,13 @@ impl Gated {
         }
         delivery
     }
+}
+
+fn said(entry: &Due, text: &str) -> serde_json::Result<Said> {
+    if entry.is_change {
+        return serde_json::from_str(text).map(Said::OfChange);
+    }
+    serde_json::from_str(text).map(Said::of_episode)
 }
 
 fn elapsed(began: Instant) -> Micros {
@@ -239,7 +289,7 @@ fn no_target(name: &str) -> Delivery {
 
 fn open(kind: &TargetKind) -> Result<Target, String> {
     Ok(match kind.clone() {
-        TargetKind::PagerDuty { url, routing_key } => Target::PagerDuty(PagerDuty::new(url, routing_key)?),
+        TargetKind::PagerDuty { url, routing_key, .. } => Target::PagerDuty(PagerDuty::new(url, routing_key)?),
         TargetKind::Email { from, to, transport } => Target::Email(Email::new(from, to, transport)),
         TargetKind::Slack(way) => Target::Slack(Slack::new(way)?),
         TargetKind::Teams { url } => Target::Teams(Teams::new(url)?),

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::error::{ApiError, Segments};
 use super::writing::{Asker, Body, comment};
-use crate::alerting::entries;
+use crate::alerting::entries::{self, Update};
 use crate::pipeline::events::{self, Event, EventKind};
 use crate::times::{now_micros, rfc3339};
 
@@ -102,6 +102,6 @@ fn take(db: &Connection, id: &str, said: &Acknowledgement, hearers: &[String]) -
     events::store(db, &[Event { kind: EventKind::Acknowledged, model, text }], *at)?;
     notification.action = Action::Acknowledge;
     notification.acknowledged = Some(said.clone());
-    entries::put_update(db, &notification, hearers, *at)?;
+    entries::put_update(db, &notification, hearers, Update::Again, *at)?;
     Ok(Outcome::Taken)
 }

@@ -30,25 +30,41 @@ pub(crate) struct DeliveriesQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeliveryView {
     id: i64,
-    /// The episode that it is about.
+    /// The episode that it is about; empty for a change.
     episode: String,
     target: String,
-    /// `trigger`, `remind`, `acknowledge` or `resolve`.
+    /// `trigger`, `remind`, `acknowledge` or `resolve` of an episode; `change` tells of a change.
     action: String,
     /// `pending`, `delivered`, `given_up` (a dead letter: it is not tried any more) or `cancelled`.
     state: String,
     attempts: u32,
     created_at: String,
     settled_at: Option<String>,
+    /// When it is tried next; none once it is settled.
+    next_attempt_at: Option<String>,
     last_error: Option<String>,
+    /// What it says, in a line.
+    summary: String,
 }
 
 impl From<StoredDelivery> for DeliveryView {
     fn from(stored: StoredDelivery) -> Self {
-        let StoredDelivery { id, episode, target, action, state, attempts, created_at, settled_at, last_error } =
-            stored;
-        let (created_at, settled_at) = (rfc3339(created_at), settled_at.map(rfc3339));
-        Self { id, episode, target, action, state, attempts, created_at, settled_at, last_error }
+        let StoredDelivery { id, episode, target, action, state, attempts, last_error, summary, .. } = stored;
+        let created_at = rfc3339(stored.created_at);
+        let (settled_at, next_attempt_at) = (stored.settled_at.map(rfc3339), stored.next_attempt_at.map(rfc3339));
+        Self {
+            id,
+            episode,
+            target,
+            action,
+            state,
+            attempts,
+            created_at,
+            settled_at,
+            next_attempt_at,
+            last_error,
+            summary,
+        }
     }
 }
 
@@ -113,7 +129,7 @@ async fn decide(
     let decided = api.store.writer.write(move |db| {
         let outcome = decision(db, id, now)?;
         if let Outcome::Done(letter) = &outcome {
-            let text = format!("{by} {does} the {} of {} to {}", letter.action, letter.episode, letter.target);
+            let text = format!("{by} {does} {}", letter.name());
             events::store(db, &[Event { kind: EventKind::Delivery, model: String::new(), text }], now)?;
         }
         Ok(outcome)

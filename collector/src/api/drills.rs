@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use driftline_alerts::{Action, Condition, Labels, Routed, Rule};
+use driftline_alerts::{Action, Condition, DRILL_LABEL, Labels, Routed, Rule};
 use driftline_detectors::Detector;
 use driftline_document::parse_duration;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -90,12 +90,16 @@ pub(crate) async fn begin(
 ) -> Result<(StatusCode, Json<DrillView>), ApiError> {
     let now = now_micros();
     let by = asker.name(new.by, "by")?;
-    let rule = rule(&api, &new.alert)?.clone();
+    let mut rule = rule(&api, &new.alert)?.clone();
     let resolve_at = now + resolve_after(new.resolve_after.as_deref())?.as_micros() as i64;
     let described: Vec<String> = api.config.models.iter().map(|model| model.name.clone()).collect();
     let asked = (rule.clone(), new.model);
     let member = api.store.read(move |db| member(db, &asked.0, asked.1, described)).await?;
     let member = member.map_err(ApiError::bad_request)?;
+    // Routes may tell drills from the real thing, and make something else of them.
+    let labels = member.clone().into_iter().chain([(DRILL_LABEL.to_owned(), "true".to_owned())]).collect();
+    let routed = api.config.alerting.routes.of(&rule, &labels, now);
+    rule.severity = routed.severity.unwrap_or(rule.severity);
     let made_up = drills::made_up(&rule, &member, limit(&rule), (&by, resolve_at), (&api.config.public_url, now));
     let Some((said, fingerprint)) = made_up else {
         return Err(ApiError::conflict(format!(
@@ -104,9 +108,7 @@ pub(crate) async fn begin(
             rule.condition.in_words()
         )));
     };
-    // Routes may tell drills from the real thing.
-    let labels = member.into_iter().chain(said.labels.clone()).collect();
-    let targets = targets(&rule, api.config.alerting.routes.of(&rule, &labels, now), new.targets)?;
+    let targets = targets(&rule, routed, new.targets)?;
     let drill = Drill {
         episode: said.episode.clone(),
         rule: rule.name,

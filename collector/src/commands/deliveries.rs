@@ -88,10 +88,12 @@ impl Which {
 
 /// A delivery in a line.
 fn in_words(delivery: &Value) -> String {
-    let [state, action, target, episode, created_at, last_error] =
-        ["state", "action", "target", "episode", "created_at", "last_error"]
+    let [state, action, target, episode, created_at, last_error, summary] =
+        ["state", "action", "target", "episode", "created_at", "last_error", "summary"]
             .map(|name| delivery[name].as_str().unwrap_or_default());
     let (id, attempts) = (&delivery["id"], &delivery["attempts"]);
+    // A change belongs to no episode.
+    let what = if episode.is_empty() { summary } else { episode };
     let why = last_error.replace('\n', " ");
-    format!("{id}  {state:<9} {action:<11} {target}  {episode}  {created_at}  {attempts} attempts: {why}")
+    format!("{id}  {state:<9} {action:<11} {target}  {what}  {created_at}  {attempts} attempts: {why}")
 }

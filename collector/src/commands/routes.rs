@@ -38,7 +38,7 @@ pub(super) fn run(command: &RoutesCommand) -> ExitCode {
         Err(code) => return code,
     };
     let (alerting, at) = (&config.alerting, at.unwrap_or_else(now_micros));
-    let routed = match routed(alerting, labels.iter().cloned().collect(), at) {
+    let (routed, severity) = match routed(alerting, labels.iter().cloned().collect(), at) {
         Ok(routed) => routed,
         Err(why) => {
             eprintln!("driftline: {why}");
@@ -46,14 +46,15 @@ pub(super) fn run(command: &RoutesCommand) -> ExitCode {
         }
     };
     if *json {
-        println!("{}", as_json(alerting, &routed, at));
+        println!("{}", as_json(alerting, &routed, severity, at));
     } else {
-        print!("{}", in_words(alerting, &routed, at));
+        print!("{}", in_words(alerting, &routed, severity, at));
     }
     if routed.now.is_empty() && routed.later.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn routed(alerting: &Alerting, mut labels: Labels, at: Micros) -> Result<Routed, String> {
+/// Who is told of an alert with these labels, and how urgent it is before routes make something else of it.
+fn routed(alerting: &Alerting, mut labels: Labels, at: Micros) -> Result<(Routed, Severity), String> {
     let severity = labels.remove("severity");
     let named = |name: &str| Severity::ALL.into_iter().find(|severity| severity.name() == name);
     let severity = severity.map(|name| named(&name).ok_or(format!("severity is '{name}'; it is page, ticket or info")));
@@ -61,9 +62,10 @@ fn routed(alerting: &Alerting, mut labels: Labels, at: Micros) -> Result<Routed,
     let Some(name) = labels.remove("rule") else {
         let severity = severity.ok_or("say which 'rule' it is of, or its 'severity'")?;
         if alerting.routes.routes.is_empty() {
-            return Ok(Routed { now: alerting.targets.keys().cloned().collect(), ..Routed::default() });
+            let now = alerting.targets.keys().cloned().collect();
+            return Ok((Routed { now, ..Routed::default() }, severity));
         }
-        return Ok(alerting.routes.along("", severity, &labels, at));
+        return Ok((alerting.routes.along("", severity, &labels, at), severity));
     };
     let rule: &Rule = alerting.rules.iter().find(|rule| rule.name == name).ok_or_else(|| {
         let names: Vec<&str> = alerting.rules.iter().map(|rule| rule.name.as_str()).collect();
@@ -72,7 +74,7 @@ fn routed(alerting: &Alerting, mut labels: Labels, at: Micros) -> Result<Routed,
     if severity.is_some_and(|severity| severity != rule.severity) {
         return Err(format!("the rule {name} is a {}", rule.severity.name()));
     }
-    Ok(alerting.routes.of(rule, &labels, at))
+    Ok((alerting.routes.of(rule, &labels, at), rule.severity))
 }
 
 /// When somebody who waits is told; none when that is not in sight.
@@ -80,7 +82,7 @@ fn told_at(alerting: &Alerting, schedule: &str, at: Micros) -> Option<String> {
     alerting.routes.schedules.get(schedule)?.next_on(at).map(rfc3339)
 }
 
-fn in_words(alerting: &Alerting, routed: &Routed, at: Micros) -> String {
+fn in_words(alerting: &Alerting, routed: &Routed, severity: Severity, at: Micros) -> String {
     let mut text = String::new();
     for place in &routed.by {
         let route = alerting.routes.routes.get(*place).map(asks).unwrap_or_default();
@@ -88,6 +90,9 @@ fn in_words(alerting: &Alerting, routed: &Routed, at: Micros) -> String {
     }
     if routed.by.is_empty() {
         text.push_str("by no route: what the rule itself tells\n");
+    }
+    if let Some(made) = routed.severity.filter(|made| *made != severity) {
+        text.push_str(&format!("as {}, which was {}\n", made.name(), severity.name()));
     }
     for target in &routed.now {
         text.push_str(&format!("{:<22} {target}\n", rfc3339(at)));
@@ -102,19 +107,24 @@ fn in_words(alerting: &Alerting, routed: &Routed, at: Micros) -> String {
     text
 }
 
-/// What a route asks for.
+/// What a route asks for, and what it makes of that.
 fn asks(route: &Route) -> String {
     let mut asked: Vec<String> = route.matching.iter().map(ToString::to_string).collect();
     asked.extend(route.during.iter().map(|schedule| format!("during {schedule}")));
-    if asked.is_empty() { "everything".to_owned() } else { asked.join(", ") }
+    let asked = if asked.is_empty() { "everything".to_owned() } else { asked.join(", ") };
+    match route.severity {
+        Some(severity) => format!("{asked}: severity {}", severity.name()),
+        None => asked,
+    }
 }
 
-fn as_json(alerting: &Alerting, routed: &Routed, at: Micros) -> serde_json::Value {
+fn as_json(alerting: &Alerting, routed: &Routed, severity: Severity, at: Micros) -> serde_json::Value {
     let later = routed.later.iter().map(
         |(target, schedule)| json!({ "target": target, "schedule": schedule, "at": told_at(alerting, schedule, at) }),
     );
     json!({
         "at": rfc3339(at),
+        "severity": routed.severity.unwrap_or(severity).name(),
         "routes": routed.by.iter().map(|place| place + 1).collect::<Vec<_>>(),
         "now": routed.now,
         "later": later.collect::<Vec<_>>(),

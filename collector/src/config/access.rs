@@ -88,7 +88,7 @@ impl ModelPattern {
         if self.is_prefix { model.starts_with(&self.text) } else { model == self.text }
     }
 
-    fn read(text: &str) -> Option<Self> {
+    pub(super) fn read(text: &str) -> Option<Self> {
         let (name, is_prefix) = text.strip_suffix('*').map_or((text, false), |prefix| (prefix, true));
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         let is_pattern = name.bytes().all(plain) && (is_prefix || !name.is_empty());

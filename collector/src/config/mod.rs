@@ -17,6 +17,7 @@ mod segments;
 mod storage;
 mod targets;
 mod tensors;
+mod told_changes;
 mod wording;
 
 use std::net::SocketAddr;
@@ -39,6 +40,7 @@ pub use segments::{SegmentBy, Segments};
 pub(crate) use storage::DEFAULT_REQUEST_TIMEOUT;
 pub use storage::{Archive, ArchivePlace, Partition};
 pub use targets::{TargetConfig, TargetKind};
+pub use told_changes::ToldChanges;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use driftline_alerts::{Hours, Route, Routes, Rule, Schedule, Selector, Stretch};
+use driftline_alerts::{Hours, Route, Routes, Rule, Schedule, Selector, Severity, Stretch};
 use driftline_document::{Node, Section};
 use jiff::civil::Date;
 
@@ -91,12 +91,19 @@ fn route(
     let mut known = |name: &'static str| section.optional(name).and_then(|node| known_schedule(&node, schedules));
     let (during, wait_for) = (known("during"), known("wait_for"));
     let goes_on = section.optional("continue").and_then(|node| node.boolean()).unwrap_or(false);
-    let named = section.required("targets")?;
-    let targets = target_names(named.list()?, Some(targets));
-    if targets.is_empty() {
+    let severities = Severity::ALL.map(|severity| (severity.name(), severity));
+    let severity = section.optional("severity").and_then(|node| node.one_of(&severities));
+    // What only makes something else of an alert leaves it to the next routes whom to tell.
+    let is_on_its_way = severity.is_some() && goes_on;
+    let named = if is_on_its_way { section.optional("targets") } else { Some(section.required("targets")?) };
+    let targets = match &named {
+        Some(named) => target_names(named.list()?, Some(targets)),
+        None => Vec::new(),
+    };
+    if let Some(named) = named.filter(|_| targets.is_empty()) {
         named.problem("names no target: whatever goes this way would reach nobody");
     }
-    Some(Route { matching: matching?, during, wait_for, targets, goes_on })
+    Some(Route { matching: matching?, during, wait_for, severity, targets, goes_on })
 }
 
 fn selector(node: &Node<'_>) -> Option<Selector> {
@@ -126,6 +133,8 @@ pub(super) fn check_reach(node: &Node<'_>, routes: &Routes, rules: &[Rule]) {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use driftline_alerts::Severity;
 
     use crate::config::{Alerting, Config};
 
@@ -161,6 +170,10 @@ mod tests {
         let routed = &alerting.routes.routed;
         assert!(routed.contains("LatencySlo") && !routed.contains("Own") && !routed.contains("Shows"));
         assert!(alerting.routes.routes[0].goes_on && alerting.routes.routes[1].wait_for.is_some());
+        let changed =
+            parse("  routes: [{matching: [severity=page], severity: info, continue: true}, {targets: [a]}]\n").unwrap();
+        assert_eq!(changed.routes.routes[0].severity, Some(Severity::Info));
+        assert!(changed.routes.routes[0].targets.is_empty());
         let without = parse("").unwrap();
         assert!(without.routes.routed.is_empty() && without.rules[0].targets == ["a", "b"]);
     }
@@ -176,6 +189,13 @@ mod tests {
             ("  routes: []\n", "is empty"),
             ("  routes: [{targets: []}]\n", "names no target"),
             ("  routes: [{targets: [c]}]\n", "'c' is no target"),
+            ("  routes: [{severity: ticket}]\n", "'targets' is missing"),
+            ("  routes: [{severity: ticket, continue: true}]\n", "may reach nobody"),
+            ("  routes: [{severity: urgent, targets: [a]}]\n", "allowed is one of info, ticket, page"),
+            (
+                "  routes: [{matching: [model=a], severity: page, continue: true}, {matching: [severity!=page], targets: [a]}, {matching: [rule=x], targets: [a]}]\n",
+                "may reach nobody",
+            ),
             (
                 "  routes: [{targets: [a], wait_for: night}]\n",
                 "'night' is no schedule; under alerts.schedules are: office",

@@ -4,10 +4,11 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use driftline_alerts::{Action, Mailbox, Rate, SecretSource, SlackWay, SmtpTls, Transport};
+use driftline_alerts::{Action, Mailbox, PagerDuty, Rate, SecretSource, SlackWay, SmtpTls, Transport};
 use driftline_document::{Node, Section, parse_duration};
 
 use super::alerting::secret;
+use super::told_changes::ToldChanges;
 
 /// A rate over a shorter time is none of anybody's, and over a longer one it would hold pages back for too long.
 const PER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
@@ -30,6 +31,8 @@ pub enum TargetKind {
         url: Option<String>,
         /// The integration's key.
         routing_key: SecretSource,
+        /// Which changes it is told of; none unless that is configured.
+        changes: Option<ToldChanges>,
     },
     /// E-mail.
     Email {
@@ -97,6 +100,14 @@ impl TargetKind {
         Rate::new(times, Duration::from_secs(seconds))
     }
 
+    /// Which changes it is told of; none of the others has a place for them.
+    pub fn changes(&self) -> Option<&ToldChanges> {
+        match self {
+            Self::PagerDuty { changes, .. } => changes.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether it is told of this. All are told of beginnings and ends.
     pub fn hears_of(&self, action: Action) -> bool {
         match action {
@@ -155,7 +166,14 @@ fn text(node: Option<Node<'_>>) -> Option<String> {
 fn pagerduty(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
     let url = text(section.optional("url"));
     let routing_key = section.required("routing_key").and_then(|node| secret(&node, folder));
-    Some(TargetKind::PagerDuty { url, routing_key: routing_key? })
+    let changes_at = section.optional("changes");
+    if let (Some(node), Some(url)) = (&changes_at, &url)
+        && PagerDuty::changes_url(url).is_none()
+    {
+        node.problem("needs a url that ends with /v2/enqueue: changes go to /v2/change/enqueue beside it");
+    }
+    let changes = changes_at.and_then(|node| ToldChanges::read(node.section()?));
+    Some(TargetKind::PagerDuty { url, routing_key: routing_key?, changes })
 }
 
 fn slack(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {

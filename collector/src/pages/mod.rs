@@ -38,6 +38,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "charts.css",
     "clock.js",
     "collector-panel.js",
+    "delivery-words.js",
     "detectors.js",
     "dom.js",
     "events-feed.js",
@@ -57,6 +58,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "page-alert.js",
     "page-alerts.js",
     "page-archive.js",
+    "page-deliveries.js",
     "page-model.js",
     "page-overview.js",
     "runbook-answers.js",
@@ -87,6 +89,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/models/{model}", get(index))
         .route("/alerts", get(index))
         .route("/alerts/{id}", get(index))
+        .route("/deliveries", get(index))
         .route("/archive", get(index))
         .route("/runbooks", get(runbook::list))
         .route("/runbooks/{id}", get(runbook::page))

@@ -1,9 +1,10 @@
 //! From closed windows and indicators to alerts, and to what is said of them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use driftline_alerts::{Condition, Labels, Observation, Patience, Reading, Transition};
+use driftline_alerts::{Condition, Labels, Observation, Patience, Reading, Rule, Severity, Transition};
 use driftline_detectors::{Score, Verdict};
 use driftline_protocol::Role;
 use tracing::warn;
@@ -154,6 +155,7 @@ impl Pipeline {
         if let Transition::Fired { .. } = change.transition {
             let since = evidence::since(change, &context).map(|since| since.first);
             notification.facts.extend(self.around(change, window, since, now));
+            notification.facts.extend(self.made_of_it(change));
         }
         notification.facts.extend(self.facts_of_deliveries(&change.alert.labels));
         let kind = match change.transition {
@@ -170,8 +172,27 @@ impl Pipeline {
                 let is_flapping = change.alert.open().is_some_and(|open| open.is_flapping);
                 News::Began { notification, fingerprint, runbook, is_flapping }
             }
-            Transition::Resolved { .. } => News::Ended { notification },
+            Transition::Resolved { .. } => {
+                // What no route makes of it any more, since a restart, is not looked at again.
+                let (routes, severity) = (&self.parts.config.alerting.routes, change.rule.severity);
+                if self.own_rule(change).is_some_and(|own| !routes.severities(own).contains(&severity)) {
+                    self.parts.metrics.show_firing(&change.rule.name, severity.name(), (0, 0));
+                }
+                News::Ended { notification }
+            }
         });
+    }
+
+    /// The rule of a change as it is configured.
+    fn own_rule(&self, change: &Change) -> Option<&Rule> {
+        self.book.rules().iter().find(|own| own.name == change.rule.name)
+    }
+
+    /// That routes have made something else of an alert than its rule says.
+    fn made_of_it(&self, change: &Change) -> Option<(String, String)> {
+        let (rule, own) = (&change.rule, self.own_rule(change)?.severity);
+        let words = || format!("{} by a route; the rule says {}", rule.severity.name(), own.name());
+        (own != rule.severity).then(|| ("Severity".to_owned(), words()))
     }
 
     /// What is around an alert that begins, as far as that can be read.
@@ -226,18 +247,19 @@ impl Pipeline {
     }
 
     pub(super) fn show_alerts(&self) {
-        let (firing, muted) = (&self.parts.metrics.alerts_firing, &self.parts.metrics.alerts_muted);
+        let routes = &self.parts.config.alerting.routes;
+        // Those of which none fires are shown, too.
+        let mut counts: BTreeMap<(&str, Severity), (i64, i64)> = BTreeMap::new();
         for rule in self.book.rules() {
-            for gauge in [firing, muted] {
-                gauge.with_label_values(&[rule.name.as_str(), rule.severity.name()]).set(0);
-            }
+            counts.extend(routes.severities(rule).into_iter().map(|severity| ((rule.name.as_str(), severity), (0, 0))));
         }
         for (rule, alert) in self.book.firing() {
-            let labels = [rule.name.as_str(), rule.severity.name()];
-            firing.with_label_values(&labels).inc();
-            if alert.open().is_some_and(|open| !open.told.muted_by.is_empty()) {
-                muted.with_label_values(&labels).inc();
-            }
+            let (firing, muted) = counts.entry((&rule.name, alert.severity(rule))).or_default();
+            *firing += 1;
+            *muted += i64::from(alert.open().is_some_and(|open| !open.told.muted_by.is_empty()));
+        }
+        for ((rule, severity), counted) in counts {
+            self.parts.metrics.show_firing(rule, severity.name(), counted);
         }
     }
 }

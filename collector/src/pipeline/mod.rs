@@ -204,7 +204,7 @@ struct Purpose {
 impl Pipeline {
     fn load(parts: Parts, stopping: Arc<AtomicBool>) -> Result<Self, StoreError> {
         let started = Instant::now();
-        let rules = parts.config.alerting.rules.clone();
+        let (rules, routes) = (parts.config.alerting.rules.clone(), parts.config.alerting.routes.clone());
         let (counted_through, cut_through, unfinished, (book, orphans), known, replay) =
             parts.store.read_blocking(|db| {
                 let counted: i64 = db.query_row(
@@ -213,7 +213,8 @@ impl Pipeline {
                     |row| row.get(0),
                 )?;
                 let unfinished = archive::unfinished(db)?;
-                let book = Book::load(db, rules)?;
+                let (book, orphans) = Book::load(db, rules)?;
+                let book = (book.routed_by(routes), orphans);
                 let replay = Replay::load(db, started)?;
                 Ok((counted, archive::cut_through(db)?, unfinished, book, journal::known_models(db)?, replay))
             })?;

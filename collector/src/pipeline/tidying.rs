@@ -57,6 +57,8 @@ pub(crate) fn tidy(db: &Connection, now: i64) -> rusqlite::Result<bool> {
              AND state != 'pending'",
             KEEP_LONG_MICROS,
         ),
+        // Changes that somebody was told of belong to no episode.
+        ("outbox", "id", "settled_at < ?1 AND episode = ''", KEEP_LONG_MICROS),
         (
             "episodes",
             "id",
@@ -138,7 +140,8 @@ mod tests {
                  INSERT INTO ticks (episode, step, text, is_done, author, note, at) VALUES ('{id}', 's', 't', 1, 'a', '', {at});
                  INSERT INTO drills VALUES ('{id}', 'R', 'r', 'a', {at}, {at}, {at}, 'passed');
                  INSERT INTO outbox (episode, target, action, notification, created_at, next_attempt_at, state, settled_at)
-                    VALUES ('{id}', 't', 'trigger', '{{}}', {at}, {at}, 'delivered', {at});"
+                    VALUES ('{id}', 't', 'trigger', '{{}}', {at}, {at}, 'delivered', {at}),
+                           ('', 't', 'change', '{{}}', {at}, {at}, 'delivered', {at});"
             ))
             .unwrap();
         }
@@ -160,7 +163,7 @@ mod tests {
         for table in ["sli_counts", "sli_hours", "latencies", "outcomes", "cuts", "drills", "changes", "ticks"] {
             assert_eq!(count(&db, table), 1, "{table}");
         }
-        assert_eq!((count(&db, "episodes"), count(&db, "outbox")), (3, 3));
+        assert_eq!((count(&db, "episodes"), count(&db, "outbox")), (3, 4));
         // The last cut stays, however old it is.
         tidy(&db, now + 1000 * DAY_MICROS).unwrap();
         assert_eq!(count(&db, "cuts"), 1);

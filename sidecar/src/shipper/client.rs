@@ -1,12 +1,13 @@
 //! The connection to the collector: one request at a time, over one connection that is made again when it ends.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use driftline_protocol::{Acknowledgement, MEDIA_TYPE};
+use driftline_retry_after::retry_after;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use prost::Message;
@@ -123,6 +124,7 @@ fn interpret(head: &Response<()>, body: &Bytes, last_sequence: u64) -> Answer {
         let text = String::from_utf8_lossy(body);
         format!("{}: {}", head.status(), text.trim_end().chars().take(MAX_LOGGED_CHARS).collect::<String>())
     };
+    let asked = || retry_after(head.headers(), SystemTime::now());
     match head.status() {
         StatusCode::OK => match Acknowledgement::decode(body.clone()) {
             Ok(acknowledgement) if acknowledgement.durable_through >= last_sequence => Answer::Durable,
@@ -135,20 +137,15 @@ fn interpret(head: &Response<()>, body: &Bytes, last_sequence: u64) -> Answer {
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
             Answer::Rejected(sentence())
         }
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Answer::Unauthorized { after: retry_after(head), why: sentence() }
-        }
-        _ => Answer::Retry { after: retry_after(head), why: sentence() },
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::Unauthorized { after: asked(), why: sentence() },
+        _ => Answer::Retry { after: asked(), why: sentence() },
     }
-}
-
-fn retry_after(head: &Response<()>) -> Option<Duration> {
-    let seconds = head.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    seconds.map(Duration::from_secs)
 }
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::RETRY_AFTER;
+
     use super::*;
 
     fn answer(status: u16, body: &[u8]) -> Answer {

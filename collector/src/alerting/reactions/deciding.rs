@@ -1,7 +1,7 @@
 //! From episodes, and what is stored of reactions, to what is to be done by now.
 
 use driftline_alerts::{
-    Action, Alert, Approval, Decision, Lapse, Reaction, Rule, Saying, Situation, Stage, Standing, sign_approval,
+    Action, Alert, Approval, Decision, Lapse, Reaction, Rule, Situation, Stage, Standing, sign_approval,
 };
 use rusqlite::{Connection, Row, params};
 use tracing::warn;
@@ -114,7 +114,7 @@ fn ended(db: &Connection, reaction: &Reaction) -> rusqlite::Result<Vec<Found>> {
 fn model(reaction: &Reaction, rules: &[Rule], found: &Found) -> Option<String> {
     let rule = rules.iter().find(|rule| rule.name == found.rule)?;
     let alert: Alert = serde_json::from_str(found.alert.as_deref()?).ok()?;
-    let is_meant = alert.counting().any(|member| reaction.when.matches(rule, &member.labels));
+    let is_meant = alert.counting().any(|member| reaction.when.matches(rule, alert.severity(rule), &member.labels));
     alert.labels.get("model").filter(|_| is_meant).cloned()
 }
 
@@ -195,7 +195,7 @@ fn ask(db: &Connection, reaction: &Reaction, config: &Config, named: [&str; 4], 
     let [id, _, episode, _] = named;
     stored::ask(db, named, (until, link(approval, id, until, config).as_deref()), now)?;
     let hearers = config.alerting.hearers(Action::Remind);
-    News::Said { episode: episode.to_owned(), saying: Saying::Remind, hearers }.store(db, now)
+    News::Asked { episode: episode.to_owned(), hearers }.store(db, now)
 }
 
 /// Where whoever has the link decides; none without a key.

@@ -104,6 +104,9 @@ fn who_was_told_of_the_alert_is_asked_and_nobody_else() {
     let told = open(&db, &config, "FeatureDrift", ["flights", "temp"], 0);
     let said = |episode: &str, saying| News::Said { episode: episode.to_owned(), saying, hearers: Vec::new() };
     said(&told, Saying::Trigger(vec!["team".to_owned()])).store(&db, 0).unwrap();
+    // One is due already, and would say nothing of what is asked.
+    let waits = News::Said { episode: told.clone(), saying: Saying::Remind, hearers: vec!["team".to_owned()] };
+    waits.store(&db, HOUR).unwrap();
     decide(&db, &config, 6 * HOUR);
     let untold = open(&db, &config, "FeatureDrift", ["fleet", "temp"], 0);
     assert_eq!(decide(&db, &config, 6 * HOUR), ["asked"], "of another model");

@@ -51,7 +51,7 @@ impl Budget<'_> {
         let mut documents = Vec::new();
         for pair in self.objective.pairs(self.pace) {
             let policy = format!("{name}-{}", rolling_name(pair.long));
-            policies.push_str(&format!("    - {policy}\n"));
+            policies.push_str(&format!("    - alertPolicyRef: {policy}\n"));
             documents.push(self.policy(&policy));
             documents.push(self.condition(&policy, &rolling_name(pair.long), pair.rate));
         }

@@ -3,13 +3,15 @@
 //! All documents are read first, with their places; then names are looked up. What our rules cannot say is a problem with its
 //! line, and never left out in silence.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use driftline_alerts::{Objective, Pace};
 use driftline_document::{Problem, Problems, read_each};
 
 use super::super::quoting::quoted;
-use super::reading::{Burn, Documents, Either, Indicator, Slo};
+use super::indicators::Indicator;
+use super::reading::{Burn, Documents, Either, Slo};
 use super::{GROUP_BY, MIN_EVENTS, PACES, RULE, RUNBOOK, pace_name, period_fields, rolling_name};
 
 /// How far a threshold may be from one of ours, as a share of it: others round theirs.
@@ -21,16 +23,19 @@ const SAME_RATE: f64 = 0.01;
 /// Everything that is wrong with them, or that our rules cannot say.
 pub(crate) fn import(file: &str, text: &str) -> Result<String, Problems> {
     let mut read = Documents::default();
+    // What is wrong with the documents is said below, once.
+    read_each(file, text, |top| read.take_source(top)).ok();
     read_each(file, text, |top| read.take(top))?;
     let mut problems = std::mem::take(&mut read.problems);
     let rules: Vec<String> = read.slos.iter().flat_map(|slo| read.rules(slo, &mut problems)).collect();
+    let models = read.models(&mut problems);
     if rules.is_empty() && problems.is_empty() {
         let what = "holds no SLO".to_owned();
         problems.push(Problem { line: 1, column: 1, field: "the file".to_owned(), what });
     }
     problems.sort();
     if problems.is_empty() {
-        return Ok(format!("alerts:\n  rules:\n{}", rules.concat()));
+        return Ok(format!("{models}alerts:\n  rules:\n{}", rules.concat()));
     }
     Err(Problems { file: file.to_owned(), problems })
 }
@@ -38,17 +43,10 @@ pub(crate) fn import(file: &str, text: &str) -> Result<String, Problems> {
 impl Documents {
     /// The rules of an SLO: one for each pace that its policies have, or for both when it has none.
     fn rules(&self, slo: &Slo, problems: &mut Vec<Problem>) -> Vec<String> {
-        let indicator = match &slo.indicator {
-            Some(Either::Here(indicator)) => Some(indicator),
-            Some(Either::Named(name)) => {
-                let found = self.slis.get(&name.value);
-                if found.is_none() {
-                    problems.push(name.problem(format!("there is no SLI '{}'", name.value)));
-                }
-                found
-            }
-            None => None,
-        };
+        let indicator = self.indicator_of(slo);
+        if let (None, Some(Either::Named(name))) = (indicator, &slo.indicator) {
+            problems.push(name.problem(format!("there is no SLI '{}'", name.value)));
+        }
         let before = problems.len();
         let paces = self.paces(slo, problems);
         if camel_case(&slo.name.value).is_empty() {
@@ -57,6 +55,57 @@ impl Documents {
         let Some(indicator) = indicator.filter(|_| problems.len() == before) else { return Vec::new() };
         let has_both = paces.len() > 1;
         paces.iter().map(|told| rule(slo, indicator, told, has_both)).collect()
+    }
+
+    fn indicator_of<'a>(&'a self, slo: &'a Slo) -> Option<&'a Indicator> {
+        match slo.indicator.as_ref()? {
+            Either::Here(indicator) => Some(indicator),
+            Either::Named(name) => self.slis.get(&name.value),
+        }
+    }
+
+    /// The models whose requests are to be compared with something, as a part of our configuration.
+    fn models(&self, problems: &mut Vec<Problem>) -> String {
+        let mut bounds: BTreeMap<&str, Duration> = BTreeMap::new();
+        for slo in &self.slos {
+            let Some(indicator) = self.indicator_of(slo) else { continue };
+            let (value, unit) = match (&slo.value, indicator.unit) {
+                (Some(value), Some(unit)) => (value, unit),
+                (Some(value), None) => {
+                    problems.push(
+                        value.problem("is for a thresholdMetric; a ratio's events are good or bad already".to_owned()),
+                    );
+                    continue;
+                }
+                (None, Some(_)) => {
+                    let what = "needs 'op' and 'value', which its thresholdMetric is compared with";
+                    problems.push(slo.objective.problem(what.to_owned()));
+                    continue;
+                }
+                (None, None) => continue,
+            };
+            let Some(model) = indicator.matching.get("model") else {
+                let what = "needs a model under 'matching': what requests are compared with is each model's own";
+                problems.push(indicator.place.problem(what.to_owned()));
+                continue;
+            };
+            let bound = whole_milliseconds(value.value, unit);
+            match bound {
+                None => {
+                    problems.push(value.problem("is no whole number of milliseconds from 1 to 3,600,000".to_owned()))
+                }
+                Some(bound) if *bounds.entry(model).or_insert(bound) != bound => {
+                    problems
+                        .push(value.problem(format!("is another than that of another SLO; a model has one: {model}")));
+                }
+                Some(_) => {}
+            }
+        }
+        let model = |(model, bound): (&str, Duration)| {
+            format!("  - name: {}\n    slis: {{latency: {{below: {}}}}}\n", quoted(model), rolling_name(bound))
+        };
+        let models: String = bounds.into_iter().map(model).collect();
+        if models.is_empty() { models } else { format!("models:\n{models}") }
     }
 
     /// What is told of each pace.
@@ -109,6 +158,14 @@ impl Documents {
         }
         found.into_iter().map(|(told, _)| told).collect()
     }
+}
+
+/// A bound of requests as ours are: whole milliseconds, up to an hour. A thousandth of one is a rounding of somebody's.
+fn whole_milliseconds(value: f64, unit: Duration) -> Option<Duration> {
+    let milliseconds = value * unit.as_secs_f64() * 1000.0;
+    let whole = milliseconds.round();
+    let is_one = (1.0..=3_600_000.0).contains(&whole) && (milliseconds - whole).abs() < 1e-3;
+    is_one.then(|| Duration::from_millis(whole as u64))
 }
 
 /// Who is told of a pace, and as what.

@@ -6,6 +6,7 @@
 
 mod export;
 mod import;
+mod indicators;
 mod reading;
 #[cfg(test)]
 mod tests;

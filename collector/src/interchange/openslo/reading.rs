@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use driftline_alerts::{CalendarUnit, Labels, Objective, Period};
+use driftline_alerts::{CalendarUnit, Objective, Period};
 use driftline_document::{Node, Problem, Section, parse_duration};
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
 
-use super::{API_VERSION, MIN_EVENTS, SOURCE, calendar_name};
-use crate::config::{ARCHIVE_SLI, SLIS};
+use super::indicators::{DataSources, Indicator, indicator};
+use super::{API_VERSION, MIN_EVENTS, calendar_name};
 
 /// What was read, and where it stands.
 #[derive(Default)]
 pub(super) struct Documents {
+    /// Known before anything else is read, for indicators name them.
+    pub(super) sources: DataSources,
     pub(super) slos: Vec<Slo>,
     pub(super) slis: BTreeMap<String, Indicator>,
     pub(super) policies: BTreeMap<String, Policy>,
@@ -31,13 +33,14 @@ fn keep<T>(known: &mut BTreeMap<String, T>, problems: &mut Vec<Problem>, name: P
 }
 
 /// A value, and the problem that it would be.
+#[derive(Clone)]
 pub(super) struct Placed<T> {
     pub(super) value: T,
     pub(super) place: Problem,
 }
 
 impl<T> Placed<T> {
-    fn of(node: &Node<'_>, value: T) -> Self {
+    pub(super) fn of(node: &Node<'_>, value: T) -> Self {
         Self { value, place: node.as_problem("") }
     }
 
@@ -51,6 +54,8 @@ pub(super) struct Slo {
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) indicator: Option<Either>,
     pub(super) objective: Placed<Objective>,
+    /// What values are compared with, for an indicator that is one.
+    pub(super) value: Option<Placed<f64>>,
     pub(super) policies: Vec<Placed<String>>,
 }
 
@@ -58,12 +63,6 @@ pub(super) struct Slo {
 pub(super) enum Either {
     Here(Indicator),
     Named(Placed<String>),
-}
-
-#[derive(Clone)]
-pub(super) struct Indicator {
-    pub(super) sli: String,
-    pub(super) matching: Labels,
 }
 
 pub(super) struct Policy {
@@ -78,6 +77,14 @@ pub(super) struct Burn {
 }
 
 impl Documents {
+    /// Takes in the name and the type of a source, if the document is one.
+    pub(super) fn take_source(&mut self, mut top: Section<'_>) {
+        let is_source = top.optional("kind").and_then(|node| node.text()) == Some("DataSource");
+        let name = top.optional("metadata").and_then(|node| node.section()?.optional("name")?.text());
+        let kind = top.optional("spec").filter(|_| is_source).and_then(|node| node.section()?.optional("type")?.text());
+        self.sources.extend(name.zip(kind).map(|(name, kind)| (name.to_owned(), kind.to_owned())));
+    }
+
     /// Takes in one document.
     pub(super) fn take(&mut self, mut top: Section<'_>) {
         if let Some(version) = top.required("apiVersion") {
@@ -96,9 +103,12 @@ impl Documents {
         let Some(mut spec) = spec.section() else { return };
         spec.optional("description");
         match kind {
-            "SLO" => self.slos.extend(slo(spec, name, annotations)),
-            "SLI" => keep(&mut self.slis, &mut self.problems, name, indicator(spec)),
-            "AlertPolicy" => keep(&mut self.policies, &mut self.problems, name, policy(spec)),
+            "SLO" => {
+                let slo = self.slo(spec, name, annotations);
+                self.slos.extend(slo);
+            }
+            "SLI" => keep(&mut self.slis, &mut self.problems, name, indicator(spec, &self.sources)),
+            "AlertPolicy" => self.take_policy(spec, name),
             _ => keep(&mut self.conditions, &mut self.problems, name, condition(spec)),
         }
     }
@@ -123,36 +133,119 @@ fn annotation(name: &str, node: &Node<'_>) -> Option<String> {
     })
 }
 
-fn slo(mut spec: Section<'_>, name: Placed<String>, annotations: BTreeMap<String, String>) -> Option<Slo> {
-    spec.optional("service");
-    let named = spec.optional("indicatorRef");
-    let here = spec.optional("indicator");
-    let indicator = match (named, here) {
-        (Some(node), None) => Some(Either::Named(Placed::of(&node, node.text()?.to_owned()))),
-        (None, Some(node)) => indicator_here(node.section()?).map(Either::Here),
-        _ => {
-            spec.problem("needs either 'indicator' or 'indicatorRef'");
-            None
+impl Documents {
+    fn slo(
+        &mut self,
+        mut spec: Section<'_>,
+        name: Placed<String>,
+        annotations: BTreeMap<String, String>,
+    ) -> Option<Slo> {
+        spec.optional("service");
+        let named = spec.optional("indicatorRef");
+        let here = spec.optional("indicator");
+        let indicator = match (named, here) {
+            (Some(node), None) => Some(Either::Named(Placed::of(&node, node.text()?.to_owned()))),
+            (None, Some(node)) => self.indicator_here(node.section()?).map(Either::Here),
+            _ => {
+                spec.problem("needs either 'indicator' or 'indicatorRef'");
+                None
+            }
+        };
+        let window = spec.required("timeWindow").and_then(|node| only(&node, "time window"));
+        let period = window.and_then(|node| self::period(node.section()?));
+        if let Some(node) = spec.required("budgetingMethod") {
+            node.parsed("Occurrences: our budgets count events, and no slices of time", |text| {
+                (text == "Occurrences").then_some(())
+            });
         }
-    };
-    let window = spec.required("timeWindow").and_then(|node| only(&node, "time window"));
-    let period = window.and_then(|node| self::period(node.section()?));
-    if let Some(node) = spec.required("budgetingMethod") {
-        node.parsed("Occurrences: our budgets count events, and no slices of time", |text| {
-            (text == "Occurrences").then_some(())
-        });
+        let objectives = spec.required("objectives");
+        let target = objectives.as_ref().and_then(|node| only(node, "objective"));
+        let target = target.and_then(|node| target_of(node.section()?));
+        let policies = spec.optional("alertPolicies").and_then(|node| node.list()).unwrap_or_default();
+        let policies = policies.iter().filter_map(|node| self.policy_named(node)).collect();
+        let (target, value) = target?;
+        let objective = Placed::of(&objectives?, Objective::new(target, period?)?);
+        Some(Slo { name, annotations, indicator, objective, value, policies })
     }
-    let objectives = spec.required("objectives");
-    let target = objectives.as_ref().and_then(|node| only(node, "objective")).and_then(|node| target(node.section()?));
-    let policies = spec.optional("alertPolicies").and_then(|node| node.list()).unwrap_or_default();
-    let policies = policies.iter().filter_map(|node| Some(Placed::of(node, node.text()?.to_owned()))).collect();
-    let objective = Placed::of(&objectives?, Objective::new(target?, period?)?);
-    Some(Slo { name, annotations, indicator, objective, policies })
+
+    fn indicator_here(&self, mut section: Section<'_>) -> Option<Indicator> {
+        section.optional("metadata");
+        indicator(section.required("spec")?.section()?, &self.sources)
+    }
+
+    /// The name of a policy of an SLO, which may stand there itself.
+    fn policy_named(&mut self, node: &Node<'_>) -> Option<Placed<String>> {
+        let here = match reference(node, "alertPolicyRef")? {
+            Reference::Named(name) => return Some(name),
+            Reference::Here(object) => object,
+        };
+        let (name, spec) = object_here(here, "AlertPolicy")?;
+        self.take_policy(spec, name.clone());
+        Some(name)
+    }
+
+    fn take_policy(&mut self, spec: Section<'_>, name: Placed<String>) {
+        let read = self.policy(spec);
+        keep(&mut self.policies, &mut self.problems, name, read);
+    }
+
+    fn policy(&mut self, mut spec: Section<'_>) -> Option<Policy> {
+        let without_events = spec.optional("alertWhenNoData");
+        if let Some(node) = without_events.filter(|node| node.boolean() == Some(true)) {
+            node.problem("is not what ours do: without events an alert stays as it is");
+        }
+        ["alertWhenResolved", "alertWhenBreaching"].into_iter().for_each(|field| drop(spec.optional(field)));
+        let condition = spec.required("conditions").and_then(|node| only(&node, "condition"));
+        let condition = condition.and_then(|node| match reference(&node, "conditionRef")? {
+            Reference::Named(name) => Some(name),
+            Reference::Here(object) => {
+                let (name, spec) = object_here(object, "AlertCondition")?;
+                keep(&mut self.conditions, &mut self.problems, name.clone(), self::condition(spec));
+                Some(name)
+            }
+        });
+        let targets = spec.optional("notificationTargets").and_then(|node| node.list()).unwrap_or_default();
+        let targets = targets.iter().filter_map(|node| match reference(node, "targetRef")? {
+            Reference::Named(name) => Some(name.value),
+            // How it is told is the configuration's, by its name.
+            Reference::Here(object) => Some(object_here(object, "AlertNotificationTarget")?.0.value),
+        });
+        Some(Policy { targets: targets.collect(), condition: condition? })
+    }
 }
 
-fn indicator_here(mut section: Section<'_>) -> Option<Indicator> {
-    section.optional("metadata");
-    indicator(section.required("spec")?.section()?)
+/// An object that another one needs.
+enum Reference<'a> {
+    Named(Placed<String>),
+    Here(Section<'a>),
+}
+
+/// The name of an object under `field`, or the object itself.
+fn reference<'a>(node: &Node<'a>, field: &'static str) -> Option<Reference<'a>> {
+    // A name alone is what the first documents had.
+    if !node.is_section() {
+        return Some(Reference::Named(Placed::of(node, node.text()?.to_owned())));
+    }
+    let mut section = node.section()?;
+    match section.optional(field) {
+        Some(named) => Some(Reference::Named(Placed::of(&named, named.text()?.to_owned()))),
+        None => Some(Reference::Here(section)),
+    }
+}
+
+/// The name and the contents of an object that stands in another one.
+fn object_here<'a>(mut object: Section<'a>, kind: &str) -> Option<(Placed<String>, Section<'a>)> {
+    if let Some(version) = object.optional("apiVersion") {
+        version.one_of(&[(API_VERSION, ())]);
+    }
+    if let Some(node) = object.optional("kind") {
+        node.one_of(&[(kind, ())]);
+    }
+    let name = object.required("metadata").and_then(|node| metadata(&node));
+    let mut spec = object.required("spec")?.section()?;
+    spec.optional("description");
+    spec.optional("target");
+    Some((name?.0, spec))
 }
 
 /// The only value of a list.
@@ -165,26 +258,48 @@ fn only<'a>(node: &Node<'a>, what: &str) -> Option<Node<'a>> {
     values.pop()
 }
 
-fn target(mut section: Section<'_>) -> Option<f64> {
+/// The share that is to be good, and what values are compared with.
+fn target_of(mut section: Section<'_>) -> Option<(f64, Option<Placed<f64>>)> {
     section.optional("displayName");
+    let (op, value) = (section.optional("op"), section.optional("value"));
+    if op.is_some() != value.is_some() {
+        section.problem("'op' and 'value' go together");
+    }
+    let op = op.map(|node| node.parsed("lte: what is no slower is good", |op| (op == "lte").then_some(())));
+    let value = value.map(|node| Some(Placed::of(&node, node.number(0.0..=f64::MAX)?)));
     let share = section.optional("target");
     let percent = section.optional("targetPercent");
-    match (share, percent) {
+    let target = match (share, percent) {
         (Some(share), None) => share.number(0.5..=0.999_999),
         (None, Some(percent)) => percent.number(50.0..=99.9999).map(|percent| percent / 100.0),
         _ => {
             section.problem("needs either 'target' or 'targetPercent'");
             None
         }
+    };
+    // What is there and wrong is a problem already.
+    op.is_none_or(|op| op.is_some()).then_some(())?;
+    match value {
+        Some(value) => Some((target?, Some(value?))),
+        None => Some((target?, None)),
     }
 }
 
 fn period(mut section: Section<'_>) -> Option<Period> {
     let duration = section.required("duration");
-    let is_rolling = section.required("isRolling").and_then(|node| node.boolean());
+    let is_rolling = section.optional("isRolling");
     let calendar = section.optional("calendar");
     let duration = duration?;
-    if is_rolling? {
+    let is_rolling = match is_rolling {
+        Some(node) => node.boolean()?,
+        // One of the calendar need not say that it does not.
+        None if calendar.is_some() => false,
+        None => {
+            section.problem("needs 'isRolling', or a 'calendar'");
+            return None;
+        }
+    };
+    if is_rolling {
         if let Some(calendar) = &calendar {
             calendar.problem("is for windows that do not roll");
         }
@@ -220,71 +335,11 @@ fn period(mut section: Section<'_>) -> Option<Period> {
     Some(Period::Calendar { unit, zone: zone? })
 }
 
-fn indicator(mut spec: Section<'_>) -> Option<Indicator> {
-    let ratio = spec.optional("ratioMetric");
-    if let Some(node) = spec.optional("thresholdMetric") {
-        node.problem("is a value to compare; our budgets are of good among valid events: write a ratioMetric");
-        return None;
-    }
-    let Some(ratio) = ratio else {
-        spec.problem("needs a ratioMetric");
-        return None;
-    };
-    let mut ratio = ratio.section()?;
-    ratio.optional("counter");
-    if let Some(node) = ratio.optional("bad").or_else(|| ratio.optional("raw")) {
-        node.problem("is not counted; write 'good' and 'total'");
-    }
-    let good_node = ratio.required("good");
-    let total = ratio.required("total").and_then(|node| source(&node, "valid"));
-    let good_node = good_node?;
-    let good = source(&good_node, "good");
-    let (good, total) = (good?, total?);
-    if good.sli != total.sli || good.matching != total.matching {
-        good_node.problem("is of another indicator, or of other labels, than 'total'");
-    }
-    Some(good)
-}
-
-/// A metric source of ours.
-fn source(node: &Node<'_>, events: &'static str) -> Option<Indicator> {
-    let mut source = node.section()?.required("metricSource")?.section()?;
-    let allowed = format!("{SOURCE}, with an indicator of ours; queries of other systems cannot be imported");
-    let kind = source.required("type").and_then(|node| node.parsed(&allowed, |kind| (kind == SOURCE).then_some(())));
-    let spec = source.required("spec");
-    // What another system's holds is not ours to read.
-    kind?;
-    let mut spec = spec?.section()?;
-    let names: Vec<(&str, &str)> = SLIS.into_iter().chain([ARCHIVE_SLI]).map(|name| (name, name)).collect();
-    let sli = spec.required("indicator").and_then(|node| node.one_of(&names));
-    let kind = spec.required("events").and_then(|node| node.one_of(&[(events, ())]));
-    let matching = spec.optional("matching").and_then(|node| node.entries()).unwrap_or_default();
-    let matching = matching.into_iter().filter_map(|(name, node)| Some((name, node.text()?.to_owned()))).collect();
-    kind?;
-    Some(Indicator { sli: sli?.to_owned(), matching })
-}
-
-fn policy(mut spec: Section<'_>) -> Option<Policy> {
-    let without_events = spec.optional("alertWhenNoData");
-    if let Some(node) = without_events.filter(|node| node.boolean() == Some(true)) {
-        node.problem("is not what ours do: without events an alert stays as it is");
-    }
-    ["alertWhenResolved", "alertWhenBreaching"].into_iter().for_each(|field| drop(spec.optional(field)));
-    let condition = spec.required("conditions").and_then(|node| only(&node, "condition"));
-    let condition = condition.and_then(|node| {
-        let node = node.section()?.required("conditionRef")?;
-        Some(Placed::of(&node, node.text()?.to_owned()))
-    });
-    let targets = spec.optional("notificationTargets").and_then(|node| node.list()).unwrap_or_default();
-    let target = |node: &Node<'_>| Some(node.section()?.required("targetRef")?.text()?.to_owned());
-    Some(Policy { condition: condition?, targets: targets.iter().filter_map(target).collect() })
-}
-
 fn condition(mut spec: Section<'_>) -> Option<Burn> {
     let severities = driftline_alerts::Severity::ALL.map(|severity| (severity.name(), severity.name()));
     let severity = spec.required("severity").and_then(|node| node.one_of(&severities));
     let mut condition = spec.required("condition")?.section()?;
-    let kind = condition.required("kind").and_then(|node| node.one_of(&[("burnrate", ())]));
+    let kind = condition.optional("kind").map_or(Some(()), |node| node.one_of(&[("burnrate", ())]));
     if let Some(node) = condition.required("op") {
         node.parsed("gte: a rule fires at its burn rate and above", |op| (op == "gte").then_some(()));
     }

@@ -185,11 +185,7 @@ fn what_our_rules_cannot_say_is_refused_with_its_line() {
         ("indicator: latency", "indicator: speed", "'speed' is not allowed; allowed is one of latency, availability"),
         ("events: good", "events: valid", "allowed is one of good"),
         ("indicator: latency, events: good", "indicator: capture, events: good", "is of another indicator"),
-        (
-            "ratioMetric:\n",
-            "thresholdMetric: {}\n  ratioMetric:\n",
-            "o.yaml:6:3: spec.thresholdMetric: is a value to compare",
-        ),
+        ("ratioMetric:\n", "thresholdMetric: {}\n  ratioMetric:\n", "needs either 'ratioMetric' or 'thresholdMetric'"),
         (
             "fast-answers\n  timeWindow",
             "slow-answers\n  timeWindow",
@@ -207,7 +203,14 @@ fn what_our_rules_cannot_say_is_refused_with_its_line() {
             "1M, isRolling: false, calendar: {startTime: '2024-01-02 00:00:00', timeZone: UTC}",
             "is no beginning of a month",
         ),
-        ("targetPercent: 99.5", "targetPercent: 99.5, op: lte", "is unknown; known here are displayName, target"),
+        ("targetPercent: 99.5", "targetPercent: 99.5, op: lte", "'op' and 'value' go together"),
+        ("targetPercent: 99.5", "targetPercent: 99.5, op: lte, value: 1", "is for a thresholdMetric"),
+        ("isRolling: true", "isRoling: true", "needs 'isRolling', or a 'calendar'"),
+        ("type: Driftline, spec", "metricSourceRef: ours, spec", "the name of a DataSource of the type Driftline"),
+        ("type: Driftline, spec", "spec", "needs 'type', or a 'metricSourceRef'"),
+        ("    total:", "    bad:", "needs 'total' and one of 'good' and 'bad', or 'raw' alone"),
+        ("    counter: true", "    rawType: success", "rawType: is for 'raw'"),
+        ("conditions: [{conditionRef: quick}]", "conditions: [{kind: AlertCondition}]", "conditions[0].spec"),
         (
             "threshold: 13.4,",
             "threshold: 10,",
@@ -229,4 +232,111 @@ fn what_our_rules_cannot_say_is_refused_with_its_line() {
         assert!(error.contains(says), "{to}: {error}");
     }
     assert_eq!(import("o.yaml", "").unwrap_err().to_string(), "o.yaml:1:1: the file: holds no SLO");
+}
+
+/// The rules of the objective from elsewhere, with something else in it.
+fn rules_with(from: &str, to: &str) -> String {
+    assert!(FOREIGN.contains(from), "{from}");
+    import("o.yaml", &FOREIGN.replacen(from, to, 1)).unwrap_or_else(|problems| panic!("{to}: {problems}"))
+}
+
+const GOOD: &str = "    good: {metricSource: {type: Driftline, spec: {indicator: latency, events: good}}}
+    total: {metricSource: {type: Driftline, spec: {indicator: latency, events: valid}}}
+";
+
+#[test]
+fn a_ratio_may_be_of_bad_events_made_already_and_of_a_source_by_its_name() {
+    let usual = import("o.yaml", FOREIGN).unwrap();
+    let source = |of: &str, events: &str| {
+        format!("    {of}: {{metricSource: {{type: Driftline, spec: {{indicator: latency, events: {events}}}}}}}\n")
+    };
+    let bad = format!("{}{}", source("bad", "bad"), source("total", "valid"));
+    assert_eq!(rules_with(GOOD, &bad), usual);
+    for (kind, events) in [("success", "good"), ("failure", "bad")] {
+        assert_eq!(rules_with(GOOD, &format!("    rawType: {kind}\n{}", source("raw", events))), usual);
+    }
+    let named = FOREIGN.replace("type: Driftline", "metricSourceRef: ours");
+    let declared = "---\napiVersion: openslo/v1\nkind: DataSource\nmetadata: {name: ours}\nspec: {type: Driftline, connectionDetails: {}}\n";
+    assert_eq!(import("o.yaml", &format!("{named}{declared}")).unwrap(), usual, "wherever it stands");
+    let elsewhere = declared.replace("type: Driftline", "type: Prometheus");
+    let error = import("o.yaml", &format!("{named}{elsewhere}")).unwrap_err().to_string();
+    assert!(error.contains("queries of other systems cannot be imported"), "{error}");
+    for (to, says) in [
+        (source("raw", "good"), "needs a 'rawType'"),
+        (format!("    rawType: success\n{}", source("raw", "bad")), "allowed is one of good"),
+        (format!("{}{GOOD}", source("bad", "bad")), "needs 'total' and one of"),
+    ] {
+        let error = import("o.yaml", &FOREIGN.replacen(GOOD, &to, 1)).expect_err(&to).to_string();
+        assert!(error.contains(says), "{to}: {error}");
+    }
+}
+
+#[test]
+fn a_value_to_compare_becomes_the_bound_of_its_model() {
+    let metric = "  ratioMetric:\n    counter: true\n";
+    let compared = |spec: &str, objective: &str| {
+        let indicator = format!("  thresholdMetric: {{metricSource: {{type: Driftline, spec: {{{spec}}}}}}}\n");
+        let text = FOREIGN.replacen(&format!("{metric}{GOOD}"), &indicator, 1);
+        import("o.yaml", &text.replacen("targetPercent: 99.5", &format!("targetPercent: 99.5, {objective}"), 1))
+    };
+    let of_m = "indicator: latency, matching: {model: m}";
+    let text = compared(of_m, "op: lte, value: 0.25").unwrap();
+    assert!(text.starts_with("models:\n  - name: \"m\"\n    slis: {latency: {below: 250ms}}\n"), "{text}");
+    let of_model = |rule: &Rule| rule.condition.matching().get("model").map(String::as_str) == Some("m");
+    assert_eq!(config(&text).iter().filter(|rule| of_model(rule)).count(), 2);
+    assert_eq!(compared(&format!("{of_m}, unit: milliseconds"), "op: lte, value: 250").unwrap(), text);
+    for (spec, objective, says) in [
+        ("indicator: latency", "op: lte, value: 0.25", "needs a model under 'matching'"),
+        ("indicator: freshness, matching: {model: m}", "op: lte, value: 60", "so write a ratioMetric"),
+        (of_m, "op: gt, value: 0.25", "allowed is lte"),
+        (of_m, "op: lte, value: 0.00025", "is no whole number of milliseconds"),
+        (of_m, "op: lte, value: 1e300", "is no whole number of milliseconds"),
+        (of_m, "displayName: other", "needs 'op' and 'value'"),
+    ] {
+        let error = compared(spec, objective).expect_err(objective).to_string();
+        assert!(error.contains(says), "{objective}: {error}");
+    }
+}
+
+#[test]
+fn policies_conditions_and_targets_may_stand_where_they_are_used() {
+    let whole = format!("{FOREIGN}{POLICY}");
+    let by_name = import("o.yaml", &whole).unwrap();
+    let referenced = whole.replace("[quick, slower]", "[{alertPolicyRef: quick}, {alertPolicyRef: slower}]");
+    assert_eq!(import("o.yaml", &referenced).unwrap(), by_name);
+    let here = |name: &str, rate: f64, window: &str| {
+        format!(
+            "    - kind: AlertPolicy
+      metadata: {{name: {name}}}
+      spec:
+        alertWhenBreaching: true
+        conditions:
+          - kind: AlertCondition
+            metadata: {{name: {name}}}
+            spec:
+              description: too fast
+              severity: page
+              condition: {{op: gte, threshold: {rate}, lookbackWindow: {window}}}
+        notificationTargets:
+          - kind: AlertNotificationTarget
+            metadata: {{name: a}}
+            spec: {{target: email}}
+"
+        )
+    };
+    let inline = format!("{FOREIGN}  alertPolicies:\n{}{}", here("quick", 13.44, "1h"), here("slower", 5.6, "6h"));
+    assert_eq!(import("o.yaml", &inline).unwrap(), by_name);
+    let twice = format!("{FOREIGN}  alertPolicies:\n{}{}", here("quick", 13.44, "1h"), here("quick", 5.6, "6h"));
+    assert!(import("o.yaml", &twice).unwrap_err().to_string().contains("there is another 'quick' of this kind"));
+}
+
+#[test]
+fn a_window_of_the_calendar_need_not_say_that_it_does_not_roll() {
+    let of_month = |more: &str| {
+        rules_with(
+            "{duration: 4w, isRolling: true}",
+            &format!("{{duration: 1M{more}, calendar: {{startTime: 2024-01-01 00:00:00, timeZone: UTC}}}}"),
+        )
+    };
+    assert_eq!(of_month(""), of_month(", isRolling: false"));
 }
