@@ -189,7 +189,7 @@ mod tests {
             ("  routes: []\n", "is empty"),
             ("  routes: [{targets: []}]\n", "names no target"),
             ("  routes: [{targets: [c]}]\n", "'c' is no target"),
-            ("  routes: [{severity: ticket}]\n", "'targets' is missing"),
+            ("  routes: [{severity: ticket}]\n", "targets: is missing"),
             ("  routes: [{severity: ticket, continue: true}]\n", "may reach nobody"),
             ("  routes: [{severity: urgent, targets: [a]}]\n", "allowed is one of info, ticket, page"),
             (

@@ -291,7 +291,7 @@ fn a_value_to_compare_becomes_the_bound_of_its_model() {
         (of_m, "op: gt, value: 0.25", "allowed is lte"),
         (of_m, "op: lte, value: 0.00025", "is no whole number of milliseconds"),
         (of_m, "op: lte, value: 1e300", "is no whole number of milliseconds"),
-        (of_m, "displayName: other", "needs 'op' and 'value'"),
+        (of_m, "", "needs 'op' and 'value'"),
     ] {
         let error = compared(spec, objective).expect_err(objective).to_string();
         assert!(error.contains(says), "{objective}: {error}");
