@@ -27,6 +27,15 @@ const BLOCK_BYTES: usize = 120 << 10;
 /// What is compressed by itself, rather than with what comes after it, costs its tables.
 const LEAST_ALONE_BYTES: usize = 64 << 10;
 
+/// How much the compressor does with what is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// All that pays, so that there is least to send, store and read.
+    Full,
+    /// It only looks for repetitions. Digits that repeat nothing stay as they are: in a fifth of the time, for twice the bytes.
+    Quick,
+}
+
 /// Encodes exchanges one by one, as they come, and compresses them as one batch.
 ///
 /// An exchange is encoded when it is added, so its bodies need not be kept, and compressed with its neighbours soon after.
@@ -51,6 +60,7 @@ const LEAST_ALONE_BYTES: usize = 64 << 10;
 /// ```
 pub struct Framer {
     compressor: Compressor<'static>,
+    effort: Effort,
     /// Encoded, and not yet compressed.
     block: Vec<u8>,
     compressed: Vec<u8>,
@@ -70,12 +80,20 @@ impl Framer {
             compressor.set_parameter(CParameter::HashLog(HASH_LOG))?;
             compressor.set_parameter(CParameter::MinMatch(MIN_MATCH))?;
             compressor.set_parameter(CParameter::TargetLength(STEP))?;
-            // With a step, digits would else stay as they are.
-            compressor.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
+            compressor.set_parameter(literals(Effort::Full))?;
             Ok(compressor)
         };
         let compressor = make().map_err(|error: io::Error| FrameError::Compress(error.to_string()))?;
-        Ok(Self { compressor, block: Vec::new(), compressed: Vec::new(), raw_bytes: 0, failed: None })
+        let effort = Effort::Full;
+        Ok(Self { compressor, effort, block: Vec::new(), compressed: Vec::new(), raw_bytes: 0, failed: None })
+    }
+
+    /// Says how much is done with what is compressed from now on. One batch may hold both kinds.
+    pub fn set_effort(&mut self, effort: Effort) {
+        // One that refuses compresses as it did.
+        if effort != self.effort && self.compressor.set_parameter(literals(effort)).is_ok() {
+            self.effort = effort;
+        }
     }
 
     /// Adds an exchange to the batch that is being made.
@@ -205,6 +223,14 @@ impl Framer {
     }
 }
 
+/// Whether digits are Huffman-coded. With a step, zstd would leave them as they are unless told.
+fn literals(effort: Effort) -> CParameter {
+    CParameter::LiteralCompressionMode(match effort {
+        Effort::Full => ParamSwitch::Enable,
+        Effort::Quick => ParamSwitch::Disable,
+    })
+}
+
 impl std::fmt::Debug for Framer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Framer").field("raw_bytes", &self.raw_bytes).finish_non_exhaustive()
@@ -251,6 +277,38 @@ mod tests {
         let frame = framer.finish(&batch).unwrap();
         frame::check(&frame).unwrap();
         assert_eq!(frame::decode(&frame).unwrap(), Batch { exchanges, ..batch });
+    }
+
+    #[test]
+    fn with_less_effort_digits_stay_as_they_are_and_repetitions_do_not() {
+        let mut state = 1_u64;
+        let mut digit = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            b'0' + (state >> 32) as u8 % 10
+        };
+        let digits: Vec<u8> = (0..BLOCK_BYTES).map(|_| digit()).collect();
+        let exchange = |sequence: u64, content: &[u8]| Exchange {
+            sequence,
+            request: Some(Body { content: content.to_vec().into(), ..Body::default() }),
+            ..Exchange::default()
+        };
+        let exchanges = [exchange(1, &digits), exchange(2, &digits), exchange(3, &digits[..60].repeat(1000))];
+        let batch =
+            Batch { boot_id: vec![1; 16], model: "m".into(), first_sequence: 1, last_sequence: 3, ..Batch::default() };
+        let mut framer = Framer::new().unwrap();
+        let mut bytes = Vec::new();
+        for (exchange, effort) in exchanges.iter().zip([Effort::Full, Effort::Quick, Effort::Quick]) {
+            let before = framer.bytes();
+            framer.set_effort(effort);
+            framer.add(exchange);
+            framer.compress_block();
+            bytes.push(framer.bytes() - before);
+        }
+        assert!(bytes[0] < digits.len() / 2 && bytes[1] > digits.len() && bytes[2] < 1000, "{bytes:?}");
+        let frame = framer.finish(&batch).unwrap();
+        assert_eq!(frame::decode(&frame).unwrap(), Batch { exchanges: exchanges.to_vec(), ..batch });
     }
 
     proptest! {

@@ -74,7 +74,7 @@ pub use coding::MAX_DECOMPRESSED_BYTES;
 pub use decode::{DecodeError, decode_rows};
 pub use exchange::{Body, EndState, Exchange, Framing, Header, MAX_MESSAGES, MAX_TARGET_BYTES, Messages, Redaction};
 pub use frame::FrameError;
-pub use framer::Framer;
+pub use framer::{Effort, Framer};
 pub use mapping::{Mapping, NoPointer, Pointer};
 pub use metadata::{Metadata, ValueType};
 pub use naming::{Naming, TensorNaming};

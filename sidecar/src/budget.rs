@@ -46,6 +46,11 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Whether what is not framed yet takes more than half of its part: it comes faster than it is framed.
+    pub(crate) fn is_filling_up(&self) -> bool {
+        self.used().saturating_sub(self.framed.load(Ordering::Relaxed)) > self.unframed_limit / 2
+    }
+
     /// Reserves bytes, or says at once that there is no room. It never waits.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
         self.take(bytes).then(|| Reservation { budget: Arc::clone(self), bytes, is_framed: false })
@@ -170,9 +175,11 @@ mod tests {
     #[test]
     fn what_is_not_framed_has_a_part_of_it_and_frames_the_rest() {
         let budget = Budget::of_process(400, 10);
-        let bodies = budget.reserve(100).unwrap();
+        let mut bodies = budget.reserve(50).unwrap();
+        assert!(!budget.is_filling_up() && bodies.grow(50) && budget.is_filling_up());
         assert!(budget.reserve(1).is_none(), "a quarter");
         let first = bodies.framed(60);
+        assert!(!budget.is_filling_up(), "however many frames there are");
         assert_eq!(budget.used(), 60);
         let frames: Vec<Reservation> = (0..3).map(|_| budget.reserve(100).unwrap().framed(50)).collect();
         assert_eq!(budget.used(), 210);

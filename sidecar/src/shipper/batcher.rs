@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use driftline_protocol::{Batch, Body, Exchange, FrameError, Framer};
+use driftline_protocol::{Batch, Body, Effort, Exchange, FrameError, Framer};
 
 use crate::account::{Accounts, DropReason, Ticket};
 use crate::budget::{Budget, Reservation};
@@ -80,6 +80,7 @@ impl Batcher {
         let Captured { mut exchange, ticket, reservation } = captured;
         let closed = self.make_room(estimate(&exchange));
         self.handover.number(&mut exchange, sequence);
+        self.keep_up();
         self.framer.add(&exchange);
         self.hold(sequence, ticket, reservation, since);
         self.spares.give(exchange);
@@ -90,6 +91,7 @@ impl Batcher {
     pub(crate) fn add_block(&mut self, block: Block) -> Option<Pending> {
         let (first_sequence, last_sequence, since) = (block.first_sequence, block.last_sequence(), block.since);
         let closed = self.make_room(block.encoded().len());
+        self.keep_up();
         self.framer.add_encoded(block.encoded());
         let (memory, ticket, reservation) = block.into_parts();
         self.hold(first_sequence, ticket, reservation, since);
@@ -101,6 +103,12 @@ impl Batcher {
     /// Closes the batch if so many bytes would make it too large.
     fn make_room(&mut self, bytes: usize) -> Option<Pending> {
         if self.framer.raw_bytes() + bytes > SHARED_BYTES { self.close() } else { None }
+    }
+
+    /// Compresses less well while exchanges come faster than they are framed: what the budget has no room for is lost, and
+    /// twice the bytes are only sent.
+    fn keep_up(&mut self) {
+        self.framer.set_effort(if self.budget.is_filling_up() { Effort::Quick } else { Effort::Full });
     }
 
     /// Takes over what exchanges bring that were framed, the first of which has this number.
@@ -269,6 +277,22 @@ mod tests {
         assert_eq!(fixture.budget.used(), pending.frame.len());
         pending.ticket.delivered();
         assert_eq!(fixture.accounts.account().delivered, 301);
+    }
+
+    #[test]
+    fn while_the_budget_fills_up_it_is_quick_rather_than_thorough() {
+        let mut fixture = fixture();
+        let budget = Arc::clone(&fixture.budget);
+        let digits: Vec<u8> = noise(100_000).into_iter().map(|byte| b'0' + byte % 10).collect();
+        let mut frame_bytes = || {
+            assert!(fixture.add(digits.clone()).is_none());
+            fixture.batcher.close().unwrap().frame.len()
+        };
+        assert!(frame_bytes() < digits.len() / 2);
+        let waits = budget.reserve(budget.limit() / 2).unwrap();
+        assert!(frame_bytes() > digits.len());
+        drop(waits);
+        assert!(frame_bytes() < digits.len() / 2);
     }
 
     #[test]
