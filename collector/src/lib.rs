@@ -23,6 +23,7 @@ pub mod config;
 mod documented;
 mod door;
 mod failpoint;
+mod feeds;
 mod filter;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -246,7 +246,7 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
             };
             format!("{sli} {verb}: {value}, and {target} in {period} are the objective")
         }
-        Condition::Sli { sli, .. } => {
+        Condition::Sli { sli, below, over, .. } => {
             let value = members.first().map_or_else(|| "unknown".to_owned(), |member| reading(member.last));
             let words = rule.condition.in_words().replacen(sli, sli_in_words(sli), 1);
             match action {
@@ -265,6 +265,9 @@ fn sli_in_words(sli: &str) -> &str {
         "capture" => "exchanges captured",
         "schema" => "rows of the known form",
         "heard" => "signs of life",
+        "feeds" => "files in time",
+        "feeds_listed" => "feeds listed",
+        "outcomes" => "outcomes in time",
         "archive" => "archiving in time",
         "delivery" => "notifications delivered",
         other => other,

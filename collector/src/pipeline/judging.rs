@@ -156,6 +156,7 @@ impl Pipeline {
             notification.facts.extend(self.around(change, window, since, now));
         }
         notification.facts.extend(self.facts_of_deliveries(&change.alert.labels));
+        notification.facts.extend(self.facts_of_arrivals(change));
         let kind = match change.transition {
             Transition::Fired { .. } => EventKind::AlertFired,
             Transition::Resolved { .. } => EventKind::AlertResolved,

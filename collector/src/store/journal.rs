@@ -90,8 +90,8 @@ pub(crate) fn append(db: &Connection, batch: &Batch, frame: &[u8], received_at: 
         position = Some(insert.insert(params![received_at, before as i64, frame])?);
     }
     db.prepare_cached(
-        "INSERT INTO senders (boot, model, instance, durable_through, missing, duplicates, seen, delivered, dropped, clock_offset, heard_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+        "INSERT INTO senders (boot, model, instance, durable_through, missing, duplicates, seen, delivered, dropped, clock_offset, heard_at, version)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
          ON CONFLICT (boot) DO UPDATE SET
             durable_through = excluded.durable_through,
             missing = missing + excluded.missing,
@@ -207,6 +207,11 @@ pub(crate) fn remember_model(db: &Connection, model: &str, now: i64) -> rusqlite
     db.prepare_cached("INSERT OR IGNORE INTO models (name, first_seen) VALUES (?1, ?2)")?
         .execute(params![model, now])?;
     Ok(())
+}
+
+/// When a model was first named, if it ever was.
+pub(crate) fn first_seen(db: &Connection, model: &str) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached("SELECT first_seen FROM models WHERE name = ?1")?.query_row([model], |row| row.get(0)).optional()
 }
 
 /// Models that were ever named.
