@@ -35,6 +35,7 @@ pub(crate) fn affected(
         (Reading::Burn { long: [first, _], .. }, Condition::Budget { sli, .. }, _) => {
             Ok(counted(first, sli, "in the first window"))
         }
+        (Reading::Few(events), Condition::Sli { sli, .. }, _) => Ok(counted(events.last, sli, "of the last that came")),
         (Reading::Score { .. }, _, Some((model, window))) => {
             let version = worst.labels.get("version").map_or("", String::as_str);
             let before = rows_before(db, (model, version), since.unwrap_or(window.ends), window.starts)?;

@@ -6,6 +6,8 @@ mod body;
 mod budgets;
 mod compare_with;
 mod false_pages;
+mod feeds;
+mod few;
 mod maintenance;
 mod metadata;
 mod models;

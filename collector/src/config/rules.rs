@@ -10,6 +10,7 @@ use driftline_document::{Node, Section, parse_duration, read};
 
 use super::Alerting;
 use super::budgets::budget;
+use super::few::few;
 use super::targets::TargetConfig;
 use super::wording::{expression, wording};
 use crate::pipeline::earlier::{Against, COMPARED};
@@ -308,14 +309,10 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
             let hour = Duration::from_secs(3600);
             let over = section.optional("over").and_then(|node| node.duration(Duration::from_secs(10)..=24 * hour));
             let min_events = section.optional("min_events").and_then(|node| node.integer(1..=1_000_000_000));
-            Some(Condition::Sli {
-                sli,
-                matching,
-                below: below?,
-                over: over.unwrap_or(Duration::from_secs(300)),
-                // One bad request among a few is no reason to wake anybody.
-                min_events: min_events.unwrap_or(100),
-            })
+            let over = over.unwrap_or(Duration::from_secs(300));
+            let few = section.optional("few").and_then(|node| few(&node, below, over));
+            // One bad request among a few is no reason to wake anybody.
+            Some(Condition::Sli { sli, matching, below, over, min_events: min_events.unwrap_or(100), few })
         }
         _ => {
             section.problem("needs either 'score' or 'sli', or is an expression");

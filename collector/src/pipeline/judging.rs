@@ -205,7 +205,7 @@ impl Pipeline {
             self.book.rules().iter().map(|rule| rule.condition.clone()).enumerate().collect();
         for (index, condition) in rules {
             let (sli, over) = match &condition {
-                Condition::Sli { sli, over, .. } => (sli.clone(), *over),
+                Condition::Sli { sli, over, few, .. } => (sli.clone(), few.map_or(*over, |few| few.within)),
                 Condition::Budget { sli, objective, .. } => (sli.clone(), objective.period().about()),
                 Condition::Expression { expression, .. } if !condition.is_of_windows() => {
                     let longest = expression.variables().iter().filter_map(|name| name.over).max();
@@ -272,9 +272,21 @@ fn readings(
     now: i64,
 ) -> rusqlite::Result<Vec<(String, Reading)>> {
     match condition {
-        Condition::Sli { sli, over, .. } => {
-            let sums = slis::sums(db, model, sli, now - over.as_micros() as i64, now)?.into_iter();
-            Ok(sums.map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid })).collect())
+        Condition::Sli { sli, over, few, min_events, .. } => {
+            let mut sums = slis::sums(db, model, sli, now - over.as_micros() as i64, now)?;
+            let last = match few {
+                // Where enough come, their share says it.
+                Some(few) => {
+                    sums.retain(|_, sum| sum.valid >= *min_events);
+                    slis::last_events(db, model, sli, (few, *over), now)?
+                }
+                None => Vec::new(),
+            };
+            let last = last.into_iter().filter(|(label, _)| !sums.contains_key(label));
+            let last: Vec<_> = last.map(|(label, events)| (label, Reading::Few(events))).collect();
+            let shares =
+                sums.into_iter().map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid }));
+            Ok(shares.chain(last).collect())
         }
         Condition::Budget { sli, objective, pace, .. } => slis::burn(db, model, sli, (objective, *pace), now),
         Condition::Expression { expression, .. } => {
