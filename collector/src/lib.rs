@@ -19,6 +19,7 @@ mod backtest;
 mod causes;
 mod commands;
 pub mod config;
+mod counted_expressions;
 #[cfg(test)]
 mod documented;
 mod door;
