@@ -25,6 +25,7 @@ mod listener;
 mod metrics;
 mod pump;
 mod reader;
+mod refusal;
 mod rules;
 mod settings;
 mod shipper;

@@ -14,6 +14,7 @@ use tokio_rustls::rustls::server::Acceptor;
 use tracing::{debug, warn};
 
 use crate::pump::Pump;
+use crate::refusal::refuse;
 use crate::stopping::Stopping;
 use crate::stream::{Socket, Stream};
 use crate::tap::{Tap, TapShared};
@@ -101,14 +102,7 @@ impl Serving {
         let client = Socket::Tcp(client);
         client.send_at_once();
         let (client, upstream) = match &self.tls {
-            None => {
-                let client = Stream::Plain(client);
-                match self.connect(&[]).await {
-                    Some(upstream) => (client, upstream),
-                    // What the kernel would have answered.
-                    None => return client.reset_on_close(),
-                }
-            }
+            None => (Stream::Plain(client), self.connect(&[]).await),
             Some(tls) => {
                 // Boxed: a handshake's state would else stay part of every connection.
                 let handshake = Box::pin(tokio::time::timeout(HANDSHAKE_TIMEOUT, self.handshake(client, tls)));
@@ -125,23 +119,22 @@ impl Serving {
         let tap = Tap::new(self.shared.clone());
         let stopping = self.stopping.clone();
         drop(self);
+        let Some(upstream) = upstream else { return Box::pin(refuse(client, tap)).await };
         let ended = Pump::new(client, upstream, tap).run(stopping).await;
         debug!(?ended, "connection ended");
     }
 
     async fn connect(&self, protocols: &[Vec<u8>]) -> Option<Stream> {
-        match self.connector.connect(protocols).await {
-            Ok(upstream) => Some(upstream),
-            Err(error) => {
-                self.shared.metrics.upstream_failures.inc();
-                debug!(upstream = %self.connector.upstream(), %error, "cannot connect to the model's server");
-                None
-            }
+        let upstream = self.connector.connect(protocols).await;
+        if upstream.is_err() {
+            self.shared.metrics.upstream_failures.inc();
         }
+        upstream.ok()
     }
 
-    /// Ends the caller's TLS with the application protocol that the model's server speaks. None when either side failed.
-    async fn handshake(&self, client: Socket, tls: &ServerTls) -> Option<(Stream, Stream)> {
+    /// Ends the caller's TLS with the application protocol that the model's server speaks. None when the caller's side
+    /// failed, and no second stream when the server's did.
+    async fn handshake(&self, client: Socket, tls: &ServerTls) -> Option<(Stream, Option<Stream>)> {
         let failed = |error: io::Error| {
             debug!(%error, "a TLS handshake failed");
             self.shared.metrics.tls_failures.inc();
@@ -157,17 +150,17 @@ impl Serving {
         let offered: Vec<Vec<u8>> =
             start.client_hello().alpn().map(|names| names.map(<[u8]>::to_vec).collect()).unwrap_or_default();
         // Over TLS the model's server chooses from what the caller offers; in plain text the settings know what it speaks.
-        let Some(upstream) = self.connect(if self.connector.is_tls() { &offered } else { &[] }).await else {
+        let upstream = self.connect(if self.connector.is_tls() { &offered } else { &[] }).await;
+        if upstream.is_none() {
             start.io.reset_on_close();
-            return None;
-        };
+        }
         let config = match &upstream {
             _ if offered.is_empty() => tls.config(&[]),
-            Stream::Tls(stream) => {
+            Some(Stream::Tls(stream)) => {
                 let chosen = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
                 tls.config(&chosen.into_iter().collect::<Vec<_>>())
             }
-            Stream::Plain(_) => tls.config(tls.protocols()),
+            Some(Stream::Plain(_)) | None => tls.config(tls.protocols()),
         };
         match start.into_stream(config).await {
             Ok(stream) => Some((Stream::Tls(Box::new(stream.into())), upstream)),

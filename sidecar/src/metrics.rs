@@ -104,7 +104,8 @@ impl Metrics {
             connections_active: gauge("driftline_sidecar_connections_active", "Connections open now.")?,
             upstream_failures: counter(
                 "driftline_sidecar_upstream_connect_failures_total",
-                "Connections that were reset because the model's server could not be reached.",
+                "Connections that were reset because the model's server could not be reached. What was asked on them is captured, \
+                 and ends with an error of the server.",
             )?,
             tls_failures: counter(
                 "driftline_sidecar_tls_failures_total",

@@ -24,7 +24,7 @@ const SCRATCH_BYTES: usize = 64 << 10;
 const CHUNKS_PER_TURN: u32 = 16;
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+    pub(crate) static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
 }
 
 /// How a connection ended.

@@ -63,6 +63,11 @@ impl Tap {
         self.reader.as_ref().is_some_and(Reader::is_idle)
     }
 
+    /// Whether all that was asked is known, and something is. Of a connection that is not read nothing is.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.reader.as_ref().is_some_and(Reader::awaits_answer)
+    }
+
     /// Lets the reader read. If it can't follow, or panics, it is let go for this connection and counted; what it had
     /// under way settles itself.
     fn read(&mut self, read: impl FnOnce(&mut Reader, Moment, &mut Finished) -> Result<(), Unreadable>) {

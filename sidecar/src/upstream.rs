@@ -5,11 +5,13 @@ use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tracing::{info, warn};
 
 use crate::settings::HostPort;
 use crate::stream::{Socket, Stream};
@@ -60,6 +62,8 @@ impl fmt::Display for Upstream {
 #[derive(Clone)]
 pub(crate) struct Connector {
     upstream: Arc<Upstream>,
+    /// The last connect failed. The log says when that changes, and not at every caller.
+    is_away: Arc<AtomicBool>,
     /// For TLS only.
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
@@ -72,11 +76,7 @@ impl fmt::Debug for Connector {
 
 impl Connector {
     pub(crate) fn new(upstream: Upstream, tls: Option<(Arc<ClientConfig>, ServerName<'static>)>) -> Self {
-        Self { upstream: Arc::new(upstream), tls }
-    }
-
-    pub(crate) fn upstream(&self) -> &Upstream {
-        &self.upstream
+        Self { upstream: Arc::new(upstream), is_away: Arc::default(), tls }
     }
 
     /// Whether the model's server speaks TLS, and so says itself which protocol it chose.
@@ -92,6 +92,21 @@ impl Connector {
     /// # Cancel safety
     /// A dropped connect is given up.
     pub(crate) async fn connect(&self, protocols: &[Vec<u8>]) -> io::Result<Stream> {
+        let upstream = &self.upstream;
+        let connected = self.try_connect(protocols).await;
+        match &connected {
+            Ok(_) if self.is_away.swap(false, Ordering::Relaxed) => {
+                info!(%upstream, "the model's server is there again")
+            }
+            Err(error) if !self.is_away.swap(true, Ordering::Relaxed) => {
+                warn!(%upstream, %error, "cannot connect to the model's server; callers are reset while it is away");
+            }
+            _ => {}
+        }
+        connected
+    }
+
+    async fn try_connect(&self, protocols: &[Vec<u8>]) -> io::Result<Stream> {
         let socket = match &*self.upstream {
             Upstream::Tcp(address) | Upstream::Tls(address) => {
                 Socket::Tcp(TcpStream::connect((address.host.as_str(), address.port)).await?)

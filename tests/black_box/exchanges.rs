@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+use std::io::ErrorKind;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use driftline_protocol::{Batch, Body, EndState, Exchange, frame};
-use driftline_tests::{Collector, client, metric};
+use driftline_tests::{Collector, Sidecar, client, eventually, metric};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 fn now_micros() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64
@@ -100,4 +103,56 @@ async fn indicators_add_weights_and_windows_leave_out_what_the_sample_did_not_dr
     assert_eq!(metric(&metrics, "driftline_rows_not_counted_total", &[]), 1.0);
     assert_eq!(sli(&collector, "availability").await, (22, 22));
     assert_eq!(sli(&collector, "latency").await, (21, 22));
+}
+
+/// Says something and waits to be reset.
+async fn refused(address: &str, words: &[u8]) {
+    let attempt = async {
+        let mut caller = TcpStream::connect(address).await?;
+        caller.write_all(words).await?;
+        caller.read(&mut [0; 1]).await
+    };
+    assert_eq!(attempt.await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+/// A request over HTTP/2 as a caller with prior knowledge begins: preface, no settings, and the head of stream 1.
+fn over_http2(path: &str) -> Vec<u8> {
+    let mut head = vec![0x83, 0x86, 0x04, path.len() as u8];
+    head.extend(path.bytes());
+    let mut words = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    words.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    words.extend([0, 0, head.len() as u8, 1, 5, 0, 0, 0, 1]);
+    words.extend(head);
+    words
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_asked_of_a_server_that_is_gone_counts_as_unanswered_and_probes_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::start(folder.path(), "archive: {folder: archive, max_age: 200ms}\n").await;
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let mut sidecar = Sidecar::start(folder.path(), &gone, &collector.url(), "m", &["--flush-interval=50ms"]).await;
+    let address = sidecar.address();
+    let head = "POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: 20\r\n\r\n";
+    refused(&address, format!("{head}{}", r#"{"instances": [[1]]}"#).as_bytes()).await;
+    // Its body never comes whole.
+    refused(&address, format!("{head}{}", r#"{"instances""#).as_bytes()).await;
+    refused(&address, &over_http2("/v1/models/m:predict")).await;
+    refused(&address, b"GET /v2/health/ready HTTP/1.1\r\n\r\n").await;
+    refused(&address, &over_http2("/metrics")).await;
+    refused(&address, b"").await;
+    eventually("three exchanges are delivered", async || {
+        let metrics = sidecar.metrics().await;
+        let [seen, delivered] = ["seen", "delivered"]
+            .map(|what| metric(&metrics, &format!("driftline_sidecar_exchanges_{what}_total"), &[]));
+        if (seen, delivered) == (3.0, 3.0) { Ok(()) } else { Err(format!("{seen} seen, {delivered} delivered")) }
+    })
+    .await;
+    let metrics = sidecar.metrics().await;
+    assert_eq!(metric(&metrics, "driftline_sidecar_upstream_connect_failures_total", &[]), 6.0);
+    // One has a body that came whole, with a row in it.
+    assert_eq!(collector.settled().await, 1);
+    assert_eq!(sli(&collector, "availability").await, (0, 3));
+    assert_eq!(sidecar.stop().await, Some(0));
+    assert_eq!(collector.stop().await, Some(0));
 }

@@ -153,7 +153,7 @@ async fn a_reset_is_a_reset_and_a_missing_server_too() {
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 
     drop(listener);
-    // The reset may come before the caller has seen that it is connected.
+    // A caller that says nothing is waited for a moment.
     let attempt = async { TcpStream::connect(sidecar.address()).await?.read(&mut [0; 1]).await };
     let error = tokio::time::timeout(PATIENCE, attempt).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);

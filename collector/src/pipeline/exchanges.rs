@@ -179,12 +179,13 @@ impl Pipeline {
         if exchange.unmeasured {
             return;
         }
-        for (sli, is_good) in indicators(exchange, model.config.slis.latency.as_micros() as u64) {
+        let limit_micros = model.config.slis.latency.as_micros() as u64;
+        for (sli, is_good) in indicators(exchange, limit_micros) {
             let counts = Counts { good: if is_good { weight } else { 0 }, valid: weight };
             self.next.slis.count(&model.name, sli, "", at, counts);
             if sli == "latency" { metrics.latency.count(counts) } else { metrics.availability.count(counts) }
         }
-        if exchange.status > 0 {
+        if exchange.status > 0 || gave_up(exchange, limit_micros) {
             self.next.slis.latency(&model.name, at, exchange.duration_micros, weight);
             metrics.request_duration.observe(exchange.duration_micros as f64 / 1e6);
         }
@@ -339,9 +340,18 @@ fn indicators(exchange: &Exchange, latency_limit_micros: u64) -> impl Iterator<I
     let callers_doing = (400..500).contains(&status) && status != 408 && status != 429
         || matches!(exchange.end(), EndState::Cancelled | EndState::Upgraded | EndState::Unreadable);
     let available = (!callers_doing).then_some(("availability", answered && status < 400));
-    let in_time = (answered && (200..300).contains(&status))
-        .then_some(("latency", exchange.duration_micros <= latency_limit_micros));
-    available.into_iter().chain(in_time)
+    let in_time = exchange.duration_micros <= latency_limit_micros;
+    let succeeded = answered && (200..300).contains(&status);
+    let timed = (succeeded || gave_up(exchange, latency_limit_micros)).then_some(("latency", in_time));
+    available.into_iter().chain(timed)
+}
+
+/// Whether the caller broke it off after the limit: whatever the answer would have been, it would have been late.
+fn gave_up(exchange: &Exchange, latency_limit_micros: u64) -> bool {
+    let status = exchange.outcome();
+    exchange.end() == EndState::Cancelled
+        && exchange.duration_micros > latency_limit_micros
+        && (status == 0 || (200..300).contains(&status))
 }
 
 struct Places {
@@ -426,7 +436,10 @@ mod tests {
         assert_eq!(indicated(503, EndState::Complete, 10), [("availability", false)]);
         assert_eq!(indicated(429, EndState::Complete, 10), [("availability", false)], "overload is the model's doing");
         assert_eq!(indicated(404, EndState::Complete, 10), []);
-        assert_eq!(indicated(0, EndState::Cancelled, 10), []);
+        assert_eq!(indicated(0, EndState::Cancelled, 1000), []);
+        assert_eq!(indicated(0, EndState::Cancelled, 1001), [("latency", false)], "waited longer than the limit");
+        assert_eq!(indicated(200, EndState::Cancelled, 1001), [("latency", false)], "amid an answer");
+        assert_eq!(indicated(404, EndState::Cancelled, 1001), []);
         assert_eq!(indicated(0, EndState::UpstreamError, 10), [("availability", false)]);
     }
 

@@ -73,6 +73,20 @@ impl Reader {
         }
     }
 
+    /// Whether something was asked, and every request that began has passed whole.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        let is_known = !matches!(self.protocol, Protocol::Unknown(_));
+        is_known && !self.is_idle() && self.is_between_requests()
+    }
+
+    fn is_between_requests(&self) -> bool {
+        match &self.protocol {
+            Protocol::Unknown(_) => true,
+            Protocol::Http1(http1) => http1.is_between_requests(),
+            Protocol::Http2(http2) => http2.is_between_requests(),
+        }
+    }
+
     /// Bytes that a side sent, after they were sent on.
     pub(crate) fn bytes(
         &mut self,
@@ -95,12 +109,7 @@ impl Reader {
     pub(crate) fn side_ended(&mut self, side: Side, now: Moment, finished: &mut Finished) {
         match side {
             Side::Client => {
-                let is_between_requests = match &self.protocol {
-                    Protocol::Unknown(_) => true,
-                    Protocol::Http1(http1) => http1.is_between_requests(),
-                    Protocol::Http2(http2) => http2.is_between_requests(),
-                };
-                self.client_ended = Some((now, !is_between_requests));
+                self.client_ended = Some((now, !self.is_between_requests()));
             }
             Side::Upstream => {
                 if let Protocol::Http1(http1) = &mut self.protocol {
