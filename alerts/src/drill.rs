@@ -78,6 +78,7 @@ mod tests {
             below,
             over: hour,
             min_events: 1_000_000,
+            few: None,
         };
         let budget = |pace| Condition::Budget {
             sli: "latency".into(),

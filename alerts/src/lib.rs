@@ -47,6 +47,7 @@ mod change_event;
 mod delivery;
 mod drill;
 mod expression;
+mod few;
 #[cfg(test)]
 mod histories;
 mod html;
@@ -74,6 +75,7 @@ pub use change_event::ChangeEvent;
 pub use delivery::{Gate, Rate, Rest, is_given_up, pause_after};
 pub use drill::DRILL_LABEL;
 pub use expression::{Expression, ExpressionError, Unit, Variable, nearest};
+pub use few::{Few, FewEvents, LastEvents};
 pub use html::escape_html;
 pub use maintenance::Maintenance;
 pub use matching::{Matchers, Pattern};
@@ -82,7 +84,9 @@ pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notificat
 pub use period::{CalendarUnit, Period};
 pub use reaction::{Approval, Decision, Hold, Lapse, Reaction, Situation, Stage};
 pub use routing::{Route, Routed, Routes};
-pub use rule::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step, Wording};
+pub use rule::{
+    Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step, Wording, share_in_words,
+};
 pub use schedule::{Hours, Schedule, Stretch};
 pub use secret::{Secret, SecretSource};
 pub use selector::Selector;

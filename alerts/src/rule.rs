@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::expression::Expression;
+use crate::few::Few;
 use crate::slo::{Objective, Pace};
 use crate::template::Template;
 
@@ -171,8 +172,10 @@ pub enum Condition {
         below: f64,
         /// Over how long a time.
         over: Duration,
-        /// Fewer valid events than this say nothing.
+        /// Fewer valid events than this say nothing of a share.
         min_events: u64,
+        /// What is looked at then; nothing without it.
+        few: Option<Few>,
     },
     /// An error budget that burns too fast.
     Budget {
@@ -219,8 +222,10 @@ impl Condition {
             Self::Expression { expression, windows, .. } => {
                 format!("{} in {} of {} windows", expression.text(), windows.k, windows.m)
             }
-            Self::Sli { sli, below, over, .. } => {
-                format!("{sli} below {}% over {}", trim_number(below * 100.0), duration_in_words(*over))
+            Self::Sli { sli, below, over, few, .. } => {
+                let few =
+                    few.map(|few| format!(", or too low among the last {} to be that by chance", few.events.last()));
+                share_in_words(sli, *below, *over) + &few.unwrap_or_default()
             }
             Self::Budget { sli, objective, pace, .. } => {
                 let pairs = objective.pairs(*pace).into_iter().map(|pair| {
@@ -262,6 +267,11 @@ impl Condition {
         };
         own == name && self.matching().iter().all(|(label, value)| labels.get(label) == Some(value))
     }
+}
+
+/// A share of an indicator that is too low over a time: `latency below 99% over 5 minutes`.
+pub fn share_in_words(sli: &str, below: f64, over: Duration) -> String {
+    format!("{sli} below {}% over {}", trim_number(below * 100.0), duration_in_words(over))
 }
 
 /// At least k of the last m.

@@ -19,10 +19,12 @@ mod backtest;
 mod causes;
 mod commands;
 pub mod config;
+mod counted_expressions;
 #[cfg(test)]
 mod documented;
 mod door;
 mod failpoint;
+mod feeds;
 mod filter;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

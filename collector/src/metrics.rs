@@ -15,6 +15,7 @@ use prometheus::{
 };
 
 use crate::config::{HEARD_SLI, Model, SCHEMA_SLI};
+use crate::feeds::FeedMetrics;
 use crate::ingest::{Refused, cloud_events};
 use crate::{telemetry, watchdog};
 
@@ -51,6 +52,9 @@ pub(crate) struct Metrics {
     metadata_requests: IntCounterVec,
     pub(crate) event_times_unusable: IntCounter,
     pub(crate) outcomes: IntCounterVec,
+    newest_outcome: GaugeVec,
+    feed_listings: IntCounterVec,
+    feed_newest: GaugeVec,
     pub(crate) windows_closed: IntCounterVec,
     score: GaugeVec,
     score_limit: GaugeVec,
@@ -239,6 +243,31 @@ impl Metrics {
                 "Rows whose event time was missing, unreadable, before 1900 or in the future, and taken from their request instead.",
             )?,
             outcomes: counters("driftline_outcomes_received_total", "Outcomes that are durable.", &["model"])?,
+            newest_outcome: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "driftline_newest_outcome_timestamp_seconds",
+                        "When the newest outcome of a model became known, in seconds since the Unix epoch, where `slis.outcomes` says how old it may be.",
+                    ),
+                    &["model"],
+                )?,
+            )?,
+            feed_listings: counters(
+                "driftline_feed_listings_total",
+                "Listings of a feed's files, by how they went.",
+                &["model", "feed", "outcome"],
+            )?,
+            feed_newest: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "driftline_feed_newest_timestamp_seconds",
+                        "When the newest file of a feed was written, by its store's clock, in seconds since the Unix epoch; 0 when none was seen since the start.",
+                    ),
+                    &["model", "feed"],
+                )?,
+            )?,
             windows_closed: counters("driftline_windows_closed_total", "Windows that closed.", &["model"])?,
             score: register(
                 &registry,
@@ -309,12 +338,12 @@ impl Metrics {
             request_duration: register(&registry, HistogramVec::new(durations, &["model"])?)?,
             sli_good: counters(
                 "driftline_sli_good_total",
-                "Good events of a service level indicator; freshness has one for each column.",
+                "Good events of a service level indicator; freshness has one for each column, feeds for each feed.",
                 &["model", "sli", "column"],
             )?,
             sli_valid: counters(
                 "driftline_sli_valid_total",
-                "Valid events of a service level indicator; freshness has one for each column.",
+                "Valid events of a service level indicator; freshness has one for each column, feeds for each feed.",
                 &["model", "sli", "column"],
             )?,
             alerts_firing: gauges("driftline_alerts_firing", "Alerts that fire now.", &["rule", "severity"])?,
@@ -579,6 +608,19 @@ impl Metrics {
         self.part_stalls.with_label_values(&[part])
     }
 
+    /// A feed's: its listings, and when its newest file was written.
+    pub(crate) fn feed(&self, model: &str, feed: &str) -> FeedMetrics {
+        FeedMetrics {
+            listings: ["ok", "failed"].map(|outcome| self.feed_listings.with_label_values(&[model, feed, outcome])),
+            newest_at: self.feed_newest.with_label_values(&[model, feed]),
+        }
+    }
+
+    /// Shows when a model's newest outcome became known.
+    pub(crate) fn show_newest_outcome(&self, model: &str, at: i64) {
+        self.newest_outcome.with_label_values(&[model]).set(at as f64 / 1e6);
+    }
+
     /// Shows a score and its limit, as long as there is room for its series.
     pub(crate) fn show_score(&self, series: [&str; 4], effect: f64, limit: f64) {
         if self.has_room(&series) {
@@ -673,6 +715,8 @@ mod tests {
         model.slis.freshness.push(freshness);
         metrics.introduce_model(&model);
         metrics.metadata_requests("m")[0].inc();
+        metrics.feed("m", "f").listings[0].inc();
+        metrics.show_newest_outcome("m", 0);
         for gauge in [&metrics.score, &metrics.score_limit] {
             gauge.with_label_values(&["m", "1", "c", "psi"]).set(0.0);
         }

@@ -5,11 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use driftline_alerts::{Condition, Rule};
-use driftline_detectors::{Detector, NullEffects, Persistence, ReferenceFile, Watch, WindowLength, level};
+use driftline_detectors::{
+    Detector, NullEffects, Persistence, ReferenceFile, Watch, WindowLength, begins_by_itself, level,
+};
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
 use crate::config::{Config, Model};
+use crate::counted_expressions;
+use crate::numbers::significant;
 use crate::pipeline::schema;
 use crate::pipeline::series::References;
 use crate::segments::ModelSegments;
@@ -111,7 +115,8 @@ fn check_window(file: &mut ReferenceFile, model: &Model) {
     }
 }
 
-/// Shares the model's budget of false pages over its columns and the scores that rules watch.
+/// Shares the model's budget of false pages over its columns and the scores that rules watch, be it by a score of their own or
+/// in an expression.
 ///
 /// How often a rule's alert begins is counted for all columns together, whichever of them it is about: rules of one score
 /// that part the columns among them have one budget.
@@ -133,7 +138,24 @@ fn allow_false_pages(file: &mut ReferenceFile, model: &Model, rules: &[Rule]) {
         watches.extend(watch.filter(|watch| !watches.contains(watch)));
     }
     let every = model.windows.pane * model.windows.every;
-    match level(&file.columns, &watches, budget.per_window(every)) {
+    let per_window = budget.per_window(every);
+    let expressions = counted_expressions::of_rules(rules);
+    let mut several = Vec::new();
+    for expression in &expressions {
+        let counted = expression.counted();
+        match begins_by_itself(&file.columns, &counted) {
+            Some(often) if often < per_window => several.push(counted),
+            None if file.columns.iter().all(|column| column.nulls.is_empty()) => {}
+            often => warn!(
+                model = %model.name,
+                rule = expression.rule,
+                false_pages = %budget,
+                "the budget of false pages does not count this rule: {}; compare scores with their own limits, as in 'psi > psi.limit', or with larger numbers",
+                by_itself(often, per_window)
+            ),
+        }
+    }
+    match level(&file.columns, &watches, &several, per_window) {
         Some(level) => {
             file.columns.iter_mut().for_each(|column| column.allow(Some(level)));
             info!(
@@ -148,5 +170,18 @@ fn allow_false_pages(file: &mut ReferenceFile, model: &Model, rules: &[Rule]) {
             false_pages = %budget,
             "the budget of false pages is not kept: the reference says nothing of how its own stretches of time differ; build it with --time-column and --config, from rows of at least three windows"
         ),
+    }
+}
+
+/// Why a rule is not counted in a budget of so many alerts for each window.
+fn by_itself(often: Option<f64>, per_window: f64) -> String {
+    match often {
+        Some(often) => {
+            let times = significant(often / per_window);
+            format!("its expression alone would begin {times} times as often as the budget allows")
+        }
+        None => {
+            "its expression may hold in any window, for all that the reference's own stretches of time say".to_owned()
+        }
     }
 }

@@ -22,6 +22,7 @@ use crate::alerting::{drills, heartbeat, outbox, reactions};
 use crate::api::{self, Api};
 use crate::config::{Config, Protected};
 use crate::door::{Door, Peer};
+use crate::feeds::Feeds;
 use crate::ingest::cloud_events::{cloud_events, give_up};
 use crate::ingest::{self, Ingest, Space};
 use crate::metrics::Metrics;
@@ -116,6 +117,8 @@ impl Collector {
         let store = Store::open(&config.data_dir)?;
         let metrics = Metrics::new().map_err(|error| StartError::Start(format!("no metrics: {error}")))?;
         metadata.keep_asking(&runtime, &metrics);
+        let feeds = Arc::new(Feeds::new(&config));
+        feeds.keep_listing(&runtime, &metrics);
         let vitals = Vitals::new(metrics.archive_stopped.clone());
         let telemetry = Telemetry::from_environment(&metrics);
         let tracer = telemetry.as_ref().map(Telemetry::tracer).unwrap_or_default();
@@ -131,6 +134,7 @@ impl Collector {
             metrics: Arc::clone(&metrics),
             references: Arc::clone(&references),
             metadata,
+            feeds: Arc::clone(&feeds),
             cuts,
             vitals: vitals.clone(),
             tracer: tracer.clone(),
@@ -169,6 +173,7 @@ impl Collector {
             config: Arc::clone(&config),
             references,
             runbooks,
+            feeds,
             metrics: Arc::clone(&metrics),
             started_at: now_micros(),
         };

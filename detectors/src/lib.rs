@@ -89,7 +89,7 @@ mod vectors;
 
 pub use associations::{AssociationProfile, Associations};
 pub use blocks::{BlockNoise, MIN_STRETCHES};
-pub use budget::{NullEffects, Persistence, Watch, level};
+pub use budget::{Known, NullEffects, Persistence, Several, Watch, begins_by_itself, level};
 pub use build::{BuildError, MAX_EXACT_VALUES, QUANTILES, ReferenceBuilder, RowValue, Rows, WindowShape};
 pub use categorical::{
     CategoricalProfile, Dictionary, MAX_CATEGORIES, MAX_CATEGORY_BYTES, MAX_NEW_CATEGORIES, MAX_TAIL_CATEGORIES, Tail,

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use driftline_detectors::{
-    ColumnKind, Detector, Persistence, Profile, Reference, ReferenceBuilder, Thresholds, Watch, WindowShape, level,
+    ColumnKind, Detector, Known, Persistence, Profile, Reference, ReferenceBuilder, Several, Thresholds, Watch,
+    WindowShape, begins_by_itself, level,
 };
 
 const REFERENCE_DAYS: usize = 40;
@@ -57,7 +58,7 @@ fn references(days: &[Vec<Vec<f64>>]) -> Vec<Reference> {
 fn pages(uniform: &mut Uniform, allowed: bool) -> u32 {
     let mut references = references(&(0..REFERENCE_DAYS).map(|_| uniform.day()).collect::<Vec<_>>());
     let watch = Watch { detector: Detector::Psi, persistence: TWO_OF_THREE };
-    let level = level(&references, &[watch], PER_WINDOW).unwrap();
+    let level = level(&references, &[watch], &[], PER_WINDOW).unwrap();
     references.iter_mut().for_each(|reference| reference.allow(allowed.then_some(level)));
     let every_difference_matters = Thresholds([(Detector::Psi, 0.0)].into());
     let mut panes: Vec<Vec<Profile>> = Vec::new();
@@ -106,7 +107,7 @@ fn a_smaller_budget_is_a_higher_limit_and_none_is_as_before() {
     let window = counted(&references[0], &days[0][0]);
     let watch = [Watch { detector: Detector::Psi, persistence: TWO_OF_THREE }];
     let mut limits = |per_window: Option<f64>| -> Vec<f64> {
-        let share = per_window.map(|per_window| level(&references, &watch, per_window).unwrap());
+        let share = per_window.map(|per_window| level(&references, &watch, &[], per_window).unwrap());
         references[0].allow(share);
         let scores = references[0].scores(&window, &Thresholds::default(), true);
         scores.iter().map(|score| score.noise.level()).collect()
@@ -139,5 +140,60 @@ fn a_reference_without_times_has_no_budget_to_keep() {
     (0..1000).for_each(|i| builder.number(None, f64::from(i % 50)));
     let reference = builder.build(None).unwrap();
     let watch = Watch { detector: Detector::Psi, persistence: TWO_OF_THREE };
-    assert_eq!(level(&[reference], &[watch], PER_WINDOW), None);
+    assert_eq!(level(&[reference], &[watch], &[], PER_WINDOW), None);
+}
+
+/// The share of windows that may exceed with this rule on PSI and KS.
+fn level_with(references: &[Reference], may_hold: &dyn Fn(&[Option<Known>]) -> bool) -> f64 {
+    let rule = Several { detectors: vec![Detector::Psi, Detector::Ks], may_hold, persistence: TWO_OF_THREE };
+    level(references, &[], &[rule], PER_WINDOW).unwrap()
+}
+
+fn may_exceed(known: &Option<Known>) -> bool {
+    known.as_ref().is_some_and(|known| known.effect.end() > known.limit.start())
+}
+
+#[test]
+fn a_rule_on_several_scores_is_counted_by_what_they_say_together() {
+    let mut uniform = Uniform(29);
+    let references = references(&(0..REFERENCE_DAYS).map(|_| uniform.day()).collect::<Vec<_>>());
+    let alone =
+        |detector| level(&references, &[Watch { detector, persistence: TWO_OF_THREE }], &[], PER_WINDOW).unwrap();
+    let [psi, ks] = [Detector::Psi, Detector::Ks].map(alone);
+    // That PSI is over its limit is the same, whoever says it.
+    assert!((level_with(&references, &|known| may_exceed(&known[0])) / psi - 1.0).abs() < 1e-9);
+    let either = level_with(&references, &|known| may_exceed(&known[0]) || may_exceed(&known[1]));
+    let both = level_with(&references, &|known| may_exceed(&known[0]) && may_exceed(&known[1]));
+    assert!(either <= psi.min(ks) && psi.max(ks) <= both, "{either} {psi} {ks} {both}");
+    // Beside a rule on PSI it takes its part of the budget.
+    let watch = [Watch { detector: Detector::Psi, persistence: TWO_OF_THREE }];
+    let may_hold = |known: &[Option<Known>]| may_exceed(&known[0]);
+    let again = Several { detectors: vec![Detector::Ks], may_hold: &may_hold, persistence: TWO_OF_THREE };
+    assert!(level(&references, &watch, &[again], PER_WINDOW).unwrap() < psi);
+}
+
+#[test]
+fn a_rule_with_numbers_of_its_own_is_counted_by_them_or_may_hold_always() {
+    let mut uniform = Uniform(31);
+    let references = references(&(0..REFERENCE_DAYS).map(|_| uniform.day()).collect::<Vec<_>>());
+    let by_itself = |least: f64| {
+        let may_hold = |known: &[Option<Known>]| known[0].as_ref().is_some_and(|known| *known.effect.end() > least);
+        begins_by_itself(
+            &references,
+            &Several { detectors: vec![Detector::Psi], may_hold: &may_hold, persistence: TWO_OF_THREE },
+        )
+    };
+    let effects = &references[0].nulls[&Detector::Psi].effects;
+    assert_eq!(by_itself(effects[0] * 100.0), Some(0.0));
+    let (few, more) = (by_itself(effects[2]).unwrap(), by_itself(effects[40]).unwrap());
+    assert!(0.0 < few && few < more, "{few} {more}");
+    assert_eq!(by_itself(0.0), None, "every window differs from the reference");
+    // A score that no histories know may be anything.
+    let may_hold = |known: &[Option<Known>]| known[0].as_ref().is_some_and(|known| *known.effect.end() > 0.2);
+    let unknown = Several {
+        detectors: vec![Detector::Association, Detector::Psi],
+        may_hold: &may_hold,
+        persistence: TWO_OF_THREE,
+    };
+    assert_eq!(begins_by_itself(&references, &unknown), None);
 }

@@ -29,6 +29,9 @@ pub struct Batch {
     /// The exchanges, in the order of their sequence numbers, none missing.
     #[prost(message, repeated, tag = "8")]
     pub exchanges: Vec<Exchange>,
+    /// The version of the sidecar; empty from one that is older than this field.
+    #[prost(string, tag = "9")]
+    pub sidecar_version: String,
 }
 
 /// What became of every exchange since the sidecar's boot. The counts only grow, so a repeated or a lost batch makes no

@@ -17,6 +17,7 @@
 //! holds by the one that is there.
 
 mod parse;
+mod possible;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -112,3 +112,55 @@ proptest! {
         prop_assert!(before.is_none() || before == holds(text, &filled));
     }
 }
+
+fn may_hold(text: &str, bounds: &[Option<std::ops::RangeInclusive<f64>>]) -> bool {
+    Expression::parse(text, unit).unwrap().may_hold(bounds)
+}
+
+#[test]
+fn what_is_known_within_bounds_may_hold_or_not() {
+    let (small, large) = (Some(0.0..=0.1), Some(0.2..=0.4));
+    for (text, psi, ks, expected) in [
+        ("psi > 0.2", &small, &None, false),
+        ("psi > 0.2", &large, &None, true),
+        ("psi >= 0.1 or ks > 0.3", &small, &large, true),
+        ("psi > 0.1 or ks > 0.4", &small, &large, false),
+        ("psi > ks", &small, &large, false),
+        ("psi > 0.4 * ks", &small, &large, true),
+        ("psi + ks > 0.5", &small, &large, false),
+        ("not psi > 0.2", &small, &None, true),
+        ("not psi < 0.2", &small, &None, false),
+        ("psi / ks > 0.5", &small, &large, false),
+        ("psi / ks > 100", &large, &small, true),
+        ("-psi > -0.05", &small, &None, true),
+        ("-psi > 0", &small, &None, false),
+    ] {
+        assert_eq!(may_hold(text, &[psi.clone(), ks.clone()]), expected, "{text}");
+    }
+    // What has no value decides nothing, neither way.
+    assert!(!may_hold("psi > 0.2", &[None]) && !may_hold("not psi > 0.2", &[None]));
+    assert!(may_hold("psi > 0.2 or ks > 0.1", &[None, Some(0.2..=0.4)]));
+}
+
+proptest! {
+    #[test]
+    fn what_holds_for_some_values_may_hold_for_bounds_around_them(
+        text in proptest::sample::select(vec![
+            "psi > ks", "psi - ks >= missing_share", "not (psi < ks or missing_share = ks)", "psi * ks != missing_share",
+            "psi / ks > missing_share and psi < 1", "-psi < ks * 2 or not missing_share <= psi",
+        ]),
+        values in proptest::array::uniform3((-2i8..=2, 0u8..3, 0u8..3, any::<bool>())),
+    ) {
+        let known = values.map(|(value, _, _, is_known)| is_known.then_some(f64::from(value)));
+        let bounds = values.map(|(value, below, above, is_known)| {
+            let range = f64::from(value) - f64::from(below)..=f64::from(value) + f64::from(above);
+            is_known.then_some(range)
+        });
+        let expression = Expression::parse(text, unit).unwrap();
+        let index = |name: &str| ["psi", "ks", "missing_share"].iter().position(|known| *known == name).unwrap();
+        let places: Vec<usize> = expression.variables().iter().map(|variable| index(&variable.name)).collect();
+        let values: Vec<Option<f64>> = places.iter().map(|place| known[*place]).collect();
+        let bounds: Vec<_> = places.iter().map(|place| bounds[*place].clone()).collect();
+        prop_assert!(expression.holds(&values) != Some(true) || expression.may_hold(&bounds));
+    }
+}

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::members::member_key;
 use super::{Alert, Micros, Transition};
 use crate::expression::Expression;
+use crate::few::LastEvents;
 use crate::rule::{Condition, Labels, Rule};
 use crate::slo::Counts;
 
@@ -64,6 +65,8 @@ pub enum Reading {
         /// How many counted.
         valid: u64,
     },
+    /// The last events, where too few came over the condition's time.
+    Few(LastEvents),
     /// Events over the windows of a budget's pairs, in their order.
     Burn {
         /// Over the objective's period.
@@ -130,6 +133,7 @@ fn breaches(rule: &Rule, reading: Reading, is_over: bool) -> Option<bool> {
             let below = clear_at.map_or(*below, |clear_at| clear_at.max(*below));
             (valid >= *min_events && valid > 0).then_some((good as f64) < below * valid as f64)
         }
+        (Condition::Sli { few: Some(few), .. }, Reading::Few(events)) => few.events.is_over(events),
         (Condition::Budget { objective, pace, min_events, .. }, Reading::Burn { long, short, .. }) => {
             // Without traffic nothing burns, and nothing is over either.
             let has_traffic = short.iter().any(|counts| counts.valid > 0);

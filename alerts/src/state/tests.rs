@@ -3,7 +3,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::few::{Few, FewEvents, LastEvents};
 use crate::rule::{Condition, Flapping, KofM, Recovery, Severity, Wording};
+use crate::slo::Counts;
 
 const MINUTE: Micros = 60_000_000;
 const HOUR: Micros = 3_600_000_000;
@@ -236,6 +238,7 @@ fn an_sli_needs_enough_events() {
             below: 0.99,
             over: std::time::Duration::from_secs(300),
             min_events: 100,
+            few: None,
         },
         ..rule(1, 1)
     };
@@ -246,6 +249,36 @@ fn an_sli_needs_enough_events() {
     assert!(matches!(alert.observe(&rule, &[ratio(98, 100)], 3, DAY), Some(Transition::Fired { .. })));
     assert_eq!(alert.observe(&rule, &[ratio(0, 10)], 4, DAY), None, "too few events do not resolve it either");
     assert!(matches!(alert.observe(&rule, &[ratio(100, 100)], 5, DAY), Some(Transition::Resolved { .. })));
+}
+
+#[test]
+fn where_few_events_come_the_last_of_them_are_judged() {
+    let few = Few { events: FewEvents::new(0.99, 20, 1.0).unwrap(), within: Duration::from_secs(86_400) };
+    let condition = Condition::Sli {
+        sli: "latency".into(),
+        matching: Labels::new(),
+        below: 0.99,
+        over: Duration::from_secs(300),
+        min_events: 100,
+        few: Some(few),
+    };
+    let rule = Rule { condition, ..rule(1, 1) };
+    let read = |reading| Observation { reading, ..observation("temp", None) };
+    let last = |bad: u64, newest_bad: u64| {
+        let counts = |bad: u64, valid: u64| Counts { good: valid - bad, valid };
+        read(Reading::Few(LastEvents { last: counts(bad, 20), newest: counts(newest_bad, 5), per_year: 8_766.0 }))
+    };
+    let mut alert = alert(&rule);
+    assert_eq!(alert.observe(&rule, &[last(3, 3)], 1, DAY), None);
+    assert!(matches!(alert.observe(&rule, &[last(4, 4)], 2, DAY), Some(Transition::Fired { .. })));
+    // More come, and their share is what counts again.
+    assert_eq!(alert.observe(&rule, &[read(Reading::Ratio { good: 98, valid: 100 })], 3, DAY), None);
+    assert!(matches!(alert.observe(&rule, &[last(4, 0)], 4, DAY), Some(Transition::Resolved { .. })));
+    assert_eq!(
+        alert.observe(&rule, &[read(Reading::Few(LastEvents::default()))], 5, DAY),
+        None,
+        "nothing says nothing"
+    );
 }
 
 /// How an alert on one column stands after each minute's value.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use driftline_protocol::Batch;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::store::journal;
 use crate::times::second;
 
 /// Changes that are kept.
@@ -14,6 +15,8 @@ const BEFORE_MICROS: i64 = 7 * 86_400_000_000;
 
 /// Of a sidecar's name, which is its own to choose.
 const MAX_NAME_CHARS: usize = 100;
+/// A version of which no sidecar was heard for so long is gone. A pod that is started again, and its neighbours, are heard within.
+const GONE_AFTER_MICROS: i64 = 600_000_000;
 
 /// What kind of thing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,13 +29,15 @@ pub(crate) enum ChangeKind {
     Configuration,
     /// A sidecar: it began to send, or was started again.
     Sidecar,
+    /// The version of a model's sidecars.
+    SidecarVersion,
     /// The collector's own version.
     Collector,
 }
 
 impl ChangeKind {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Version, Self::Reference, Self::Configuration, Self::Sidecar, Self::Collector];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Version, Self::Reference, Self::Configuration, Self::Sidecar, Self::SidecarVersion, Self::Collector];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -40,6 +45,7 @@ impl ChangeKind {
             Self::Reference => "reference",
             Self::Configuration => "configuration",
             Self::Sidecar => "sidecar",
+            Self::SidecarVersion => "sidecar_version",
             Self::Collector => "collector",
         }
     }
@@ -81,8 +87,35 @@ pub(crate) fn of_sidecar(db: &Connection, batch: &Batch, at: i64) -> rusqlite::R
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM senders WHERE model = ?1 AND instance = ?2 AND boot != ?3)")?
         .query_row(params![batch.model, batch.instance, batch.boot_id], |row| row.get(0))?;
     let what = if was_there { "was started again" } else { "began to send" };
-    let name: String = batch.instance.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
-    Ok(Change { at, model: batch.model.clone(), kind: ChangeKind::Sidecar, text: format!("the sidecar {name} {what}") })
+    let text = format!("the sidecar {} {what}", name(batch));
+    Ok(Change { at, model: batch.model.clone(), kind: ChangeKind::Sidecar, text })
+}
+
+/// That the sidecars of a model are becoming another version, with this one, which is known by its batch already.
+///
+/// A rollout is told of once, by its first pod: while a version is heard, another boot of it is nothing new, be it the next pod of
+/// the rollout or an old one that was started again meanwhile. One that comes back after it was gone is told of again.
+pub(crate) fn of_sidecars_version(db: &Connection, batch: &Batch, at: i64) -> rusqlite::Result<Option<Change>> {
+    let version = journal::version(batch);
+    let before: Option<String> = db
+        .prepare_cached("SELECT version FROM senders WHERE model = ?1 AND boot != ?2 ORDER BY heard_at DESC LIMIT 1")?
+        .query_row(params![batch.model, batch.boot_id], |row| row.get(0))
+        .optional()?;
+    let Some(before) = before.filter(|before| *before != version && !version.is_empty()) else { return Ok(None) };
+    let is_heard: bool = db
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM senders WHERE model = ?1 AND boot != ?2 AND version = ?3 AND heard_at >= ?4)",
+        )?
+        .query_row(params![batch.model, batch.boot_id, version, at - GONE_AFTER_MICROS], |row| row.get(0))?;
+    let before = if before.is_empty() { "an older one".to_owned() } else { before };
+    let text = format!("sidecars became version {version}, {} first; it was {before}", name(batch));
+    let change = Change { at, model: batch.model.clone(), kind: ChangeKind::SidecarVersion, text };
+    Ok((!is_heard).then_some(change))
+}
+
+/// Where a batch comes from, fit for a sentence.
+fn name(batch: &Batch) -> String {
+    batch.instance.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect()
 }
 
 /// Something that was one way at the last start, and may be another now.
@@ -230,6 +263,55 @@ mod tests {
             let ending = if batch.boot_id == [1] { "began to send" } else { "was started again" };
             assert_eq!(said(batch), format!("the sidecar pod-a {ending}"));
         }
+    }
+
+    #[test]
+    fn a_rollout_of_sidecars_is_told_of_once_whichever_pods_come_and_go_in_it() {
+        let db = database();
+        let mut pods = 0;
+        let mut begins = |minute: i64, model: &str, version: &str| {
+            pods += 1;
+            let batch = Batch {
+                boot_id: vec![pods],
+                model: model.into(),
+                instance: format!("pod-{pods}"),
+                sidecar_version: version.into(),
+                first_sequence: 1,
+                ..Batch::default()
+            };
+            journal::append(&db, &batch, &[], minute * MINUTE).unwrap();
+            of_sidecars_version(&db, &batch, minute * MINUTE).unwrap().map(|change| change.text)
+        };
+        // The first pods of a model are no change, whatever they run, and neither are those of before the field.
+        assert_eq!([begins(0, "m", ""), begins(1, "m", ""), begins(1, "n", "0.1.0")], [None, None, None]);
+        let first = begins(2, "m", "0.2.0").unwrap();
+        assert_eq!(first, "sidecars became version 0.2.0, pod-4 first; it was an older one");
+        assert_eq!([begins(3, "m", "0.2.0"), begins(4, "m", ""), begins(5, "m", "0.2.0")], [None, None, None]);
+        assert!(begins(30, "m", "0.3.0").unwrap().contains("0.3.0, pod-8 first; it was 0.2.0"));
+        // In the middle of a rollout an old pod is started again, and the rollout goes on.
+        assert!(begins(60, "m", "0.4.0").is_some());
+        assert!(
+            begins(61, "m", "0.3.0").is_some(),
+            "none of that version was heard for half an hour: it was rolled back"
+        );
+        assert_eq!([begins(62, "m", "0.4.0"), begins(63, "m", "0.3.0"), begins(64, "m", "0.4.0")], [None, None, None]);
+        assert_eq!(begins(65, "n", "0.1.0"), None, "it is another model's");
+    }
+
+    #[test]
+    fn what_a_sidecar_says_of_its_version_is_kept_to_its_bound() {
+        let db = database();
+        let batch = |boot, version: String| Batch {
+            boot_id: vec![boot],
+            model: "m".into(),
+            sidecar_version: version,
+            first_sequence: 1,
+            ..Batch::default()
+        };
+        journal::append(&db, &batch(1, "0.1.0".into()), &[], MINUTE).unwrap();
+        let hostile = batch(2, format!("1\n{}", "9".repeat(100_000)));
+        let text = of_sidecars_version(&db, &hostile, MINUTE).unwrap().unwrap().text;
+        assert!(text.len() < 200 && !text.contains('\n'), "{text}");
     }
 
     #[test]

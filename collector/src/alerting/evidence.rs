@@ -6,8 +6,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use driftline_alerts::{
-    Action, Condition, Counts, EvidenceRow, Expression, MAX_ROWS, Member, Micros, Notification, Objective, Pace,
-    Picture, Reading, Rule, Severity, Transition, Unit, Variable, sparkline,
+    Action, Condition, Counts, EvidenceRow, Expression, FewEvents, LastEvents, MAX_ROWS, Member, Micros, Notification,
+    Objective, Pace, Picture, Reading, Rule, Severity, Transition, Unit, Variable, share_in_words, sparkline,
 };
 
 use super::book::{Change, Orphan};
@@ -175,6 +175,7 @@ fn severity_of(reading: Reading) -> f64 {
         Reading::Burn { long, .. } => {
             long.iter().map(|counts| counts.bad() as f64 / counts.valid.max(1) as f64).fold(0.0, f64::max)
         }
+        Reading::Few(LastEvents { last, .. }) => last.bad() as f64 / last.valid.max(1) as f64,
         Reading::Expression { holds, .. } => f64::from(u8::from(holds)),
         Reading::NotEnoughData => 0.0,
     }
@@ -255,9 +256,16 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
             };
             format!("{sli} {verb}: {value}, and {target} in {period} are the objective")
         }
-        Condition::Sli { sli, .. } => {
+        Condition::Sli { sli, below, over, .. } => {
             let value = members.first().map_or_else(|| "unknown".to_owned(), |member| reading(member.last));
-            let words = rule.condition.in_words().replacen(sli, sli_in_words(sli), 1);
+            let of = sli_in_words(sli);
+            if let Some(Reading::Few(_)) = members.first().map(|member| member.last) {
+                return match action {
+                    Action::Resolve => format!("{of}: no longer too many bad ones among the last ({value})"),
+                    _ => format!("{of}: {value}, which is no chance where {} are good", percent(*below)),
+                };
+            }
+            let words = share_in_words(of, *below, *over);
             match action {
                 Action::Resolve => format!("no longer {words} ({value} were good)"),
                 _ => format!("{words} ({value} were good)"),
@@ -274,6 +282,9 @@ fn sli_in_words(sli: &str) -> &str {
         "capture" => "exchanges captured",
         "schema" => "rows of the known form",
         "heard" => "signs of life",
+        "feeds" => "files in time",
+        "feeds_listed" => "feeds listed",
+        "outcomes" => "outcomes in time",
         "archive" => "archiving in time",
         "delivery" => "notifications delivered",
         other => other,
@@ -286,6 +297,9 @@ fn reading(reading: Reading) -> String {
         Reading::Ratio { good, valid } => percent(good as f64 / valid.max(1) as f64),
         Reading::Burn { long: [first, _], .. } => {
             format!("{} of {} were bad", thousands(first.bad()), thousands(first.valid))
+        }
+        Reading::Few(LastEvents { last, .. }) => {
+            format!("{} of the last {} were bad", thousands(last.bad()), thousands(last.valid))
         }
         Reading::Expression { holds, .. } => if holds { "holds" } else { "does not hold" }.to_owned(),
         Reading::NotEnoughData => "not enough data".to_owned(),
@@ -352,6 +366,11 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
                         .for_each(|(name, value)| fact(&name, value));
                 }
             }
+            (Reading::Few(events), _) => {
+                if let Condition::Sli { few: Some(few), .. } = &rule.condition {
+                    fact("Evidence", evidence_of_few(&few.events, events));
+                }
+            }
             (Reading::Expression { .. }, _) => {
                 if let Condition::Expression { expression, .. } = &rule.condition {
                     fact("Values", values(expression, worst.last));
@@ -364,6 +383,25 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
         }
     }
     facts
+}
+
+/// How many bad ones of the last events are allowed, and how often so many come by chance.
+fn evidence_of_few(few: &FewEvents, events: LastEvents) -> String {
+    let LastEvents { last, newest, per_year } = events;
+    let of = last.valid.max(few.last());
+    let said = |needed: u64| {
+        let chance = significant(per_year * few.begins_by_chance(needed, of));
+        format!(
+            "{needed} of {} tell, which is so {chance} times a year while the objective is only just met",
+            thousands(of)
+        )
+    };
+    format!(
+        "{} of the newest {} were bad; {}",
+        thousands(newest.bad()),
+        thousands(newest.valid),
+        few.needed(of, per_year).map_or_else(|| "at this traffic all of them would not tell".to_owned(), said)
+    )
 }
 
 /// How fast a budget burns in each window, how sure that is, and how long what is left lasts.
@@ -498,6 +536,9 @@ fn row(rule: &Rule, member: &Member, context: &Context<'_>) -> EvidenceRow {
         }
         (Condition::Budget { objective, .. }, Reading::Burn { long: [first, _], .. }) => {
             (percent(objective.target()), thousands(first.valid), String::new())
+        }
+        (Condition::Sli { below, .. }, Reading::Few(LastEvents { last, .. })) => {
+            (percent(*below), thousands(last.valid), String::new())
         }
         _ => (String::new(), String::new(), String::new()),
     };

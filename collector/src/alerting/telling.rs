@@ -171,6 +171,7 @@ mod tests {
             below: 0.8,
             over: std::time::Duration::from_secs(60),
             min_events: 1,
+            few: None,
         };
         own.group_by = vec!["target".to_owned()];
         for (targets, told) in [(all(&["a", "b", "c"]), all(&["b", "c"])), (all(&["a"]), all(&["a"]))] {

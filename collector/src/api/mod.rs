@@ -34,6 +34,7 @@ pub(crate) use self::beside::{BesideView, REFERENCE};
 pub(crate) use self::reactions::{Answer, answer};
 pub(crate) use self::scores::{CauseView, ScoreView};
 use crate::config::Config;
+use crate::feeds::Feeds;
 use crate::metrics::Metrics;
 use crate::references::LoadedReferences;
 use crate::runbooks::Runbooks;
@@ -46,6 +47,7 @@ pub(crate) struct Api {
     pub(crate) config: Arc<Config>,
     pub(crate) references: Arc<LoadedReferences>,
     pub(crate) runbooks: Arc<Runbooks>,
+    pub(crate) feeds: Arc<Feeds>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) started_at: i64,
 }

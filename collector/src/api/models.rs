@@ -13,6 +13,7 @@ use super::Api;
 use super::error::{ApiError, Segments};
 use crate::alerting::drills::IS_REAL;
 use crate::config::{CompareWith, EventTime, Model, SLIS};
+use crate::feeds::WatchedFeed;
 use crate::pipeline::HEADLINE;
 use crate::pipeline::columns::role_name;
 use crate::pipeline::earlier::Against;
@@ -63,7 +64,7 @@ pub(crate) struct Latency {
 /// Good of valid events.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Sli {
-    /// `latency`, `availability`, `freshness` or `capture`.
+    /// `latency`, `availability`, `freshness`, `capture`, `schema`, `heard`, `feeds`, `feeds_listed` or `outcomes`.
     sli: String,
     good: u64,
     valid: u64,
@@ -114,7 +115,48 @@ pub(crate) struct ModelDetail {
     compare_with: Vec<String>,
     /// Requests faster than this are good, in milliseconds.
     latency_objective_ms: f64,
+    /// Files of others that must keep coming.
+    feeds: Vec<FeedView>,
+    /// How old the newest outcome may be, in seconds; null where outcomes may come as they like.
+    outcomes_max_age_seconds: Option<u64>,
+    /// When the newest outcome became known.
+    newest_outcome: Option<String>,
     columns: Vec<ColumnSummary>,
+}
+
+/// A feed, and what is known of its files.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FeedView {
+    name: String,
+    /// Its folder, or its bucket and prefix.
+    place: String,
+    /// `fresh`, `stale`, or `unknown` when it cannot be listed and what was seen before is too old to tell.
+    state: String,
+    max_age_seconds: u64,
+    /// Its newest file, under the place; null when there is none.
+    newest: Option<String>,
+    /// When that was written, by the store's clock.
+    written_at: Option<String>,
+    /// When it was last listed to its end.
+    listed_at: Option<String>,
+    /// Why the last listing was not whole.
+    trouble: Option<String>,
+}
+
+impl FeedView {
+    fn of(watched: &WatchedFeed, now: i64) -> Self {
+        let (feed, seen) = (&watched.feed, watched.seen());
+        Self {
+            name: feed.name.clone(),
+            place: feed.place.to_string(),
+            state: seen.state(feed.max_age, now).name().to_owned(),
+            max_age_seconds: feed.max_age.as_secs(),
+            newest: seen.newest.as_ref().map(|newest| newest.name.clone()),
+            written_at: seen.newest.as_ref().map(|newest| rfc3339(newest.written_at)),
+            listed_at: seen.listed_at.map(rfc3339),
+            trouble: seen.trouble.clone(),
+        }
+    }
 }
 
 /// How the model's event time is cut.
@@ -167,13 +209,17 @@ pub(crate) async fn one(
 ) -> Result<Json<ModelDetail>, ApiError> {
     let config = check_known(&api, &name).await?;
     let references = std::sync::Arc::clone(&api.references);
-    let (summary, columns) = api
+    let (summary, columns, newest_outcome) = api
         .store
         .read({
             let name = name.clone();
-            move |db| Ok((summary(db, &name, references.file(&name))?, columns(db, &name, references.file(&name))?))
+            move |db| {
+                let file = references.file(&name);
+                Ok((summary(db, &name, file)?, columns(db, &name, file)?, outcomes::newest(db, &name)?))
+            }
         })
         .await?;
+    let now = now_micros();
     let windows = &config.windows;
     Ok(Json(ModelDetail {
         summary,
@@ -190,6 +236,9 @@ pub(crate) async fn one(
         },
         compare_with: compare_with(&config),
         latency_objective_ms: config.slis.latency.as_secs_f64() * 1000.0,
+        feeds: api.feeds.of(&name).iter().map(|watched| FeedView::of(watched, now)).collect(),
+        outcomes_max_age_seconds: config.slis.outcomes.map(|max_age| max_age.as_secs()),
+        newest_outcome: newest_outcome.map(rfc3339),
         columns,
     }))
 }

@@ -39,6 +39,8 @@ pub(crate) struct SidecarView {
     boot: String,
     model: String,
     instance: String,
+    /// Its version; null from one that says none.
+    version: Option<String>,
     /// Exchanges that it was to capture when it sent its last batch.
     seen: u64,
     /// Of these, exchanges that are durable here.
@@ -69,14 +71,16 @@ fn read(db: &Connection, started_at: String) -> rusqlite::Result<Status> {
     // The journal forgets what it does not need; the sequence remembers how far it came.
     let journal_position = number("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'journal'), 0)")?;
     let sidecars = db
-        .prepare("SELECT boot, model, instance, seen, durable_through - missing, dropped, missing, duplicates, heard_at, clock_offset FROM senders ORDER BY model, instance, heard_at")?
+        .prepare("SELECT boot, model, instance, seen, durable_through - missing, dropped, missing, duplicates, heard_at, clock_offset, version FROM senders ORDER BY model, instance, heard_at")?
         .query_map([], |row| {
             let boot: Vec<u8> = row.get(0)?;
             let dropped: String = row.get(5)?;
+            let version: String = row.get(10)?;
             Ok(SidecarView {
                 boot: boot.iter().map(|byte| format!("{byte:02x}")).collect(),
                 model: row.get(1)?,
                 instance: row.get(2)?,
+                version: Some(version).filter(|version| !version.is_empty()),
                 seen: row.get::<_, i64>(3)? as u64,
                 durable: row.get::<_, i64>(4)? as u64,
                 dropped: dropped_counts(&dropped).map(|(reason, count)| (reason.to_owned(), count)).collect(),

@@ -74,24 +74,8 @@ pub(crate) fn open(place: &ArchivePlace) -> Result<Place, String> {
             std::fs::create_dir_all(folder).map_err(|e| error(&e))?;
             Arc::new(LocalFileSystem::new_with_prefix(folder).map_err(|e| error(&e))?.with_fsync(true))
         }
-        ArchivePlace::S3 { bucket, prefix, endpoint, region, credentials, request_timeout } => {
-            let timeout = format!("{} ms", request_timeout.as_millis());
-            let retries = RetryConfig { max_retries: CLIENT_RETRIES, ..RetryConfig::default() };
-            let mut builder = AmazonS3Builder::from_env()
-                .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), timeout)
-                .with_retry(retries)
-                .with_bucket_name(bucket)
-                .with_region(region);
-            if let Some(endpoint) = endpoint {
-                builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
-            }
-            if let Some((key_id, secret)) = credentials {
-                builder =
-                    builder.with_access_key_id(key_id.read()?.reveal()).with_secret_access_key(secret.read()?.reveal());
-            }
-            let store =
-                builder.build().map_err(|error| format!("the archive's bucket '{bucket}' cannot be used: {error}"))?;
-            if prefix.is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix.as_str())) }
+        ArchivePlace::S3 { bucket, .. } => {
+            open_bucket(place).map_err(|why| format!("the archive's bucket '{bucket}' cannot be used: {why}"))?
         }
     };
     let folder = match place {
@@ -99,6 +83,40 @@ pub(crate) fn open(place: &ArchivePlace) -> Result<Place, String> {
         ArchivePlace::S3 { .. } => None,
     };
     Ok(Place { store, folder })
+}
+
+/// Opens what is there already, to read it. A folder must be there; whether a bucket is, its first answer says.
+pub(crate) fn open_to_read(place: &ArchivePlace) -> Result<Arc<dyn ObjectStore>, String> {
+    match place {
+        ArchivePlace::Folder(folder) => {
+            LocalFileSystem::new_with_prefix(folder).map(|store| Arc::new(store) as _).map_err(|e| e.to_string())
+        }
+        ArchivePlace::S3 { .. } => open_bucket(place),
+    }
+}
+
+/// A bucket, or what is under a prefix in one.
+fn open_bucket(place: &ArchivePlace) -> Result<Arc<dyn ObjectStore>, String> {
+    let ArchivePlace::S3 { bucket, prefix, endpoint, region, credentials, request_timeout } = place else {
+        return Err("it is no bucket".to_owned());
+    };
+    // An error means that it is installed already.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let timeout = format!("{} ms", request_timeout.as_millis());
+    let retries = RetryConfig { max_retries: CLIENT_RETRIES, ..RetryConfig::default() };
+    let mut builder = AmazonS3Builder::from_env()
+        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), timeout)
+        .with_retry(retries)
+        .with_bucket_name(bucket)
+        .with_region(region);
+    if let Some(endpoint) = endpoint {
+        builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
+    }
+    if let Some((key_id, secret)) = credentials {
+        builder = builder.with_access_key_id(key_id.read()?.reveal()).with_secret_access_key(secret.read()?.reveal());
+    }
+    let store = builder.build().map_err(|error| error.to_string())?;
+    Ok(if prefix.is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix.as_str())) })
 }
 
 impl Place {

@@ -275,7 +275,7 @@ mod tests {
     const SECOND: i64 = 1_000_000;
 
     fn model() -> Model {
-        let slis = Slis { latency: Duration::from_millis(100), freshness: Vec::new() };
+        let slis = Slis { latency: Duration::from_millis(100), ..Slis::default() };
         Model { slis, ..Model::undescribed("m") }
     }
 
@@ -320,7 +320,8 @@ mod tests {
         [first, rest].iter().for_each(|calls| indicators.take(&batch(calls)).unwrap());
         indicators.settle(1000 * SECOND).unwrap();
         let over = Duration::from_secs(60);
-        let condition = Condition::Sli { sli: sli.into(), matching: Labels::new(), below: 0.9, over, min_events: 1 };
+        let condition =
+            Condition::Sli { sli: sli.into(), matching: Labels::new(), below: 0.9, over, min_events: 1, few: None };
         match indicators.observations((&condition, sli), now).unwrap()[..] {
             [Observation { reading: Reading::Ratio { good, valid }, .. }] => Some((good, valid)),
             [] => None,

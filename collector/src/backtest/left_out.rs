@@ -13,7 +13,9 @@ pub(super) fn why_left_out(rule: &Rule, models: usize, has_calls: bool) -> Optio
     let why = if let Some(sli) = slis.iter().find(|sli| !OF_ROWS.contains(&sli.as_str())) {
         match sli.as_str() {
             SCHEMA_SLI => "the archive keeps as missing what was of another type, or not there".to_owned(),
-            sli => format!("the indicator {sli} is of what sidecars and the collector say of themselves, not of rows"),
+            sli => {
+                format!("the indicator {sli} is not of rows: it is counted while sidecars, feeds and the collector run")
+            }
         }
     } else if let (Some(sli), false) = (slis.first(), has_calls) {
         format!("rows say when things happened, and nothing says when the model was called, which {sli} is counted by")

@@ -14,7 +14,8 @@ use super::load;
 use super::samples::Archive;
 use crate::archive::agreement::{self, Agreement, DAYS};
 use crate::archive::probe::{self, Probe};
-use crate::config::{ArchivePlace, Config, Model, TargetKind};
+use crate::config::{ArchivePlace, Config, Feed, Model, TargetKind};
+use crate::feeds;
 use crate::ingest::space;
 use crate::model_metadata;
 use crate::references::LoadedReferences;
@@ -60,6 +61,9 @@ pub(super) fn run(doctor: &Doctor) -> ExitCode {
         if let Some(finding) = metadata(model) {
             tell("metadata", finding);
         }
+        for feed in &model.slis.feeds {
+            tell("feeds", listed(model, feed));
+        }
     }
     tell("database", store::examine(&config.data_dir));
     tell("disk", disk(&config));
@@ -102,6 +106,23 @@ fn metadata(model: &Model) -> Option<Finding> {
     };
     let told = |columns| format!("{name} says what types {columns} columns have");
     Some(looked.map(told).map_err(|why| format!("{name}: {why}; its columns' types are taken from their first values")))
+}
+
+/// Whether a feed can be listed, and what its newest file is.
+fn listed(model: &Model, feed: &Feed) -> Finding {
+    let name = format!("{} of {}", feed.name, model.name);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let looked = match runtime {
+        Ok(runtime) => runtime.block_on(feeds::look(feed)),
+        Err(error) => Err(format!("no runtime: {error}")),
+    };
+    match looked {
+        Ok(Some(newest)) => {
+            Ok(format!("{name}: {} of {}, written {}", newest.name, feed.place, times::rfc3339(newest.written_at)))
+        }
+        Ok(None) => Err(format!("{name}: no file in {}; check its place and 'suffix'", feed.place)),
+        Err(why) => Err(format!("{name}: {} cannot be listed: {why}", feed.place)),
+    }
 }
 
 /// How much room there is, and how long a durable write takes.
@@ -216,6 +237,13 @@ fn secrets(config: &Config) -> Vec<(String, &SecretSource)> {
     if let ArchivePlace::S3 { credentials: Some((key_id, secret)), .. } = &config.archive.place {
         secrets.push(("the archive's key id".to_owned(), key_id));
         secrets.push(("the archive's secret key".to_owned(), secret));
+    }
+    let places = config.models.iter().flat_map(|model| &model.slis.feeds).map(|feed| (&feed.name, &feed.place));
+    for (feed, place) in places {
+        if let ArchivePlace::S3 { credentials: Some((key_id, secret)), .. } = place {
+            secrets.push((format!("the key id of the feed {feed}"), key_id));
+            secrets.push((format!("the secret key of the feed {feed}"), secret));
+        }
     }
     for token in &config.ingest.tokens {
         secrets.push((format!("the token of {}", token.name), &token.token));

@@ -24,6 +24,11 @@ impl FalsePages {
     pub fn per_window(&self, every: Duration) -> f64 {
         self.pages * every.as_secs_f64() / self.period.1.as_secs_f64()
     }
+
+    /// How many may begin in a year.
+    pub fn per_year(self) -> f64 {
+        self.per_window(PERIODS[3].1)
+    }
 }
 
 impl Default for FalsePages {

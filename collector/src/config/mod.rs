@@ -6,6 +6,8 @@ mod body;
 mod budgets;
 mod compare_with;
 mod false_pages;
+mod feeds;
+mod few;
 mod maintenance;
 mod metadata;
 mod models;
@@ -31,10 +33,13 @@ pub use alerting::{Alerting, Heartbeat};
 pub use compare_with::CompareWith;
 pub use driftline_document::{Problem, Problems};
 pub use false_pages::FalsePages;
+pub use feeds::Feed;
 pub use metadata::MetadataSource;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use reactions::{ReactionConfig, StarterKind};
-pub(crate) use rules::{ARCHIVE_SLI, DELIVERY_SLI, HEARD_SLI, OWN_SLIS, SCHEMA_SLI, SLIS};
+pub(crate) use rules::{
+    ARCHIVE_SLI, DELIVERY_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, OWN_SLIS, SCHEMA_SLI, SLIS,
+};
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};
 pub(crate) use storage::DEFAULT_REQUEST_TIMEOUT;

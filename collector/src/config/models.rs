@@ -10,6 +10,7 @@ use driftline_protocol::Naming;
 
 use super::compare_with::{self, CompareWith};
 use super::false_pages::{self, FalsePages};
+use super::feeds::{Feed, feeds};
 use super::metadata::{MetadataSource, metadata};
 use super::scoring::{Scoring, scoring};
 use super::segments::{Segments, segments};
@@ -212,6 +213,10 @@ pub struct Slis {
     pub latency: Duration,
     /// Columns that hold the time of what they were computed from, and how old that may be.
     pub freshness: Vec<Freshness>,
+    /// Files of others that must keep coming.
+    pub feeds: Vec<Feed>,
+    /// How old the newest outcome may be while there are requests; without it outcomes may come as they like.
+    pub outcomes: Option<Duration>,
 }
 
 /// How old a feature may be when it is used.
@@ -228,7 +233,7 @@ pub struct Freshness {
 impl Default for Slis {
     fn default() -> Self {
         // A second is what people wait without losing their thought; a model with an own objective names it.
-        Self { latency: Duration::from_secs(1), freshness: Vec::new() }
+        Self { latency: Duration::from_secs(1), freshness: Vec::new(), feeds: Vec::new(), outcomes: None }
     }
 }
 
@@ -308,7 +313,8 @@ fn model(mut section: Section<'_>, folder: &Path) -> Option<Model> {
             false_pages::budget,
         )
     });
-    let slis = section.optional("slis").and_then(|node| node.section()).map(slis).unwrap_or_default();
+    let slis = section.optional("slis").and_then(|node| node.section());
+    let slis = slis.map(|section| self::slis(section, folder)).unwrap_or_default();
     Some(Model {
         name: name?,
         reference,
@@ -371,7 +377,7 @@ impl Windows {
     const MAX_PANES: u32 = 366;
 }
 
-fn slis(mut section: Section<'_>) -> Slis {
+fn slis(mut section: Section<'_>, folder: &Path) -> Slis {
     let defaults = Slis::default();
     let latency = section.optional("latency").and_then(|node| node.section()).and_then(|mut section| {
         section.required("below")?.duration(Duration::from_millis(1)..=Duration::from_secs(3600))
@@ -384,5 +390,10 @@ fn slis(mut section: Section<'_>) -> Slis {
         let max_age = section.required("max_age").and_then(|node| node.duration(SECOND..=366 * DAY));
         Some(Freshness { column: column?, unit, max_age: max_age? })
     });
-    Slis { latency: latency.unwrap_or(defaults.latency), freshness: freshness.collect() }
+    let freshness = freshness.collect();
+    let feeds = section.optional("feeds").map(|node| feeds(&node, folder)).unwrap_or_default();
+    let outcomes = section.optional("outcomes").and_then(|node| node.section());
+    let outcomes =
+        outcomes.and_then(|mut section| section.required("max_age")?.duration(Duration::from_secs(1)..=366 * DAY));
+    Slis { latency: latency.unwrap_or(defaults.latency), freshness, feeds, outcomes }
 }

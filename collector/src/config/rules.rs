@@ -10,6 +10,7 @@ use driftline_document::{Node, Section, parse_duration, read};
 
 use super::Alerting;
 use super::budgets::budget;
+use super::few::few;
 use super::targets::TargetConfig;
 use super::wording::{expression, wording};
 use crate::pipeline::earlier::{Against, COMPARED};
@@ -21,11 +22,27 @@ use crate::segments::{segment_score, watched_score};
 const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
 
 /// Indicators that the collector counts of each model.
-pub(crate) const SLIS: [&str; 6] = ["latency", "availability", "freshness", "capture", SCHEMA_SLI, HEARD_SLI];
+pub(crate) const SLIS: [&str; 9] = [
+    "latency",
+    "availability",
+    "freshness",
+    "capture",
+    SCHEMA_SLI,
+    HEARD_SLI,
+    FEEDS_SLI,
+    FEEDS_LISTED_SLI,
+    OUTCOMES_SLI,
+];
 /// Of the rows, those that have the columns and types that they always had.
 pub(crate) const SCHEMA_SLI: &str = "schema";
 /// Of the times at which somebody looked, those at which the model was heard as often as ever.
 pub(crate) const HEARD_SLI: &str = "heard";
+/// Of the times at which somebody looked at a feed and knew, those at which its newest file was young enough, by feed.
+pub(crate) const FEEDS_SLI: &str = "feeds";
+/// Of the times at which somebody looked, those at which a feed could be listed, by feed.
+pub(crate) const FEEDS_LISTED_SLI: &str = "feeds_listed";
+/// Of the times at which somebody looked, those at which the model's newest outcome was young enough.
+pub(crate) const OUTCOMES_SLI: &str = "outcomes";
 /// An indicator of the collector itself: of the times at which somebody looked, those at which the archive kept up.
 pub(crate) const ARCHIVE_SLI: &str = "archive";
 /// Another one: of the times at which somebody looked, those at which a target had got what was its own, by target.
@@ -315,18 +332,14 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
             if let Some(objective) = section.optional("objective") {
                 return budget(section, objective, sli, matching);
             }
-            let below = section.required("below").and_then(|node| node.number(0.0..=1.0));
+            let below = section.required("below").and_then(|node| node.number(0.0..=1.0))?;
             let hour = Duration::from_secs(3600);
             let over = section.optional("over").and_then(|node| node.duration(Duration::from_secs(10)..=24 * hour));
             let min_events = section.optional("min_events").and_then(|node| node.integer(1..=1_000_000_000));
-            Some(Condition::Sli {
-                sli,
-                matching,
-                below: below?,
-                over: over.unwrap_or(Duration::from_secs(300)),
-                // One bad request among a few is no reason to wake anybody.
-                min_events: min_events.unwrap_or(100),
-            })
+            let over = over.unwrap_or(Duration::from_secs(300));
+            let few = section.optional("few").and_then(|node| few(&node, below, over));
+            // One bad request among a few is no reason to wake anybody.
+            Some(Condition::Sli { sli, matching, below, over, min_events: min_events.unwrap_or(100), few })
         }
         _ => {
             section.problem("needs either 'score' or 'sli', or is an expression");

@@ -30,7 +30,7 @@ pub struct Archive {
     pub delta: bool,
 }
 
-/// Where the archive lies.
+/// Where files lie: the archive's, or those of a feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ArchivePlace {
     /// In a folder.
@@ -50,6 +50,17 @@ pub enum ArchivePlace {
         /// How long one request may take. It is asked again then, and may have been done all the same.
         request_timeout: Duration,
     },
+}
+
+impl std::fmt::Display for ArchivePlace {
+    /// As people call it: a folder's path, or `s3://bucket/prefix`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+            Self::S3 { bucket, prefix, .. } if prefix.is_empty() => write!(f, "s3://{bucket}"),
+            Self::S3 { bucket, prefix, .. } => write!(f, "s3://{bucket}/{prefix}"),
+        }
+    }
 }
 
 /// How finely rows are laid in folders.
@@ -106,8 +117,8 @@ pub(super) fn archive(section: Option<Section<'_>>, data_dir: &Path, folder: &Pa
     if let Some(place) = section.optional("folder").and_then(|node| Some(folder.join(node.text()?))) {
         archive.place = ArchivePlace::Folder(place);
     }
-    if let Some(place) = section.optional("s3").and_then(|node| node.section()).and_then(|section| s3(section, folder))
-    {
+    let bucket = section.optional("s3").and_then(|node| node.section());
+    if let Some(place) = bucket.and_then(|section| s3(section, folder, DEFAULT_REQUEST_TIMEOUT)) {
         archive.place = place;
     }
     let partition = section.optional("partition");
@@ -132,7 +143,8 @@ pub(super) fn archive(section: Option<Section<'_>>, data_dir: &Path, folder: &Pa
     archive
 }
 
-fn s3(mut section: Section<'_>, folder: &Path) -> Option<ArchivePlace> {
+/// A bucket; of its requests, how long one may take that the section does not limit.
+pub(super) fn s3(mut section: Section<'_>, folder: &Path, usual_timeout: Duration) -> Option<ArchivePlace> {
     let bucket = section.required("bucket").and_then(|node| Some(node.text()?.to_owned()));
     let prefix = section.optional("prefix").and_then(|node| Some(node.text()?.trim_matches('/').to_owned()));
     let endpoint = section.optional("endpoint").and_then(|node| {
@@ -154,6 +166,6 @@ fn s3(mut section: Section<'_>, folder: &Path) -> Option<ArchivePlace> {
         endpoint,
         region: region.unwrap_or_else(|| "us-east-1".to_owned()),
         credentials: key_id.zip(secret_key),
-        request_timeout: request_timeout.unwrap_or(DEFAULT_REQUEST_TIMEOUT),
+        request_timeout: request_timeout.unwrap_or(usual_timeout),
     })
 }

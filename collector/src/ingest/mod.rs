@@ -218,6 +218,8 @@ impl Ingest {
                 count_capture(db, &batch, appended.growth, received_at)?;
                 if appended.is_first {
                     changes::store(db, &changes::of_sidecar(db, &batch, received_at)?)?;
+                    changes::of_sidecars_version(db, &batch, received_at)?
+                        .map_or(Ok(()), |change| changes::store(db, &change))?;
                 }
                 Ok(Some((appended, batch)))
             })

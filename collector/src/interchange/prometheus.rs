@@ -83,7 +83,7 @@ fn alert(rule: &Rule, public_url: &str) -> String {
         Condition::Score { .. } | Condition::Expression { .. } => {
             format!("driftline_alerts_firing{{rule={}}} > 0", quoted(&rule.name))
         }
-        Condition::Sli { sli, matching, below, over, min_events } => {
+        Condition::Sli { sli, matching, below, over, min_events, .. } => {
             let selector = selector(sli, matching);
             let (valid, bad) = (series("valid", *over, &selector), series("bad", *over, &selector));
             let judged = format!("{valid} >= {min_events}");

@@ -277,6 +277,7 @@ mod tests {
         let parts = Parts {
             store: Store::open(folder.path()).unwrap(),
             references: Arc::new(LoadedReferences::load(&config).unwrap()),
+            feeds: Arc::default(),
             metadata: Arc::default(),
             config: Arc::new(config),
             vitals: Vitals::new(metrics.archive_stopped.clone()),

@@ -158,6 +158,7 @@ impl Pipeline {
             notification.facts.extend(self.made_of_it(change));
         }
         notification.facts.extend(self.facts_of_deliveries(&change.alert.labels));
+        notification.facts.extend(self.facts_of_arrivals(change));
         let kind = match change.transition {
             Transition::Fired { .. } => EventKind::AlertFired,
             Transition::Resolved { .. } => EventKind::AlertResolved,
@@ -267,7 +268,7 @@ impl Pipeline {
 /// What a condition that is looked at by the clock is of, and over how long a time; none of one on windows.
 pub(crate) fn by_the_clock(condition: &Condition) -> Option<(&str, Duration)> {
     match condition {
-        Condition::Sli { sli, over, .. } => Some((sli, *over)),
+        Condition::Sli { sli, over, few, .. } => Some((sli, few.map_or(*over, |few| few.within))),
         Condition::Budget { sli, objective, .. } => Some((sli, objective.period().about())),
         Condition::Expression { expression, .. } if !condition.is_of_windows() => {
             let longest = expression.variables().iter().filter_map(|name| name.over).max();
@@ -308,9 +309,21 @@ fn readings(
     now: i64,
 ) -> rusqlite::Result<Vec<(String, Reading)>> {
     match condition {
-        Condition::Sli { sli, over, .. } => {
-            let sums = slis::sums(db, model, sli, now - over.as_micros() as i64, now)?.into_iter();
-            Ok(sums.map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid })).collect())
+        Condition::Sli { sli, over, few, min_events, .. } => {
+            let mut sums = slis::sums(db, model, sli, now - over.as_micros() as i64, now)?;
+            let last = match few {
+                // Where enough come, their share says it.
+                Some(few) => {
+                    sums.retain(|_, sum| sum.valid >= *min_events);
+                    slis::last_events(db, model, sli, (few, *over), now)?
+                }
+                None => Vec::new(),
+            };
+            let last = last.into_iter().filter(|(label, _)| !sums.contains_key(label));
+            let last: Vec<_> = last.map(|(label, events)| (label, Reading::Few(events))).collect();
+            let shares =
+                sums.into_iter().map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid }));
+            Ok(shares.chain(last).collect())
         }
         Condition::Budget { sli, objective, pace, .. } => slis::burn(db, model, sli, (objective, *pace), now),
         Condition::Expression { expression, .. } => {

@@ -10,6 +10,7 @@
 //! checkpoint; after a crash it reads that part of the journal again.
 
 mod archiving;
+mod arriving;
 pub(crate) mod checkpoint;
 pub(crate) mod columns;
 mod comparing;
@@ -60,6 +61,7 @@ use crate::alerting::changes;
 use crate::archive::{self, Cuts};
 use crate::config::{Config, Model, Partition, SCHEMA_SLI};
 use crate::failpoint::Failpoint;
+use crate::feeds::Feeds;
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::model_metadata::ModelMetadata;
 use crate::references::LoadedReferences;
@@ -98,6 +100,7 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) references: Arc<LoadedReferences>,
     pub(crate) metadata: Arc<ModelMetadata>,
+    pub(crate) feeds: Arc<Feeds>,
     pub(crate) cuts: Cuts,
     pub(crate) vitals: Vitals,
     pub(crate) tracer: Tracer,
@@ -321,6 +324,7 @@ impl Pipeline {
             self.observe_archive();
             self.observe_deliveries();
             self.observe_hearing();
+            self.observe_arrivals();
         }
         let is_due = is_final || cut.is_some() || self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL;
         if is_due {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use driftline_alerts::{Counts, Objective, Pace, Reading};
+use driftline_alerts::{Counts, Few, LastEvents, Objective, Pace, Reading};
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ pub(crate) const SLICE_MICROS: i64 = 10_000_000;
 
 /// Longer stretches than this are added up by the hour.
 pub(super) const HOUR_MICROS: i64 = 3_600_000_000;
+
+const YEAR_MICROS: f64 = 365.25 * 86_400e6;
 
 /// What indicators of the collector itself are counted under. No model has this name.
 pub(crate) const COLLECTOR: &str = "";
@@ -162,6 +164,61 @@ pub(crate) fn burn(
     Ok(period.into_iter().map(reading).collect())
 }
 
+/// The last events of an indicator, for each of its labels that had some: of whole slices from the newest back, and at the least those
+/// of the time over which a share is looked at where enough come.
+pub(crate) fn last_events(
+    db: &Connection,
+    model: &str,
+    sli: &str,
+    (few, over): (&Few, Duration),
+    now: i64,
+) -> rusqlite::Result<Vec<(String, LastEvents)>> {
+    let from = floor(now - few.within.as_micros() as i64, SLICE_MICROS);
+    let recent = now - over.as_micros() as i64;
+    let of_label = |(label, sum): (String, Counts)| {
+        let mut slices = db.prepare_cached(
+            "SELECT slice, good, valid FROM sli_counts
+             WHERE model = ?1 AND sli = ?2 AND label = ?3 AND slice BETWEEN ?4 AND ?5 ORDER BY slice DESC",
+        )?;
+        let mut slices = slices.query(params![model, sli, label, from, now])?;
+        let mut events = LastEvents {
+            per_year: per_year(db, (model, sli, &label), sum.valid, (from, now))?,
+            ..LastEvents::default()
+        };
+        while let Some(slice) = slices.next()? {
+            let is_recent = slice.get::<_, i64>(0)? > recent;
+            let (good, valid) = (slice.get::<_, i64>(1)? as u64, slice.get::<_, i64>(2)? as u64);
+            for (counts, wanted) in [(&mut events.newest, few.events.newest()), (&mut events.last, few.events.last())] {
+                if is_recent || counts.valid < wanted {
+                    counts.good += good;
+                    counts.valid += valid;
+                }
+            }
+            if !is_recent && events.last.valid >= few.events.last() {
+                break;
+            }
+        }
+        Ok((label, events))
+    };
+    sums(db, model, sli, from, now)?.into_iter().map(of_label).collect()
+}
+
+/// How many events come in a year, when so many came since a time, or since the first of them.
+fn per_year(
+    db: &Connection,
+    (model, sli, label): (&str, &str, &str),
+    valid: u64,
+    (from, now): (i64, i64),
+) -> rusqlite::Result<f64> {
+    let first: Option<i64> = db
+        .prepare_cached(
+            "SELECT min(slice) FROM sli_counts WHERE model = ?1 AND sli = ?2 AND label = ?3 AND slice >= ?4",
+        )?
+        .query_row(params![model, sli, label, from], |row| row.get(0))?;
+    let span = (now - first.unwrap_or(from)).max(HOUR_MICROS);
+    Ok(valid as f64 / span as f64 * YEAR_MICROS)
+}
+
 /// Buckets for each doubling of the latency: each is at most a twelfth wider than its lower end.
 const BUCKETS_PER_DOUBLING: u32 = 8;
 /// Doublings from one microsecond up: the last bucket begins beyond an hour.
@@ -300,6 +357,40 @@ mod tests {
             let estimate = counts.quantile_ms(share).unwrap();
             prop_assert!(exact <= estimate && estimate <= exact * 1.1251, "{exact} {estimate}");
         }
+    }
+
+    #[test]
+    fn the_last_events_are_those_that_came_last_however_long_ago_within_a_day() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let events = driftline_alerts::FewEvents::new(0.99, 20, 1.0).unwrap();
+        let few = Few { events, within: Duration::from_secs(86_400) };
+        let minute = 60_000_000;
+        let last = |now: i64| {
+            let all = last_events(&db, "m", "availability", (&few, Duration::from_secs(300)), now).unwrap();
+            all.into_iter().map(|(_, events)| events).next()
+        };
+        assert_eq!(last(HOUR_MICROS), None);
+        // One request every half an hour for two days; the last three failed.
+        let mut counts = SliCounts::default();
+        for i in 0..96 {
+            counts.count("m", "availability", "", i * 30 * minute, Counts { good: u64::from(i < 93), valid: 1 });
+        }
+        counts.store(&db).unwrap();
+        let now = 95 * 30 * minute + minute;
+        let events = last(now).unwrap();
+        assert_eq!((events.last, events.newest), (Counts { good: 17, valid: 20 }, Counts { good: 2, valid: 5 }));
+        assert!((events.per_year / (48.0 * 365.25) - 1.0).abs() < 0.03, "{}", events.per_year);
+        // A day later there is nothing that is not too old.
+        assert_eq!(last(now + 25 * HOUR_MICROS), None);
+        // A rush: all of some minutes count, not the seconds that hold the last twenty.
+        let mut counts = SliCounts::default();
+        (0..60).for_each(|i| {
+            counts.count("m", "availability", "", now + i * 10_000_000, Counts { good: 100, valid: 100 })
+        });
+        counts.store(&db).unwrap();
+        let events = last(now + 600_000_000).unwrap();
+        assert_eq!((events.last.valid, events.newest.valid), (2900, 2900));
     }
 
     #[test]

@@ -67,13 +67,11 @@ pub(crate) fn lint(runbooks: &Runbooks, rules: &[Rule], age: Age<'_>) -> Vec<Fin
                 find(1, "no rule names it; name it under a rule's 'runbook', or take it out".to_owned())
             }
             (_, []) => {}
-            (Some(said), own) => match own.iter().find(|rule| rule.name == said) {
-                None => find(1, format!("is for the rule '{said}', which does not name it; {} does", own[0].name)),
-                Some(rule) if runbook.field("severity").is_some_and(|severity| severity != rule.severity.name()) => {
-                    find(1, format!("says another severity than its rule, which is {}", rule.severity.name()));
+            (Some(said), own) => {
+                for said in said.split(',').map(str::trim) {
+                    of_rule(runbook, said, own, &mut find);
                 }
-                Some(_) => {}
-            },
+            }
             (None, _) => {}
         }
         if runbook.is_own() {
@@ -82,6 +80,17 @@ pub(crate) fn lint(runbooks: &Runbooks, rules: &[Rule], age: Age<'_>) -> Vec<Fin
     }
     findings.sort();
     findings
+}
+
+/// What a head says of a rule, against those that name the runbook. Rules that ask for the same may share one.
+fn of_rule(runbook: &Runbook, said: &str, own: &[&Rule], find: &mut impl FnMut(usize, String)) {
+    match own.iter().find(|rule| rule.name == said) {
+        None => find(1, format!("is for the rule '{said}', which does not name it; {} does", own[0].name)),
+        Some(rule) if runbook.field("severity").is_some_and(|severity| severity != rule.severity.name()) => {
+            find(1, format!("says another severity than its rule, which is {}", rule.severity.name()));
+        }
+        Some(_) => {}
+    }
 }
 
 fn head(runbook: &Runbook, runbooks: &Runbooks, find: &mut impl FnMut(usize, String)) {
@@ -295,6 +304,7 @@ mod tests {
         let cases: &[(&str, &str, &str)] = &[
             ("id: slow", "id: other", "slow:1: its id is 'other'"),
             ("rule: Slow", "rule: Fast", "slow:1: is for the rule 'Fast', which does not name it; Slow does"),
+            ("rule: Slow", "rule: Slow, Fast", "slow:1: is for the rule 'Fast', which does not name it; Slow does"),
             ("severity: page", "severity: info", "slow:1: says another severity than its rule, which is page"),
             ("owner: me\n", "", "slow:1: the head says no 'owner'"),
             ("tested: 2026-05-01\n", "", "slow:1: was never tested"),

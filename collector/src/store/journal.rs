@@ -31,6 +31,9 @@ pub(crate) struct Growth {
     pub(crate) lost: u64,
 }
 
+/// Of a sidecar's version, which is its own to say.
+const MAX_VERSION_CHARS: usize = 60;
+
 /// The reason of exchanges that the sample did not draw.
 pub(crate) const SAMPLED: &str = "sampled";
 
@@ -90,8 +93,8 @@ pub(crate) fn append(db: &Connection, batch: &Batch, frame: &[u8], received_at: 
         position = Some(insert.insert(params![received_at, before as i64, frame])?);
     }
     db.prepare_cached(
-        "INSERT INTO senders (boot, model, instance, durable_through, missing, duplicates, seen, delivered, dropped, clock_offset, heard_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+        "INSERT INTO senders (boot, model, instance, durable_through, missing, duplicates, seen, delivered, dropped, clock_offset, heard_at, version)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
          ON CONFLICT (boot) DO UPDATE SET
             durable_through = excluded.durable_through,
             missing = missing + excluded.missing,
@@ -116,6 +119,7 @@ pub(crate) fn append(db: &Connection, batch: &Batch, frame: &[u8], received_at: 
         dropped_text(&account),
         clock_offset(batch, received_at),
         received_at,
+        version(batch),
     ])?;
     Ok(Appended { position, durable_through, new, duplicates, missing, is_first, growth })
 }
@@ -141,6 +145,11 @@ pub(crate) fn append_unnumbered(db: &Connection, frame: &[u8], received_at: i64)
 /// waited in between is part of it. None from a sender that does not say.
 pub(crate) fn clock_offset(batch: &Batch, received_at: i64) -> Option<i64> {
     (batch.sent_at_micros != 0).then(|| received_at.saturating_sub(batch.sent_at_micros))
+}
+
+/// The version that a sidecar says of itself, as far as it is kept; empty from one that says none.
+pub(crate) fn version(batch: &Batch) -> String {
+    batch.sidecar_version.chars().filter(|c| !c.is_control()).take(MAX_VERSION_CHARS).collect()
 }
 
 /// How many of the exchanges that were dropped are lost.
@@ -207,6 +216,11 @@ pub(crate) fn remember_model(db: &Connection, model: &str, now: i64) -> rusqlite
     db.prepare_cached("INSERT OR IGNORE INTO models (name, first_seen) VALUES (?1, ?2)")?
         .execute(params![model, now])?;
     Ok(())
+}
+
+/// When a model was first named, if it ever was.
+pub(crate) fn first_seen(db: &Connection, model: &str) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached("SELECT first_seen FROM models WHERE name = ?1")?.query_row([model], |row| row.get(0)).optional()
 }
 
 /// Models that were ever named.

@@ -27,13 +27,14 @@ pub(crate) const SCHEMA: &str = concat!(
     include_str!("drills.sql"),
     include_str!("changes.sql"),
     include_str!("ticks.sql"),
-    include_str!("reactions.sql")
+    include_str!("reactions.sql"),
+    include_str!("newest_outcomes.sql")
 );
 /// The version of the schema. A database of an older one is brought to it, step by step, as far back as there are steps;
 /// one of any other is refused, never guessed at.
-const SCHEMA_VERSION: i64 = 13;
+const SCHEMA_VERSION: i64 = 15;
 /// What makes each version out of the one before, the oldest first.
-const STEPS: [(i64, &str); 8] = [
+const STEPS: [(i64, &str); 10] = [
     (5, include_str!("segments.sql")),
     (6, include_str!("earlier.sql")),
     (7, include_str!("schema_7_to_8.sql")),
@@ -42,6 +43,8 @@ const STEPS: [(i64, &str); 8] = [
     (10, include_str!("ticks.sql")),
     (11, include_str!("reactions.sql")),
     (12, include_str!("schema_12_to_13.sql")),
+    (13, include_str!("newest_outcomes.sql")),
+    (14, include_str!("schema_14_to_15.sql")),
 ];
 /// Readers at once: the API's; more would only queue for the disk.
 const MAX_READERS: usize = 4;
@@ -353,7 +356,7 @@ mod tests {
                  ALTER TABLE episodes DROP COLUMN muted_by; ALTER TABLE episodes DROP COLUMN acknowledged_at;
                  ALTER TABLE episodes DROP COLUMN acknowledged_by; ALTER TABLE episodes DROP COLUMN acknowledged_note;
                  ALTER TABLE episodes DROP COLUMN standing; ALTER TABLE episodes DROP COLUMN is_flapping;
-                 ALTER TABLE outbox DROP COLUMN in_doubt;",
+                 ALTER TABLE outbox DROP COLUMN in_doubt; DROP TABLE newest_outcomes; ALTER TABLE senders DROP COLUMN version;",
             )
             .unwrap();
         assert!(migrate(&mut database, STEPS[0].0).unwrap());

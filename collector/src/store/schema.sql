@@ -28,7 +28,9 @@ CREATE TABLE senders (
     dropped TEXT NOT NULL,
     -- By how much its clock, when it made its last batch, was behind ours when that came; below zero, it was ahead.
     clock_offset INTEGER,
-    heard_at INTEGER NOT NULL
+    heard_at INTEGER NOT NULL,
+    -- The version that it said of itself; empty from one that says none.
+    version TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX senders_by_heard ON senders (heard_at);
 

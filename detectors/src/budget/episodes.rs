@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::null_effects::HISTORY;
+
 /// At least k of the last m windows must be over for a column to be; it is so until that has become impossible. As the
 /// rules have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +12,11 @@ pub struct Persistence {
     pub k: u32,
     /// Of how many.
     pub m: u32,
+}
+
+/// So many beginnings in the histories of so many worlds, for each window in which one could be had.
+pub(crate) fn per_window(begun: u32, worlds: u32, persistence: Persistence) -> f64 {
+    f64::from(begun) / f64::from(worlds * HISTORY.saturating_sub(persistence.m).max(1))
 }
 
 /// How often an alert begins in a history of so many windows, when each member is over in these, ascending. One that is

@@ -17,6 +17,7 @@
 //!   limits know that a month of days shows neither the mean nor the spread exactly. With sixty days and a limit at one in a
 //!   thousand, taking them as exact would nearly double the pages.
 //! * **Days are drawn whole, and together where they go together** ([`dependence`]).
+//! * **Rules on several scores count, too** ([`several`]), by what the histories' windows say of all of them together.
 //! * **One level for all**: each column and score is exceeded in the same share of windows, and the share is the largest with
 //!   which alerts begin no more often than the budget says ([`episodes()`]). Where all columns say the same, it is nearly
 //!   that of one; where none does, that of all.
@@ -25,10 +26,12 @@ mod dependence;
 mod draws;
 mod episodes;
 mod null_effects;
+mod several;
 
 pub use episodes::Persistence;
 pub use null_effects::NullEffects;
 pub(crate) use null_effects::null_effects;
+pub use several::{Known, Several, begins_by_itself};
 
 use crate::detector::Detector;
 use crate::reference::Reference;
@@ -62,12 +65,23 @@ pub struct Watch {
 /// let columns = [builder.build(Some(week)).unwrap()];
 /// let watch = Watch { detector: Detector::Psi, persistence: Persistence { k: 2, m: 3 } };
 /// // A window closes each day: once a month, and once a year.
-/// let (monthly, yearly) = (level(&columns, &[watch.clone()], 1.0 / 30.0), level(&columns, &[watch], 1.0 / 365.0));
+/// let allowed = |per_window| level(&columns, std::slice::from_ref(&watch), &[], per_window);
+/// let (monthly, yearly) = (allowed(1.0 / 30.0), allowed(1.0 / 365.0));
 /// assert!(yearly.unwrap() < monthly.unwrap() && monthly.unwrap() <= 0.05);
 /// ```
-pub fn level(columns: &[Reference], watches: &[Watch], episodes_per_window: f64) -> Option<f64> {
+pub fn level(
+    columns: &[Reference],
+    watches: &[Watch],
+    several: &[Several<'_>],
+    episodes_per_window: f64,
+) -> Option<f64> {
     let windows = columns.iter().flat_map(|column| column.nulls.values()).map(|null| null.windows).max()?;
-    let rate = |share: f64| -> f64 { watches.iter().map(|watch| episodes(columns, watch, windows, share)).sum() };
+    let rate = |share: f64| -> f64 {
+        let of_one: f64 = watches.iter().map(|watch| episodes(columns, watch, windows, share)).sum();
+        // One that may hold in any window is no less than too many.
+        let of_several = several.iter().map(|rule| rule.episodes(columns, windows, share).unwrap_or(f64::INFINITY));
+        of_one + of_several.sum::<f64>()
+    };
     let least = FEWEST / f64::from(windows);
     let mut before = (least, rate(least));
     if before.1 > episodes_per_window {
@@ -97,7 +111,7 @@ fn episodes(columns: &[Reference], watch: &Watch, windows: u32, share: f64) -> f
             episodes::beginnings(over.iter().map(Vec::as_slice), HISTORY, watch.persistence)
         })
         .sum();
-    f64::from(begun) / f64::from(worlds * HISTORY.saturating_sub(watch.persistence.m).max(1))
+    episodes::per_window(begun, worlds, watch.persistence)
 }
 
 impl Reference {

@@ -127,6 +127,22 @@ impl NullEffects {
         Some((allowed.powi(power) + more).powf(1.0 / f64::from(power)).min(f64::MAX))
     }
 
+    /// Windows whose effects are known. Of all others it is known that theirs are not larger.
+    pub(crate) fn known(&self) -> impl Iterator<Item = (u32, f64)> {
+        self.at.iter().copied().zip(self.effects.iter().copied())
+    }
+
+    /// What the effect of a window that is not among the known ones does not exceed.
+    pub(crate) fn most_of_others(&self) -> f64 {
+        self.effects.last().copied().unwrap_or_default()
+    }
+
+    /// The limit is not below this when so many of the largest effects may be over it.
+    pub(crate) fn least_limit(&self, detector: Detector, largest: usize) -> f64 {
+        let least = if has_least_limit(detector) { self.independent } else { 0.0 };
+        self.effects.get(largest).copied().unwrap_or_default().max(least)
+    }
+
     /// The windows of a world that are over when so many of the largest effects may be, ascending, counted from its first.
     pub(crate) fn over(&self, detector: Detector, largest: usize, world: u32) -> Vec<u32> {
         let begins = world * HISTORY;

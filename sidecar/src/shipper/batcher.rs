@@ -154,6 +154,7 @@ impl Batcher {
             last_sequence,
             account: Some(self.accounts.account()),
             exchanges: Vec::new(),
+            sidecar_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         // What is compressed is reserved already; this is the frame that it is copied into.
         let compressed = self.budget.overdraw(self.framer.bytes());
@@ -242,6 +243,7 @@ mod tests {
         let batch = frame::decode(&pending.frame).unwrap();
         assert_eq!((batch.first_sequence, batch.last_sequence, batch.exchanges.len()), (1, 10, 10));
         assert_eq!(batch.exchanges[9].request_id, "00000000000000000000000000000007-10");
+        assert_eq!(batch.sidecar_version, env!("CARGO_PKG_VERSION"));
         assert_eq!((pending.ticket.exchanges(), pending.last_sequence), (10, 10));
         assert_eq!(fixture.budget.used(), pending.frame.len());
         drop(pending);

@@ -1,0 +1,89 @@
+"""What must keep coming: files of feeds, in folders and buckets, and outcomes."""
+
+import time
+
+import httpx
+from conftest import collector, eventually
+from test_s3 import SECRETS, doctor, store  # noqa: F401, as a fixture
+
+RULES = """
+  evaluation_interval: 200ms
+  rules:
+    - {name: StaleFeed, severity: ticket, runbook: stale-feed, when: {sli: feeds, below: 0.5, over: 10s, min_events: 1}}
+    - {name: FeedUnreadable, severity: ticket, runbook: stale-feed, when: {sli: feeds_listed, below: 0.5, over: 10s, min_events: 1}}
+    - {name: LateOutcomes, severity: ticket, runbook: late-outcomes, when: {sli: outcomes, below: 0.5, over: 10s, min_events: 1}}
+"""
+
+
+def firing(url: str) -> dict[str, dict]:
+    """The alerts that fire, in full, by their rules."""
+    alerts = httpx.get(f"{url}/api/v1/alerts?state=firing").json()
+    return {alert["rule"]: httpx.get(f"{url}/api/v1/alerts/{alert['id']}").json() for alert in alerts}
+
+
+def facts(alert: dict) -> dict[str, str]:
+    return {fact["name"]: fact["value"] for fact in alert["facts"]}
+
+
+def of_model(url: str) -> dict:
+    return httpx.get(f"{url}/api/v1/models/m").json()
+
+
+def test_feeds_of_buckets_are_told_apart_fresh_stale_and_unknown(tmp_path, store):  # noqa: F811
+    def feed(name: str, more: str, max_age: str = "1h", bucket: str = "models") -> str:
+        keys = "access_key_id: {env: S3_KEY}, secret_access_key: {env: S3_SECRET}"
+        place = f"bucket: {bucket}, endpoint: 'http://{store.address}', {keys}"
+        return f"        - {{name: {name}, s3: {{{place}, prefix: feed/{name}}}, every: 1s, max_age: {max_age}{more}}}"
+
+    for name in ("fresh/date=1/a.parquet", "fresh/date=2/b.csv", "old/a.parquet", "other/a.csv"):
+        store.s3.put_object(Bucket="models", Key=f"feed/{name}", Body=b"x")
+    feeds = [feed("fresh", ", suffix: .parquet"), feed("old", "", "1s"), feed("other", ", suffix: .parquet"), feed("gone", "", bucket="none")]
+    configuration = "data_dir: data\nmodels:\n  - name: m\n    slis:\n      feeds:\n" + "\n".join(feeds) + f"\nalerts:{RULES}"
+    with collector(tmp_path, configuration, SECRETS) as url:
+        alerts = eventually(lambda: (found := firing(url)) if {"StaleFeed", "FeedUnreadable"} <= firing(url).keys() else None, "both fire")
+        assert {row["what"] for row in alerts["StaleFeed"]["members"]} == {"old", "other"}
+        assert {row["what"] for row in alerts["FeedUnreadable"]["members"]} == {"gone"}
+        why = facts(alerts["FeedUnreadable"])["Not listed"]
+        assert why.startswith("gone (s3://none/feed/gone)") and "s3:ListBucket" in why
+        said = {feed["name"]: feed for feed in of_model(url)["feeds"]}
+        assert {name: feed["state"] for name, feed in said.items()} == {"fresh": "fresh", "old": "stale", "other": "stale", "gone": "unknown"}
+        assert said["fresh"]["newest"] == "date=1/a.parquet" and said["other"]["newest"] is None
+        text = httpx.get(f"{url}/metrics").text
+        assert 'driftline_feed_listings_total{feed="gone",model="m",outcome="ok"} 0' in text
+        assert 'driftline_sli_valid_total{column="gone",model="m",sli="feeds"}' not in text, "nobody knows, so nothing is judged"
+        found = doctor(tmp_path / "driftline.yaml", SECRETS).stdout
+        assert "ok     feeds       fresh of m: date=1/a.parquet of s3://models/feed/fresh" in found
+        assert "WRONG  feeds       gone of m: s3://none/feed/gone cannot be listed" in found
+        assert SECRETS["S3_SECRET"] not in found.replace("S3_SECRET", "")
+
+
+def test_a_feed_in_a_folder_comes_back_with_its_next_file(tmp_path):
+    folder = tmp_path / "feed"
+    feed = f"{{name: weather, folder: {folder}, every: 1s, max_age: 1h}}"
+    configuration = f"data_dir: data\nmodels: [{{name: m, slis: {{feeds: [{feed}]}}}}]\nalerts:{RULES}"
+    with collector(tmp_path, configuration) as url:
+        eventually(lambda: "FeedUnreadable" in firing(url), "there is no such folder")
+        assert of_model(url)["feeds"][0]["state"] == "unknown"
+        folder.mkdir()
+        (folder / "a.csv").write_text("x")
+        eventually(lambda: of_model(url)["feeds"][0]["state"] == "fresh", "the file is seen")
+        runbook = httpx.get(f"{url}/runbooks/stale-feed").text
+        assert "A feed&#39;s files do not come" in runbook or "A feed's files do not come" in runbook
+
+
+def test_outcomes_are_late_when_requests_came_since_the_newest(tmp_path):
+    configuration = f"data_dir: data\nmodels: [{{name: m, slis: {{outcomes: {{max_age: 2s}}}}}}]\nalerts:{RULES}"
+    with collector(tmp_path, configuration) as url:
+        row = {"features": {"x": 1.0}, "prediction": 1.0}
+        httpx.post(f"{url}/v1/rows?model=m", json=row).raise_for_status()
+        alert = eventually(lambda: firing(url).get("LateOutcomes"), "none ever came")
+        assert facts(alert)["Newest outcome"] == "none was ever sent"
+        known = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        outcome = f'{{"model": "m", "row_id": "1", "outcome": true, "observed_at": "{known}"}}'
+        httpx.post(f"{url}/v1/outcomes", content=outcome).raise_for_status()
+        assert of_model(url)["newest_outcome"] == known
+        assert f"driftline_newest_outcome_timestamp_seconds" in eventually(
+            lambda: (text := httpx.get(f"{url}/metrics").text) if "newest_outcome" in text else None, "it is shown"
+        )
+        # No request came since, so none is owed: however old it gets, the looks are good again.
+        eventually(lambda: "LateOutcomes" not in firing(url), "it is over", 60)
