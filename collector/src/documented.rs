@@ -32,6 +32,7 @@ mod tests {
                     ColumnKind::Numeric => take(None, RowValue::Number(a.into())),
                     ColumnKind::Categorical => take(None, RowValue::Category(if i % 2 == 0 { "even" } else { "odd" })),
                     ColumnKind::Associations => take(None, RowValue::Row(&[a.into(), b.into()])),
+                    ColumnKind::Contingencies => take(None, RowValue::Row(&[f64::from(i % 3), f64::from(i % 2)])),
                     ColumnKind::Vectors => take(None, RowValue::Vector(&[a, b])),
                 }
             }
@@ -43,10 +44,11 @@ mod tests {
         }
     }
 
-    const KINDS: [(ColumnKind, &str); 4] = [
+    const KINDS: [(ColumnKind, &str); 5] = [
         (ColumnKind::Numeric, "numeric"),
         (ColumnKind::Categorical, "categorical"),
         (ColumnKind::Associations, "pairs"),
+        (ColumnKind::Contingencies, "pairs of names"),
         (ColumnKind::Vectors, "vectors"),
     ];
 

@@ -124,7 +124,7 @@ fn each_row(rows: &dyn Rows, take: &mut dyn FnMut(&[f64])) -> Result<(), String>
     })
 }
 
-fn pairs_of(columns: usize) -> usize {
+pub(crate) fn pairs_of(columns: usize) -> usize {
     columns * columns.saturating_sub(1) / 2
 }
 

@@ -6,6 +6,7 @@ use crate::associations::{AssociationProfile, Associations};
 use crate::blocks::{RareCategory, block_noise};
 use crate::budget::null_effects;
 use crate::categorical::{CategoricalProfile, category_hash};
+use crate::contingencies::{Contingencies, ContingencyProfile};
 use crate::grid::GridError;
 use crate::numeric::NumericProfile;
 use crate::reference::{ColumnKind, Normal, Profile, Reference};
@@ -56,7 +57,7 @@ pub trait Rows {
     /// Why they cannot be read.
     fn each(&self, take: &mut dyn FnMut(Option<i64>, RowValue<'_>)) -> Result<(), String>;
 
-    /// The columns whose numbers a [`RowValue::Row`] holds; none of rows of one column.
+    /// The columns whose numbers or codes a [`RowValue::Row`] holds; none of rows of one column.
     fn columns(&self) -> Vec<String> {
         Vec::new()
     }
@@ -337,6 +338,11 @@ impl Reference {
                 let associations = Associations::of_rows(rows).map_err(unread)?;
                 let profile = AssociationProfile::empty(&associations);
                 Normal::Associations { associations, profile }
+            }
+            ColumnKind::Contingencies => {
+                let contingencies = Contingencies::of_rows(rows).map_err(unread)?;
+                let profile = ContingencyProfile::empty(&contingencies);
+                Normal::Contingencies { contingencies, profile }
             }
             ColumnKind::Vectors => {
                 let mut survey = KernelSurvey::default();

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::associations::{AssociationProfile, Associations};
 use crate::categorical::{CategoricalProfile, Dictionary};
 use crate::coarse::Coarsening;
 use crate::detector::Detector;
+use crate::distances::association::PairChange;
 use crate::distances::shares::Shares;
 use crate::distances::{
     Distance, anderson_darling, association, auc, cramer_von_mises, energy, ks, kuiper, mean, median, missing, mmd,
@@ -37,7 +37,7 @@ enum Against {
 enum Values<'p> {
     Numbers(Numbers<'p>),
     Categories(Categories<'p>),
-    Pairs { associations: &'p Associations, of: [&'p AssociationProfile; 2] },
+    Pairs(Vec<PairChange>),
     Vectors { kernel: &'p Kernel, of: [&'p VectorProfile; 2] },
 }
 
@@ -72,7 +72,12 @@ impl<'p> Comparison<'p> {
                 Normal::Associations { associations, .. },
                 Profile::Associations(reference),
                 Profile::Associations(window),
-            ) => Values::Pairs { associations, of: [reference, window] },
+            ) => Values::Pairs(association::changes(associations, reference, window)),
+            (
+                Normal::Contingencies { contingencies, .. },
+                Profile::Contingencies(reference),
+                Profile::Contingencies(window),
+            ) => Values::Pairs(association::changes_of_names(contingencies, reference, window)),
             (Normal::Vectors { kernel, .. }, Profile::Vectors(reference), Profile::Vectors(window)) => {
                 Values::Vectors { kernel, of: [reference, window] }
             }
@@ -91,11 +96,9 @@ impl<'p> Comparison<'p> {
             None => match self.values.as_ref()? {
                 Values::Numbers(numbers) => numbers.distance(detector),
                 Values::Categories(categories) => categories.distance(detector),
-                Values::Pairs { associations, of } if detector == Detector::Association => {
-                    association::distance(associations, of[0], of[1])
-                }
+                Values::Pairs(changes) if detector == Detector::Association => association::distance(changes),
                 Values::Vectors { kernel, of } if detector == Detector::Mmd => mmd::distance(kernel, of[0], of[1]),
-                Values::Pairs { .. } | Values::Vectors { .. } => None,
+                Values::Pairs(_) | Values::Vectors { .. } => None,
             },
         };
         distance.filter(Distance::is_finite)
@@ -112,9 +115,8 @@ impl<'p> Comparison<'p> {
         match &self.values {
             Some(Values::Numbers(numbers)) => effects.extend(numbers.effects()),
             Some(Values::Categories(categories)) => effects.extend(categories.effects()),
-            Some(Values::Pairs { associations, of }) => {
-                let effect = association::effect(associations, of[0], of[1]);
-                effects.extend(effect.map(|effect| (Detector::Association, effect)));
+            Some(Values::Pairs(changes)) => {
+                effects.extend(association::most(changes).map(|change| (Detector::Association, change.effect)));
             }
             Some(Values::Vectors { kernel, of }) => {
                 effects.extend(mmd::effect(kernel, of[0], of[1]).map(|effect| (Detector::Mmd, effect)));

@@ -176,7 +176,7 @@ impl Detector {
             | Self::Spread
             | Self::KullbackLeibler
             | Self::GTest => false,
-            Self::Association => kind == ColumnKind::Associations,
+            Self::Association => matches!(kind, ColumnKind::Associations | ColumnKind::Contingencies),
             Self::Mmd => kind == ColumnKind::Vectors,
             _ => true,
         }
@@ -228,7 +228,7 @@ impl Detector {
             Self::GTest => Some("Jensen-Shannon distance of the pooled cells"),
             Self::Auc => Some("difference from one half"),
             Self::Spread => Some("logarithm of the ratio, without its sign"),
-            Self::Association => Some("its magnitude, over the root of the pair's spread"),
+            Self::Association => Some("its magnitude; of numbers over the root of the pair's spread"),
             Self::Mmd => Some("its root"),
             _ => None,
         }

@@ -171,6 +171,9 @@ fn check_derivation(derivation: &Derivation) -> Result<(), String> {
         Derivation::Joint { joint } if !joint.is_consistent() => {
             Err("its means, deviations and axes are not finite and of one length".to_owned())
         }
+        Derivation::Names { names } if !names.is_consistent() => {
+            Err("its columns and their common names are not as many".to_owned())
+        }
         _ => Ok(()),
     }
 }
@@ -208,6 +211,15 @@ fn check(reference: &Reference) -> Result<(), String> {
         Normal::Associations { associations, profile } => {
             if !associations.is_consistent(profile) {
                 return Err(format!("{} columns do not fit its {} pairs", associations.width(), profile.pairs.len()));
+            }
+        }
+        Normal::Contingencies { contingencies, profile } => {
+            if !contingencies.is_consistent(profile) {
+                return Err(format!(
+                    "{} columns do not fit its {} tables",
+                    contingencies.width(),
+                    profile.tables.len()
+                ));
             }
         }
         Normal::Vectors { kernel, profile } => {

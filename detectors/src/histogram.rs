@@ -49,9 +49,9 @@ impl Reference {
                 categorical(dictionary, profile, window)
             }
             // What pairs of columns and vectors do is no picture of bars.
-            (Normal::Associations { .. }, Profile::Associations(_)) | (Normal::Vectors { .. }, Profile::Vectors(_)) => {
-                Vec::new()
-            }
+            (Normal::Associations { .. }, Profile::Associations(_))
+            | (Normal::Contingencies { .. }, Profile::Contingencies(_))
+            | (Normal::Vectors { .. }, Profile::Vectors(_)) => Vec::new(),
             _ => unreachable!("a profile is of the kind of its reference"),
         }
     }

@@ -68,6 +68,7 @@ mod classifier;
 mod coarse;
 mod comparison;
 pub mod compat;
+mod contingencies;
 mod derive;
 mod detector;
 mod distances;
@@ -97,9 +98,10 @@ pub use categorical::{
 };
 pub use classifier::{Classified, MAX_CLASSIFIED_ROWS, MIN_CLASSIFIED_ROWS, RowSample, classify};
 pub use coarse::COARSE_CELLS;
+pub use contingencies::{Contingencies, ContingencyProfile};
 pub use derive::{
-    AXES, Derivation, Derived, Joint, JointRows, Learning, MAX_AXES_DIMENSIONS, MAX_JOINT_COLUMNS, MAX_WORDS,
-    SourceValue, Space, Vocabulary,
+    AXES, Derivation, Derived, Joint, JointRows, Learning, MAX_AXES_DIMENSIONS, MAX_JOINT_COLUMNS, MAX_NAMES_COLUMNS,
+    MAX_WORDS, Names, SourceValue, Space, Vocabulary,
 };
 pub use detector::Detector;
 pub use earlier::Earlier;

@@ -10,6 +10,7 @@ use crate::budget::NullEffects;
 use crate::categorical::{CategoricalProfile, Dictionary};
 use crate::coarse::Coarsening;
 use crate::comparison::Comparison;
+use crate::contingencies::{Contingencies, ContingencyProfile};
 use crate::detector::Detector;
 use crate::grid::Grid;
 use crate::numeric::NumericProfile;
@@ -28,6 +29,8 @@ pub enum ColumnKind {
     Associations,
     /// Vectors, compared by where they lie.
     Vectors,
+    /// Names of several columns, compared by how they go together.
+    Contingencies,
 }
 
 /// What normal looks like for one column.
@@ -79,6 +82,13 @@ pub enum Normal {
         /// The reference's sums.
         profile: VectorProfile,
     },
+    /// Pairs of columns of names.
+    Contingencies {
+        /// What they are counted by.
+        contingencies: Contingencies,
+        /// The reference's counts.
+        profile: ContingencyProfile,
+    },
 }
 
 /// Counts of one column on its reference's cells. Profiles of one reference add up.
@@ -92,6 +102,8 @@ pub enum Profile {
     Associations(AssociationProfile),
     /// Of a column of vectors.
     Vectors(VectorProfile),
+    /// Of pairs of columns of names.
+    Contingencies(ContingencyProfile),
 }
 
 impl Profile {
@@ -114,6 +126,7 @@ impl Profile {
             (Self::Numeric(mine), Self::Numeric(theirs)) => mine.merge(theirs),
             (Self::Categorical(mine), Self::Categorical(theirs)) => mine.merge(theirs),
             (Self::Associations(mine), Self::Associations(theirs)) => mine.merge(theirs),
+            (Self::Contingencies(mine), Self::Contingencies(theirs)) => mine.merge(theirs),
             (Self::Vectors(mine), Self::Vectors(theirs)) => mine.merge(theirs),
             _ => panic!("profiles add up on one reference only"),
         }
@@ -128,6 +141,7 @@ impl Profile {
             (Self::Numeric(mine), Self::Numeric(theirs)) => mine.remove(theirs),
             (Self::Categorical(mine), Self::Categorical(theirs)) => mine.remove(theirs),
             (Self::Associations(mine), Self::Associations(theirs)) => mine.remove(theirs),
+            (Self::Contingencies(mine), Self::Contingencies(theirs)) => mine.remove(theirs),
             (Self::Vectors(mine), Self::Vectors(theirs)) => mine.remove(theirs),
             _ => panic!("profiles add up on one reference only"),
         }
@@ -147,6 +161,7 @@ impl Profile {
             Self::Numeric(profile) => profile.rows(),
             Self::Categorical(profile) => profile.rows(),
             Self::Associations(profile) => profile.all_rows(),
+            Self::Contingencies(profile) => profile.all_rows(),
             Self::Vectors(profile) => profile.all_rows(),
         }
     }
@@ -167,6 +182,7 @@ impl Profile {
             Self::Numeric(profile) => profile.finite(),
             Self::Categorical(profile) => profile.valid(),
             Self::Associations(profile) => profile.rows,
+            Self::Contingencies(profile) => profile.rows,
             Self::Vectors(profile) => profile.rows,
         }
     }
@@ -197,6 +213,7 @@ impl Reference {
             Normal::Numeric { .. } => ColumnKind::Numeric,
             Normal::Categorical { .. } => ColumnKind::Categorical,
             Normal::Associations { .. } => ColumnKind::Associations,
+            Normal::Contingencies { .. } => ColumnKind::Contingencies,
             Normal::Vectors { .. } => ColumnKind::Vectors,
         }
     }
@@ -215,6 +232,7 @@ impl Reference {
             Normal::Numeric { profile, .. } => Profile::Numeric(profile.clone()),
             Normal::Categorical { profile, .. } => Profile::Categorical(profile.clone()),
             Normal::Associations { profile, .. } => Profile::Associations(profile.clone()),
+            Normal::Contingencies { profile, .. } => Profile::Contingencies(profile.clone()),
             Normal::Vectors { profile, .. } => Profile::Vectors(profile.clone()),
         }
     }
@@ -228,6 +246,7 @@ impl Reference {
             (Normal::Numeric { profile, .. }, Profile::Numeric(counts)) => *profile = counts,
             (Normal::Categorical { profile, .. }, Profile::Categorical(counts)) => *profile = counts,
             (Normal::Associations { profile, .. }, Profile::Associations(counts)) => *profile = counts,
+            (Normal::Contingencies { profile, .. }, Profile::Contingencies(counts)) => *profile = counts,
             (Normal::Vectors { profile, .. }, Profile::Vectors(counts)) => *profile = counts,
             _ => unreachable!("a profile is of the kind of its reference"),
         }
@@ -247,6 +266,9 @@ impl Reference {
             Normal::Numeric { grid, exact, .. } => Profile::Numeric(NumericProfile::empty(grid, *exact)),
             Normal::Categorical { dictionary, .. } => Profile::Categorical(CategoricalProfile::empty(dictionary)),
             Normal::Associations { associations, .. } => Profile::Associations(AssociationProfile::empty(associations)),
+            Normal::Contingencies { contingencies, .. } => {
+                Profile::Contingencies(ContingencyProfile::empty(contingencies))
+            }
             Normal::Vectors { kernel, .. } => Profile::Vectors(VectorProfile::empty(kernel)),
         }
     }
@@ -289,8 +311,8 @@ impl Reference {
         }
     }
 
-    /// Counts what a row holds in several columns: a number for each, NaN where it has none. In a column of anything else it
-    /// is of the wrong type.
+    /// Counts what a row holds in several columns: a number, or the code of a name, for each; NaN where it has none. In a
+    /// column of anything else it is of the wrong type.
     ///
     /// ```
     /// use driftline_detectors::{ColumnKind, ReferenceBuilder};
@@ -305,6 +327,9 @@ impl Reference {
         match (&self.normal, profile) {
             (Normal::Associations { associations, .. }, Profile::Associations(profile)) => {
                 profile.count(associations, row);
+            }
+            (Normal::Contingencies { contingencies, .. }, Profile::Contingencies(profile)) => {
+                profile.count(contingencies, row);
             }
             (_, profile) => self.count_wrong_type(profile, 1),
         }
@@ -344,6 +369,7 @@ impl Reference {
             Profile::Numeric(profile) => profile.missing += rows,
             Profile::Categorical(profile) => profile.missing += rows,
             Profile::Associations(profile) => profile.missing += rows,
+            Profile::Contingencies(profile) => profile.missing += rows,
             Profile::Vectors(profile) => profile.missing += rows,
         }
     }
@@ -364,6 +390,7 @@ impl Reference {
             Profile::Numeric(profile) => profile.wrong_type += rows,
             Profile::Categorical(profile) => profile.wrong_type += rows,
             Profile::Associations(profile) => profile.wrong_type += rows,
+            Profile::Contingencies(profile) => profile.wrong_type += rows,
             Profile::Vectors(profile) => profile.wrong_type += rows,
         }
     }
@@ -457,6 +484,7 @@ impl Reference {
             }
             (_, Profile::Categorical(profile)) => profile.cells.clone(),
             (_, Profile::Associations(profile)) => profile.share_counts(),
+            (_, Profile::Contingencies(profile)) => profile.tables.concat(),
             (_, Profile::Vectors(profile)) => profile.share_counts(),
             _ => unreachable!("a profile is of the kind of its reference"),
         }

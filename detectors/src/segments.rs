@@ -181,7 +181,7 @@ impl Reference {
                 return Ok(None);
             }
             Normal::Categorical { .. } => self.normal.clone(),
-            Normal::Associations { .. } | Normal::Vectors { .. } => return Ok(None),
+            Normal::Associations { .. } | Normal::Contingencies { .. } | Normal::Vectors { .. } => return Ok(None),
         };
         let mut shared = Self { column: self.column.clone(), normal, blocks: BTreeMap::new(), nulls: BTreeMap::new() };
         shared.take_rows(rows, false)?;

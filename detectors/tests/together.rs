@@ -54,6 +54,11 @@ fn associations(rows: Vec<Vec<f64>>) -> Reference {
     Reference::of_rows("joint.associations", ColumnKind::Associations, &rows, None).unwrap()
 }
 
+fn tables(rows: Vec<Vec<f64>>) -> Reference {
+    let rows = Together { columns: rows[0].len(), rows, are_vectors: false };
+    Reference::of_rows("names.associations", ColumnKind::Contingencies, &rows, None).unwrap()
+}
+
 fn vectors(rows: Vec<Vec<f64>>) -> Reference {
     let rows = Together { columns: 0, rows, are_vectors: true };
     Reference::of_rows("v.features", ColumnKind::Vectors, &rows, None).unwrap()
@@ -161,6 +166,66 @@ fn a_pair_that_is_wide_at_a_time_is_not_taken_for_normal() {
     let score = score(&reference, Detector::Association, &window);
     // The variance of z is that of a normal pair, 1/n, times the kurtosis over three, which is 1 + 3·(0.8·0.2·8²)/(…)² > 2.
     assert!(score.value.abs() > score.effect * 1.4, "{score:?}");
+}
+
+/// Codes of names, of which those of the first two columns go together in so many rows, some are rare, and the third lacks one row
+/// in eight.
+fn named_row(uniform: &mut Uniform, columns: usize, together: f64) -> Vec<f64> {
+    let mut draw = |shares: &[f64]| {
+        let mut left = uniform.next();
+        let place = shares.iter().position(|share| {
+            left -= share;
+            left < 0.0
+        });
+        place.unwrap_or(0) as f64
+    };
+    let first = draw(&[0.02, 0.5, 0.3, 0.1, 0.08]);
+    let second = if draw(&[1.0 - together, together]) == 1.0 { first.min(3.0) } else { draw(&[0.1, 0.3, 0.3, 0.3]) };
+    let third = if draw(&[0.875, 0.125]) == 1.0 { f64::NAN } else { draw(&[0.03, 0.67, 0.3]) };
+    let mut row = vec![first, second, third];
+    row.truncate(columns);
+    row
+}
+
+#[test]
+fn tables_of_names_keep_to_their_noise_whether_they_go_together_or_not() {
+    for (columns, together, rows) in [(2, 0.0, 400), (2, 0.3, 400), (2, 0.8, 400), (3, 0.3, 400), (3, 0.0, 2000)] {
+        let mut uniform = Uniform(41);
+        let reference = tables((0..40_000).map(|_| named_row(&mut uniform, columns, together)).collect());
+        let scores: Vec<Score> = (0..WINDOWS)
+            .map(|_| {
+                let window: Vec<Vec<f64>> = (0..rows).map(|_| named_row(&mut uniform, columns, together)).collect();
+                score(&reference, Detector::Association, &window)
+            })
+            .collect();
+        let what = format!("{columns} columns, {together} together, {rows} rows");
+        let cries = scores.iter().filter(|score| score.verdict == Verdict::Drift).count();
+        assert!(cries <= 3, "{what}: drift in {cries} of {WINDOWS} windows");
+        let (above, _) = gaps(scores.iter().map(|score| score.p_value).collect());
+        assert!(above < LARGEST_GAP, "{what}: small p-values are too frequent by {above}");
+        let mean = scores.iter().map(|score| score.effect).sum::<f64>() / WINDOWS as f64;
+        let said = scores.iter().map(|score| score.null_mean).sum::<f64>() / WINDOWS as f64;
+        assert!((mean / said - 1.0).abs() < 0.25, "{what}: a mean of {mean}, and {said} is said");
+    }
+}
+
+#[test]
+fn names_that_no_longer_go_together_are_found_though_each_column_is_as_ever() {
+    let mut uniform = Uniform(43);
+    let rows: Vec<Vec<f64>> = (0..5000).map(|_| named_row(&mut uniform, 3, 0.6)).collect();
+    // The second column's names are dealt out anew.
+    let window: Vec<Vec<f64>> = (0..1000).map(|row| vec![rows[row][0], rows[row + 1000][1], rows[row][2]]).collect();
+    let reference = tables(rows);
+    let mut profile = reference.empty_profile();
+    window.iter().for_each(|row| reference.count_row(&mut profile, row));
+    let scores = reference.scores(&profile, &Thresholds::default(), true);
+    let association = scores.iter().find(|score| score.detector == Detector::Association).unwrap();
+    assert_eq!(association.verdict, Verdict::Drift);
+    assert!(association.value < -0.4 && association.p_value < 1e-12, "{association:?}");
+    let causes = reference.causes(&profile, &scores);
+    let CauseKind::Associations { pairs, count: 1 } = &causes[0].kind else { panic!("{causes:?}") };
+    assert_eq!((pairs[0].first.as_str(), pairs[0].second.as_str()), ("c0", "c1"));
+    assert!(pairs[0].before > 0.5 && pairs[0].now < 0.1, "{pairs:?}");
 }
 
 /// Vectors whose dimensions go together by threes.

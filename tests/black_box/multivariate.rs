@@ -1,10 +1,10 @@
-//! What NannyML, scikit-learn and pandas say of several columns of real flights together, and what references say of them.
+//! What NannyML, scikit-learn, SciPy and pandas say of several columns of real flights together, and what references say of them.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use driftline_detectors::{
-    ColumnKind, Derivation, Derived, Detector, Joint, Normal, Profile, Reference, RowValue, Rows, Score, SourceValue,
-    Thresholds,
+    ColumnKind, Derivation, Derived, Detector, Joint, Names, Normal, Profile, Reference, ReferenceBuilder, RowValue,
+    Rows, Score, SourceValue, Thresholds,
 };
 use driftline_tests::{MonthOfFlights, month};
 use serde_json::{Value, json};
@@ -101,6 +101,59 @@ fn correlations_are_those_of_pandas() {
             let tolerance = if [i, j].iter().any(|column| names[*column] == "dep_delay") { 0.05 } else { 1e-5 };
             let pair = (&names[i], &names[j]);
             assert!((ours - theirs).abs() < tolerance, "{number}, {pair:?}: {ours} is not {theirs}");
+        }
+    }
+}
+
+/// A month's flights in some columns of names, as codes.
+struct Coded {
+    names: Names,
+    rows: Vec<Vec<f64>>,
+}
+
+impl Coded {
+    fn of(flights: &MonthOfFlights, names: &Names) -> Self {
+        let columns: Vec<Vec<Option<&str>>> = names.sources().iter().map(|name| flights.names(name)).collect();
+        let code = |(place, column): (usize, &Vec<Option<&str>>), row: usize| {
+            column[row].map_or(f64::NAN, |name| names.code(place, name))
+        };
+        let row = |row: usize| columns.iter().enumerate().map(|column| code(column, row)).collect();
+        Self { names: names.clone(), rows: (0..flights.rows()).map(row).collect() }
+    }
+}
+
+impl Rows for Coded {
+    fn each(&self, take: &mut dyn FnMut(Option<i64>, RowValue<'_>)) -> Result<(), String> {
+        self.rows.iter().for_each(|row| take(None, RowValue::Row(row)));
+        Ok(())
+    }
+
+    fn columns(&self) -> Vec<String> {
+        self.names.sources().to_vec()
+    }
+}
+
+#[test]
+fn associations_of_names_are_those_of_scipy() {
+    let golden = golden();
+    let january = month(1);
+    let of_column = |name: &String| {
+        let mut builder = ReferenceBuilder::new(name.as_str(), ColumnKind::Categorical);
+        january.names(name).into_iter().flatten().for_each(|name| builder.category(None, name));
+        builder.build(None).unwrap()
+    };
+    let columns: Vec<Reference> = texts(&golden["named"]).iter().map(of_column).collect();
+    let names = Names::of(&columns.iter().collect::<Vec<_>>());
+    let rows = Coded::of(&january, &names);
+    let reference = Reference::of_rows("names.associations", ColumnKind::Contingencies, &rows, None).unwrap();
+    let Normal::Contingencies { contingencies, .. } = &reference.normal else { panic!() };
+    for (number, theirs) in golden["months"].as_object().unwrap() {
+        let mut window = reference.empty_profile();
+        let coded = Coded::of(&month(number.parse().unwrap()), &names);
+        coded.rows.iter().for_each(|row| reference.count_row(&mut window, row));
+        let Profile::Contingencies(tables) = window else { panic!() };
+        for (pair, theirs) in numbers(&theirs["cramers_v"]).into_iter().enumerate() {
+            assert_close(number, contingencies.cramers_v(&tables, pair).unwrap(), theirs, 1e-9);
         }
     }
 }

@@ -1,8 +1,8 @@
-"""Makes multivariate.json: what NannyML, scikit-learn, pandas and NumPy say of several columns of flights together.
+"""Makes multivariate.json: what NannyML, scikit-learn, pandas, SciPy and NumPy say of several columns of flights together.
 
 The test `multivariate` compares with it what a reference says of the same rows.
 
-    pip install 'nannyml==0.13.1' 'scikit-learn==1.9.1' 'pandas==2.3.3' pyarrow
+    pip install 'nannyml==0.13.1' 'scikit-learn==1.9.1' 'pandas==2.3.3' 'scipy==1.17.1' pyarrow
     python tests/golden/multivariate.py
 """
 
@@ -16,7 +16,9 @@ os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"  # it reports each call to its mak
 import nannyml
 import numpy as np
 import pandas as pd
+import scipy
 import sklearn
+from scipy.stats.contingency import association
 from sklearn.decomposition import PCA
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.preprocessing import StandardScaler
@@ -27,6 +29,9 @@ MONTHS = [2, 7, 12]
 # The vectors: standardised by January, and rounded to 1/256, so that 32 bits hold them exactly.
 EMBEDDED = ["distance", "temp", "humid", "wind_speed", "visib", "hour"]
 FREQUENCIES = 64
+# Columns of names: a code for each of the common ones in January, the most frequent first, and 0 for all others.
+NAMED = ["carrier", "origin", "dest"]
+CODES = 16
 
 warnings.filterwarnings("ignore")
 flights = pd.read_parquet(HERE.parent.parent / "demo" / "data" / "flights.parquet")
@@ -104,6 +109,20 @@ def correlations(window: pd.DataFrame) -> list[float]:
     return [matrix[i, j] for i in range(len(COLUMNS)) for j in range(i + 1, len(COLUMNS))]
 
 
+def common_names() -> dict[str, list[str]]:
+    shares = {name: flights[of_month == 1][name].value_counts(normalize=True) for name in NAMED}
+    common = {name: share[share >= 0.01] for name, share in shares.items()}
+    return {name: sorted(share.index, key=lambda known: (-share[known], known))[: CODES - 1] for name, share in common.items()}
+
+
+def cramers_v(number: int) -> list[float]:
+    """Of the pairs of columns of names, in the order of a reference file."""
+    window = flights[of_month == number]
+    codes = [window[name].map(lambda known, names=names: names.index(known) + 1 if known in names else 0) for name, names in common_names().items()]
+    pairs = [(i, j) for i in range(len(NAMED)) for j in range(i + 1, len(NAMED))]
+    return [association(pd.crosstab(codes[i], codes[j]).to_numpy(), method="cramer") for i, j in pairs]
+
+
 def month(number: int) -> dict:
     window = rows(number)
     errors = reconstruction_error(window)
@@ -113,6 +132,7 @@ def month(number: int) -> dict:
         "pca_error_mean": errors.mean(),
         "pca_error_first": errors[:20].tolist(),
         "correlations": correlations(window),
+        "cramers_v": cramers_v(number),
         **embeddings(embedded(january), embedded(window)),
     }
 
@@ -120,8 +140,10 @@ def month(number: int) -> dict:
 golden = {
     "nannyml": nannyml.__version__,
     "sklearn": sklearn.__version__,
+    "scipy": scipy.__version__,
     "columns": COLUMNS,
     "embedded": EMBEDDED,
+    "named": NAMED,
     "means": january[EMBEDDED].mean().tolist(),
     "deviations": january[EMBEDDED].std().tolist(),
     "january": {"pca_error_mean": reconstruction_error(january).mean(), "correlations": correlations(january)},

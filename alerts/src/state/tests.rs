@@ -150,7 +150,7 @@ fn it_ends_when_the_last_that_was_over_is_given_up_whatever_is_waited_for_otherw
 fn an_indicator_without_data_never_ends() {
     let sli = String::from("latency");
     let over = Duration::from_secs(300);
-    let condition = Condition::Sli { sli, matching: Labels::new(), below: 0.99, over, min_events: 1 };
+    let condition = Condition::Sli { sli, matching: Labels::new(), below: 0.99, over, min_events: 1, few: None };
     let rule = Rule { condition, ..rule(1, 1) };
     let mut alert = alert(&rule);
     let bad = Observation { reading: Reading::Ratio { good: 0, valid: 9 }, ..observation("temp", None) };

@@ -372,6 +372,7 @@ fn columns(db: &Connection, model: &str, reference: Option<&ReferenceFile>) -> r
             ColumnKind::Numeric => "numeric".to_owned(),
             ColumnKind::Categorical => "categorical".to_owned(),
             ColumnKind::Associations => "associations".to_owned(),
+            ColumnKind::Contingencies => "contingencies".to_owned(),
             ColumnKind::Vectors => "vectors".to_owned(),
         })
     };

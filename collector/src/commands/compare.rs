@@ -53,6 +53,12 @@ pub(super) struct Compare {
     /// Of the columns of numbers, look at these together; repeat, or separate by commas.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     joint_column: Vec<String>,
+    /// Look at columns of categories together, too: which of their pairs go together otherwise is scored.
+    #[arg(long)]
+    joint_names: bool,
+    /// Of the columns of categories, look at these together; repeat, or separate by commas.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    joint_name: Vec<String>,
     /// Learn to tell the rows of the two apart by all columns together, too. How well that goes decides as well.
     #[arg(long)]
     classifier: bool,
@@ -388,6 +394,8 @@ fn normal(compare: &Compare) -> Result<Normal, (u8, String)> {
             categorical: compare.categorical.clone(),
             joint: compare.joint,
             joint_columns: compare.joint_column.clone(),
+            joint_names: compare.joint_names,
+            joint_name_columns: compare.joint_name.clone(),
             ..ReferencePlan::default()
         };
         build_reference(&plan).map_err(|error| (EXIT_IO, error.to_string()))?
@@ -396,6 +404,7 @@ fn normal(compare: &Compare) -> Result<Normal, (u8, String)> {
         let derivation = file.derived.iter().find(|derivation| derivation.gives(&reference.column));
         match derivation {
             Some(Derivation::Joint { joint }) => joint.sources().iter().all(|source| wanted(source)),
+            Some(Derivation::Names { names }) => names.sources().iter().all(|source| wanted(source)),
             Some(_) => false,
             None => wanted(&reference.column),
         }

@@ -77,6 +77,12 @@ pub(super) struct Build {
     /// Of the columns of numbers, look at these together; repeat, or separate by commas.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     joint_column: Vec<String>,
+    /// Look at columns of categories together, too: which of their pairs go together otherwise is scored.
+    #[arg(long)]
+    joint_names: bool,
+    /// Of the columns of categories, look at these together; repeat, or separate by commas.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    joint_name: Vec<String>,
     /// Segments that are compared with themselves: a column, each of whose 20 most frequent values is one, or
     /// name=condition, as in "long_haul=distance > 1500"; repeat. Without it those of the model's description in --config.
     #[arg(long, value_name = "COLUMN|NAME=CONDITION", value_parser = SegmentBy::parse)]
@@ -139,6 +145,8 @@ fn run_build(build: Build) -> ExitCode {
         embedding: named(&build.embedding, types.named(ColumnType::Embedding)),
         joint: build.joint,
         joint_columns: build.joint_column.clone(),
+        joint_names: build.joint_names,
+        joint_name_columns: build.joint_name.clone(),
         time,
         segments: segments.by,
         options: std::env::args().skip(1).collect(),
@@ -288,6 +296,7 @@ fn show(file: &ReferenceFile) {
         let scored = columns.iter().filter(|(name, _)| file.columns.iter().any(|column| column.column == *name));
         let sources = match derivation {
             Derivation::Joint { joint } => joint.sources().join(", ") + " together",
+            Derivation::Names { names } => names.sources().join(", ") + " together",
             _ => derivation.column().to_owned(),
         };
         println!("  of {sources} {} columns are derived", scored.count());
@@ -340,6 +349,10 @@ fn describe(reference: &Reference) -> (&'static str, String) {
         Normal::Associations { associations, profile } => {
             let (columns, pairs) = (associations.columns.len(), profile.pairs.len());
             ("associations", format!("{pairs} pairs of {columns} columns"))
+        }
+        Normal::Contingencies { contingencies, profile } => {
+            let (columns, pairs) = (contingencies.columns.len(), profile.tables.len());
+            ("contingencies", format!("tables of {pairs} pairs of {columns} columns"))
         }
         Normal::Vectors { profile, .. } => ("vectors", format!("{} random features", profile.sums.len())),
     }

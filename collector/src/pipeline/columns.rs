@@ -71,7 +71,7 @@ impl Columns {
                 ColumnKind::Numeric => ColumnType::Number,
                 ColumnKind::Categorical => ColumnType::Text,
                 // Derived, of columns that have types of their own.
-                ColumnKind::Associations | ColumnKind::Vectors => continue,
+                ColumnKind::Associations | ColumnKind::Contingencies | ColumnKind::Vectors => continue,
             };
             said.insert(reference.column.clone(), kind);
         }
@@ -82,7 +82,7 @@ impl Columns {
                 Derivation::Text { .. } => ColumnType::Text,
                 Derivation::Embedding { .. } => ColumnType::Embedding,
                 // Of columns that have types of their own.
-                Derivation::Joint { .. } => continue,
+                Derivation::Joint { .. } | Derivation::Names { .. } => continue,
             };
             said.insert(derivation.column().to_owned(), kind);
             let columns = derivation.columns().into_iter();

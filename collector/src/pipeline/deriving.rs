@@ -4,11 +4,11 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, PrimitiveArray};
 use arrow_schema::DataType;
-use driftline_detectors::{Derivation, Derived, Joint, Profile, Reference, SourceValue};
+use driftline_detectors::{Derivation, Derived, Names, Profile, Reference, SourceValue};
 
 use super::columns::archived_name;
 use super::counting::there;
-use super::table::Finished;
+use super::table::{Finished, number_category};
 
 /// What is derived of rows, on its way to its profiles.
 pub(crate) struct Deriving<'p> {
@@ -64,7 +64,14 @@ pub(super) fn count_derived(
     profiles: &mut [Profile],
 ) {
     match derivation {
-        Derivation::Joint { joint } => of_several(table, joint, derivation, references, profiles),
+        Derivation::Joint { joint } => {
+            let sources = joint.sources().iter().map(|name| numbers(table, name)).collect();
+            of_several(table, sources, derivation, references, profiles);
+        }
+        Derivation::Names { names } => {
+            let sources = (0..names.sources().len()).map(|column| codes(table, names, column)).collect();
+            of_several(table, sources, derivation, references, profiles);
+        }
         _ => of_one(table, derivation, references, profiles),
     }
 }
@@ -110,12 +117,11 @@ fn with_source(column: &ArrayRef, row: usize, take: &mut dyn FnMut(SourceValue<'
 
 fn of_several(
     table: &Finished,
-    joint: &Joint,
+    sources: Vec<Option<Vec<f64>>>,
     derivation: &Derivation,
     references: &[Reference],
     profiles: &mut [Profile],
 ) {
-    let sources: Vec<Option<Vec<f64>>> = joint.sources().iter().map(|name| numbers(table, name)).collect();
     let mut deriving = Deriving::new(derivation, references, profiles);
     let mut values = vec![f64::NAN; sources.len()];
     for row in 0..table.batch.num_rows() {
@@ -140,6 +146,28 @@ fn numbers(table: &Finished, name: &str) -> Option<Vec<f64>> {
         DataType::Boolean => {
             let number = |value: Option<bool>| or_none(value.map(|value| f64::from(u8::from(value))));
             Some(column.as_boolean().iter().map(number).collect())
+        }
+        _ => None,
+    }
+}
+
+/// The codes of a column's names, NaN where it has none; nothing when the table has no such column.
+fn codes(table: &Finished, names: &Names, column: usize) -> Option<Vec<f64>> {
+    let array = table.batch.column_by_name(&archived_name(&names.sources()[column]))?;
+    let code = |name: Option<&str>| name.map_or(f64::NAN, |name| names.code(column, name));
+    match array.data_type() {
+        DataType::Utf8 => Some(array.as_string::<i32>().iter().map(code).collect()),
+        DataType::Boolean => {
+            let name = |value: bool| if value { "true" } else { "false" };
+            Some(array.as_boolean().iter().map(|value| code(value.map(name))).collect())
+        }
+        DataType::Int64 => {
+            let values = array.as_primitive::<Int64Type>().iter();
+            Some(values.map(|value| code(value.map(|value| value.to_string()).as_deref())).collect())
+        }
+        DataType::Float64 => {
+            let values = array.as_primitive::<Float64Type>().iter();
+            Some(values.map(|value| code(value.map(number_category).as_deref())).collect())
         }
         _ => None,
     }

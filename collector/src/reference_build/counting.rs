@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use driftline_detectors::{Derivation, Joint, Normal, Profile, Reference, SourceValue};
+use driftline_detectors::{Derivation, Normal, Profile, Reference, SourceValue};
 
 use super::columns::{category, number};
-use super::joint::joint_number;
+use super::joint::{joint_number, name_code};
 use super::read_rows;
 use super::values::{Chunk, Value};
 use crate::pipeline::deriving::Deriving;
@@ -19,7 +19,7 @@ pub(crate) struct Counted {
 }
 
 /// Counts a file's rows on the cells of these references. A column that it lacks is missing in every row. Of what is
-/// derived, that is counted which columns of numbers say together.
+/// derived, that is counted which columns say together.
 ///
 /// # Errors
 /// What is wrong with the file.
@@ -28,11 +28,18 @@ pub(crate) fn count(path: &Path, references: &[Reference], derived: &[Derivation
     read_rows(path, &[], &mut |chunk| {
         counted.rows += chunk.rows as u64;
         for derivation in derived {
-            if let Derivation::Joint { joint } = derivation {
-                let mut deriving = Deriving::new(derivation, references, &mut counted.profiles);
-                each_row(chunk, joint, &mut |row| deriving.take(SourceValue::Row(row), None));
-                deriving.finish();
+            let mut deriving = Deriving::new(derivation, references, &mut counted.profiles);
+            let mut take = |row: &[f64]| deriving.take(SourceValue::Row(row), None);
+            match derivation {
+                Derivation::Joint { joint } => {
+                    each_row(chunk, joint.sources(), &|_, value| joint_number(value), &mut take);
+                }
+                Derivation::Names { names } => {
+                    each_row(chunk, names.sources(), &|column, value| name_code(names, column, value), &mut take);
+                }
+                _ => {}
             }
+            deriving.finish();
         }
         for (reference, profile) in references.iter().zip(&mut counted.profiles) {
             if derived.iter().any(|derivation| derivation.gives(&reference.column)) {
@@ -49,12 +56,17 @@ pub(crate) fn count(path: &Path, references: &[Reference], derived: &[Derivation
 }
 
 /// What each row holds in the columns that are looked at together.
-fn each_row(chunk: &Chunk<'_>, joint: &Joint, take: &mut dyn FnMut(&[f64])) {
-    let sources: Vec<_> = joint.sources().iter().map(|name| chunk.column(name)).collect();
+fn each_row(
+    chunk: &Chunk<'_>,
+    sources: &[String],
+    read: &dyn Fn(usize, &Value<'_>) -> f64,
+    take: &mut dyn FnMut(&[f64]),
+) {
+    let sources: Vec<_> = sources.iter().map(|name| chunk.column(name)).collect();
     let mut values = vec![f64::NAN; sources.len()];
     for row in 0..chunk.rows {
-        for (value, source) in values.iter_mut().zip(&sources) {
-            *value = source.map_or(f64::NAN, |values| joint_number(&values[row]));
+        for (column, (value, source)) in values.iter_mut().zip(&sources).enumerate() {
+            *value = source.map_or(f64::NAN, |values| read(column, &values[row]));
         }
         take(&values);
     }
@@ -78,7 +90,9 @@ fn count_column(reference: &Reference, profile: &mut Profile, values: &[Value<'_
             values.iter().for_each(|value| category(value, is_boolean, &mut take));
         }
         // What is derived is no column of a file.
-        Normal::Associations { .. } | Normal::Vectors { .. } => values.iter().for_each(|_| take(RowValue::WrongType)),
+        Normal::Associations { .. } | Normal::Contingencies { .. } | Normal::Vectors { .. } => {
+            values.iter().for_each(|_| take(RowValue::WrongType))
+        }
     }
     reference.count_numbers(profile, &numbers);
 }

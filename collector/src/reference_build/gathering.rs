@@ -7,7 +7,7 @@ use driftline_detectors::{Derivation, Reference, Segments};
 use super::ReferencePlan;
 use super::aside::{Aside, Lane, no_room};
 use super::columns::{Gathered, Kind, build};
-use super::joint;
+use super::joint::Together;
 use super::parting::{self, Parted};
 use super::values::{Chunk, Value};
 
@@ -250,7 +250,10 @@ impl<'p> Gathering<'p> {
             derivations.extend(made.derivation);
             shared.extend(made.segments);
         }
-        if let Some(made) = joint::build(&scored, &self.aside, &self.times, &parted, self.plan)? {
+        let together = Together { aside: &self.aside, times: &self.times, parted: &parted, plan: self.plan };
+        let of_numbers = together.numbers(&scored)?;
+        let of_names = together.names(&scored, &references)?;
+        for made in of_numbers.into_iter().chain(of_names) {
             references.extend(made.references);
             derivations.extend(made.derivation);
             shared.extend(made.segments);

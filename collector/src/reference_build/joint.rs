@@ -1,42 +1,90 @@
-//! What is derived of all columns of numbers together: rows put together again of the lanes that they were set aside in.
+//! What is derived of all columns of numbers, or of names, together: rows put together again of the lanes that they were set
+//! aside in.
 
 use driftline_detectors::{
-    BuildError, ColumnKind, Derivation, Derived, Joint, MAX_JOINT_COLUMNS, Reference, SourceValue,
+    BuildError, ColumnKind, Derivation, Derived, Joint, MAX_JOINT_COLUMNS, MAX_NAMES_COLUMNS, Names, Reference,
+    SourceValue,
 };
 use driftline_detectors::{RowValue, Rows};
 
 use super::ReferencePlan;
 use super::aside::{Aside, Lane, Reader};
-use super::columns::{Gathered, Kind, Made, Times, lost, number};
+use super::columns::{Gathered, Kind, Made, Times, category, lost, number};
 use super::parting::Parted;
 use super::values::Value;
 
-/// What is made of the columns of numbers together, if the plan wants it.
-pub(super) fn build(
-    columns: &[&Gathered],
-    aside: &Aside,
-    times: &Lane,
-    parted: &Parted,
-    plan: &ReferencePlan,
-) -> Result<Option<Made>, String> {
-    if !plan.joint && plan.joint_columns.is_empty() {
-        return Ok(None);
+/// What columns are looked at together with.
+pub(super) struct Together<'t> {
+    pub(super) aside: &'t Aside,
+    pub(super) times: &'t Lane,
+    pub(super) parted: &'t Parted,
+    pub(super) plan: &'t ReferencePlan,
+}
+
+impl Together<'_> {
+    /// What is made of the columns of numbers together, if the plan wants it.
+    pub(super) fn numbers(&self, columns: &[&Gathered]) -> Result<Option<Made>, String> {
+        if !self.plan.joint && self.plan.joint_columns.is_empty() {
+            return Ok(None);
+        }
+        let sources = sources(columns, &self.plan.joint_columns)?;
+        let rows = SourceRows { lanes: lanes(&sources), aside: self.aside, read: &|_, value| joint_number(value) };
+        let names = sources.iter().map(|source| source.name.clone()).collect();
+        self.made(Derivation::Joint { joint: Joint::of_rows(names, &|take| rows.each(take))? }, &rows).map(Some)
     }
-    let sources = sources(columns, &plan.joint_columns)?;
-    let windows = plan.time.as_ref().map(|(_, windows)| windows);
-    let rows = SourceRows { lanes: sources.iter().map(|source| &source.lane).collect(), aside };
-    let names = sources.iter().map(|source| source.name.clone()).collect();
-    let derivation = Derivation::Joint { joint: Joint::of_rows(names, &|take| rows.each(take))? };
-    let (mut references, mut segments) = (Vec::new(), Vec::new());
-    for (place, (name, kind)) in derivation.columns().into_iter().enumerate() {
-        let times = Times { lane: times, aside, windows };
-        let column = JointColumn { rows: &rows, derivation: &derivation, place, times };
-        let reference = column.reference(&name, kind)?;
-        let shared = parted.column(&reference, &column, times.shape());
-        segments.extend(shared.map_err(|error| error.to_string())?);
-        references.push(reference);
+
+    /// What is made of the columns of categories together, if the plan wants it. Their own references are there.
+    pub(super) fn names(&self, columns: &[&Gathered], references: &[Reference]) -> Result<Option<Made>, String> {
+        if !self.plan.joint_names && self.plan.joint_name_columns.is_empty() {
+            return Ok(None);
+        }
+        let sources = sources_of_names(columns, &self.plan.joint_name_columns)?;
+        let of = |source: &&Gathered| references.iter().find(|reference| reference.column == source.name);
+        let names = Names::of(&sources.iter().filter_map(of).collect::<Vec<_>>());
+        let read = |column: usize, value: &Value<'_>| name_code(&names, column, value);
+        let rows = SourceRows { lanes: lanes(&sources), aside: self.aside, read: &read };
+        self.made(Derivation::Names { names: names.clone() }, &rows).map(Some)
     }
-    Ok(Some(Made { references, derivation: Some(derivation), segments }))
+
+    fn made(&self, derivation: Derivation, rows: &SourceRows<'_>) -> Result<Made, String> {
+        let windows = self.plan.time.as_ref().map(|(_, windows)| windows);
+        let (mut references, mut segments) = (Vec::new(), Vec::new());
+        for (place, (name, kind)) in derivation.columns().into_iter().enumerate() {
+            let times = Times { lane: self.times, aside: self.aside, windows };
+            let column = JointColumn { rows, derivation: &derivation, place, times };
+            let reference = column.reference(&name, kind)?;
+            let shared = self.parted.column(&reference, &column, times.shape());
+            segments.extend(shared.map_err(|error| error.to_string())?);
+            references.push(reference);
+        }
+        Ok(Made { references, derivation: Some(derivation), segments })
+    }
+}
+
+fn lanes<'c>(sources: &[&'c Gathered]) -> Vec<&'c Lane> {
+    sources.iter().map(|source| &source.lane).collect()
+}
+
+/// The columns of categories that are named, or all of them.
+fn sources_of_names<'c>(columns: &[&'c Gathered], named: &[String]) -> Result<Vec<&'c Gathered>, String> {
+    let are_names = |column: &&'c Gathered| matches!(column.kind, Kind::Categorical | Kind::Boolean);
+    let columns = || columns.iter().copied();
+    let sources: Vec<&Gathered> = if named.is_empty() {
+        columns().filter(are_names).collect()
+    } else {
+        let find = |name: &String| {
+            let column = columns().find(|column| column.name == *name).filter(are_names);
+            column.ok_or_else(|| format!("--joint-name {name}: no column of categories that is taken has this name"))
+        };
+        named.iter().map(find).collect::<Result<_, _>>()?
+    };
+    match sources.len() {
+        0 | 1 => Err("there are no two columns of categories to look at together; leave --joint-names out".to_owned()),
+        many if many > MAX_NAMES_COLUMNS => Err(format!(
+            "there are {many} columns of categories, and {MAX_NAMES_COLUMNS} can be looked at together; name those that matter with --joint-name"
+        )),
+        _ => Ok(sources),
+    }
 }
 
 /// The columns of numbers that are named, or all of them.
@@ -69,10 +117,23 @@ pub(super) fn joint_number(value: &Value<'_>) -> f64 {
     }
 }
 
+/// A value as the code of a name of a column, by its place: NaN where it is none.
+pub(super) fn name_code(names: &Names, column: usize, value: &Value<'_>) -> f64 {
+    let mut code = f64::NAN;
+    category(value, names.are_booleans(column), &mut |value| {
+        if let RowValue::Category(name) = value {
+            code = names.code(column, name);
+        }
+    });
+    code
+}
+
 /// The rows of several lanes side by side.
 struct SourceRows<'l> {
     lanes: Vec<&'l Lane>,
     aside: &'l Aside,
+    /// A value of a lane, by its place, as a row holds it.
+    read: &'l dyn Fn(usize, &Value<'_>) -> f64,
 }
 
 impl SourceRows<'_> {
@@ -80,9 +141,9 @@ impl SourceRows<'_> {
         let mut readers: Vec<Reader<'_>> = self.lanes.iter().map(|lane| lane.reader(self.aside)).collect();
         let mut row = vec![f64::NAN; readers.len()];
         loop {
-            for (reader, place) in readers.iter_mut().zip(&mut row) {
+            for (column, (reader, place)) in readers.iter_mut().zip(&mut row).enumerate() {
                 let Some(value) = reader.next().map_err(lost)? else { return Ok(()) };
-                *place = joint_number(&value);
+                *place = (self.read)(column, &value);
             }
             take(&row);
         }
@@ -125,6 +186,7 @@ impl Rows for JointColumn<'_> {
     fn columns(&self) -> Vec<String> {
         match self.derivation {
             Derivation::Joint { joint } => joint.sources().to_vec(),
+            Derivation::Names { names } => names.sources().to_vec(),
             _ => Vec::new(),
         }
     }
@@ -181,6 +243,33 @@ mod tests {
         assert_eq!((pairs.profile().rows(), pairs.profile().usable()), (800, 800));
         let is_known = |detector| pairs.blocks.contains_key(&detector) && pairs.nulls.contains_key(&detector);
         assert!(is_known(Detector::Association));
+    }
+
+    #[test]
+    fn columns_of_categories_are_tables_of_their_common_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        let row = |row: usize| {
+            format!(
+                "n{},{},{}\n",
+                row % 3,
+                row.is_multiple_of(2),
+                if row.is_multiple_of(250) { "rare" } else { "often" }
+            )
+        };
+        std::fs::write(&path, format!("a,b,c\n{}", (0..900).map(row).collect::<String>())).unwrap();
+        let mut plan = ReferencePlan { inputs: vec![path], joint_names: true, ..ReferencePlan::default() };
+        let file = build_reference(&plan).unwrap();
+        let [Derivation::Names { names }] = &file.derived[..] else { panic!("{:?}", file.derived) };
+        assert_eq!(names.sources(), ["a", "b", "c"]);
+        let pairs = file.columns.iter().find(|column| column.column == "names.associations").unwrap();
+        let driftline_detectors::Normal::Contingencies { contingencies, profile } = &pairs.normal else { panic!() };
+        assert_eq!(contingencies.codes, [4, 3, 2], "what is rare has no code of its own");
+        assert_eq!((profile.rows, profile.tables[0].iter().sum::<u64>()), (900, 900));
+        // None other, then false and true, the rare ones first.
+        assert_eq!(profile.tables[2], [0, 0, 0, 450, 4, 446]);
+        plan.joint_name_columns = vec!["a".into(), "gone".into()];
+        assert!(build_reference(&plan).unwrap_err().to_string().contains("--joint-name gone"));
     }
 
     #[test]

@@ -60,6 +60,10 @@ pub struct ReferencePlan {
     pub joint: bool,
     /// Which of them; all when empty. Naming one says that they are.
     pub joint_columns: Vec<String>,
+    /// Whether columns of categories are looked at together, too.
+    pub joint_names: bool,
+    /// Which of them; all when empty. Naming one says that they are.
+    pub joint_name_columns: Vec<String>,
     /// The column that says when a row happened, and the windows to come: with them the reference also learns what its
     /// own stretches of time say of each other.
     pub time: Option<(String, Windows)>,

@@ -46,7 +46,7 @@ fn encoding(reference: &Reference) -> Option<(&str, Encoding<'_>)> {
             let is_boolean = names.iter().all(|name| name == "true" || name == "false");
             Encoding::Rank { ranks: names.iter().map(String::as_str).zip(0..).collect(), is_boolean }
         }
-        Normal::Associations { .. } | Normal::Vectors { .. } => return None,
+        Normal::Associations { .. } | Normal::Contingencies { .. } | Normal::Vectors { .. } => return None,
     };
     Some((&reference.column, encoding))
 }

@@ -126,7 +126,7 @@ impl Reference {
             (Normal::Categorical { dictionary, profile }, Profile::Categorical(window)) => {
                 of_categories(dictionary, profile, window, detector)
             }
-            (Normal::Associations { .. } | Normal::Vectors { .. }, _) => Vec::new(),
+            (Normal::Associations { .. } | Normal::Contingencies { .. } | Normal::Vectors { .. }, _) => Vec::new(),
             _ => unreachable!("a profile is of the kind of its reference"),
         };
         parts.sort_by(|a, b| b.amount.total_cmp(&a.amount));

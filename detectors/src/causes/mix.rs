@@ -118,7 +118,7 @@ impl Cells {
         match &reference.normal {
             Normal::Numeric { grid, profile, .. } => Self::Deciles(Coarsening::new(grid, profile)),
             Normal::Categorical { .. } => Self::Categories,
-            Normal::Associations { .. } | Normal::Vectors { .. } => Self::Nothing,
+            Normal::Associations { .. } | Normal::Contingencies { .. } | Normal::Vectors { .. } => Self::Nothing,
         }
     }
 

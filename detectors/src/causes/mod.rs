@@ -46,6 +46,7 @@ pub use contributions::{Cell, Contribution, TAKEN_APART};
 pub use mix::{MixShift, SegmentPair, SegmentShift, mix};
 
 use crate::detector::Detector;
+use crate::distances::association;
 use crate::reference::{Normal, Profile, Reference};
 use crate::score::{Score, Verdict};
 
@@ -159,7 +160,7 @@ pub enum CauseKind {
         /// Share now.
         now: f64,
     },
-    /// Columns of numbers that go together otherwise.
+    /// Columns that go together otherwise.
     Associations {
         /// The pairs that changed by more than their noise, that which stands out most first.
         pairs: Vec<ChangedPair>,
@@ -266,7 +267,14 @@ impl Reference {
             }
             (Normal::Associations { associations, profile }, Profile::Associations(window)) => {
                 if drifts(Detector::Association) {
-                    causes.extend(pairs::causes(associations, profile, window));
+                    let changes = association::changes(associations, profile, window);
+                    causes.extend(pairs::causes(&associations.columns, &changes));
+                }
+            }
+            (Normal::Contingencies { contingencies, profile }, Profile::Contingencies(window)) => {
+                if drifts(Detector::Association) {
+                    let changes = association::changes_of_names(contingencies, profile, window);
+                    causes.extend(pairs::causes(&contingencies.columns, &changes));
                 }
             }
             (Normal::Vectors { .. }, Profile::Vectors(_)) => {}

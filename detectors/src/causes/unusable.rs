@@ -28,6 +28,7 @@ pub(super) fn counts(profile: &Profile) -> [(Unusable, u64); 4] {
         Profile::Numeric(profile) => (profile.missing, profile.nan, profile.infinite, profile.wrong_type),
         Profile::Categorical(profile) => (profile.missing, 0, 0, profile.wrong_type),
         Profile::Associations(profile) => (profile.missing, 0, 0, profile.wrong_type),
+        Profile::Contingencies(profile) => (profile.missing, 0, 0, profile.wrong_type),
         Profile::Vectors(profile) => (profile.missing, profile.nan, 0, profile.wrong_type),
     };
     [

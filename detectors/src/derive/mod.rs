@@ -5,6 +5,7 @@
 //!   comment  ─▶ comment.length, comment.words, comment.letters, …, comment.new_words
 //!   vector   ─▶ vector.norm, vector.cosine, vector.pc1, vector.pc2, …, vector.features
 //!   a, b, c  ─▶ joint.pca_error, joint.associations
+//!   x, y, z  ─▶ names.associations
 //! ```
 //!
 //! They are columns like any others, so that every score, its noise, alerts and pages hold for them. What must be known to
@@ -12,6 +13,7 @@
 
 mod axes;
 mod joint;
+mod names;
 mod space;
 mod text;
 mod time;
@@ -19,6 +21,7 @@ mod time;
 use serde::{Deserialize, Serialize};
 
 pub use self::joint::{Joint, JointRows, MAX_JOINT_COLUMNS};
+pub use self::names::{MAX_NAMES_COLUMNS, Names};
 use self::space::SpaceSurvey;
 pub use self::space::{AXES, MAX_AXES_DIMENSIONS, Space};
 use self::text::VocabularySurvey;
@@ -53,6 +56,11 @@ pub enum Derivation {
         /// How the reference's rows lie in them.
         joint: Joint,
     },
+    /// Of columns of names together.
+    Names {
+        /// Which of them have codes.
+        names: Names,
+    },
 }
 
 /// A value that columns are derived from.
@@ -66,7 +74,7 @@ pub enum SourceValue<'a> {
     Time(i64),
     /// A vector.
     Vector(&'a [f32]),
-    /// What a row holds in several columns, NaN where it holds no number.
+    /// What a row holds in several columns, NaN where it holds no number; of names, their codes.
     Row(&'a [f64]),
     /// Something else; what is derived is of the wrong type.
     Other,
@@ -99,6 +107,7 @@ impl Derivation {
         match self {
             Self::Timestamp { column } | Self::Text { column, .. } | Self::Embedding { column, .. } => column,
             Self::Joint { .. } => joint::NAME,
+            Self::Names { .. } => names::NAME,
         }
     }
 
@@ -124,6 +133,7 @@ impl Derivation {
                 space.columns().map(named).collect()
             }
             Self::Joint { .. } => named(&joint::COLUMNS),
+            Self::Names { .. } => named(&names::COLUMNS),
         }
     }
 
@@ -157,6 +167,7 @@ impl Derivation {
             (Self::Text { vocabulary, .. }, SourceValue::Text(text)) => text::derive(text, vocabulary).to_vec(),
             (Self::Embedding { space, .. }, SourceValue::Vector(vector)) => space.derive(vector),
             (Self::Joint { joint }, SourceValue::Row(row)) => joint.derive(row).to_vec(),
+            (Self::Names { names }, SourceValue::Row(row)) => names.derive(row).to_vec(),
             (_, SourceValue::Missing) => vec![Derived::Missing; self.columns().len()],
             _ => vec![Derived::WrongType; self.columns().len()],
         }

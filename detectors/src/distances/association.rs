@@ -2,6 +2,7 @@
 
 use super::{Distance, NOISE_TAIL, interval};
 use crate::associations::{AssociationProfile, Associations, fisher_z};
+use crate::contingencies::{Contingencies, Contingency, ContingencyProfile};
 use crate::null::tails::{normal_quantile, normal_tail};
 
 /// Where the mean of the largest of many lies among its quantiles: `exp(−e^(−γ))`, that of Gumbel's distribution.
@@ -12,11 +13,13 @@ const MEAN_OF_LARGEST: f64 = 0.570_376_001_675_023_1;
 pub(crate) struct PairChange {
     /// Its columns, by their places.
     pub(crate) columns: (usize, usize),
-    /// Its correlation in the reference.
+    /// Its correlation in the reference; Cramér's V of names.
     pub(crate) before: f64,
-    /// Its correlation in the window.
+    /// The same in the window.
     pub(crate) now: f64,
-    /// The difference of Fisher's z, on the scale of a normal pair.
+    /// The difference of Fisher's z, or of V.
+    value: f64,
+    /// Its magnitude, on the scale of what matters: of numbers, that of a normal pair.
     pub(crate) effect: f64,
     /// The standard deviation of the effect when nothing has drifted.
     deviation: f64,
@@ -30,11 +33,33 @@ pub(crate) fn changes(
 ) -> Vec<PairChange> {
     let change = |(pair, columns): (usize, (usize, usize))| {
         let ((n, before), (m, now)) = (reference.correlation(pair)?, window.correlation(pair)?);
-        let difference = (fisher_z(now) - fisher_z(before)).abs();
-        let effect = difference / associations.spreads[pair].sqrt();
-        Some(PairChange { columns, before, now, effect, deviation: (1.0 / (n - 3.0) + 1.0 / (m - 3.0)).sqrt() })
+        let value = fisher_z(now) - fisher_z(before);
+        let effect = value.abs() / associations.spreads[pair].sqrt();
+        Some(PairChange { columns, before, now, value, effect, deviation: (1.0 / (n - 3.0) + 1.0 / (m - 3.0)).sqrt() })
     };
     associations.pairs().enumerate().filter_map(change).collect()
+}
+
+/// The same of columns of names, by Cramér's V: the root of Pearson's chi-square over rows and the lesser number of names less
+/// one, from 0 to 1.
+///
+/// A small sample's V is too large, so the window's is held against what samples of its size have in the mean when the
+/// reference's is right. Both are in the reference's dimensions: a name that is gone is for other scores to say. The deviation
+/// is that of both samples, as the reference's table has it ([`Contingency::in_samples`]).
+pub(crate) fn changes_of_names(
+    contingencies: &Contingencies,
+    reference: &ContingencyProfile,
+    window: &ContingencyProfile,
+) -> Vec<PairChange> {
+    let change = |(pair, (i, j)): (usize, (usize, usize))| {
+        let of = |profile: &ContingencyProfile| Contingency::of(&profile.tables[pair], contingencies.codes[j]);
+        let (before, now) = (of(reference)?, of(window)?);
+        let ((_, of_reference), (expected, of_window)) = (before.in_samples(before.n), before.in_samples(now.n));
+        let value = before.v_of(&now) - expected;
+        let deviation = (of_reference + of_window).sqrt();
+        Some(PairChange { columns: (i, j), before: before.v(), now: now.v(), value, effect: value.abs(), deviation })
+    };
+    contingencies.pairs().enumerate().filter_map(change).collect()
 }
 
 /// The change that stands out most from its own noise.
@@ -56,20 +81,16 @@ pub(crate) fn noise(change: &PairChange, pairs: usize) -> f64 {
 /// The American Statistician 43, for what is not normal). The largest of P pairs is held against `1 − (1 − p)^(1/P)`
 /// (Šidák 1967), which is an upper bound where pairs go together.
 ///
+/// Of names it is the change of Cramér's V ([`changes_of_names`]), close to normal as well.
+///
 /// None when no pair has ten rows with both on either side, and varies there.
-pub(crate) fn distance(
-    associations: &Associations,
-    reference: &AssociationProfile,
-    window: &AssociationProfile,
-) -> Option<Distance> {
-    let changes = changes(associations, reference, window);
-    let change = most(&changes)?;
+pub(crate) fn distance(changes: &[PairChange]) -> Option<Distance> {
+    let change = most(changes)?;
     let pairs = changes.len();
-    let value = fisher_z(change.now) - fisher_z(change.before);
     let of_one = (2.0 * normal_tail(change.effect / change.deviation)).min(1.0);
     Some(Distance {
-        value,
-        upper: value,
+        value: change.value,
+        upper: change.value,
         effect: change.effect,
         noise: noise(change, pairs),
         null_mean: largest(1.0 - MEAN_OF_LARGEST, pairs) * change.deviation,
@@ -79,15 +100,6 @@ pub(crate) fn distance(
         ),
         p_value: -(pairs as f64 * (-of_one).ln_1p()).exp_m1(),
     })
-}
-
-/// The same without what chance makes of it.
-pub(crate) fn effect(
-    associations: &Associations,
-    reference: &AssociationProfile,
-    window: &AssociationProfile,
-) -> Option<f64> {
-    most(&changes(associations, reference, window)).map(|change| change.effect)
 }
 
 /// What the largest magnitude of so many independent standard normals exceeds with this probability.
