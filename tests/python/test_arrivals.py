@@ -40,7 +40,7 @@ def test_feeds_of_buckets_are_told_apart_fresh_stale_and_unknown(tmp_path, store
     feeds = [feed("fresh", ", suffix: .parquet"), feed("old", "", "1s"), feed("other", ", suffix: .parquet"), feed("gone", "", bucket="none")]
     configuration = "data_dir: data\nmodels:\n  - name: m\n    slis:\n      feeds:\n" + "\n".join(feeds) + f"\nalerts:{RULES}"
     with collector(tmp_path, configuration, SECRETS) as url:
-        alerts = eventually(lambda: (found := firing(url)) if {"StaleFeed", "FeedUnreadable"} <= firing(url).keys() else None, "both fire")
+        alerts = eventually(lambda: (found := firing(url)).keys() >= {"StaleFeed", "FeedUnreadable"} and found, "both fire")
         assert {row["what"] for row in alerts["StaleFeed"]["members"]} == {"old", "other"}
         assert {row["what"] for row in alerts["FeedUnreadable"]["members"]} == {"gone"}
         why = facts(alerts["FeedUnreadable"])["Not listed"]
@@ -82,8 +82,7 @@ def test_outcomes_are_late_when_requests_came_since_the_newest(tmp_path):
         outcome = f'{{"model": "m", "row_id": "1", "outcome": true, "observed_at": "{known}"}}'
         httpx.post(f"{url}/v1/outcomes", content=outcome).raise_for_status()
         assert of_model(url)["newest_outcome"] == known
-        assert f"driftline_newest_outcome_timestamp_seconds" in eventually(
-            lambda: (text := httpx.get(f"{url}/metrics").text) if "newest_outcome" in text else None, "it is shown"
-        )
+        shown = 'driftline_newest_outcome_timestamp_seconds{model="m"}'
+        eventually(lambda: shown in httpx.get(f"{url}/metrics").text, "it is shown")
         # No request came since, so none is owed: however old it gets, the looks are good again.
         eventually(lambda: "LateOutcomes" not in firing(url), "it is over", 60)

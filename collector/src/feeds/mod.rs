@@ -256,7 +256,8 @@ mod tests {
         std::fs::create_dir(&place).unwrap();
         std::fs::write(place.join("a"), "").unwrap();
         until(&|seen| seen.trouble.is_none() && seen.newest.is_some()).await;
-        std::fs::remove_dir_all(&place).unwrap();
+        // At once: in between it would be an empty feed.
+        std::fs::rename(&place, folder.path().join("away")).unwrap();
         until(&|seen| seen.trouble.is_some()).await;
         assert_eq!(watched.seen().newest.as_ref().unwrap().name, "a");
         let [ok, failed] = metrics.feed("m", "weather").listings;
