@@ -157,7 +157,7 @@ pub(super) fn ingest(section: Option<Section<'_>>, folder: &Path) -> Ingest {
     ingest.per_model = per_model.map(|mut section| rates(&mut section)).unwrap_or_default();
     let max_senders = section.optional("max_senders").and_then(|node| node.integer(1..=10_000_000));
     ingest.max_senders = max_senders.unwrap_or(ingest.max_senders);
-    let max_database_bytes = section.optional("max_database_bytes").and_then(|node| node.integer(1 << 20..=1 << 50));
+    let max_database_bytes = section.optional("max_database_bytes").and_then(|node| node.integer(2 << 20..=1 << 50));
     ingest.max_database_bytes = max_database_bytes.unwrap_or(ingest.max_database_bytes);
     ingest.min_free_bytes = section.optional("min_free_bytes").and_then(|node| node.integer(0..=1 << 50));
     if let Some(mut section) = section.optional("cloud_events").and_then(|node| node.section()) {

@@ -93,8 +93,9 @@ const DEFAULT_MAX_LAG_AGES: u32 = 3;
 const SHORTEST_DEFAULT_MAX_LAG: Duration = Duration::from_secs(60);
 /// Short rows: those of a dozen features.
 const DEFAULT_MAX_ROWS: u64 = 250_000;
-/// About 170,000 rows of 30 features. As much again is held by the file that is being made meanwhile.
-const DEFAULT_MAX_BYTES: u64 = 64 << 20;
+/// About 85,000 rows of 30 features. As much again is held by the file that is being made meanwhile, and four times as much when
+/// files are made slower than rows come, as on cores that are all in use.
+const DEFAULT_MAX_BYTES: u64 = 32 << 20;
 /// A file of a hundred megabytes takes minutes on a slow line, and one that is broken off is sent again from its beginning.
 pub(crate) const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 const RETENTIONS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(36_500 * 86_400);

@@ -159,9 +159,9 @@ mod tests {
         };
         let said = full(&space(1 << 30, Some(1 << 60)));
         assert!(said.starts_with("disk_full") && said.contains("ingest.min_free_bytes"), "{said}");
-        let small = space(1 << 20, None);
+        let small = space(2 << 20, None);
         assert!(small.look().is_ok(), "a new database is small");
-        small.grew(1 << 20);
-        assert!(full(&small).contains("of 1 MiB (ingest.max_database_bytes)"));
+        small.grew(2 << 20);
+        assert!(full(&small).contains("of 2 MiB (ingest.max_database_bytes)"));
     }
 }

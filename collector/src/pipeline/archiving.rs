@@ -15,8 +15,9 @@ use crate::config::ARCHIVE_SLI;
 use crate::store::{StoreError, journal};
 use crate::times::now_micros;
 
-/// Batches are put together up to so many rows and bytes: more would be copied for little.
-const MAX_MERGED_ROWS: usize = 65_536;
+/// Batches are put together up to so many rows and bytes: more would be copied for little. What is gathered at once when many
+/// rows come has as many, and is copied no more.
+const MAX_MERGED_ROWS: usize = 16_384;
 const MAX_MERGED_BYTES: usize = 16 << 20;
 /// While the archive is behind, one stretch in so many is counted. What is counted meanwhile is read a second time for the
 /// archive, so that it must be the smaller part, or the archive would never catch up.
@@ -257,6 +258,7 @@ mod tests {
     use crate::pipeline::Parts;
     use crate::references::LoadedReferences;
     use crate::store::Store;
+    use crate::telemetry::Tracer;
     use crate::vitals::Vitals;
 
     fn key() -> PartitionKey {
@@ -268,14 +270,13 @@ mod tests {
         RecordBatch::try_from_iter([(name, column)]).unwrap()
     }
 
-    #[test]
-    fn counting_takes_its_turns_while_the_archive_is_behind() {
-        let folder = tempfile::tempdir().unwrap();
-        let config = crate::Config::parse("d.yaml", "", folder.path()).unwrap();
+    /// A pipeline on an empty database, and what its cuts come out of.
+    fn pipeline(folder: &std::path::Path) -> (Pipeline, tokio::sync::mpsc::Receiver<Cut>) {
+        let config = crate::Config::parse("d.yaml", "", folder).unwrap();
         let metrics = Metrics::new().unwrap();
-        let (cuts, _archiver) = tokio::sync::mpsc::channel(1);
+        let (cuts, archiver) = tokio::sync::mpsc::channel(1);
         let parts = Parts {
-            store: Store::open(folder.path()).unwrap(),
+            store: Store::open(folder).unwrap(),
             references: Arc::new(LoadedReferences::load(&config).unwrap()),
             feeds: Arc::default(),
             metadata: Arc::default(),
@@ -283,10 +284,37 @@ mod tests {
             vitals: Vitals::new(metrics.archive_stopped.clone()),
             metrics,
             pulse: crate::watchdog::Pulse::default(),
-            tracer: crate::telemetry::Tracer::default(),
+            tracer: Tracer::default(),
             cuts,
         };
-        let mut pipeline = Pipeline::load(parts, Arc::default()).unwrap();
+        (Pipeline::load(parts, Arc::default()).unwrap(), archiver)
+    }
+
+    #[test]
+    fn a_cut_goes_to_the_archive_once_it_is_recorded_and_nobody_waits_for_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut pipeline, mut archiver) = pipeline(folder.path());
+        let writer = pipeline.parts.store.writer.clone();
+        let (go, gone) = std::sync::mpsc::sync_channel::<()>(1);
+        let held = writer.begin_blocking(move |_| Ok(gone.recv().is_ok())).unwrap();
+        pipeline.counted_through = 7;
+        pipeline.buffer.through(7);
+        let cut = pipeline.cut(true);
+        assert!(cut.is_some());
+        pipeline.checkpoint(cut, Tracer::default().begin("checkpoint")).unwrap();
+        assert!(archiver.try_recv().is_err() && pipeline.stored_through == 0, "it is not recorded yet");
+        go.send(()).unwrap();
+        pipeline.settle().unwrap();
+        assert!(held.wait().unwrap());
+        let cut = archiver.try_recv().unwrap();
+        let recorded = pipeline.parts.store.read_blocking(archive::cut_through).unwrap();
+        assert_eq!((cut.last, recorded, pipeline.stored_through), (7, 7, 7));
+    }
+
+    #[test]
+    fn counting_takes_its_turns_while_the_archive_is_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut pipeline, _archiver) = pipeline(folder.path());
         let together = |purpose: Purpose| purpose.count && purpose.archive.is_some();
         assert!(together(pipeline.next_stretch().2) && !pipeline.archives_behind());
         // As after a start: everything was counted, and nothing archived.

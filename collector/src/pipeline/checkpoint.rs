@@ -8,6 +8,7 @@ use std::time::Instant;
 use driftline_detectors::Profile;
 use driftline_protocol::Role;
 use rusqlite::{Connection, params};
+use tokio::sync::mpsc::OwnedPermit;
 use tracing::{error, warn};
 
 use super::earlier::stored::{self as earlier, StoredEarlier};
@@ -19,11 +20,12 @@ use super::{Pipeline, RETRY_PAUSE, TIDY_AGAIN, TIDY_INTERVAL, columns, judging, 
 use crate::alerting::book;
 use crate::alerting::changes::{self, Change};
 use crate::alerting::news::News;
-use crate::archive::{self, Unfinished};
+use crate::archive::{self, Cut, Unfinished};
 use crate::config::ColumnType;
 use crate::failpoint::Failpoint;
 use crate::segments::{SegmentPane, stored};
-use crate::store::StoreError;
+use crate::store::{Begun, StoreError};
+use crate::telemetry::Spanning;
 use crate::times::now_micros;
 
 /// How often the last checkpoint is tried when the collector stops; it is made again from the journal otherwise.
@@ -85,6 +87,16 @@ pub(crate) struct StoredWindow {
     pub(crate) version: String,
     pub(crate) reference: String,
     pub(crate) window: ClosedWindow,
+}
+
+/// A checkpoint that was handed to the writer.
+#[derive(Debug)]
+pub(super) struct Writing {
+    checkpoint: Arc<Checkpoint>,
+    begun: Begun<bool>,
+    /// The cut that it records. It goes to the archive once it is recorded.
+    cut: Option<(OwnedPermit<Cut>, Cut)>,
+    span: Spanning,
 }
 
 impl Checkpoint {
@@ -182,8 +194,13 @@ impl Checkpoint {
 }
 
 impl Pipeline {
-    /// Writes everything that changed, and tries until it is written: memory is ahead of the database meanwhile.
-    pub(super) fn checkpoint(&mut self) -> Result<(), StoreError> {
+    /// Hands everything that changed to the writer, with the cut that is among it. [`Self::settle`] waits until it is written,
+    /// and comes before the next.
+    pub(super) fn checkpoint(
+        &mut self,
+        cut: Option<(OwnedPermit<Cut>, Cut)>,
+        span: Spanning,
+    ) -> Result<(), StoreError> {
         self.last_checkpoint = Instant::now();
         self.next.counted_through = self.counted_through;
         for model in self.models.values_mut() {
@@ -227,10 +244,22 @@ impl Pipeline {
         }
         let checkpoint = Arc::new(std::mem::take(&mut self.next));
         Failpoint::CheckpointDue.pass();
+        let begun = self.begin_writing(&checkpoint)?;
+        self.writing = Some(Writing { checkpoint, begun, cut, span });
+        Ok(())
+    }
+
+    fn begin_writing(&self, checkpoint: &Arc<Checkpoint>) -> Result<Begun<bool>, StoreError> {
+        let checkpoint = Arc::clone(checkpoint);
+        self.parts.store.writer.begin_blocking(move |db| checkpoint.write(db, now_micros()))
+    }
+
+    /// Waits until the checkpoint that is being written is, and tries until then: memory is ahead of the database meanwhile.
+    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        let Some(Writing { checkpoint, mut begun, cut, span }) = self.writing.take() else { return Ok(()) };
         let mut tries_at_stop = 0;
         let has_more = loop {
-            let writing = Arc::clone(&checkpoint);
-            match self.parts.store.writer.write_blocking(move |db| writing.write(db, now_micros())) {
+            match begun.wait() {
                 Ok(has_more) => break has_more,
                 Err(StoreError::Closed) => return Err(StoreError::Closed),
                 Err(error) => {
@@ -243,16 +272,26 @@ impl Pipeline {
                     }
                     warn!(%error, "a checkpoint cannot be written; it will be tried again");
                     std::thread::sleep(RETRY_PAUSE);
+                    begun = self.begin_writing(&checkpoint)?;
                 }
             }
         };
+        drop(span);
         if checkpoint.tidy {
             self.next_tidying = Instant::now() + if has_more { TIDY_AGAIN } else { TIDY_INTERVAL };
         }
         Failpoint::CheckpointWritten.pass();
-        self.stored_through = self.counted_through;
-        self.parts.metrics.counted_position.set(self.counted_through);
+        self.stored_through = checkpoint.counted_through;
+        self.parts.metrics.counted_position.set(checkpoint.counted_through);
         self.show_alerts();
+        if let Some((permit, cut)) = cut {
+            Failpoint::CutRecorded.pass();
+            permit.send(cut);
+        }
+        if self.book.holds(self.evaluated_at) {
+            // What may explain it is counted by now.
+            self.evaluate_slis()?;
+        }
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! One exchange: its indicators, its rows, and where each of them belongs.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tracing::debug;
 use super::columns::Kept;
 use super::series::Series;
 use super::slis::SliCounts;
-use super::table::{Capture, RowMeta, Table, category, time_micros};
+use super::table::{Capture, ExchangeMeta, Table, category, time_micros};
 use super::{ModelState, Pipeline, Purpose};
 use crate::alerting::changes::{Change, ChangeKind};
 use crate::archive::layout::partition_start;
@@ -230,7 +230,11 @@ impl Pipeline {
             let is_late = series.is_some_and(|series| series.is_late(*time));
             (model.config.windows.pane_start(*time), partition_start(*time, partition), is_late)
         };
-        let places: Vec<(i64, i64, bool)> = times.iter().map(place).collect();
+        let places: Vec<(i64, i64, bool)> = match times {
+            // Rows that have their request's time.
+            [first, rest @ ..] if rest.iter().all(|time| time == first) => vec![place(first); times.len()],
+            times => times.iter().map(place).collect(),
+        };
         let model = Arc::clone(&model.name);
         let (mut late, mut not_counted) = (0, 0);
         let mut start = 0;
@@ -268,25 +272,23 @@ impl Pipeline {
         let request_id = bounded(rows.id.as_deref().unwrap_or(&exchange.request_id));
         let instance = bounded(&batch.instance);
         let id_column = model.config.row_id.as_deref().and_then(|name| column(rows, name));
-        let capture = capture(exchange);
         // A row that happened after it arrived is from a clock that is fast; it must not close everybody's windows.
         let newest = range.clone().map(|row| times[row].min(received_at)).max().unwrap_or(i64::MIN);
         self.gathering.add(key, range.len(), (newest, taken.indicated_at()), |table| {
-            for row in range.clone() {
-                let row_id = row_id(id_column, row, request_id, rows.count);
-                let meta = RowMeta {
-                    event_time: times[row],
-                    request_id,
-                    row_id: bounded(&row_id),
-                    // A call that failed inside an answer of 200 is no success in the archive either.
-                    status: exchange.outcome() as u16,
-                    end_state: exchange.end().name(),
-                    latency_micros: (!exchange.unmeasured).then_some(exchange.duration_micros),
-                    instance,
-                    received_at,
-                };
-                table.begin_row_of(meta, capture);
-            }
+            let meta = ExchangeMeta {
+                request_id,
+                // A call that failed inside an answer of 200 is no success in the archive either.
+                status: exchange.outcome() as u16,
+                end_state: exchange.end().name(),
+                latency_micros: (!exchange.unmeasured).then_some(exchange.duration_micros),
+                instance,
+                received_at,
+                capture: capture(exchange),
+            };
+            table.begin_rows(meta, &times[range.clone()], |row, id| {
+                write_row_id(id_column, range.start + row, (request_id, rows.count), id);
+                id.truncate(bounded(id).len());
+            });
             add_columns(model, rows, range, table, &self.parts.metrics);
         });
     }
@@ -426,11 +428,17 @@ fn column<'r, 'a>(rows: &'r Rows<'a>, name: &str) -> Option<&'r Column<'a>> {
     rows.columns.iter().find(|column| column.name == name)
 }
 
-fn row_id<'r>(column: Option<&Column<'_>>, row: usize, request_id: &'r str, rows: usize) -> Cow<'r, str> {
+/// Writes what a row is called: what its column says, or else its request's id, with its place where there are several.
+fn write_row_id(column: Option<&Column<'_>>, row: usize, (request_id, rows): (&str, usize), id: &mut String) {
     match column.and_then(|column| column.cells.get(row)) {
-        Some(cell) if !matches!(*cell, Cell::Missing | Cell::Embedding(_)) => category(&cell).into(),
-        _ if rows == 1 => request_id.into(),
-        _ => format!("{request_id}/{row}").into(),
+        Some(cell) if !matches!(*cell, Cell::Missing | Cell::Embedding(_)) => id.push_str(&category(&cell)),
+        _ => {
+            id.push_str(request_id);
+            if rows > 1 {
+                // Writing to a string cannot fail.
+                write!(id, "/{row}").ok();
+            }
+        }
     }
 }
 

@@ -6,6 +6,9 @@
 //!   every few hundred milliseconds: one transaction with everything that changed and the position reached
 //! ```
 //!
+//! While a checkpoint is written the next stretch is decoded and counted, for that is memory's; whatever reads the database
+//! comes after it.
+//!
 //! It runs on a thread of its own. What it holds in memory is what the database holds, plus what came since the last
 //! checkpoint; after a crash it reads that part of the journal again.
 
@@ -48,7 +51,7 @@ use driftline_protocol::{Naming, frame};
 use tracing::{error, info, warn};
 
 use self::archiving::ArchiveBuffer;
-use self::checkpoint::{Checkpoint, OpenPane, last_scores, load_series};
+use self::checkpoint::{Checkpoint, OpenPane, Writing, last_scores, load_series};
 use self::columns::Columns;
 use self::earlier::{Comparing, stored};
 use self::events::{Event, EventKind};
@@ -60,7 +63,6 @@ use crate::alerting::book::Book;
 use crate::alerting::changes;
 use crate::archive::{self, Cuts};
 use crate::config::{Config, Model, Partition, SCHEMA_SLI};
-use crate::failpoint::Failpoint;
 use crate::feeds::Feeds;
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::model_metadata::ModelMetadata;
@@ -180,6 +182,8 @@ struct Pipeline {
     gathering: Gathering,
     book: Book,
     next: Checkpoint,
+    /// The checkpoint that is being written.
+    writing: Option<Writing>,
     counted_through: i64,
     /// Every batch up to here is counted in the database.
     stored_through: i64,
@@ -229,6 +233,7 @@ impl Pipeline {
             gathering: Gathering::default(),
             book,
             next: Checkpoint { counted_through, ..Checkpoint::default() },
+            writing: None,
             counted_through,
             stored_through: counted_through,
             buffer: ArchiveBuffer::new(cut_through, unfinished),
@@ -306,6 +311,8 @@ impl Pipeline {
         // Also after an error: what was taken in before it is not taken in again.
         self.flush();
         taken?;
+        // What comes now reads what it writes.
+        self.settle()?;
         self.close_windows();
         if self.last_evaluation.elapsed() >= self.parts.config.alerting.evaluation_interval {
             self.last_evaluation = Instant::now();
@@ -329,19 +336,15 @@ impl Pipeline {
         let is_due = is_final || cut.is_some() || self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL;
         if is_due {
             // A cut may be due in a round that read nothing; what else such a round writes is no news.
-            let _checkpoint = match span.context() {
+            let span = match span.context() {
                 None if cut.is_some() => self.parts.tracer.begin("checkpoint"),
                 context => self.parts.tracer.inside(context, "checkpoint"),
             };
-            self.checkpoint()?;
-            if self.book.holds(self.evaluated_at) {
-                // What may explain it is counted by now.
-                self.evaluate_slis()?;
-            }
+            self.checkpoint(cut, span)?;
         }
-        if let Some((permit, cut)) = cut {
-            Failpoint::CutRecorded.pass();
-            permit.send(cut);
+        if !progressed {
+            // There is nothing to do meanwhile.
+            self.settle()?;
         }
         Ok(progressed)
     }

@@ -38,6 +38,19 @@ const CELL_BYTES: usize = 9;
 /// Bytes that a column takes before its first cell.
 const COLUMN_BYTES: usize = 256;
 
+/// What all rows of an exchange say besides their columns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExchangeMeta<'a> {
+    pub(crate) request_id: &'a str,
+    pub(crate) status: u16,
+    pub(crate) end_state: &'static str,
+    /// None where nobody measured it.
+    pub(crate) latency_micros: Option<u64>,
+    pub(crate) instance: &'a str,
+    pub(crate) received_at: i64,
+    pub(crate) capture: Capture,
+}
+
 /// What a row says besides its columns.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RowMeta<'a> {
@@ -167,21 +180,51 @@ impl Table {
 
     /// Begins a row. Its columns are added by [`Self::push_as`].
     pub(crate) fn begin_row_of(&mut self, meta: RowMeta<'_>, capture: Capture) {
-        self.rows += 1;
+        let RowMeta { event_time, request_id, row_id, status, end_state, latency_micros, instance, received_at } = meta;
+        let of = ExchangeMeta { request_id, status, end_state, latency_micros, instance, received_at, capture };
+        self.begin_rows(of, &[event_time], |_, id| id.push_str(row_id));
+    }
+
+    /// Begins the rows of an exchange that happened at these times. The ids of each, by its place among them, are written into a
+    /// text that is empty. What they share is added to its columns at once.
+    pub(crate) fn begin_rows(
+        &mut self,
+        of: ExchangeMeta<'_>,
+        times: &[i64],
+        mut write_id: impl FnMut(usize, &mut String),
+    ) {
+        let (rows, capture) = (times.len(), of.capture);
+        self.rows += rows;
         self.guess = 0;
-        self.bytes += ROW_BYTES + meta.request_id.len() + meta.row_id.len() + meta.instance.len();
-        self.event_time.append_value(meta.event_time);
-        self.request_id.append_value(meta.request_id);
-        self.row_id.append_value(meta.row_id);
-        self.status.append_value(meta.status);
-        self.end_state.append_value(meta.end_state);
-        self.weight.append_value(capture.weight);
-        self.in_sample.append_value(capture.in_sample);
-        self.latency_ms.append_option(meta.latency_micros.map(|micros| micros as f64 / 1000.0));
-        self.first_message_ms.append_option(capture.first_message_micros.map(|micros| micros as f64 / 1000.0));
-        self.messages.append_option(capture.messages);
-        self.instance.append_value(meta.instance);
-        self.received_at.append_value(meta.received_at);
+        self.bytes += rows * (ROW_BYTES + of.request_id.len() + of.instance.len());
+        self.event_time.append_slice(times);
+        self.request_id.append_value_n(of.request_id, rows);
+        let mut id = String::new();
+        for row in 0..rows {
+            id.clear();
+            write_id(row, &mut id);
+            self.bytes += id.len();
+            self.row_id.append_value(&id);
+        }
+        self.status.append_value_n(of.status, rows);
+        self.end_state.append_value_n(of.end_state, rows);
+        self.weight.append_value_n(capture.weight, rows);
+        self.in_sample.append_n(rows, capture.in_sample);
+        let millis = |micros: u64| micros as f64 / 1000.0;
+        match of.latency_micros {
+            Some(micros) => self.latency_ms.append_value_n(millis(micros), rows),
+            None => self.latency_ms.append_nulls(rows),
+        }
+        match capture.first_message_micros {
+            Some(micros) => self.first_message_ms.append_value_n(millis(micros), rows),
+            None => self.first_message_ms.append_nulls(rows),
+        }
+        match capture.messages {
+            Some(messages) => self.messages.append_value_n(messages, rows),
+            None => self.messages.append_nulls(rows),
+        }
+        self.instance.append_value_n(of.instance, rows);
+        self.received_at.append_value_n(of.received_at, rows);
     }
 
     /// Adds the cells of one column under its own name.

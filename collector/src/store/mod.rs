@@ -18,7 +18,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
 pub(crate) use fresh::Fresh;
-pub(crate) use writer::Writer;
+pub(crate) use writer::{Begun, Writer};
 
 pub(crate) const SCHEMA: &str = concat!(
     include_str!("schema.sql"),
@@ -46,6 +46,10 @@ const STEPS: [(i64, &str); 10] = [
     (13, include_str!("newest_outcomes.sql")),
     (14, include_str!("schema_14_to_15.sql")),
 ];
+/// Bytes of a page of a new database; an older one keeps its own. Most of what is written are frames of hundreds of kilobytes,
+/// page by page into the write-ahead log, out of it again, and into the database. With SQLite's own 4 KiB the writer takes
+/// almost half as much processor time again.
+const PAGE_BYTES: i64 = 16 << 10;
 /// Readers at once: the API's; more would only queue for the disk.
 const MAX_READERS: usize = 4;
 
@@ -174,6 +178,8 @@ pub(crate) fn claim(folder: &Path) -> Result<Claimed, StoreError> {
     }
     let path = folder.join("driftline.db");
     let mut connection = Connection::open(&path)?;
+    // Before anything is written: pages of what is there stay as they are.
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     // FULL: a commit is on disk when it returns. WAL: readers and the writer do not wait for each other.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;

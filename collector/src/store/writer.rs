@@ -28,6 +28,22 @@ pub(crate) struct Writer {
     pulse: Pulse,
 }
 
+/// A piece of work that was handed in. It is done all the same when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Begun<T> {
+    answer: oneshot::Receiver<Result<T, StoreError>>,
+}
+
+impl<T> Begun<T> {
+    /// Waits until it is durable, on a thread that may wait.
+    ///
+    /// # Errors
+    /// As for [`Writer::write`].
+    pub(crate) fn wait(self) -> Result<T, StoreError> {
+        self.answer.blocking_recv().map_err(|_| StoreError::Closed)?
+    }
+}
+
 impl fmt::Debug for Writer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Writer")
@@ -74,9 +90,20 @@ impl Writer {
         &self,
         work: impl FnOnce(&Savepoint<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.begin_blocking(work)?.wait()
+    }
+
+    /// Hands a piece of work in, from a thread that may wait for room, and does not wait until it is durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`] when the thread has ended.
+    pub(crate) fn begin_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Savepoint<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<Begun<T>, StoreError> {
         let (work, answer) = prepare(work);
         self.sender()?.blocking_send(work).map_err(|_| StoreError::Closed)?;
-        answer.blocking_recv().map_err(|_| StoreError::Closed)?
+        Ok(Begun { answer })
     }
 
     fn sender(&self) -> Result<mpsc::Sender<Work>, StoreError> {
@@ -196,6 +223,15 @@ mod tests {
         assert_eq!(all, [1, 3]);
         writer.close();
         assert!(matches!(insert(4), Err(StoreError::Closed)));
+    }
+
+    #[test]
+    fn what_was_begun_is_done_whether_or_not_anybody_waits() {
+        let writer = writer();
+        let insert = |x: i64| writer.begin_blocking(move |db| db.execute("INSERT INTO t VALUES (?1)", [x])).unwrap();
+        drop(insert(1));
+        assert_eq!(insert(2).wait().unwrap(), 1);
+        assert!(matches!(insert(1).wait(), Err(StoreError::Sqlite(_))), "it is there already");
     }
 
     /// A writer on a file, whose first piece of work holds the others back until they are all in one group.

@@ -147,7 +147,7 @@ impl<'a> Watching<'a> {
         let mut references: Vec<Reference> =
             columns.iter().map(|column| column.builder(panes()).build(Some(shape)).unwrap()).collect();
         let watches = WATCHED.map(|detector| Watch { detector, persistence: Persistence { k: 2, m: 3 } });
-        let level = level(&references, &watches, plan.per_month / DAYS_OF_A_MONTH).unwrap();
+        let level = level(&references, &watches, &[], plan.per_month / DAYS_OF_A_MONTH).unwrap();
         references.iter_mut().for_each(|reference| reference.allow(Some(level)));
         let context = |(column, reference): (&Column, &Reference)| {
             let chunk = |days_of_chunk: &[usize]| {
