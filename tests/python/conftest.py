@@ -119,6 +119,8 @@ def prometheus(folder: pathlib.Path, configuration: dict):
         return [float(series["value"][1]) for series in answer["data"]["result"]]
 
     with process(arguments, folder / "prometheus.log"):
+        # It listens before it answers.
+        eventually(lambda: httpx.get(f"http://127.0.0.1:{port}/-/ready").status_code == 200, "Prometheus is ready")
         yield value
 
 
