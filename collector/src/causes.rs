@@ -93,9 +93,9 @@ pub(crate) fn in_words(cause: &Cause) -> String {
             let pair = |pair: &ChangedPair| {
                 let (first, second) = (shown(&pair.first), shown(&pair.second));
                 format!(
-                    "{first} and {second} (correlation {}, {} before)",
-                    correlation(pair.now),
-                    correlation(pair.before)
+                    "{first} and {second} (association {}, {} before)",
+                    association(pair.now),
+                    association(pair.before)
                 )
             };
             let named: Vec<String> = pairs.iter().map(pair).collect();
@@ -121,7 +121,7 @@ pub(crate) fn in_words(cause: &Cause) -> String {
     }
 }
 
-fn correlation(number: f64) -> String {
+fn association(number: f64) -> String {
     format!("{number:.2}").replace('-', "\u{2212}")
 }
 
@@ -189,7 +189,7 @@ mod tests {
         let pairs = CauseKind::Associations { pairs: vec![pair], count: 3 };
         assert_eq!(
             words(pairs),
-            "columns that go together otherwise: temp and dewp (correlation −0.12, 0.89 before) and 2 more pairs"
+            "columns that go together otherwise: temp and dewp (association −0.12, 0.89 before) and 2 more pairs"
         );
     }
 

@@ -57,7 +57,7 @@ const DETECTORS = [
   { name: 'new_category_share', label: 'New categories', short: 'New categories', isShare: true,
     says: 'The share of rows whose category the reference never saw.' },
   { name: 'association', label: 'Association of columns', short: 'Association',
-    says: 'How much the correlation of one pair of columns has changed at most. Judged as Fisher’s z.' },
+    says: 'How much the association of one pair of columns has changed at most: of numbers their correlation, judged as Fisher’s z, of names Cramér’s V.' },
   { name: 'mmd', label: 'Maximum mean discrepancy', short: 'MMD',
     says: 'How far apart the vectors of window and reference lie. Judged by its root.' },
 ];

@@ -194,9 +194,9 @@ pub struct ChangedPair {
     pub first: String,
     /// The other.
     pub second: String,
-    /// Their correlation in the reference, from −1 to 1.
+    /// In the reference: the correlation of two columns of numbers, from −1 to 1; of names Cramér's V, from 0 to 1.
     pub before: f64,
-    /// Their correlation in the window.
+    /// In the window.
     pub now: f64,
 }
 
