@@ -36,7 +36,8 @@ hour:
 * With PagerDuty and the mail server failing, nothing was lost and nothing told twice: the rest came minutes after they did.
 * Of the collector's own end only the dead man's switch tells, as it is there to do.
 
-DeliveryFailure and the rules on budgets are newer than the plan; what asks for them was added to it for this run.
+DeliveryFailure and the rules on budgets are newer than the plan. What asks for them was added to it while this run went on, after some
+of them had spoken; by the plan as it was they would count as noise.
 """
 
 
