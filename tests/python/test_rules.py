@@ -82,6 +82,46 @@ def test_prometheus_burns_as_the_built_in_engine_does(tmp_path):
     promtool("test", "rules", tmp_path / "test.yaml")
 
 
+TWO_TARGETS = """
+data_dir: data
+alerts:
+  targets:
+    pager: {email: {from: a@example.com, to: [b@example.com], directory: mails}}
+    box: {email: {from: a@example.com, to: [c@example.com], directory: mails}}
+  rules:
+    - {name: OnlyPager, severity: page, runbook: delivery-failure, when: {sli: delivery, below: 0.5, over: 5m, min_events: 6, matching: {target: pager}}, group_by: [target]}
+    - {name: OnlyBox, severity: page, runbook: delivery-failure, when: {sli: delivery, below: 0.5, over: 5m, min_events: 6, matching: {target: box}}, group_by: [target]}
+"""
+
+
+def test_a_rule_on_a_target_finds_it_in_prometheus_under_the_same_name(tmp_path):
+    """Of two targets as a collector exposes them one fails: it, and nothing else, is what the exported rules tell of."""
+    with collector(tmp_path, TWO_TARGETS) as url:
+        looked = re.compile(r'^driftline_sli_valid_total({[^}]*sli="delivery"[^}]*})', re.MULTILINE)
+        found = lambda: looked.findall(httpx.get(f"{url}/metrics").text)
+        targets = eventually(lambda: (labels := found()) and len(labels) == 2 and labels, "both targets were looked at", 30)
+    (tmp_path / "rules.yaml").write_text(export(tmp_path / "driftline.yaml"))
+    series = []
+    for labels in targets:
+        good = 0 if "pager" in labels else 6
+        series.append({"series": f"driftline_sli_valid_total{labels}", "values": "0+6x10"})
+        series.append({"series": f"driftline_sli_good_total{labels}", "values": f"0+{good}x10"})
+    rules = "OnlyPager|OnlyBox|DeliveryFailure"
+    expected = [{"labels": f'{{alertname="{name}", target="pager"}}', "value": 1} for name in ("DeliveryFailure", "OnlyPager")]
+    firing = {
+        "expr": f'count by (alertname, target) (ALERTS{{alertname=~"{rules}", alertstate="firing"}})',
+        "eval_time": "8m",
+        "exp_samples": expected,
+    }
+    document = {
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [firing]}],
+    }
+    (tmp_path / "test.yaml").write_text(json.dumps(document))
+    promtool("test", "rules", tmp_path / "test.yaml")
+
+
 class Model(http.server.BaseHTTPRequestHandler):
     """Answers, slowly or not, or fails."""
 

@@ -12,9 +12,8 @@ use driftline_alerts::{Condition, Labels, Objective, Pair, Recovery, Rule};
 
 use super::quoting::{plain, quoted};
 use crate::config::Config;
+use crate::metrics::SLI_LABELS;
 
-/// What an indicator's events have in common: the labels of what is recorded.
-const BY: &str = "model, sli, column";
 /// For how long an alert is held whose counters are gone: the collector remembers what is gone for no less.
 const HELD_FOR: &str = "1h";
 /// For how long no collector may be scraped before that is an alert. A restart is shorter.
@@ -64,7 +63,7 @@ fn windows(condition: &Condition) -> Vec<Duration> {
 /// What is recorded for a window: valid events, bad ones, and their share. An increase is extrapolated, and events are whole.
 /// The difference is rounded, not its terms: one bad event among many stays one.
 fn recorded(window: Duration) -> [String; 3] {
-    let increase = |of: &str| format!("sum by ({BY}) (increase(driftline_sli_{of}_total[{}]))", duration(window));
+    let increase = |of: &str| format!("sum by ({}) (increase(driftline_sli_{of}_total[{}]))", by(), duration(window));
     let valid = format!("round({})", increase("valid"));
     let bad = format!("round(clamp_min({} - {}, 0))", increase("valid"), increase("good"));
     // Of no events there is no share.
@@ -109,7 +108,7 @@ fn alert(rule: &Rule, public_url: &str) -> String {
         Duration::ZERO => String::new(),
         keep => format!("        keep_firing_for: {}\n", duration(keep)),
     };
-    let of_what = "{{ with $labels.model }}{{ . }}{{ with $labels.column }}/{{ . }}{{ end }}: {{ end }}";
+    let of_what = "{{ with $labels.model }}{{ . }}{{ with $labels.column }}/{{ . }}{{ end }}: {{ end }}{{ with $labels.target }}{{ . }}: {{ end }}";
     [
         format!("      - alert: {}\n        expr: |-\n{}{keep}", quoted(&rule.name), indented(&expression)),
         format!("        labels:\n          severity: {}\n        annotations:\n", rule.severity.name()),
@@ -139,12 +138,17 @@ fn burns(objective: &Objective, pair: &Pair, selector: &str, min_events: u64) ->
 /// An alert that fires stays as it is while its rule has nothing to judge by, and its counters were seen lately.
 fn unless_judged(rule: &Rule, judged: &str, selector: &str) -> String {
     let seen = format!("last_over_time(driftline_sli_valid_total{selector}[{HELD_FOR}])");
-    format!("or\n{}\n  unless {judged}\n  and on ({BY}) {seen}", held(rule))
+    format!("or\n{}\n  unless {judged}\n  and on ({}) {seen}", held(rule), by())
 }
 
 /// What of a rule fires.
 fn held(rule: &Rule) -> String {
-    format!("max by ({BY}) (ALERTS{{alertname={}, alertstate=\"firing\"}})", quoted(&rule.name))
+    format!("max by ({}) (ALERTS{{alertname={}, alertstate=\"firing\"}})", by(), quoted(&rule.name))
+}
+
+/// What events are summed by: the labels of what is recorded, and of alerts.
+fn by() -> String {
+    SLI_LABELS.join(", ")
 }
 
 /// That nothing is scraped of which the others could tell.

@@ -22,7 +22,7 @@ use crate::alerting::evidence::{self, Watched};
 use crate::alerting::news::News;
 use crate::alerting::{around, changes};
 use crate::causes::{HISTORY_WINDOWS, Past};
-use crate::config::{DELIVERY_SLI, EventTime, OWN_SLIS, Windows};
+use crate::config::{EventTime, OWN_SLIS, Windows, part_label};
 use crate::numbers::{significant, thousands};
 use crate::segments::{beyond, segment_score};
 use crate::store::{Store, StoreError};
@@ -291,9 +291,8 @@ pub(crate) fn indicator_observations(
     (condition, sli): (&Condition, &str),
     now: i64,
 ) -> rusqlite::Result<Vec<Observation>> {
-    let part = if sli == DELIVERY_SLI { "target" } else { "column" };
     let observation = |(label, reading)| {
-        let labels = [("model", model.to_owned()), (part, label)].into_iter();
+        let labels = [("model", model.to_owned()), (part_label(sli), label)].into_iter();
         let labels =
             labels.filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)).collect();
         Observation { name: sli.to_owned(), labels, reading }
