@@ -8,11 +8,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use driftline_alerts::{Condition, Labels, Objective, Pair, Recovery, Rule};
+use driftline_alerts::{Condition, Labels, Objective, Pair, Recovery, Routes, Rule};
 
 use super::quoting::{plain, quoted};
 use crate::config::Config;
 use crate::metrics::SLI_LABELS;
+use crate::vocabulary::LABELS;
 
 /// For how long an alert is held whose counters are gone: the collector remembers what is gone for no less.
 const HELD_FOR: &str = "1h";
@@ -26,7 +27,7 @@ pub(crate) fn prometheus(config: &Config) -> String {
     let recorded = windows.into_iter().flat_map(recorded);
     let alerts = |is_ours: bool| {
         let of_kind = move |rule: &&Rule| is_computed_here(&rule.condition) == is_ours;
-        rules.iter().filter(of_kind).map(|rule| alert(rule, &config.public_url))
+        rules.iter().filter(of_kind).map(|rule| alert(rule, config))
     };
     let indicators: String = recorded.chain(alerts(false)).collect();
     let collector: String = alerts(true).chain([absent()]).collect();
@@ -77,7 +78,7 @@ fn recorded(window: Duration) -> [String; 3] {
 }
 
 /// A rule as an alert.
-fn alert(rule: &Rule, public_url: &str) -> String {
+fn alert(rule: &Rule, config: &Config) -> String {
     let expression = match &rule.condition {
         Condition::Score { .. } | Condition::Expression { .. } => {
             format!("driftline_alerts_firing{{rule={}}} > 0", quoted(&rule.name))
@@ -111,11 +112,34 @@ fn alert(rule: &Rule, public_url: &str) -> String {
     let of_what = "{{ with $labels.model }}{{ . }}{{ with $labels.column }}/{{ . }}{{ end }}: {{ end }}{{ with $labels.target }}{{ . }}: {{ end }}";
     [
         format!("      - alert: {}\n        expr: |-\n{}{keep}", quoted(&rule.name), indented(&expression)),
-        format!("        labels:\n          severity: {}\n        annotations:\n", rule.severity.name()),
+        severity(rule, &config.alerting.routes),
         format!("          summary: {}\n", quoted(&format!("{of_what}{}", plain(&rule.condition.in_words())))),
-        format!("          runbook_url: {}\n", quoted(&plain(&format!("{public_url}/runbooks/{}", rule.runbook)))),
+        format!(
+            "          runbook_url: {}\n",
+            quoted(&plain(&format!("{}/runbooks/{}", config.public_url, rule.runbook)))
+        ),
     ]
     .concat()
+}
+
+/// How urgent an alert is once routes are through with it, as its labels and the first of its annotations. What the collector
+/// tells of itself says so. Of what is computed elsewhere only what routes make of every alert of the rule is known.
+fn severity(rule: &Rule, routes: &Routes) -> String {
+    let lines = |severity: &str, note: &str| {
+        format!("        labels:\n          severity: {severity}\n        annotations:\n{note}")
+    };
+    if is_computed_here(&rule.condition) {
+        return lines("\"{{ $labels.severity }}\"", "");
+    }
+    let severities = routes.severities(rule, &LABELS);
+    let said = severities.get(&rule.severity).or(severities.last()).unwrap_or(&rule.severity).name();
+    if severities.len() == 1 {
+        return lines(said, "");
+    }
+    let all: Vec<&str> = severities.iter().map(|severity| severity.name()).collect();
+    let note =
+        format!("the collector's routes make it {}, by its labels or the hour; here it is {said}", all.join(" or "));
+    lines(said, &format!("          routes: {}\n", quoted(&note)))
 }
 
 /// Whether a pair of windows burns a budget, and the bad events are evidence of it: see [`Objective::burns`].
@@ -216,6 +240,35 @@ mod tests {
         let file = export(yaml);
         assert!(file.contains(r#"{sli="latency", model="a\"}\u000A#"}"#), "{file}");
         assert!(file.contains("\"http://a/{{`{{`}} x }}/runbooks/latency-slo\""), "{file}");
+    }
+
+    #[test]
+    fn alerts_are_as_urgent_as_routes_make_them_and_say_where_that_is_not_known_here() {
+        let file = export(
+            "alerts:
+  targets: {a: {webhook: {url: {env: A}}}}
+  routes:
+    - {matching: [team=staging, severity=page], severity: ticket, continue: true}
+    - {matching: [model=~test-.*], severity: info, targets: [a]}
+    - {targets: [a]}
+  rules:
+    - {name: Certain, severity: page, runbook: latency-slo, labels: {team: staging}, when: {sli: latency, below: 0.9, matching: {model: m}}}
+    - {name: Open, severity: page, runbook: latency-slo, when: {sli: latency, below: 0.9}}
+    - {name: Drift, severity: page, runbook: feature-drift, when: {score: psi}}
+",
+        );
+        let of = |name: &str| {
+            let (_, alert) = file.split_once(&format!("alert: \"{name}\"")).unwrap();
+            let (_, labels) = alert.split_once("labels:\n").unwrap();
+            labels.split_once("          summary").unwrap().0
+        };
+        assert_eq!(of("Certain"), "          severity: ticket\n        annotations:\n");
+        let note = "the collector's routes make it info or page, by its labels or the hour; here it is page";
+        assert_eq!(
+            of("Open"),
+            format!("          severity: page\n        annotations:\n          routes: \"{note}\"\n")
+        );
+        assert_eq!(of("Drift"), "          severity: \"{{ $labels.severity }}\"\n        annotations:\n");
     }
 
     #[test]
