@@ -32,6 +32,15 @@ def promtool(*arguments) -> str:
     return ran.stdout
 
 
+def held_to(folder, series: list[dict], expression: str, expected: list[dict]):
+    """What an expression says after eight minutes of these series, one evaluation a minute, by the rules that were exported."""
+    test = {"expr": expression, "eval_time": "8m", "exp_samples": expected}
+    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": [test]}]
+    document = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}
+    (folder / "test.yaml").write_text(json.dumps(document))
+    promtool("test", "rules", folder / "test.yaml")
+
+
 def test_promtool_accepts_the_rules_of_an_empty_configuration(tmp_path):
     config, rules = tmp_path / "driftline.yaml", tmp_path / "rules.yaml"
     config.write_text("")
@@ -108,18 +117,24 @@ def test_a_rule_on_a_target_finds_it_in_prometheus_under_the_same_name(tmp_path)
         series.append({"series": f"driftline_sli_good_total{labels}", "values": f"0+{good}x10"})
     rules = "OnlyPager|OnlyBox|DeliveryFailure"
     expected = [{"labels": f'{{alertname="{name}", target="pager"}}', "value": 1} for name in ("DeliveryFailure", "OnlyPager")]
-    firing = {
-        "expr": f'count by (alertname, target) (ALERTS{{alertname=~"{rules}", alertstate="firing"}})',
-        "eval_time": "8m",
-        "exp_samples": expected,
-    }
-    document = {
-        "rule_files": ["rules.yaml"],
-        "evaluation_interval": "1m",
-        "tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [firing]}],
-    }
-    (tmp_path / "test.yaml").write_text(json.dumps(document))
-    promtool("test", "rules", tmp_path / "test.yaml")
+    firing = f'count by (alertname, target) (ALERTS{{alertname=~"{rules}", alertstate="firing"}})'
+    held_to(tmp_path, series, firing, expected)
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_what_the_collector_says_of_what_few_call_is_an_alert_where_no_share_is(tmp_path, is_busy):
+    (tmp_path / "driftline.yaml").write_text("")
+    (tmp_path / "rules.yaml").write_text(export(tmp_path / "driftline.yaml"))
+    labels = '{model="m", sli="latency", column="", target=""}'
+    series = [
+        {"series": 'driftline_alerts_firing{rule="LatencySlo", severity="page"}', "values": "0x3 1x10"},
+        # One request in two minutes, or a hundred a minute; all of them slow.
+        {"series": f"driftline_sli_valid_total{labels}", "values": "0+100x10" if is_busy else "0 0 1 1 2 2 3 3 4 4 5"},
+        {"series": f"driftline_sli_good_total{labels}", "values": "0x10"},
+    ]
+    firing = 'count by (alertname, severity, model) (ALERTS{alertname="LatencySlo", alertstate="firing"})'
+    model = ', model="m"' if is_busy else ""
+    held_to(tmp_path, series, firing, [{"labels": f'{{alertname="LatencySlo", severity="page"{model}}}', "value": 1}])
 
 
 class Model(http.server.BaseHTTPRequestHandler):

@@ -17,6 +17,8 @@ use crate::vocabulary::LABELS;
 
 /// For how long an alert is held whose counters are gone: the collector remembers what is gone for no less.
 const HELD_FOR: &str = "1h";
+/// For how long the collector says what Prometheus does not: by then a share that both see is an alert of both.
+const SAID_FOR: &str = "2m";
 /// For how long no collector may be scraped before that is an alert. A restart is shorter.
 const ABSENT_FOR: &str = "5m";
 
@@ -30,7 +32,9 @@ pub(crate) fn prometheus(config: &Config) -> String {
         rules.iter().filter(of_kind).map(|rule| alert(rule, config))
     };
     let indicators: String = recorded.chain(alerts(false)).collect();
-    let collector: String = alerts(true).chain([absent()]).collect();
+    let looks_at_few = |rule: &&Rule| matches!(rule.condition, Condition::Sli { few: Some(_), .. });
+    let of_few = rules.iter().filter(looks_at_few).map(|rule| of_few_events(rule, config));
+    let collector: String = alerts(true).chain(of_few).chain([absent()]).collect();
     let group = |name: &str, rules: String| {
         format!("  - name: driftline-{name}\n    interval: {}\n    rules:\n{rules}", duration(interval))
     };
@@ -112,23 +116,25 @@ fn alert(rule: &Rule, config: &Config) -> String {
     let of_what = "{{ with $labels.model }}{{ . }}{{ with $labels.column }}/{{ . }}{{ end }}: {{ end }}{{ with $labels.target }}{{ . }}: {{ end }}";
     [
         format!("      - alert: {}\n        expr: |-\n{}{keep}", quoted(&rule.name), indented(&expression)),
-        severity(rule, &config.alerting.routes),
+        severity(rule, &config.alerting.routes, is_computed_here(&rule.condition)),
         format!("          summary: {}\n", quoted(&format!("{of_what}{}", plain(&rule.condition.in_words())))),
-        format!(
-            "          runbook_url: {}\n",
-            quoted(&plain(&format!("{}/runbooks/{}", config.public_url, rule.runbook)))
-        ),
+        runbook(rule, config),
     ]
     .concat()
 }
 
+fn runbook(rule: &Rule, config: &Config) -> String {
+    let url = format!("{}/runbooks/{}", config.public_url, rule.runbook);
+    format!("          runbook_url: {}\n", quoted(&plain(&url)))
+}
+
 /// How urgent an alert is once routes are through with it, as its labels and the first of its annotations. What the collector
-/// tells of itself says so. Of what is computed elsewhere only what routes make of every alert of the rule is known.
-fn severity(rule: &Rule, routes: &Routes) -> String {
+/// says itself says so. Of what Prometheus computes only that is known which routes make of every alert of the rule.
+fn severity(rule: &Rule, routes: &Routes, is_said: bool) -> String {
     let lines = |severity: &str, note: &str| {
         format!("        labels:\n          severity: {severity}\n        annotations:\n{note}")
     };
-    if is_computed_here(&rule.condition) {
+    if is_said {
         return lines("\"{{ $labels.severity }}\"", "");
     }
     let severities = routes.severities(rule, &LABELS);
@@ -173,6 +179,24 @@ fn held(rule: &Rule) -> String {
 /// What events are summed by: the labels of what is recorded, and of alerts.
 fn by() -> String {
     SLI_LABELS.join(", ")
+}
+
+/// What the collector says of a rule by the last events of what few call. No window holds those, whatever its length, so they are
+/// not counted here: what fires there, and is no share here, is an alert, too. Its metric names no model.
+fn of_few_events(rule: &Rule, config: &Config) -> String {
+    let name = quoted(&rule.name);
+    let expression = format!(
+        "driftline_alerts_firing{{rule={name}}} > 0\n  unless on () ALERTS{{alertname={name}, alertstate=\"firing\", sli!=\"\"}}"
+    );
+    let summary = format!("the collector's {} fires, by the last events of what few call", plain(&rule.name));
+    [
+        "      # By the last events, where too few come for a share: only the collector counts back to them.\n"
+            .to_owned(),
+        format!("      - alert: {name}\n        expr: |-\n{}        for: {SAID_FOR}\n", indented(&expression)),
+        severity(rule, &config.alerting.routes, true),
+        format!("          summary: {}\n{}", quoted(&summary), runbook(rule, config)),
+    ]
+    .concat()
 }
 
 /// That nothing is scraped of which the others could tell.
@@ -227,7 +251,9 @@ mod tests {
         let yaml = "alerts: {rules: [{name: Own, severity: page, runbook: latency-slo, when: {sli: latency, objective: 0.99, burns: fast}}]}";
         let (file, config) = (export(yaml), Config::parse("d.yaml", yaml, Path::new("")).unwrap());
         for rule in &config.alerting.rules {
-            assert_eq!(file.matches(&format!("alert: \"{}\"\n", rule.name)).count(), 1, "{}", rule.name);
+            // What looks at the last events is also what the collector says of them.
+            let alerts = if matches!(rule.condition, Condition::Sli { few: Some(_), .. }) { 2 } else { 1 };
+            assert_eq!(file.matches(&format!("alert: \"{}\"\n", rule.name)).count(), alerts, "{}", rule.name);
         }
         for name in ["sli_valid:increase5m", "sli_bad:increase1h", "sli_bad:ratio6h", "sli_bad:ratio30m"] {
             assert_eq!(file.matches(&format!("record: driftline:{name}\n")).count(), 1, "{name}");
