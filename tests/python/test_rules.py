@@ -121,20 +121,28 @@ def test_a_rule_on_a_target_finds_it_in_prometheus_under_the_same_name(tmp_path)
     held_to(tmp_path, series, firing, expected)
 
 
-@pytest.mark.parametrize("is_busy", [False, True])
-def test_what_the_collector_says_of_what_few_call_is_an_alert_where_no_share_is(tmp_path, is_busy):
+@pytest.mark.parametrize(
+    ("requests", "firing", "alerts"),
+    [
+        ("0 0 1 1 2 2 3 3 4 4 5", 1, [""]),
+        ("0+100x10", 1, ["m"]),
+        # The second of the collector's two is of another model, which few call.
+        ("0+100x10", 2, ["", "m"]),
+    ],
+)
+def test_what_the_collector_says_of_what_few_call_is_an_alert_beside_those_on_shares(tmp_path, requests, firing, alerts):
     (tmp_path / "driftline.yaml").write_text("")
     (tmp_path / "rules.yaml").write_text(export(tmp_path / "driftline.yaml"))
     labels = '{model="m", sli="latency", column="", target=""}'
     series = [
-        {"series": 'driftline_alerts_firing{rule="LatencySlo", severity="page"}', "values": "0x3 1x10"},
-        # One request in two minutes, or a hundred a minute; all of them slow.
-        {"series": f"driftline_sli_valid_total{labels}", "values": "0+100x10" if is_busy else "0 0 1 1 2 2 3 3 4 4 5"},
+        {"series": 'driftline_alerts_firing{rule="LatencySlo", severity="page"}', "values": f"0x3 {firing}x10"},
+        {"series": f"driftline_sli_valid_total{labels}", "values": requests},
         {"series": f"driftline_sli_good_total{labels}", "values": "0x10"},
     ]
-    firing = 'count by (alertname, severity, model) (ALERTS{alertname="LatencySlo", alertstate="firing"})'
-    model = ', model="m"' if is_busy else ""
-    held_to(tmp_path, series, firing, [{"labels": f'{{alertname="LatencySlo", severity="page"{model}}}', "value": 1}])
+    of_model = lambda model: f', model="{model}"' if model else ""
+    said = [{"labels": f'{{alertname="LatencySlo", severity="page"{of_model(model)}}}', "value": 1} for model in alerts]
+    expression = 'count by (alertname, severity, model) (ALERTS{alertname="LatencySlo", alertstate="firing"})'
+    held_to(tmp_path, series, expression, said)
 
 
 class Model(http.server.BaseHTTPRequestHandler):

@@ -182,12 +182,13 @@ fn by() -> String {
 }
 
 /// What the collector says of a rule by the last events of what few call. No window holds those, whatever its length, so they are
-/// not counted here: what fires there, and is no share here, is an alert, too. Its metric names no model.
+/// not counted here: where more fires there than is a share here, that is an alert, too. Its metric names no model.
 fn of_few_events(rule: &Rule, config: &Config) -> String {
     let name = quoted(&rule.name);
-    let expression = format!(
-        "driftline_alerts_firing{{rule={name}}} > 0\n  unless on () ALERTS{{alertname={name}, alertstate=\"firing\", sli!=\"\"}}"
-    );
+    let said = format!("driftline_alerts_firing{{rule={name}}}");
+    // Alerts on shares have the labels of what is recorded, and this one has not.
+    let shares = format!("count(ALERTS{{alertname={name}, alertstate=\"firing\", sli!=\"\"}})");
+    let expression = format!("{said} > 0\n  and on () sum({said}) > ({shares} or vector(0))");
     let summary = format!("the collector's {} fires, by the last events of what few call", plain(&rule.name));
     [
         "      # By the last events, where too few come for a share: only the collector counts back to them.\n"
