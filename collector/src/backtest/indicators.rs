@@ -4,10 +4,10 @@
 //!   archived rows ─▶ calls ─▶ slices and hours, as the pipeline counts them, in a database in memory ─▶ rules by the clock
 //! ```
 //!
-//! Counting, adding up and judging are the pipeline's own; what differs is told to whoever asks. A call is in the archive only
-//! if it had rows, so that what was answered without a body that can be read is missing here. Indicators of what is not rows
-//! (captures, signs of life, the collector's own) cannot be counted again, nor can the form of rows: the archive keeps as
-//! missing what was of another type.
+//! Counting, adding up and judging are the pipeline's own; what differs is told to whoever asks. The status of an archived call
+//! is what its answer came to, an error in an answer of success included. A call is in the archive only if it had rows, so that
+//! what was answered without a body that can be read is missing here. Indicators of what is not rows (captures, signs of life,
+//! the collector's own) cannot be counted again, nor can the form of rows: the archive keeps as missing what was of another type.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use rusqlite::Connection;
 
 use crate::config::{EventTime, Freshness, Model, Slis, TimeUnit};
 use crate::pipeline::columns::archived_name;
-use crate::pipeline::exchanges::{count_call, is_fresh, succeeded, weight};
+use crate::pipeline::exchanges::{Call, count_call, is_fresh, weight};
 use crate::pipeline::slis::{SLICE_MICROS, SliCounts};
 use crate::pipeline::table::time_micros;
 use crate::pipeline::{expressions, judging, tidying};
@@ -110,7 +110,7 @@ impl Indicators {
                     self.count(&exchange, at);
                 }
             }
-            if succeeded(&exchange) {
+            if Call::archived(&exchange).succeeded() {
                 self.count_fresh(&fresh, (row, time), at);
             }
         }
@@ -119,7 +119,7 @@ impl Indicators {
 
     fn count(&mut self, exchange: &Exchange, at: (i64, u64)) {
         let known = &mut self.known;
-        count_call(&mut self.counts, (&self.model, exchange), at, self.slis.latency, |sli, _| {
+        count_call(&mut self.counts, (&self.model, Call::archived(exchange)), at, self.slis.latency, |sli, _| {
             known.insert(sli);
         });
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driftline_alerts::Counts;
-use driftline_protocol::{Batch, Cell, Column, EndState, Exchange, Rows, decode_rows};
+use driftline_protocol::{Batch, Cell, Column, EndState, Exchange, Rows, decode};
 use tracing::debug;
 
 use super::columns::Kept;
@@ -98,12 +98,18 @@ struct Taken<'a> {
     received_at: i64,
     /// When its request began, as far as that can be believed.
     began_at: i64,
+    /// What its answer came to; see [`Call::outcome`].
+    outcome: u32,
     purpose: Purpose,
 }
 
 impl Taken<'_> {
+    fn call(&self) -> Call<'_> {
+        Call { exchange: self.exchange, outcome: self.outcome }
+    }
+
     fn succeeded(&self) -> bool {
-        succeeded(self.exchange)
+        self.call().succeeded()
     }
 
     /// Whether its rows are counted in windows: what the sample did not draw would be over-represented.
@@ -130,14 +136,15 @@ impl Pipeline {
         (position, received_at): (i64, i64),
         purpose: Purpose,
     ) {
+        let naming = self.models.get(batch.model.as_str()).map(|model| Arc::clone(&model.naming));
+        let Some(naming) = naming else { return };
+        let decoded = decode(exchange, &naming);
         let began_at = usable(exchange.started_at_micros, received_at).unwrap_or(received_at);
-        let taken = Taken { batch, exchange, position, received_at, began_at, purpose };
+        let taken = Taken { batch, exchange, position, received_at, began_at, outcome: decoded.outcome, purpose };
         if purpose.count {
             self.indicate(&taken);
         }
-        let Some(model) = self.models.get(batch.model.as_str()) else { return };
-        let naming = Arc::clone(&model.naming);
-        let rows = match decode_rows(exchange, &naming) {
+        let rows = match decoded.rows {
             Ok(rows) => rows,
             Err(error) => {
                 if purpose.count {
@@ -147,6 +154,7 @@ impl Pipeline {
                 return;
             }
         };
+        let Some(model) = self.models.get(batch.model.as_str()) else { return };
         let places = places(model, &rows, &taken);
         let version = self.version(&taken, rows.model_version.as_deref());
         if purpose.count {
@@ -181,7 +189,7 @@ impl Pipeline {
             return;
         }
         let limit = model.config.slis.latency;
-        let took = count_call(&mut self.next.slis, (&model.name, exchange), (at, weight), limit, |sli, counts| {
+        let took = count_call(&mut self.next.slis, (&model.name, taken.call()), (at, weight), limit, |sli, counts| {
             if sli == "latency" { metrics.latency.count(counts) } else { metrics.availability.count(counts) }
         });
         if took {
@@ -278,7 +286,7 @@ impl Pipeline {
             let meta = ExchangeMeta {
                 request_id,
                 // A call that failed inside an answer of 200 is no success in the archive either.
-                status: exchange.outcome() as u16,
+                status: taken.outcome as u16,
                 end_state: exchange.end().name(),
                 latency_micros: (!exchange.unmeasured).then_some(exchange.duration_micros),
                 instance,
@@ -331,9 +339,24 @@ fn add_columns(
     }
 }
 
-/// Whether it was answered, and well.
-pub(crate) fn succeeded(exchange: &Exchange) -> bool {
-    (200..300).contains(&exchange.outcome()) && exchange.end() == EndState::Complete
+/// A call, as indicators see it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) exchange: &'a Exchange,
+    /// What its answer came to, as an HTTP status; see [`driftline_protocol::Decoded::outcome`].
+    pub(crate) outcome: u32,
+}
+
+impl<'a> Call<'a> {
+    /// One whose status says what it came to, as archived ones' do.
+    pub(crate) fn archived(exchange: &'a Exchange) -> Self {
+        Self { exchange, outcome: exchange.status }
+    }
+
+    /// Whether it was answered, and well.
+    pub(crate) fn succeeded(self) -> bool {
+        (200..300).contains(&self.outcome) && self.exchange.end() == EndState::Complete
+    }
 }
 
 /// For how many exchanges one stands.
@@ -344,20 +367,20 @@ pub(crate) fn weight(exchange: &Exchange) -> u64 {
 /// Counts a call's indicators at a time, for as many calls as it stands for, and says which. Gives whether it has a latency.
 pub(crate) fn count_call(
     slis: &mut SliCounts,
-    (model, exchange): (&str, &Exchange),
+    (model, call): (&str, Call<'_>),
     (at, weight): (i64, u64),
     latency: Duration,
     mut say: impl FnMut(&'static str, Counts),
 ) -> bool {
     let limit_micros = latency.as_micros() as u64;
-    for (sli, is_good) in indicators(exchange, limit_micros) {
+    for (sli, is_good) in indicators(call, limit_micros) {
         let counts = Counts { good: if is_good { weight } else { 0 }, valid: weight };
         slis.count(model, sli, "", at, counts);
         say(sli, counts);
     }
-    let took = exchange.status > 0 || gave_up(exchange, limit_micros);
+    let took = call.exchange.status > 0 || gave_up(call, limit_micros);
     if took {
-        slis.latency(model, at, exchange.duration_micros, weight);
+        slis.latency(model, at, call.exchange.duration_micros, weight);
     }
     took
 }
@@ -369,8 +392,8 @@ pub(crate) fn is_fresh(of: Option<i64>, time: i64, max_age: Duration) -> bool {
 }
 
 /// The indicators that an exchange is valid for, and whether it was good.
-fn indicators(exchange: &Exchange, latency_limit_micros: u64) -> impl Iterator<Item = (&'static str, bool)> {
-    let status = exchange.outcome();
+fn indicators(call: Call<'_>, latency_limit_micros: u64) -> impl Iterator<Item = (&'static str, bool)> {
+    let Call { exchange, outcome: status } = call;
     // What the sidecar could keep of it says nothing about whether it passed.
     let answered = matches!(exchange.end(), EndState::Complete | EndState::Truncated | EndState::Budget);
     // What the caller did wrong, and what it broke off, says nothing about the model.
@@ -379,13 +402,12 @@ fn indicators(exchange: &Exchange, latency_limit_micros: u64) -> impl Iterator<I
     let available = (!callers_doing).then_some(("availability", answered && status < 400));
     let in_time = exchange.duration_micros <= latency_limit_micros;
     let succeeded = answered && (200..300).contains(&status);
-    let timed = (succeeded || gave_up(exchange, latency_limit_micros)).then_some(("latency", in_time));
+    let timed = (succeeded || gave_up(call, latency_limit_micros)).then_some(("latency", in_time));
     available.into_iter().chain(timed)
 }
 
 /// Whether the caller broke it off after the limit: whatever the answer would have been, it would have been late.
-fn gave_up(exchange: &Exchange, latency_limit_micros: u64) -> bool {
-    let status = exchange.outcome();
+fn gave_up(Call { exchange, outcome: status }: Call<'_>, latency_limit_micros: u64) -> bool {
     exchange.end() == EndState::Cancelled
         && exchange.duration_micros > latency_limit_micros
         && (status == 0 || (200..300).contains(&status))
@@ -467,7 +489,7 @@ mod tests {
     }
 
     fn indicated(status: u32, end: EndState, micros: u64) -> Vec<(&'static str, bool)> {
-        indicators(&exchange(status, end, micros), 1000).collect()
+        indicators(Call::archived(&exchange(status, end, micros)), 1000).collect()
     }
 
     #[test]
@@ -490,12 +512,21 @@ mod tests {
         let called = |code: &str| {
             let status = driftline_protocol::Header { name: "grpc-status".into(), value: code.into() };
             let exchange = Exchange { response_headers: vec![status], ..exchange(200, EndState::Complete, 900) };
-            indicators(&exchange, 1000).collect::<Vec<_>>()
+            indicators(Call { exchange: &exchange, outcome: exchange.outcome() }, 1000).collect::<Vec<_>>()
         };
         assert_eq!(called("0"), [("availability", true), ("latency", true)]);
         assert_eq!(called("14"), [("availability", false)], "unavailable");
         assert_eq!(called("8"), [("availability", false)], "overload is the model's doing");
         assert_eq!(called("3"), [], "the caller's argument");
         assert_eq!(called("no code"), [("availability", false)]);
+    }
+
+    #[test]
+    fn an_answer_that_tells_of_an_error_is_no_success_for_its_status() {
+        let exchange = exchange(200, EndState::Complete, 900);
+        let called = |outcome| indicators(Call { exchange: &exchange, outcome }, 1000).collect::<Vec<_>>();
+        assert_eq!(called(200), [("availability", true), ("latency", true)]);
+        assert_eq!(called(500), [("availability", false)]);
+        assert_eq!(called(400), [], "the caller's doing");
     }
 }
