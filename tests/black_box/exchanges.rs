@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use driftline_protocol::{Batch, Body, EndState, Exchange, frame};
+use driftline_protocol::{Batch, Body, EndState, Exchange, Messages, frame};
 use driftline_tests::{Collector, Sidecar, client, eventually, metric};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -147,6 +147,45 @@ async fn an_answer_of_200_that_tells_of_an_error_is_no_success() {
     // Of the others there is no row, or it did not succeed.
     assert_eq!(metric(&metrics, "driftline_rows_counted_total", &[]), 3.0);
     assert_eq!(metric(&metrics, "driftline_rows_not_counted_total", &[]), 8.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_begin_too_late_page_where_there_is_a_bound_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let configuration = "archive: {folder: archive, max_age: 200ms}\nmodels: [{name: m, slis: {first_message: {below: 500ms}}}]\n\
+                         alerts: {evaluation_interval: 1s}\n";
+    let collector = Collector::start(folder.path(), configuration).await;
+    let stream = |first_ms: u64, count: u64| {
+        let messages = Messages { gaps_micros: vec![first_ms * 1000], count, ..Messages::default() };
+        let request = r#"{"messages": [], "stream": true}"#;
+        let body =
+            |text: &str| Some(Body { size: text.len() as u64, content: text.to_owned().into(), ..Body::default() });
+        Exchange {
+            target: "/v1/chat/completions".into(),
+            duration_micros: 900_000,
+            request: body(request),
+            response: body("data: {\"choices\": []}\n\ndata: [DONE]\n\n"),
+            response_messages: Some(messages),
+            ..exchange("{}")
+        }
+    };
+    let late = std::iter::repeat_with(|| stream(501, 2)).take(8);
+    // The last two are no streams: one came in one piece, and one has no messages.
+    let others = [stream(500, 2), stream(800, 1), exchange(r#"{"x": 1}"#)];
+    send(&collector, late.chain(others).collect()).await;
+    collector.settled().await;
+    assert_eq!(sli(&collector, "first_message").await, (1, 9));
+    assert_eq!(sli(&collector, "latency").await, (11, 11));
+    let metrics = collector.metrics().await;
+    let labels = [("model", "m"), ("sli", "first_message")];
+    assert_eq!(metric(&metrics, "driftline_sli_valid_total", &labels), 9.0);
+    let rules = eventually("it pages", async || {
+        let alerts = collector.api("alerts").await?;
+        let rules: Vec<String> = alerts.as_array().unwrap().iter().map(|alert| alert["rule"].to_string()).collect();
+        if rules.is_empty() { Err("nobody was told".to_owned()) } else { Ok(rules) }
+    })
+    .await;
+    assert_eq!(rules, [r#""FirstMessageSlo""#]);
 }
 
 /// Says something and waits to be reset.

@@ -13,7 +13,10 @@ import pytest
 from conftest import collector, eventually, free_port, process, sidecar
 
 SERVERS = pathlib.Path(__file__).parent / "servers"
-CONFIGURATION = "data_dir: data\narchive: {folder: archive, max_age: 300ms}\n"
+CONFIGURATION = """data_dir: data
+archive: {folder: archive, max_age: 300ms}
+models: [{name: parrot, slis: {first_message: {below: 10s}}}]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -63,5 +66,8 @@ def test_a_streamed_chat_is_a_row_of_tokens_reason_and_time_to_first_token(parro
     assert 'driftline_request_duration_seconds_count{model="parrot"} 3' in metrics
     assert 'driftline_sli_good_total{column="",model="parrot",sli="availability"} 2' in metrics
     assert 'driftline_sli_valid_total{column="",model="parrot",sli="availability"} 3' in metrics
+    # Of the other two, one came in one piece and one failed.
+    assert 'driftline_sli_good_total{column="",model="parrot",sli="first_message"} 1' in metrics
+    assert 'driftline_sli_valid_total{column="",model="parrot",sli="first_message"} 1' in metrics
     undecodable = [line for line in metrics.splitlines() if line.startswith("driftline_exchanges_undecodable_total")]
     assert undecodable and all(line.endswith(" 0") for line in undecodable)

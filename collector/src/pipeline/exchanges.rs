@@ -17,7 +17,7 @@ use super::table::{Capture, ExchangeMeta, Table, category, time_micros};
 use super::{ModelState, Pipeline, Purpose};
 use crate::alerting::changes::{Change, ChangeKind};
 use crate::archive::layout::partition_start;
-use crate::config::{EventTime, Partition};
+use crate::config::{EventTime, FIRST_MESSAGE_SLI, Partition, Slis};
 
 /// Rows that are gathered before they are counted in between: bounds the memory of one stretch of the journal.
 const MAX_GATHERED_ROWS: usize = 16_384;
@@ -188,9 +188,11 @@ impl Pipeline {
         if exchange.unmeasured {
             return;
         }
-        let limit = model.config.slis.latency;
-        let took = count_call(&mut self.next.slis, (&model.name, taken.call()), (at, weight), limit, |sli, counts| {
-            if sli == "latency" { metrics.latency.count(counts) } else { metrics.availability.count(counts) }
+        let of_call = (&*model.name, taken.call(), &model.config.slis);
+        let took = count_call(&mut self.next.slis, of_call, (at, weight), |sli, counts| match sli {
+            "latency" => metrics.latency.count(counts),
+            FIRST_MESSAGE_SLI => metrics.first_message.iter().for_each(|metrics| metrics.count(counts)),
+            _ => metrics.availability.count(counts),
         });
         if took {
             metrics.request_duration.observe(exchange.duration_micros as f64 / 1e6);
@@ -367,13 +369,13 @@ pub(crate) fn weight(exchange: &Exchange) -> u64 {
 /// Counts a call's indicators at a time, for as many calls as it stands for, and says which. Gives whether it has a latency.
 pub(crate) fn count_call(
     slis: &mut SliCounts,
-    (model, call): (&str, Call<'_>),
+    (model, call, limits): (&str, Call<'_>, &Slis),
     (at, weight): (i64, u64),
-    latency: Duration,
     mut say: impl FnMut(&'static str, Counts),
 ) -> bool {
-    let limit_micros = latency.as_micros() as u64;
-    for (sli, is_good) in indicators(call, limit_micros) {
+    let limit_micros = limits.latency.as_micros() as u64;
+    let begun = limits.first_message.and_then(|limit| Some((FIRST_MESSAGE_SLI, began_in_time(call, limit)?)));
+    for (sli, is_good) in indicators(call, limit_micros).chain(begun) {
         let counts = Counts { good: if is_good { weight } else { 0 }, valid: weight };
         slis.count(model, sli, "", at, counts);
         say(sli, counts);
@@ -404,6 +406,21 @@ fn indicators(call: Call<'_>, latency_limit_micros: u64) -> impl Iterator<Item =
     let succeeded = answered && (200..300).contains(&status);
     let timed = (succeeded || gave_up(call, latency_limit_micros)).then_some(("latency", in_time));
     available.into_iter().chain(timed)
+}
+
+/// Whether a stream began in time; none of what is no stream. One message alone is none: each answer over gRPC is one. Of what
+/// the caller broke off, its first message or the want of it says whether that was for the waiting.
+fn began_in_time(Call { exchange, outcome }: Call<'_>, limit: Duration) -> Option<bool> {
+    let limit_micros = limit.as_micros() as u64;
+    let messages = exchange.response_messages.as_ref().filter(|_| (200..300).contains(&outcome))?;
+    let is_cancelled = exchange.end() == EndState::Cancelled;
+    let is_whole = matches!(exchange.end(), EndState::Complete | EndState::Truncated | EndState::Budget);
+    let waited = messages.gaps_micros.first().copied();
+    match waited {
+        Some(waited) if (is_whole || is_cancelled) && messages.count > 1 => Some(waited <= limit_micros),
+        _ if is_cancelled && waited.unwrap_or(exchange.duration_micros) > limit_micros => Some(false),
+        _ => None,
+    }
 }
 
 /// Whether the caller broke it off after the limit: whatever the answer would have been, it would have been late.
@@ -482,6 +499,8 @@ fn freshness(model: &ModelState, rows: &Rows<'_>, times: &[i64], taken: &Taken<'
 
 #[cfg(test)]
 mod tests {
+    use driftline_protocol::Messages;
+
     use super::*;
 
     fn exchange(status: u32, end: EndState, micros: u64) -> Exchange {
@@ -519,6 +538,32 @@ mod tests {
         assert_eq!(called("8"), [("availability", false)], "overload is the model's doing");
         assert_eq!(called("3"), [], "the caller's argument");
         assert_eq!(called("no code"), [("availability", false)]);
+    }
+
+    #[test]
+    fn streams_begin_in_time_or_not_and_what_is_no_stream_does_neither() {
+        let began = |end, gaps: &[u64], count, micros| {
+            let messages = Messages { gaps_micros: gaps.to_vec(), count, ..Messages::default() };
+            let exchange = Exchange { response_messages: Some(messages), ..exchange(200, end, micros) };
+            began_in_time(Call::archived(&exchange), Duration::from_millis(1))
+        };
+        assert_eq!(began(EndState::Complete, &[1000, 5], 2, 9000), Some(true), "however long it goes on");
+        assert_eq!(began(EndState::Truncated, &[1001], 900, 9000), Some(false));
+        assert_eq!(began(EndState::Complete, &[5000], 1, 5000), None, "a call over gRPC");
+        assert_eq!(began(EndState::Complete, &[], 0, 5000), None, "nothing was said");
+        assert_eq!(began(EndState::Cancelled, &[900, 5], 2, 9000), Some(true), "broken off for another reason");
+        assert_eq!(began(EndState::Cancelled, &[1001], 1, 1100), Some(false));
+        assert_eq!(began(EndState::Cancelled, &[900], 1, 9000), None);
+        assert_eq!(began(EndState::Cancelled, &[], 0, 1001), Some(false), "before the first");
+        assert_eq!(began(EndState::Cancelled, &[], 0, 1000), None);
+        assert_eq!(began(EndState::UpstreamError, &[5000, 5], 2, 9000), None, "availability's");
+        let alone = exchange(200, EndState::Complete, 9000);
+        assert_eq!(began_in_time(Call::archived(&alone), Duration::from_millis(1)), None);
+        let failed = Exchange {
+            response_messages: Some(Messages { gaps_micros: vec![5000, 1], count: 2, ..Messages::default() }),
+            ..alone
+        };
+        assert_eq!(began_in_time(Call { exchange: &failed, outcome: 500 }, Duration::from_millis(1)), None);
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Documents {
 
     /// The models whose requests are to be compared with something, as a part of our configuration.
     fn models(&self, problems: &mut Vec<Problem>) -> String {
-        let mut bounds: BTreeMap<&str, Duration> = BTreeMap::new();
+        let mut bounds: BTreeMap<(&str, &str), Duration> = BTreeMap::new();
         for slo in &self.slos {
             let Some(indicator) = self.indicator_of(slo) else { continue };
             let (value, unit) = match (&slo.value, indicator.unit) {
@@ -94,17 +94,21 @@ impl Documents {
                 None => {
                     problems.push(value.problem("is no whole number of milliseconds from 1 to 3,600,000".to_owned()))
                 }
-                Some(bound) if *bounds.entry(model).or_insert(bound) != bound => {
+                Some(bound) if *bounds.entry((model, &*indicator.sli)).or_insert(bound) != bound => {
                     problems
                         .push(value.problem(format!("is another than that of another SLO; a model has one: {model}")));
                 }
                 Some(_) => {}
             }
         }
-        let model = |(model, bound): (&str, Duration)| {
-            format!("  - name: {}\n    slis: {{latency: {{below: {}}}}}\n", quoted(model), rolling_name(bound))
+        let mut slis: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for ((model, sli), bound) in bounds {
+            slis.entry(model).or_default().push(format!("{sli}: {{below: {}}}", rolling_name(bound)));
+        }
+        let model = |(model, slis): (&str, Vec<String>)| {
+            format!("  - name: {}\n    slis: {{{}}}\n", quoted(model), slis.join(", "))
         };
-        let models: String = bounds.into_iter().map(model).collect();
+        let models: String = slis.into_iter().map(model).collect();
         if models.is_empty() { models } else { format!("models:\n{models}") }
     }
 
@@ -230,6 +234,7 @@ fn rule(slo: &Slo, indicator: &Indicator, told: &Told, has_both: bool) -> String
 fn runbook_of(sli: &str) -> &'static str {
     match sli {
         "latency" => "latency-budget",
+        "first_message" => "first-message-slo",
         "availability" => "availability-budget",
         "freshness" => "stale-features",
         "schema" => "schema-change",
