@@ -26,7 +26,7 @@ import { learnTime } from './clock.js';
  */
 /** @typedef {{pane_seconds: number, panes: number, every_panes: number, lateness_seconds: number, min_filled_panes: number}} WindowSettings */
 /** @typedef {{name: string, role: string, type: string | null, scored_as: string | null}} Column */
-/** @typedef {ModelSummary & {event_time: string, windows: WindowSettings, compare_with: string[], latency_objective_ms: number, columns: Column[]}} ModelDetail */
+/** @typedef {ModelSummary & {event_time: string, windows: WindowSettings, compare_with: string[], latency_objective_ms: number, first_message_objective_ms: number | null, columns: Column[]}} ModelDetail */
 /** @typedef {'ok' | 'drift' | 'not_enough_data'} Verdict */
 /**
  * @typedef {object} Score

@@ -64,7 +64,7 @@ pub(crate) struct Latency {
 /// Good of valid events.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Sli {
-    /// `latency`, `availability`, `freshness`, `capture`, `schema`, `heard`, `feeds`, `feeds_listed` or `outcomes`.
+    /// `latency`, `first_message`, `availability`, `freshness`, `capture`, `schema`, `heard`, `feeds`, `feeds_listed` or `outcomes`.
     sli: String,
     good: u64,
     valid: u64,
@@ -115,6 +115,8 @@ pub(crate) struct ModelDetail {
     compare_with: Vec<String>,
     /// Requests faster than this are good, in milliseconds.
     latency_objective_ms: f64,
+    /// Streams whose first message comes sooner than this are good, in milliseconds; null where they may begin when they like.
+    first_message_objective_ms: Option<f64>,
     /// Files of others that must keep coming.
     feeds: Vec<FeedView>,
     /// How old the newest outcome may be, in seconds; null where outcomes may come as they like.
@@ -236,6 +238,7 @@ pub(crate) async fn one(
         },
         compare_with: compare_with(&config),
         latency_objective_ms: config.slis.latency.as_secs_f64() * 1000.0,
+        first_message_objective_ms: config.slis.first_message.map(|limit| limit.as_secs_f64() * 1000.0),
         feeds: api.feeds.of(&name).iter().map(|watched| FeedView::of(watched, now)).collect(),
         outcomes_max_age_seconds: config.slis.outcomes.map(|max_age| max_age.as_secs()),
         newest_outcome: newest_outcome.map(rfc3339),
