@@ -282,6 +282,8 @@ fn sli_in_words(sli: &str) -> &str {
         "capture" => "exchanges captured",
         "schema" => "rows of the known form",
         "heard" => "signs of life",
+        "sidecars" => "sidecars heard",
+        "running" => "collector running",
         "feeds" => "files in time",
         "feeds_listed" => "feeds listed",
         "outcomes" => "outcomes in time",

@@ -16,6 +16,8 @@ mod no_verdict;
 pub(crate) mod outbox;
 mod picture;
 pub(crate) mod reactions;
+#[cfg(test)]
+mod shipped_causes;
 pub(crate) mod silences;
 pub(crate) mod telling;
 pub(crate) mod ticks;

@@ -88,9 +88,10 @@ impl Book {
         now: Micros,
     ) -> Vec<Told> {
         let firing: Vec<_> = self.firing().collect();
+        let causes: Vec<_> = self.causes().collect();
         let standing = |(rule, alert): &(&Rule, &Alert)| alert.standing(no_data_after(rule, &alert.labels), now);
         let standings: Vec<Standing> = firing.iter().map(|one| standing(one).unwrap_or_default()).collect();
-        let muting = Muting { silences: &wishes.silences, maintenance, firing: &firing, now };
+        let muting = Muting { silences: &wishes.silences, maintenance, causes: &causes, now };
         let labels: Vec<Labels> = firing.iter().map(|(_, alert)| alert.common_labels()).collect();
         let mutes = |((rule, alert), labels): (&(&Rule, &Alert), &Labels)| match muting.of(rule, alert) {
             by if by.is_empty() && !is_told(alert) => routes.of(rule, labels, now).mutes(),
@@ -187,7 +188,11 @@ mod tests {
 
     #[test]
     fn what_may_be_explained_waits_for_one_look_and_is_told_when_its_cause_is_gone() {
-        let cause = ExplainedBy { rule: "Cause".to_owned(), same: vec!["model".to_owned()] };
+        let cause = ExplainedBy {
+            rule: "Cause".to_owned(),
+            same: vec!["model".to_owned()],
+            lasting: std::time::Duration::ZERO,
+        };
         let rules = vec![rule("Cause", "missing_share", Vec::new()), rule("Drift", "psi", vec![cause])];
         let mut book = Book::new(rules);
         book.observe_scores(&[observed("psi", 0.9)], 10, DAY);

@@ -159,6 +159,8 @@ impl Pipeline {
         }
         notification.facts.extend(self.facts_of_deliveries(&change.alert.labels));
         notification.facts.extend(self.facts_of_arrivals(change));
+        notification.facts.extend(self.facts_of_sidecars(change));
+        notification.facts.extend(self.facts_of_running(change));
         let kind = match change.transition {
             Transition::Fired { .. } => EventKind::AlertFired,
             Transition::Resolved { .. } => EventKind::AlertResolved,
