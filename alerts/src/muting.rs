@@ -37,7 +37,7 @@ pub struct Muting<'a> {
     /// The silences.
     pub silences: &'a [Silence],
     /// The maintenance windows.
-    pub maintenance: &'a [Maintenance],
+    pub maintenance: &'a [&'a Maintenance],
     /// The alerts that fire, or did.
     pub causes: &'a [(&'a Rule, &'a Alert)],
     /// The time.

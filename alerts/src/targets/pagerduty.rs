@@ -166,9 +166,8 @@ fn event(notification: &Notification, routing_key: &str, details: Details) -> Va
     if is_address(&notification.page_url) {
         event["client_url"] = json!(notification.page_url);
     }
-    let links = [(&notification.runbook_url, "Runbook"), (&notification.page_url, "Alert in Driftline")].into_iter();
-    let links = links.filter(|(address, _)| is_address(address));
-    let links: Vec<Value> = links.map(|(address, text)| json!({ "href": address, "text": text })).collect();
+    let links = notification.links().into_iter().filter(|(_, address)| is_address(address));
+    let links: Vec<Value> = links.map(|(text, address)| json!({ "href": address, "text": text })).collect();
     // An empty list is refused.
     if !links.is_empty() {
         event["links"] = json!(links);

@@ -8,7 +8,7 @@ mod compare_with;
 mod false_pages;
 mod feeds;
 mod few;
-mod maintenance;
+pub(crate) mod maintenance;
 mod metadata;
 mod models;
 mod reactions;
