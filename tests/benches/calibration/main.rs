@@ -99,10 +99,9 @@ fn main() {
     if arguments.only.is_none_or(|wanted| wanted == Only::Drifts) {
         println!("\n### Planted drifts, whole days shuffled\n");
         let found = years::for_seeds(arguments.draws, |seed| power::find(&flights, &plan, seed));
-        let python = peers::python();
-        let asked = |python| years::for_seeds(arguments.draws, |seed| peers::find(&flights, &plan, python, seed));
-        let peers = python.as_deref().map(asked).unwrap_or_default();
-        print_found(&found, &peers);
+        let installed = peers::installed();
+        let peers = years::for_seeds(arguments.draws, |seed| peers::find(&flights, &plan, &installed, seed));
+        print_found(&found, &installed, &peers);
     }
     if arguments.only.is_none_or(|wanted| wanted == Only::Order) {
         println!("\n### The real order: the first {} days as reference, then the others\n", plan.reference_days);
@@ -149,11 +148,9 @@ fn print_whole(years: &[whole::Year]) {
 
 /// How many of the draws each judge found it in, and the median of the days that this took; and the same of the libraries
 /// themselves, where they were asked.
-fn print_found(found: &[Found], peers: &[peers::Found]) {
+fn print_found(found: &[Found], installed: &[peers::Peers], peers: &[peers::Found]) {
     let mut judges = Judge::ALL.map(Judge::name).to_vec();
-    if !peers.is_empty() {
-        judges.extend(peers::NAMES);
-    }
+    judges.extend(installed.iter().flat_map(|peers| peers.names));
     println!("| drift | size | {} |", judges.join(" | "));
     println!("|---|---|{}", "---|".repeat(judges.len()));
     for (kind, (_, column, says, sizes)) in power::KINDS.iter().enumerate() {
@@ -168,10 +165,8 @@ fn print_found(found: &[Found], peers: &[peers::Found]) {
             };
             let of_judge = |judge: Judge| found.iter().filter_map(|found| found[kind][size][judge as usize]).collect();
             let mut cells = Judge::ALL.map(|judge| cell(of_judge(judge), found.len())).to_vec();
-            if !peers.is_empty() {
-                let of_peer = |peer: usize| peers.iter().filter_map(|found| found[kind][size][peer]).collect();
-                cells.extend((0..peers::NAMES.len()).map(|peer| cell(of_peer(peer), peers.len())));
-            }
+            let of_peer = |peer: usize| peers.iter().filter_map(|found| found[kind][size][peer]).collect();
+            cells.extend((0..judges.len() - cells.len()).map(|peer| cell(of_peer(peer), peers.len())));
             println!("| {column}: {says} | {value} | {} |", cells.join(" | "));
         }
     }
