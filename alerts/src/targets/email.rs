@@ -427,9 +427,14 @@ mod tests {
     #[test]
     fn the_text_part_says_it_all() {
         let text = text(&notification(Action::Trigger));
-        for part in
-            ["http://driftline/runbooks/feature-drift", "psi above 0.2 in 2 of 3 windows", "temp", "n = 13068", "▁▁█"]
-        {
+        for part in [
+            "http://driftline/runbooks/feature-drift",
+            "https://grafana/d/driftline",
+            "psi above 0.2 in 2 of 3 windows",
+            "temp",
+            "n = 13068",
+            "▁▁█",
+        ] {
             assert!(text.contains(part), "{text}");
         }
     }

@@ -214,7 +214,8 @@ mod tests {
         let trigger: Value = serde_json::from_str(&body(&notification(Action::Trigger), "key")).unwrap();
         assert_eq!(trigger["payload"]["severity"], "warning");
         assert_eq!(trigger["payload"]["custom_details"]["members"][0]["what"], "temp");
-        assert_eq!(trigger["links"][0]["text"], "Runbook");
+        let links: Vec<&Value> = trigger["links"].as_array().unwrap().iter().map(|link| &link["text"]).collect();
+        assert_eq!(links, ["Runbook", "Alert in Driftline", "Dashboard"]);
         let resolve: Value = serde_json::from_str(&body(&notification(Action::Resolve), "key")).unwrap();
         assert_eq!(resolve["dedup_key"], trigger["dedup_key"]);
         assert_eq!(resolve.as_object().unwrap().len(), 3);

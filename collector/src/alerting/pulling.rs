@@ -118,9 +118,9 @@ mod tests {
 models:
   - name: m
     slis: {latency: {below: 250ms}}
-    segments: {by: [{column: origin}, {name: far, where: distance > 1500}]}
+    segments: [{column: origin}, {name: far, where: distance > 1500}]
   - name: of-old-times
-    event_time: {column: flown_at}
+    event_time: {column: flown_at, unit: rfc3339}
 ";
     const NOW: Micros = 1_800_000_000_500_000;
 

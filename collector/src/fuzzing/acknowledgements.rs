@@ -115,7 +115,7 @@ impl World {
             references: Arc::new(LoadedReferences::default()),
             runbooks: Arc::new(Runbooks::shipped()),
             feeds: Arc::new(Feeds::new(&config)),
-            metrics: Arc::new(Metrics::new().ok()?),
+            metrics: Metrics::new().ok()?,
             started_at: now_micros(),
         };
         let router = pages::links(api.clone()).merge(api::routes(api));
