@@ -1,5 +1,7 @@
 """The shipped rules as they ship, live: what is stale, lost or silent tells of itself, and keeps back what it explains."""
 
+import json
+import re
 import sqlite3
 import struct
 import time
@@ -61,9 +63,8 @@ def firing(url: str) -> dict[str, dict]:
 
 def test_stale_features_page_and_lost_captures_are_a_ticket(tmp_path):
     with collector(tmp_path, f"data_dir: data\n{MODELS}alerts: {{evaluation_interval: 200ms}}\n") as url:
-        for _ in range(3):
-            rows = [{"features": {"weather_at": time.time() - 7200}, "prediction": 1.0}] * 40
-            httpx.post(f"{url}/v1/rows?model=m", json=rows).raise_for_status()
+        row = {"features": {"weather_at": "2026-01-01T00:00:00Z"}, "prediction": 1.0}
+        httpx.post(f"{url}/v1/rows?model=m", content="\n".join([json.dumps(row)] * 120)).raise_for_status()
         stale = eventually(lambda: firing(url).get("StaleFeatures"), "nothing is fresh")
         assert stale["severity"] == "page" and stale["members"][0]["what"] == "weather_at" and stale["members"][0]["value"] == "0%"
         Sidecar(url, "pod-a").send(1, seen=200, delivered=150, dropped={"budget": 49})
@@ -102,7 +103,8 @@ def test_a_sidecar_whose_requests_nobody_has_is_missed_and_named(tmp_path):
     with collector(tmp_path, configuration) as url:
         missed = eventually(lambda: firing(url).get("SidecarSilent"), "pod-b is missed")
         facts = [fact["value"] for fact in missed["facts"] if fact["name"] == "Silent sidecar"]
-        assert len(facts) == 1 and facts[0].startswith("pod-b, heard last at ") and facts[0].endswith(" had 50% of the requests")
+        # As many as the other in a shorter time.
+        assert len(facts) == 1 and re.fullmatch(r"pod-b, heard last at [-0-9]+ [:0-9]+ UTC, had 51\.\d% of the requests", facts[0]), facts
         Sidecar(url, "pod-b").send(1, seen=1)
         eventually(lambda: "SidecarSilent" not in firing(url), "it is heard again", patience=40)
 
