@@ -42,6 +42,7 @@ runbooks![
     "availability-budget",
     "availability-slo",
     "capture-loss",
+    "collector-down",
     "delivery-failure",
     "feature-drift",
     "first-message-slo",
@@ -55,6 +56,7 @@ runbooks![
     "prediction-drift",
     "schema-change",
     "segment-drift",
+    "sidecar-silent",
     "stale-features",
     "stale-feed",
 ];
