@@ -69,6 +69,7 @@ pub(crate) struct Metrics {
     request_duration: HistogramVec,
     sli_good: IntCounterVec,
     sli_valid: IntCounterVec,
+    sli_unknown: IntCounterVec,
     alerts_firing: IntGaugeVec,
     alerts_muted: IntGaugeVec,
     notifications: IntCounterVec,
@@ -123,12 +124,14 @@ pub(crate) struct ModelMetrics {
 pub(crate) struct SliMetrics {
     good: IntCounter,
     valid: IntCounter,
+    unknown: IntCounter,
 }
 
 impl SliMetrics {
     pub(crate) fn count(&self, counts: Counts) {
         self.good.inc_by(counts.good);
         self.valid.inc_by(counts.valid);
+        self.unknown.inc_by(counts.unknown);
     }
 }
 
@@ -346,6 +349,11 @@ impl Metrics {
                 "Valid events of a service level indicator; freshness has one for each column, feeds for each feed.",
                 &["model", "sli", "column"],
             )?,
+            sli_unknown: counters(
+                "driftline_sli_unknown_total",
+                "Events of a service level indicator that were seen, and lost or unreadable before they could be judged.",
+                &["model", "sli", "column"],
+            )?,
             alerts_firing: gauges("driftline_alerts_firing", "Alerts that fire now.", &["rule", "severity"])?,
             alerts_muted: gauges(
                 "driftline_alerts_muted",
@@ -543,7 +551,11 @@ impl Metrics {
     /// The counters of an indicator. They exist from then on, at 0.
     pub(crate) fn sli(&self, model: &str, sli: &str, column: &str) -> SliMetrics {
         let labels = &[model, sli, column];
-        SliMetrics { good: self.sli_good.with_label_values(labels), valid: self.sli_valid.with_label_values(labels) }
+        SliMetrics {
+            good: self.sli_good.with_label_values(labels),
+            valid: self.sli_valid.with_label_values(labels),
+            unknown: self.sli_unknown.with_label_values(labels),
+        }
     }
 
     pub(crate) fn batches(&self, outcome: &str) -> IntCounter {

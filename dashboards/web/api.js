@@ -2,7 +2,7 @@
 
 import { learnTime } from './clock.js';
 
-/** @typedef {{sli: string, good: number, valid: number, share: number | null}} Sli */
+/** @typedef {{sli: string, good: number, valid: number, unknown: number, share: number | null}} Sli */
 /** @typedef {{rows: number, columns: number, built_at: string, sources: string[]}} Reference */
 /** @typedef {{starts: string, ends: string, rows: number, filled: number, panes: number}} ScoredWindow */
 /** @typedef {ScoredWindow & {version: string}} LastWindow */

@@ -64,7 +64,12 @@ function indicatorTile(model, label, name, words) {
   const sli = indicator(model, name);
   if (!sli || sli.share === null) return tile(label, none(), 'in the last hour');
   return tile(label, h('span', { title: `${count(sli.good)} of ${count(sli.valid)} ${words} in the last hour` }, share(sli.share)),
-    sli.valid === sli.good ? `all of ${count(sli.valid)}` : `${count(sli.valid - sli.good)} of ${count(sli.valid)} not`);
+    `${sli.valid === sli.good ? `all of ${count(sli.valid)}` : `${count(sli.valid - sli.good)} of ${count(sli.valid)} not`}${unknown(sli)}`);
+}
+
+/** @param {import('./api.js').Sli} sli */
+function unknown(sli) {
+  return sli.unknown > 0 ? `, ${count(sli.unknown)} unknown` : '';
 }
 
 /** @param {string[]} versions the newest first */

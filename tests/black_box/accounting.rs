@@ -143,6 +143,43 @@ async fn without_a_collector_memory_keeps_to_its_budget_and_the_rest_is_dropped_
     assert!(log.contains("seen=2000 delivered=0 dropped=2000"), "{log}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_sidecar_dropped_is_unknown_and_all_of_it_is_what_was_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::start(folder.path(), "archive: {max_age: 200ms}\n").await;
+    let model = ModelServer::start().await;
+    let budget = ["--capture-budget=4MiB", "--max-body=64KiB"];
+    let sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "m", &budget).await;
+    assert_eq!(collector.stop().await, Some(0));
+    send(&sidecar, 2000, 12_000).await;
+    collector.restart().await;
+    eventually("nothing of it is held any more", async || match account(&sidecar.metrics().await) {
+        (seen, delivered, dropped) if seen == delivered + dropped => Ok(()),
+        held => Err(format!("{held:?}")),
+    })
+    .await;
+    // What is dropped is told with what comes next.
+    send(&sidecar, 10, 0).await;
+    let (_, delivered, dropped) = account(&at_rest(&sidecar, 2010).await);
+    assert!(dropped > 500.0, "{dropped}");
+    let counts = async |collector: &Collector| {
+        let model = collector.api("models/m").await.unwrap();
+        let sli = model["slis"].as_array().unwrap().iter().find(|sli| sli["sli"] == "availability").cloned().unwrap();
+        ["good", "valid", "unknown"].map(|count| sli[count].as_f64().unwrap())
+    };
+    let expected = [delivered, delivered, dropped];
+    let as_expected = async |collector: &Collector| match counts(collector).await {
+        counted if counted == expected => Ok(()),
+        counted => Err(format!("{counted:?}, and not {expected:?}")),
+    };
+    eventually("good, bad and unknown are what was seen", async || as_expected(&collector).await).await;
+    let unknown = [("sli", "availability")];
+    assert_eq!(metric(&collector.metrics().await, "driftline_sli_unknown_total", &unknown), dropped);
+    assert_eq!(collector.stop().await, Some(0));
+    collector.restart().await;
+    assert_eq!(counts(&collector).await, expected, "and it stays so over a restart");
+}
+
 fn log_of(folder: &std::path::Path) -> String {
     let logs = std::fs::read_dir(folder).unwrap().filter_map(|entry| {
         let path = entry.unwrap().path();

@@ -29,8 +29,8 @@ pub(crate) fn affected(
 ) -> rusqlite::Result<Option<String>> {
     let Some(worst) = change.alert.over().next() else { return Ok(None) };
     match (worst.last, &change.rule.condition, window) {
-        (Reading::Ratio { good, valid }, Condition::Sli { sli, over, .. }, _) => {
-            Ok(counted(Counts { good, valid }, sli, &format!("in {}", in_units(*over))))
+        (Reading::Ratio { good, valid, unknown }, Condition::Sli { sli, over, .. }, _) => {
+            Ok(counted(Counts { good, valid, unknown }, sli, &format!("in {}", in_units(*over))))
         }
         (Reading::Burn { long: [first, _], .. }, Condition::Budget { sli, .. }, _) => {
             Ok(counted(first, sli, "in the first window"))
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn bad_events_are_what_they_are_of() {
-        let counts = Counts { good: 900, valid: 2100 };
+        let counts = Counts { good: 900, valid: 2100, unknown: 0 };
         assert_eq!(counted(counts, "latency", "in 5m").unwrap(), "1\u{202f}200 of 2\u{202f}100 requests in 5m");
         assert_eq!(counted(counts, "archive", "in 5m"), None);
     }

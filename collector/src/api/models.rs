@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::State;
+use driftline_alerts::Counts;
 use driftline_detectors::{ColumnKind, ReferenceFile};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
@@ -61,13 +62,15 @@ pub(crate) struct Latency {
     p99_ms: Option<f64>,
 }
 
-/// Good of valid events.
+/// Good of valid events, and those that could not be judged.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Sli {
     /// `latency`, `availability`, `freshness`, `capture`, `schema`, `heard`, `feeds`, `feeds_listed` or `outcomes`.
     sli: String,
     good: u64,
     valid: u64,
+    /// Events that were seen, and lost or unreadable before they could be judged.
+    unknown: u64,
     /// Share of good events; null without valid ones.
     share: Option<f64>,
 }
@@ -273,9 +276,11 @@ fn summary(db: &Connection, name: &str, reference: Option<&ReferenceFile>) -> ru
         .into_iter()
         .map(|sli| {
             let sums = slis::sums(db, name, sli, from, now_micros())?;
-            let (good, valid) = sums.values().fold((0, 0), |(good, valid), sum| (good + sum.good, valid + sum.valid));
+            let mut sum = Counts::default();
+            sums.into_values().for_each(|of_label| sum += of_label);
+            let Counts { good, valid, unknown } = sum;
             let share = (valid > 0).then(|| good as f64 / valid as f64);
-            Ok(Sli { sli: sli.to_owned(), good, valid, share })
+            Ok(Sli { sli: sli.to_owned(), good, valid, unknown, share })
         })
         .collect::<rusqlite::Result<_>>()?;
     let window = last_window(db, name)?;

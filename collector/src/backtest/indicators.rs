@@ -133,7 +133,13 @@ impl Indicators {
         for (freshness, array) in columns {
             let of = array.as_ref().and_then(|array| time_of(array, row, freshness.unit));
             let good = u64::from(is_fresh(of, time, freshness.max_age)) * weight;
-            self.counts.count(&self.model, "freshness", &freshness.column, at, Counts { good, valid: weight });
+            self.counts.count(
+                &self.model,
+                "freshness",
+                &freshness.column,
+                at,
+                Counts { good, valid: weight, unknown: 0 },
+            );
             self.known.insert("freshness");
         }
     }
@@ -323,7 +329,7 @@ mod tests {
         let condition =
             Condition::Sli { sli: sli.into(), matching: Labels::new(), below: 0.9, over, min_events: 1, few: None };
         match indicators.observations((&condition, sli), now).unwrap()[..] {
-            [Observation { reading: Reading::Ratio { good, valid }, .. }] => Some((good, valid)),
+            [Observation { reading: Reading::Ratio { good, valid, .. }, .. }] => Some((good, valid)),
             [] => None,
             ref other => panic!("{other:?}"),
         }

@@ -304,7 +304,7 @@ fn reason(rule: &Rule, group: &Labels, member: &Member) -> Option<Reason> {
         (Condition::Score { score, above, .. }, Reading::Score { value, threshold, noise, n }) => {
             (score, value, above.unwrap_or(threshold).max(noise), n)
         }
-        (Condition::Sli { sli, below, .. }, Reading::Ratio { good, valid }) => {
+        (Condition::Sli { sli, below, .. }, Reading::Ratio { good, valid, .. }) => {
             (sli, good as f64 / valid.max(1) as f64, *below, valid)
         }
         (Condition::Budget { sli, objective, pace, .. }, Reading::Burn { long, .. }) => {

@@ -321,8 +321,9 @@ fn readings(
             };
             let last = last.into_iter().filter(|(label, _)| !sums.contains_key(label));
             let last: Vec<_> = last.map(|(label, events)| (label, Reading::Few(events))).collect();
-            let shares =
-                sums.into_iter().map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid }));
+            let shares = sums
+                .into_iter()
+                .map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid, unknown: sum.unknown }));
             Ok(shares.chain(last).collect())
         }
         Condition::Budget { sli, objective, pace, .. } => slis::burn(db, model, sli, (objective, *pace), now),

@@ -32,9 +32,9 @@ pub(crate) const SCHEMA: &str = concat!(
 );
 /// The version of the schema. A database of an older one is brought to it, step by step, as far back as there are steps;
 /// one of any other is refused, never guessed at.
-const SCHEMA_VERSION: i64 = 15;
+const SCHEMA_VERSION: i64 = 16;
 /// What makes each version out of the one before, the oldest first.
-const STEPS: [(i64, &str); 10] = [
+const STEPS: [(i64, &str); 11] = [
     (5, include_str!("segments.sql")),
     (6, include_str!("earlier.sql")),
     (7, include_str!("schema_7_to_8.sql")),
@@ -45,6 +45,7 @@ const STEPS: [(i64, &str); 10] = [
     (12, include_str!("schema_12_to_13.sql")),
     (13, include_str!("newest_outcomes.sql")),
     (14, include_str!("schema_14_to_15.sql")),
+    (15, include_str!("schema_15_to_16.sql")),
 ];
 /// Bytes of a page of a new database; an older one keeps its own. Most of what is written are frames of hundreds of kilobytes,
 /// page by page into the write-ahead log, out of it again, and into the database. With SQLite's own 4 KiB the writer takes
@@ -362,7 +363,8 @@ mod tests {
                  ALTER TABLE episodes DROP COLUMN muted_by; ALTER TABLE episodes DROP COLUMN acknowledged_at;
                  ALTER TABLE episodes DROP COLUMN acknowledged_by; ALTER TABLE episodes DROP COLUMN acknowledged_note;
                  ALTER TABLE episodes DROP COLUMN standing; ALTER TABLE episodes DROP COLUMN is_flapping;
-                 ALTER TABLE outbox DROP COLUMN in_doubt; DROP TABLE newest_outcomes; ALTER TABLE senders DROP COLUMN version;",
+                 ALTER TABLE outbox DROP COLUMN in_doubt; DROP TABLE newest_outcomes; ALTER TABLE senders DROP COLUMN version;
+                 ALTER TABLE sli_counts DROP COLUMN unknown; ALTER TABLE sli_hours DROP COLUMN unknown;",
             )
             .unwrap();
         assert!(migrate(&mut database, STEPS[0].0).unwrap());
