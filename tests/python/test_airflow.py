@@ -59,6 +59,7 @@ class Airflow:
         if not python:
             pytest.skip(f"DRIFTLINE_AIRFLOW_{version} names no Python with Airflow {version}; tests/run makes one")
         self.version, self.python, self.folder, self.stack = version, pathlib.Path(python), folder, stack
+        self.has_scheduler = False
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         (folder / "dags").mkdir()
@@ -100,6 +101,11 @@ class Airflow:
     def begin(self, *words):
         log = self.folder / f"{words[0]}.log"
         self.stack.enter_context(group([self.python, "-m", "airflow", *words], log, env=self.environment, cwd=self.folder))
+
+    def schedule(self):
+        if not self.has_scheduler:
+            self.begin("scheduler", "--skip-serve-logs")
+        self.has_scheduler = True
 
     def deploy(self, **dags):
         for name, text in dags.items():
@@ -152,7 +158,7 @@ def test_drift_starts_one_run_of_a_dag_through_a_crash_and_hears_how_it_ended(ai
     if airflow.version == 3:
         assert begun["note"].startswith("Driftline: ") and conf["page_url"] in begun["note"]
 
-    airflow.begin("scheduler", "--skip-serve-logs")
+    airflow.schedule()
     result = eventually(lambda: one.reaction()["result"], "the run reports", 120)
     assert (result["state"], result["note"]) == ("succeeded", "flights is trained again")
     eventually(lambda: airflow.runs("retrain_flights")[0]["state"] == "success", "the run is over", 60)
@@ -178,10 +184,14 @@ def test_what_airflow_refuses_is_said_and_started_once_it_is_right(airflow, watc
         waits = lambda: (found := one.reaction(name))["state"] == "starting" and why[airflow.version] in (found["why"] or "")
         eventually(waits, f"{name}: {why}")
     (tmp_path / "password").write_text("pa55")
-    airflow.deploy(picky=PICKY.replace('type="string"', '"any", type="string"'), absent=DOCUMENTED.replace("retrain_flights", "absent"))
+    failing = DOCUMENTED.replace("retrain_flights", "absent").replace("# What trains the model", 'raise ValueError("no rows")  #')
+    airflow.deploy(picky=PICKY.replace('type="string"', '"any", type="string"'), absent=failing)
     for name, dag in [("wrong-password", "retrain_flights"), ("absent", "absent"), ("unwilling", "picky")]:
         eventually(lambda: one.reaction(name)["state"] == "started", f"{name} is right", 60)
         assert one.reaction(name)["reference"] in [run["dag_run_id"] for run in airflow.runs(dag)]
     assert one.reaction("other-version")["state"] == "starting"
     if airflow.version == 3:
         assert one.reaction("token")["state"] == "started", "a token that somebody made"
+    airflow.schedule()
+    result = eventually(lambda: one.reaction("absent")["result"], "the run reports that it failed", 120)
+    assert (result["state"], result["note"]) == ("failed", "no rows")
