@@ -18,17 +18,19 @@ use driftline_alerts::{Condition, Counts, Micros, Observation};
 use driftline_protocol::{Cell, EndState, Exchange, Messages};
 use rusqlite::Connection;
 
-use crate::config::{EventTime, FIRST_MESSAGE_SLI, Freshness, Model, Slis, TimeUnit};
+use crate::config::{EventTime, FIRST_MESSAGE_SLI, Freshness, Model, SLICES_SLI, Slis, TimeUnit};
 use crate::pipeline::columns::archived_name;
 use crate::pipeline::exchanges::{Call, count_call, is_fresh, weight};
+use crate::pipeline::series::ClosedWindow;
 use crate::pipeline::slis::{SLICE_MICROS, SliCounts};
 use crate::pipeline::table::time_micros;
+use crate::pipeline::time_slices::judged;
 use crate::pipeline::{expressions, judging, tidying};
 use crate::store::SCHEMA;
 use crate::vocabulary::Named;
 
-/// Indicators that rows say all of.
-pub(super) const OF_ROWS: [&str; 4] = ["latency", FIRST_MESSAGE_SLI, "availability", "freshness"];
+/// Indicators that rows say all of, or the windows that they make.
+pub(super) const OF_ROWS: [&str; 5] = ["latency", FIRST_MESSAGE_SLI, "availability", "freshness", SLICES_SLI];
 /// Rules are looked at so often at the most: each look adds up what is stored, some of it of a month.
 const MAX_LOOKS: i64 = 100_000;
 
@@ -134,9 +136,28 @@ impl Indicators {
         for (freshness, array) in columns {
             let of = array.as_ref().and_then(|array| time_of(array, row, freshness.unit));
             let good = u64::from(is_fresh(of, time, freshness.max_age)) * weight;
-            self.counts.count(&self.model, "freshness", &freshness.column, at, Counts { good, valid: weight });
+            self.counts.count(
+                &self.model,
+                "freshness",
+                &freshness.column,
+                at,
+                Counts { good, valid: weight, unknown: 0 },
+            );
             self.known.insert("freshness");
         }
+    }
+
+    /// Counts a window that closes, at once: rules may look before the next rows are handed in.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn take_window(&mut self, window: &ClosedWindow) -> Result<(), String> {
+        let mut counts = SliCounts::default();
+        for slices in &self.slis.slices {
+            counts.count(&self.model, SLICES_SLI, &slices.name, window.ends, judged(slices, window));
+            self.known.insert(SLICES_SLI);
+        }
+        counts.store(&self.db).map_err(unkept)
     }
 
     /// Stores what was counted of all rows before a time, so that it is seen, and forgets what is older than it is kept.
@@ -357,7 +378,7 @@ mod tests {
         let condition =
             Condition::Sli { sli: sli.into(), matching: Labels::new(), below: 0.9, over, min_events: 1, few: None };
         match indicators.observations((&condition, sli), now).unwrap()[..] {
-            [Observation { reading: Reading::Ratio { good, valid }, .. }] => Some((good, valid)),
+            [Observation { reading: Reading::Ratio { good, valid, .. }, .. }] => Some((good, valid)),
             [] => None,
             ref other => panic!("{other:?}"),
         }

@@ -15,6 +15,7 @@ use super::metadata::{MetadataSource, metadata};
 use super::rules::FIRST_MESSAGE_SLI;
 use super::scoring::{Scoring, scoring};
 use super::segments::{Segments, segments};
+use super::slices::{Slices, slices};
 use super::{body, tensors};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -220,6 +221,8 @@ pub struct Slis {
     pub feeds: Vec<Feed>,
     /// How old the newest outcome may be while there are requests; without it outcomes may come as they like.
     pub outcomes: Option<Duration>,
+    /// Windows that are good or bad by a score of theirs.
+    pub slices: Vec<Slices>,
 }
 
 /// How old a feature may be when it is used.
@@ -242,6 +245,7 @@ impl Default for Slis {
             freshness: Vec::new(),
             feeds: Vec::new(),
             outcomes: None,
+            slices: Vec::new(),
         }
     }
 }
@@ -406,5 +410,6 @@ fn slis(mut section: Section<'_>, folder: &Path) -> Slis {
     let outcomes = section.optional("outcomes").and_then(|node| node.section());
     let outcomes =
         outcomes.and_then(|mut section| section.required("max_age")?.duration(Duration::from_secs(1)..=366 * DAY));
-    Slis { latency: latency.unwrap_or(defaults.latency), first_message, freshness, feeds, outcomes }
+    let slices = section.optional("slices").map(|node| slices(&node)).unwrap_or_default();
+    Slis { latency: latency.unwrap_or(defaults.latency), first_message, freshness, feeds, outcomes, slices }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driftline_alerts::Counts;
-use driftline_protocol::{Batch, Cell, Column, EndState, Exchange, Rows, decode};
+use driftline_protocol::{Batch, Cell, Column, DecodeError, EndState, Exchange, Rows, decode};
 use tracing::debug;
 
 use super::columns::Kept;
@@ -17,7 +17,8 @@ use super::table::{Capture, ExchangeMeta, Table, category, time_micros};
 use super::{ModelState, Pipeline, Purpose};
 use crate::alerting::changes::{Change, ChangeKind};
 use crate::archive::layout::partition_start;
-use crate::config::{EventTime, FIRST_MESSAGE_SLI, Partition, Slis};
+use crate::config::{EventTime, FIRST_MESSAGE_SLI, Partition, SCHEMA_SLI, Slis};
+use crate::metrics::SliMetrics;
 
 /// Rows that are gathered before they are counted in between: bounds the memory of one stretch of the journal.
 const MAX_GATHERED_ROWS: usize = 16_384;
@@ -149,6 +150,9 @@ impl Pipeline {
             Err(error) => {
                 if purpose.count {
                     self.parts.metrics.undecodable(error.reason()).inc();
+                    if !matches!(error, DecodeError::UnknownProtocol { .. }) {
+                        self.miss_rows(&taken);
+                    }
                     debug!(model = batch.model, request = %exchange.request_id, %error, "an exchange has no rows");
                 }
                 return;
@@ -196,6 +200,27 @@ impl Pipeline {
         });
         if took {
             metrics.request_duration.observe(exchange.duration_micros as f64 / 1e6);
+        }
+    }
+
+    /// Counts an answer whose rows cannot be read for the indicators of rows: as one, for nobody knows how many it had.
+    fn miss_rows(&mut self, taken: &Taken<'_>) {
+        let Some(model) = self.models.get(taken.batch.model.as_str()) else { return };
+        let is_answer = answered(taken.exchange) && (200..300).contains(&taken.outcome);
+        if !is_answer {
+            return;
+        }
+        let (at, weight) = (taken.indicated_at(), taken.weight());
+        let mut miss = |sli, label: &str, unknown: u64, metrics: &SliMetrics| {
+            let counts = Counts { unknown, ..Counts::default() };
+            self.next.slis.count(&model.name, sli, label, at, counts);
+            metrics.count(counts);
+        };
+        if !taken.exchange.outside_sample {
+            miss(SCHEMA_SLI, "", 1, &model.metrics.schema);
+        }
+        for (freshness, metrics) in model.config.slis.freshness.iter().zip(&model.metrics.freshness) {
+            miss("freshness", &freshness.column, weight, metrics);
         }
     }
 
@@ -376,7 +401,7 @@ pub(crate) fn count_call(
     let limit_micros = limits.latency.as_micros() as u64;
     let begun = limits.first_message.and_then(|limit| Some((FIRST_MESSAGE_SLI, began_in_time(call, limit)?)));
     for (sli, is_good) in indicators(call, limit_micros).chain(begun) {
-        let counts = Counts { good: if is_good { weight } else { 0 }, valid: weight };
+        let counts = Counts { good: if is_good { weight } else { 0 }, valid: weight, unknown: 0 };
         slis.count(model, sli, "", at, counts);
         say(sli, counts);
     }
@@ -396,8 +421,7 @@ pub(crate) fn is_fresh(of: Option<i64>, time: i64, max_age: Duration) -> bool {
 /// The indicators that an exchange is valid for, and whether it was good.
 fn indicators(call: Call<'_>, latency_limit_micros: u64) -> impl Iterator<Item = (&'static str, bool)> {
     let Call { exchange, outcome: status } = call;
-    // What the sidecar could keep of it says nothing about whether it passed.
-    let answered = matches!(exchange.end(), EndState::Complete | EndState::Truncated | EndState::Budget);
+    let answered = answered(exchange);
     // What the caller did wrong, and what it broke off, says nothing about the model.
     let callers_doing = (400..500).contains(&status) && status != 408 && status != 429
         || matches!(exchange.end(), EndState::Cancelled | EndState::Upgraded | EndState::Unreadable);
@@ -414,13 +438,17 @@ fn began_in_time(Call { exchange, outcome }: Call<'_>, limit: Duration) -> Optio
     let limit_micros = limit.as_micros() as u64;
     let messages = exchange.response_messages.as_ref().filter(|_| (200..300).contains(&outcome))?;
     let is_cancelled = exchange.end() == EndState::Cancelled;
-    let is_whole = matches!(exchange.end(), EndState::Complete | EndState::Truncated | EndState::Budget);
     let waited = messages.gaps_micros.first().copied();
     match waited {
-        Some(waited) if (is_whole || is_cancelled) && messages.count > 1 => Some(waited <= limit_micros),
+        Some(waited) if (answered(exchange) || is_cancelled) && messages.count > 1 => Some(waited <= limit_micros),
         _ if is_cancelled && waited.unwrap_or(exchange.duration_micros) > limit_micros => Some(false),
         _ => None,
     }
+}
+
+/// Whether the model's answer passed to its end: what the sidecar could keep of it says nothing about that.
+fn answered(exchange: &Exchange) -> bool {
+    matches!(exchange.end(), EndState::Complete | EndState::Truncated | EndState::Budget)
 }
 
 /// Whether the caller broke it off after the limit: whatever the answer would have been, it would have been late.
@@ -491,7 +519,7 @@ fn freshness(model: &ModelState, rows: &Rows<'_>, times: &[i64], taken: &Taken<'
             is_fresh(of, *time, freshness.max_age)
         };
         let good = times.iter().enumerate().filter(|row| is_fresh(*row)).count() as u64;
-        let counts = Counts { good: good * weight, valid: times.len() as u64 * weight };
+        let counts = Counts { good: good * weight, valid: times.len() as u64 * weight, unknown: 0 };
         slis.count(&model.name, "freshness", &freshness.column, taken.indicated_at(), counts);
         metrics.count(counts);
     }
