@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use driftline_alerts::{Condition, Rule};
 use driftline_detectors::{
-    Detector, NullEffects, Persistence, ReferenceFile, Watch, WindowLength, begins_by_itself, level,
+    Detector, NullEffects, Persistence, ReferenceFile, Watch, WindowLength, begins_by_itself, level, vouched,
 };
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
@@ -157,6 +157,7 @@ fn allow_false_pages(file: &mut ReferenceFile, model: &Model, rules: &[Rule]) {
     }
     match level(&file.columns, &watches, &several, per_window) {
         Some(level) => {
+            let vouched = vouched(&file.columns, &watches, &several);
             file.columns.iter_mut().for_each(|column| column.allow(Some(level)));
             info!(
                 model = %model.name,
@@ -164,6 +165,16 @@ fn allow_false_pages(file: &mut ReferenceFile, model: &Model, rules: &[Rule]) {
                 one_window_in = (1.0 / level).round(),
                 "each score of each column may exceed its limit by chance in one window of so many"
             );
+            if let Some(vouched) = vouched.filter(|vouched| level < vouched.share) {
+                warn!(
+                    model = %model.name,
+                    false_pages = %budget,
+                    blocks = vouched.blocks,
+                    one_window_in = (1.0 / vouched.share).round(),
+                    "the budget of false pages asks for limits that none of the reference's stretches of time has reached: its own vouch for {} times as many alerts, when one window of so many is over. The limits are carried on from the most extreme ones, with a margin; for such as it has met, build it from a longer time, take longer windows or allow more",
+                    significant(vouched.episodes_per_window / per_window)
+                );
+            }
         }
         None => warn!(
             model = %model.name,

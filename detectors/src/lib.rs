@@ -90,7 +90,9 @@ mod vectors;
 
 pub use associations::{AssociationProfile, Associations};
 pub use blocks::{BlockNoise, MIN_STRETCHES};
-pub use budget::{Known, NullEffects, Persistence, Several, Watch, begins_by_itself, level};
+pub use budget::{
+    FewBlocks, Known, NullEffects, Persistence, Several, Vouched, Watch, begins_by_itself, level, vouched,
+};
 pub use build::{BuildError, MAX_EXACT_VALUES, QUANTILES, ReferenceBuilder, RowValue, Rows, WindowShape};
 pub use categorical::{
     CategoricalProfile, Dictionary, MAX_CATEGORIES, MAX_CATEGORY_BYTES, MAX_NEW_CATEGORIES, MAX_TAIL_CATEGORIES, Tail,

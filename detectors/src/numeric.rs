@@ -359,6 +359,38 @@ mod tests {
         }
 
         #[test]
+        fn a_profile_is_what_a_naive_count_finds(
+            cuts in proptest::collection::btree_set(-2000i32..2000, 1..1024),
+            near in proptest::collection::vec((0usize..1024, -1i8..=1), 0..700),
+            far in any_values(),
+        ) {
+            let cuts: Vec<f64> = cuts.into_iter().map(|cut| f64::from(cut) / 7.0).collect();
+            let next_to = |(at, side): (usize, i8)| match (cuts[at % cuts.len()], side) {
+                (cut, -1) => cut.next_down(),
+                (cut, 1) => cut.next_up(),
+                (cut, _) => cut,
+            };
+            let values: Vec<f64> = far.iter().copied().chain(near.into_iter().map(next_to)).chain([5e-324, -5e-324]).collect();
+            let grid = Grid::new(cuts.clone()).unwrap();
+            let mut profile = NumericProfile::empty(&grid, true);
+            profile.count(&grid, &values);
+
+            let finite: Vec<f64> = values.iter().copied().filter(|value| value.abs() <= MAX_MAGNITUDE).collect();
+            let mut cells = vec![0; grid.cells()];
+            for value in &finite {
+                let below = cuts.partition_point(|cut| cut < value);
+                let is_atom = cuts.get(below).is_some_and(|cut| cut == value);
+                cells[2 * below + usize::from(is_atom)] += 1;
+            }
+            prop_assert_eq!(&profile.cells, &cells);
+            prop_assert_eq!(profile.nan as usize, values.iter().filter(|value| value.is_nan()).count());
+            prop_assert_eq!((profile.nan + profile.infinite) as usize, values.len() - finite.len());
+            let least = finite.iter().copied().reduce(f64::min);
+            let greatest = finite.iter().copied().reduce(f64::max);
+            prop_assert_eq!(profile.range, least.zip(greatest));
+        }
+
+        #[test]
         fn every_row_is_counted_once(values in any_values()) {
             prop_assert_eq!(counted(&values).rows(), values.len() as u64);
         }

@@ -43,23 +43,24 @@ impl Uniform {
     }
 }
 
-fn references(days: &[Vec<Vec<f64>>]) -> Vec<Reference> {
+fn references(days: &[Vec<Vec<f64>>], shape: WindowShape) -> Vec<Reference> {
     let build = |column: usize| {
         let mut builder = ReferenceBuilder::new(format!("x{column}"), ColumnKind::Numeric);
         for (pane, day) in days.iter().enumerate() {
             day[column].iter().for_each(|value| builder.number(Some(pane as i64), *value));
         }
-        builder.build(Some(SHAPE)).unwrap()
+        builder.build(Some(shape)).unwrap()
     };
     (0..COLUMNS).map(build).collect()
 }
 
-/// How often an alert of PSI on all columns begins in a year of days like those of the reference.
-fn pages(uniform: &mut Uniform, allowed: bool) -> u32 {
-    let mut references = references(&(0..REFERENCE_DAYS).map(|_| uniform.day()).collect::<Vec<_>>());
+/// How often an alert of PSI on all columns begins in a year of days like those of the reference, with so many allowed for
+/// each window.
+fn pages(uniform: &mut Uniform, shape: WindowShape, per_window: f64) -> u32 {
+    let mut references = references(&(0..REFERENCE_DAYS).map(|_| uniform.day()).collect::<Vec<_>>(), shape);
     let watch = Watch { detector: Detector::Psi, persistence: TWO_OF_THREE };
-    let level = level(&references, &[watch], &[], PER_WINDOW).unwrap();
-    references.iter_mut().for_each(|reference| reference.allow(allowed.then_some(level)));
+    let level = level(&references, &[watch], &[], per_window).unwrap();
+    references.iter_mut().for_each(|reference| reference.allow(Some(level)));
     let every_difference_matters = Thresholds([(Detector::Psi, 0.0)].into());
     let mut panes: Vec<Vec<Profile>> = Vec::new();
     let mut over = [(0u8, false); COLUMNS];
@@ -67,12 +68,12 @@ fn pages(uniform: &mut Uniform, allowed: bool) -> u32 {
     for _ in 0..YEAR {
         let day = uniform.day();
         panes.push(references.iter().zip(&day).map(|(reference, rows)| counted(reference, rows)).collect());
-        let Some(first) = panes.len().checked_sub(SHAPE.panes as usize) else { continue };
+        let Some(first) = panes.len().checked_sub(shape.panes as usize) else { continue };
         for (column, (recent, is_over)) in over.iter_mut().enumerate() {
             let mut window = references[column].empty_profile();
             panes[first..].iter().for_each(|pane| window.merge(&pane[column]));
-            let scores = references[column].scores(&window, &every_difference_matters, true);
-            let psi = scores.iter().find(|score| score.detector == Detector::Psi).unwrap();
+            let scores = references[column].scores_of([Detector::Psi], &window, &every_difference_matters, true);
+            let psi = &scores[0];
             // The last three windows, the newest in the lowest bit.
             *recent = (*recent << 1 | u8::from(psi.effect > psi.threshold_in_force())) & 0b111;
             *is_over = if *is_over { *recent & 0b11 != 0 } else { recent.count_ones() >= 2 };
@@ -94,16 +95,29 @@ fn counted(reference: &Reference, rows: &[f64]) -> Profile {
 fn alerts_begin_about_as_often_as_the_budget_says_though_rows_of_a_day_belong_together() {
     const YEARS: u32 = 12;
     let mut uniform = Uniform(17);
-    let begun: u32 = (0..YEARS).map(|_| pages(&mut uniform, true)).sum();
+    let begun: u32 = (0..YEARS).map(|_| pages(&mut uniform, SHAPE, PER_WINDOW)).sum();
     let ratio = f64::from(begun) / (f64::from(YEARS) * YEAR as f64 * PER_WINDOW);
     assert!((1.0 / 1.5..1.5).contains(&ratio), "{ratio} times the budget");
+}
+
+#[test]
+fn windows_of_one_day_keep_a_budget_that_no_day_of_the_reference_vouches_for() {
+    let day = WindowShape { panes: 1, min_filled: 1, ..SHAPE };
+    let ratio = |per_window: f64, years: u32| {
+        let mut uniform = Uniform(37);
+        let begun: u32 = (0..years).map(|_| pages(&mut uniform, day, per_window)).sum();
+        f64::from(begun) / (f64::from(years) * YEAR as f64 * per_window)
+    };
+    let (monthly, yearly) = (ratio(1.0 / 30.0, 12), ratio(1.0 / 365.0, 24));
+    assert!((1.0 / 1.5..1.5).contains(&monthly), "{monthly} times the budget of one a month");
+    assert!(yearly < 1.5, "{yearly} times the budget of one a year");
 }
 
 #[test]
 fn a_smaller_budget_is_a_higher_limit_and_none_is_as_before() {
     let mut uniform = Uniform(23);
     let days: Vec<_> = (0..REFERENCE_DAYS).map(|_| uniform.day()).collect();
-    let mut references = references(&days);
+    let mut references = references(&days, SHAPE);
     let window = counted(&references[0], &days[0][0]);
     let watch = [Watch { detector: Detector::Psi, persistence: TWO_OF_THREE }];
     let mut limits = |per_window: Option<f64>| -> Vec<f64> {
@@ -156,7 +170,7 @@ fn may_exceed(known: &Option<Known>) -> bool {
 #[test]
 fn a_rule_on_several_scores_is_counted_by_what_they_say_together() {
     let mut uniform = Uniform(29);
-    let references = references(&(0..REFERENCE_DAYS).map(|_| uniform.day()).collect::<Vec<_>>());
+    let references = references(&(0..REFERENCE_DAYS).map(|_| uniform.day()).collect::<Vec<_>>(), SHAPE);
     let alone =
         |detector| level(&references, &[Watch { detector, persistence: TWO_OF_THREE }], &[], PER_WINDOW).unwrap();
     let [psi, ks] = [Detector::Psi, Detector::Ks].map(alone);
@@ -175,7 +189,7 @@ fn a_rule_on_several_scores_is_counted_by_what_they_say_together() {
 #[test]
 fn a_rule_with_numbers_of_its_own_is_counted_by_them_or_may_hold_always() {
     let mut uniform = Uniform(31);
-    let references = references(&(0..REFERENCE_DAYS).map(|_| uniform.day()).collect::<Vec<_>>());
+    let references = references(&(0..REFERENCE_DAYS).map(|_| uniform.day()).collect::<Vec<_>>(), SHAPE);
     let by_itself = |least: f64| {
         let may_hold = |known: &[Option<Known>]| known[0].as_ref().is_some_and(|known| *known.effect.end() > least);
         begins_by_itself(

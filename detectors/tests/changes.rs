@@ -255,6 +255,38 @@ fn panes_that_have_not_changed_are_rarely_a_change_and_those_that_have_are_found
     assert_eq!(panes.push(&reference, reference.empty_profile()), None, "an empty pane says nothing");
 }
 
+#[test]
+fn panes_compare_as_their_raw_values_do() {
+    // Two decimals, so that the grid is exact; the panes drift while they go.
+    let mut normal = Normal(11);
+    let mut draw = |shift: f64, size: usize| -> Vec<f64> {
+        (0..size).map(|_| ((shift + normal.next()) * 100.0).round() / 100.0).collect()
+    };
+    let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+    draw(0.0, 3000).into_iter().for_each(|value| builder.number(None, value));
+    let reference = builder.build(None).unwrap();
+    let settings = KswinSettings { recent: 2, before: 3, min_statistic: 1.0, ..KswinSettings::default() };
+    let mut panes = Kswin::new(settings);
+    let mut raw: Vec<Vec<f64>> = Vec::new();
+    let mut compared = 0;
+    for i in 0..40 {
+        raw.push(draw(f64::from(i) * 0.05, 30 + i as usize));
+        let mut pane = reference.empty_profile();
+        reference.count_numbers(&mut pane, &raw[raw.len() - 1]);
+        let Some(comparison) = panes.push(&reference, pane) else { continue };
+        let last = raw[raw.len() - 2..].concat();
+        let before = raw[raw.len() - 5..raw.len() - 2].concat();
+        let share =
+            |values: &[f64], x: f64| values.iter().filter(|value| **value <= x).count() as f64 / values.len() as f64;
+        let gaps = before.iter().chain(&last).map(|x| (share(&before, *x) - share(&last, *x)).abs());
+        let truth = gaps.fold(0.0, f64::max);
+        assert!((comparison.statistic - truth).abs() < 1e-12, "{truth} {comparison:?}");
+        assert_eq!(comparison.values, (before.len() as u64, last.len() as u64));
+        compared += 1;
+    }
+    assert_eq!(compared, 36);
+}
+
 fn all_detectors() -> Vec<ChangeDetector> {
     let known = Baseline::Known { mean: 0.0, standard_deviation: 1.0 };
     vec![

@@ -59,26 +59,34 @@ impl Serving {
     pub(crate) async fn serve(self, listener: TcpListener) {
         let this = Arc::new(self);
         let mut connections = JoinSet::new();
+        let mut accepted = None;
         loop {
-            let accepted = tokio::select! {
+            let place = tokio::select! {
                 biased;
                 () = this.stopping.requested() => break,
                 Some(_) = connections.join_next() => continue,
-                accepted = this.accept(&listener) => accepted,
+                place = this.accept(&listener, &mut accepted) => place,
             };
-            match accepted {
-                Ok((client, permit)) => drop(connections.spawn(Arc::clone(&this).connection(client, permit))),
-                Err(error) => {
+            match (place, accepted.take()) {
+                (Ok(permit), Some(client)) => drop(connections.spawn(Arc::clone(&this).connection(client, permit))),
+                (Ok(_), None) => {}
+                (Err(error), _) => {
                     warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
         // Who is in the kernel's queue has a connection already, and would be reset.
-        while let Ok(Ok((client, permit))) = tokio::time::timeout(Duration::ZERO, this.accept(&listener)).await {
-            connections.spawn(Arc::clone(&this).connection(client, permit));
+        while let Ok(Ok(permit)) = tokio::time::timeout(Duration::ZERO, this.accept(&listener, &mut accepted)).await {
+            if let Some(client) = accepted.take() {
+                connections.spawn(Arc::clone(&this).connection(client, permit));
+            }
         }
         drop(listener);
+        if let Some(client) = accepted {
+            // No place became free for it: it ends as those do that are still in the queue.
+            Socket::Tcp(client).reset_on_close();
+        }
         let all_ended = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(this.drain_grace, all_ended).await.is_err() {
             warn!(connections = connections.len(), "connections did not end within the grace, and are reset");
@@ -86,12 +94,20 @@ impl Serving {
         connections.shutdown().await;
     }
 
+    /// Accepts a connection, and waits until there is a place for it. The place is asked for last: a thread that nobody calls
+    /// would else keep one that callers of another thread wait for.
+    ///
     /// # Cancel safety
-    /// Cancel safe: a permit that was taken goes back, and no connection is lost.
-    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(io::Error::other)?;
-        let (client, _) = listener.accept().await?;
-        Ok((client, permit))
+    /// Cancel safe: a place that was taken is free again, and a connection that was accepted stays in `accepted`.
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+        accepted: &mut Option<TcpStream>,
+    ) -> io::Result<OwnedSemaphorePermit> {
+        if accepted.is_none() {
+            *accepted = Some(listener.accept().await?.0);
+        }
+        Arc::clone(&self.permits).acquire_owned().await.map_err(io::Error::other)
     }
 
     async fn connection(self: Arc<Self>, client: TcpStream, _permit: OwnedSemaphorePermit) {

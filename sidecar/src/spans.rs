@@ -45,6 +45,24 @@ pub(crate) struct Spans {
     made: Cell<u64>,
 }
 
+/// Spans of which it is not known yet that they arrived: they count as dropped if nobody says so.
+struct UnderWay<'a> {
+    metrics: &'a Metrics,
+    spans: u64,
+}
+
+impl UnderWay<'_> {
+    fn arrived(mut self) {
+        self.metrics.spans_sent.inc_by(std::mem::take(&mut self.spans));
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.metrics.spans_dropped.inc_by(self.spans);
+    }
+}
+
 impl Spans {
     pub(crate) fn new(endpoint: HostPort, model: &str, instance: &str) -> Self {
         let resource = vec![("service.name", model.to_owned()), ("service.instance.id", instance.to_owned())];
@@ -87,19 +105,19 @@ impl Spans {
     }
 
     /// Sends what waits, once.
+    ///
+    /// # Cancel safety
+    /// What is under way when it is cancelled counts as dropped.
     pub(crate) async fn flush(&self, metrics: &Metrics) {
         let spans = self.waiting.take();
-        let count = spans.len() as u64;
-        if count == 0 {
+        if spans.is_empty() {
             return;
         }
+        let under_way = UnderWay { metrics, spans: spans.len() as u64 };
         let sent = tokio::time::timeout(SEND_TIMEOUT, self.send(spans)).await;
         match sent.unwrap_or_else(|_| Err(format!("no answer within {SEND_TIMEOUT:?}"))) {
-            Ok(()) => metrics.spans_sent.inc_by(count),
-            Err(why) => {
-                metrics.spans_dropped.inc_by(count);
-                tracing::debug!(%why, spans = count, "spans are dropped");
-            }
+            Ok(()) => under_way.arrived(),
+            Err(why) => tracing::debug!(%why, spans = under_way.spans, "spans are dropped"),
         }
     }
 

@@ -125,3 +125,39 @@ fn moment() -> Moment {
     LAST.set(Some(moment));
     moment
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::script;
+
+    #[test]
+    fn a_reader_that_panics_costs_its_capture_and_nothing_else() {
+        let metrics = Metrics::new(1 << 20).expect("metrics");
+        let accounts = Arc::clone(&metrics.accounts);
+        let limits = script::limits_with(Arc::clone(&accounts), 1 << 20, 1 << 16);
+        let handover = Arc::new(Handover::new(uuid::Uuid::nil()));
+        let shared = TapShared { limits, handover, makes_spans: false, metrics: Arc::clone(&metrics) };
+        let mut tap = Tap::new(shared.clone());
+        tap.bytes(Side::Client, b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf");
+        assert_eq!(accounts.account().seen, 1);
+        let hook = std::panic::take_hook();
+        // The panic is meant; its words would only look like a failure.
+        std::panic::set_hook(Box::new(|_| {}));
+        tap.read(|_, _, _| panic!("a fault of the reader"));
+        std::panic::set_hook(hook);
+        assert_eq!(metrics.unread(Unreadable::Panic).get(), 1);
+        // What passes later passes unread, and what was under way is accounted for.
+        tap.bytes(Side::Client, b" more");
+        tap.bytes(Side::Upstream, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        drop(tap);
+        let account = accounts.account();
+        assert_eq!(account.seen, 1);
+        assert_eq!(account.dropped.iter().map(|dropped| dropped.count).sum::<u64>(), 1, "{account:?}");
+        assert_eq!(metrics.bytes_from(Side::Client).get(), 64);
+        // Another connection is read as ever.
+        let mut other = Tap::new(shared);
+        other.bytes(Side::Client, b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(accounts.account().seen, 2);
+    }
+}

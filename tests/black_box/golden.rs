@@ -230,6 +230,7 @@ fn compare(expected: &Value, found: &Value, what: &str) -> usize {
                 value <= expected * (1.0 + 1e-9) && expected <= upper * (1.0 + 1e-9),
                 "{what}: outside its interval"
             );
+            assert!(upper - value <= 1e-3 * expected, "{what}: {golden} lies between {value} and {upper}, no closer");
         }
         compared += 1;
     }

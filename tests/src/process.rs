@@ -294,16 +294,28 @@ impl Collector {
 #[derive(Debug)]
 pub struct Sidecar {
     process: Process,
-    port: u16,
+    address: String,
     admin: u16,
 }
 
 impl Sidecar {
     /// Starts one between callers and a model's server, and waits until it is ready.
     pub async fn start(folder: &Path, upstream: &str, collector: &str, model: &str, more: &[&str]) -> Self {
+        Self::start_on("127.0.0.1", folder, upstream, collector, model, more).await
+    }
+
+    /// The same, with callers at another address of this machine.
+    pub async fn start_on(
+        host: &str,
+        folder: &Path,
+        upstream: &str,
+        collector: &str,
+        model: &str,
+        more: &[&str],
+    ) -> Self {
         let (port, admin) = (free_port(), free_port());
         let mut arguments: Vec<String> = vec![
-            format!("--listen=127.0.0.1:{port}"),
+            format!("--listen={host}:{port}"),
             format!("--admin=127.0.0.1:{admin}"),
             format!("--upstream={upstream}"),
             format!("--collector={collector}"),
@@ -312,7 +324,7 @@ impl Sidecar {
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         let sidecar = Self {
             process: Process::start("driftline-sidecar", &arguments, &[], &folder.join(format!("sidecar-{port}.log"))),
-            port,
+            address: format!("{host}:{port}"),
             admin,
         };
         eventually("the sidecar is ready", async || {
@@ -326,7 +338,7 @@ impl Sidecar {
     /// Where callers connect: host and port.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.address.clone()
     }
 
     /// The address of a page of its admin port.
@@ -357,6 +369,22 @@ impl Sidecar {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel says it");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// The CPU time that each of its pumps' threads has taken so far.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn pump_threads(&self) -> Vec<Duration> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.child.id())).expect("it runs");
+        let read = |path: &Path, name| std::fs::read_to_string(path.join(name)).expect("the kernel says it");
+        let pumps =
+            tasks.map(|task| task.expect("a thread").path()).filter(|path| read(path, "comm").contains("-pump-"));
+        let nanoseconds = |path: PathBuf| {
+            read(&path, "schedstat").split(' ').next().and_then(|time| time.parse().ok()).expect("a time")
+        };
+        pumps.map(|path| Duration::from_nanos(nanoseconds(path))).collect()
     }
 
     /// Kills it, at once and without a word.

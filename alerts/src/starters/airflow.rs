@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Beginning, Order, field, header, not_started, secret};
 use crate::notification::shorten;
 use crate::secret::SecretSource;
-use crate::targets::http::Http;
+use crate::targets::http::{Answer, Http};
 
 /// Longest note that Airflow takes, in characters.
 const MAX_NOTE: usize = 1000;
@@ -64,8 +64,16 @@ impl AirflowDag {
             Ok(answer) if answer.status.is_success() => {
                 Beginning::Started { reference: Some(field(&answer, "dag_run_id").unwrap_or_else(|| order.key())) }
             }
-            Ok(answer) if answer.status.as_u16() == 409 => Beginning::Started { reference: Some(order.key()) },
-            Ok(answer) => not_started(&answer),
+            Ok(answer) => match answer.status.as_u16() {
+                409 => Beginning::Started { reference: Some(order.key()) },
+                // A DAG that does not load, or wants another `conf`: its next deployment may put that right.
+                400 => Beginning::Retry { after: answer.after, why: answer.why() },
+                405 if self.version == AirflowVersion::Two => Beginning::Retry {
+                    after: answer.after,
+                    why: format!("{}: Airflow 3 wants 'version: 3'", answer.status),
+                },
+                _ => not_started(&answer),
+            },
             Err(beginning) => beginning,
         }
     }
@@ -81,16 +89,22 @@ impl AirflowDag {
                 let answer = self.http.ask(&format!("{}/auth/token", self.url), HeaderMap::new(), body).await?;
                 let token = serde_json::from_str::<Value>(&answer.text).ok();
                 let token = token.as_ref().and_then(|said| said["access_token"].as_str());
-                let token = token.filter(|_| answer.status.is_success()).ok_or_else(|| {
-                    // What came with a success may be the token.
-                    let said = if answer.status.is_success() { answer.status.to_string() } else { answer.why() };
-                    Beginning::Retry { after: answer.after, why: format!("no token from /auth/token: {said}") }
-                })?;
+                let token = token.filter(|_| answer.status.is_success()).ok_or_else(|| no_token(&answer))?;
                 format!("Bearer {token}")
             }
         };
         header("authorization", &value)
     }
+}
+
+/// With a success comes the token. What is said of a body that it does not take, Airflow repeats it in: with the password.
+fn no_token(answer: &Answer) -> Beginning {
+    let said = match answer.status.as_u16() {
+        200..=299 | 400 | 422 => answer.status.to_string(),
+        404 => format!("{}: Airflow 2 has none, and wants 'version: 2'", answer.status),
+        _ => answer.why(),
+    };
+    Beginning::Retry { after: answer.after, why: format!("no token from /auth/token: {said}") }
 }
 
 fn body(version: AirflowVersion, order: &Order) -> Value {
@@ -109,8 +123,28 @@ fn body(version: AirflowVersion, order: &Order) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::StatusCode;
+
     use super::*;
     use crate::starters::tests::order;
+
+    #[test]
+    fn a_password_that_airflow_repeats_is_not_shown() {
+        let said = |status, text: &str| {
+            let answer = Answer { status: StatusCode::from_u16(status).unwrap(), text: text.to_owned(), after: None };
+            let Beginning::Retry { why, .. } = no_token(&answer) else { panic!("it is tried again") };
+            why.strip_prefix("no token from /auth/token: ").unwrap().to_owned()
+        };
+        // As Airflow 3.3.2 puts it.
+        let repeated =
+            "Field required [type=missing, input_value={'user': 'ada', 'password': 's3cret'}, input_type=dict]";
+        assert_eq!(said(422, &json!({ "detail": repeated }).to_string()), "422 Unprocessable Entity");
+        assert_eq!(said(201, r#"{"token":"jwt"}"#), "201 Created");
+        assert_eq!(
+            said(401, r#"{"detail":"Invalid credentials"}"#),
+            r#"401 Unauthorized: {"detail":"Invalid credentials"}"#
+        );
+    }
 
     #[test]
     fn version_3_is_sent_what_it_needs_and_nothing_that_it_refuses() {

@@ -13,6 +13,7 @@ use super::{EXIT_USAGE, load};
 use crate::archive::read::{self, Stretch};
 use crate::config::{ColumnType, Config, EventTime, Model, SegmentBy, Segments, Windows};
 use crate::numbers::{significant, thousands};
+use crate::pipeline::HEADLINE;
 use crate::reference_build::{ArchivedRows, ReferencePlan, build_reference, write_reference};
 use crate::times;
 
@@ -297,6 +298,14 @@ fn show(file: &ReferenceFile) {
     match file.window {
         Some(window) => println!("  block noise for windows of {} panes of {} s", window.panes, window.pane_seconds),
         None => println!("  without block noise: built without times"),
+    }
+    let headline = file.columns.iter().filter_map(|column| column.nulls.get(&HEADLINE));
+    let fewest = headline.filter_map(|null| null.few_blocks).min_by(|a, b| a.reference.total_cmp(&b.reference));
+    if let Some(few) = fewest {
+        println!(
+            "  a budget of false pages rests on {} stretches of time; beyond what they have met, limits are carried on from the {} most extreme",
+            few.reference, few.behind
+        );
     }
     for derivation in &file.derived {
         let columns = derivation.columns();

@@ -16,6 +16,8 @@
 //! * **The reference is a sample** ([`draws`]). Each history comes from a world that the reference could have come from, so
 //!   limits know that a month of days shows neither the mean nor the spread exactly. With sixty days and a limit at one in a
 //!   thousand, taking them as exact would nearly double the pages.
+//! * **It has not met the most extreme day** ([`few_blocks`]). Where one block decides a window, limits come from the reference's
+//!   own blocks as far as these vouch for them, and are carried on beyond, with what that may be wrong by.
 //! * **Days are drawn whole, and together where they go together** ([`dependence`]).
 //! * **Rules on several scores count, too** ([`several`]), by what the histories' windows say of all of them together.
 //! * **One level for all**: each column and score is exceeded in the same share of windows, and the share is the largest with
@@ -25,17 +27,19 @@
 mod dependence;
 mod draws;
 mod episodes;
+mod few_blocks;
 mod null_effects;
 mod several;
 
 pub use episodes::Persistence;
+pub use few_blocks::FewBlocks;
 pub use null_effects::NullEffects;
 pub(crate) use null_effects::null_effects;
 pub use several::{Known, Several, begins_by_itself};
 
 use crate::detector::Detector;
 use crate::reference::Reference;
-use null_effects::{HISTORY, KEPT};
+use null_effects::{HISTORY, KEPT, comes_in_bursts};
 
 /// From each level that is tried to the next.
 const STEP: f64 = 1.1;
@@ -75,13 +79,8 @@ pub fn level(
     several: &[Several<'_>],
     episodes_per_window: f64,
 ) -> Option<f64> {
-    let windows = columns.iter().flat_map(|column| column.nulls.values()).map(|null| null.windows).max()?;
-    let rate = |share: f64| -> f64 {
-        let of_one: f64 = watches.iter().map(|watch| episodes(columns, watch, windows, share)).sum();
-        // One that may hold in any window is no less than too many.
-        let of_several = several.iter().map(|rule| rule.episodes(columns, windows, share).unwrap_or(f64::INFINITY));
-        of_one + of_several.sum::<f64>()
-    };
+    let windows = windows_drawn(columns)?;
+    let rate = |share| rate(columns, watches, several, windows, share);
     let least = FEWEST / f64::from(windows);
     let mut before = (least, rate(least));
     if before.1 > episodes_per_window {
@@ -98,6 +97,60 @@ pub fn level(
         before = now;
     }
     Some(KEPT)
+}
+
+/// What references know of their own blocks, where a window is decided by one of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Vouched {
+    /// The blocks of the reference that has the fewest.
+    pub blocks: f64,
+    /// The share of windows that hold a block more extreme than any of these. What a smaller share reaches is carried on from
+    /// the most extreme few.
+    pub share: f64,
+    /// How many alerts begin, for each window, when each column exceeds its limit in this share of windows.
+    pub episodes_per_window: f64,
+}
+
+/// How often alerts may begin, at the least, for limits to be what the references' own blocks have reached. None when windows
+/// are of many blocks, or nothing has been drawn from. Shares of rows of a kind, as of missing ones, are left out: however long
+/// the reference is, the next storm may be worse.
+///
+/// ```
+/// use driftline_detectors::{ColumnKind, Detector, ReferenceBuilder, WindowShape, Persistence, Watch, level, vouched};
+/// let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+/// // Forty days of fifty rows, around levels of their own.
+/// (0..2000).for_each(|i| builder.number(Some(i / 50), ((i * 37) % 50 + (i / 50 * 17) % 30) as f64));
+/// let day = WindowShape { panes: 1, min_filled: 1, every: 1, season: 1 };
+/// let columns = [builder.build(Some(day)).unwrap()];
+/// let watches = [Watch { detector: Detector::Psi, persistence: Persistence { k: 2, m: 3 } }];
+/// let vouched = vouched(&columns, &watches, &[]).unwrap();
+/// assert_eq!(vouched.blocks, 40.0);
+/// // Less often than that, and the limits are beyond what any of the forty days has reached.
+/// let share = level(&columns, &watches, &[], vouched.episodes_per_window / 10.0).unwrap();
+/// assert!(share < vouched.share);
+/// ```
+pub fn vouched(columns: &[Reference], watches: &[Watch], several: &[Several<'_>]) -> Option<Vouched> {
+    let of_values = |watch: &Watch| (!comes_in_bursts(watch.detector)).then_some(watch.detector);
+    let nulls = watches
+        .iter()
+        .filter_map(of_values)
+        .flat_map(|detector| columns.iter().filter_map(move |column| column.nulls.get(&detector)));
+    let known = nulls.filter_map(|null| Some((null.few_blocks.as_ref()?.reference, null.trusted)));
+    let (blocks, share) = known.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+    let episodes_per_window = rate(columns, watches, several, windows_drawn(columns)?, share);
+    Some(Vouched { blocks, share, episodes_per_window })
+}
+
+fn windows_drawn(columns: &[Reference]) -> Option<u32> {
+    columns.iter().flat_map(|column| column.nulls.values()).map(|null| null.windows).max()
+}
+
+/// How many alerts of all rules begin, for each window, when this share of each column's windows is over.
+fn rate(columns: &[Reference], watches: &[Watch], several: &[Several<'_>], windows: u32, share: f64) -> f64 {
+    let of_one: f64 = watches.iter().map(|watch| episodes(columns, watch, windows, share)).sum();
+    // One that may hold in any window is no less than too many.
+    let of_several = several.iter().map(|rule| rule.episodes(columns, windows, share).unwrap_or(f64::INFINITY));
+    of_one + of_several.sum::<f64>()
 }
 
 /// How many alerts of a rule begin, for each window, when this share of each column's windows is over.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dependence::block_length;
 use super::draws::World;
+use super::few_blocks::{FEW, FewBlocks, unseen};
 use crate::blocks::RareCategory;
 use crate::build::WindowShape;
 use crate::detector::Detector;
@@ -48,6 +49,9 @@ pub struct NullEffects {
     /// By how much more, on the scale of squares, the effect is that a share smaller by a factor of e exceeds: the tails of
     /// distances fall like those of sums of squares, exponentially on that scale.
     pub slope: f64,
+    /// In the place of both where one block decides a window's effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub few_blocks: Option<FewBlocks>,
     /// The noise of independent rows for windows with as many rows as these have.
     pub independent: f64,
     /// Numbers of the windows with the largest effects, by falling effect.
@@ -67,7 +71,9 @@ impl NullEffects {
         let most = *WORLDS.end() * HISTORY;
         let in_range = self.windows >= HISTORY && self.windows <= most && self.at.iter().all(|at| *at < self.windows);
         let tail = [self.trusted, self.at_trusted, self.slope, self.independent];
-        let tail = self.trusted > 0.0 && tail.iter().all(|number| number.is_finite() && *number >= 0.0);
+        let tail = self.trusted > 0.0
+            && tail.iter().all(|number| number.is_finite() && *number >= 0.0)
+            && self.few_blocks.iter().all(FewBlocks::is_consistent);
         in_range && tail && descends && positive && self.at.len() == self.effects.len()
     }
 
@@ -88,16 +94,30 @@ impl NullEffects {
             return self.drawn(share);
         }
         let power = scale(detector);
+        if let Some(few) = &self.few_blocks {
+            return few.beyond(share, power).max(self.drawn(share));
+        }
         let beyond = self.slope * (self.trusted / share).ln();
         (self.at_trusted.powi(power) + beyond).powf(1.0 / f64::from(power)).min(f64::MAX)
     }
 
-    /// Of what was drawn itself.
+    /// Of what was drawn itself. Windows of one and the same day share an effect; of B days and one more, the k-th largest is
+    /// exceeded by k of B + 1. So it is the limit for the share of windows that reach it, themselves included, and what lies
+    /// between two such is the limit for what lies between.
     fn drawn(&self, share: f64) -> f64 {
-        let rank = share * f64::from(self.windows) - 0.5;
-        let effect = |rank: usize| self.effects.get(rank).copied().unwrap_or(0.0);
-        let (below, part) = (rank.max(0.0) as usize, rank.max(0.0).fract());
-        effect(below) + part * (effect(below + 1) - effect(below))
+        let rank = share * f64::from(self.windows);
+        let is_last = |(place, effect): &(usize, &f64)| self.effects.get(place + 1).is_none_or(|next| next < effect);
+        let (mut reached, mut limit) = (0.0, self.effects.first().copied().unwrap_or(0.0));
+        for (place, effect) in self.effects.iter().enumerate().filter(is_last) {
+            let reach = (place + 1) as f64;
+            if reach >= rank {
+                let part = if reached > 0.0 { (rank - reached) / (reach - reached) } else { 0.0 };
+                return limit + part * (effect - limit);
+            }
+            (reached, limit) = (reach, *effect);
+        }
+        // All others are not larger, or, where there was room for more, none.
+        if self.effects.len() > (KEPT * f64::from(self.windows)) as usize { limit } else { 0.0 }
     }
 
     /// From now on, this share of windows may exceed what is allowed.
@@ -117,7 +137,7 @@ impl NullEffects {
     /// is the least.
     pub(crate) fn allowance(&self, detector: Detector, independent: f64) -> Option<f64> {
         let allowed = self.allowed?;
-        if has_least_limit(detector) {
+        if comes_in_bursts(detector) {
             return Some(allowed.max(independent));
         }
         let power = scale(detector);
@@ -139,14 +159,14 @@ impl NullEffects {
 
     /// The limit is not below this when so many of the largest effects may be over it.
     pub(crate) fn least_limit(&self, detector: Detector, largest: usize) -> f64 {
-        let least = if has_least_limit(detector) { self.independent } else { 0.0 };
+        let least = if comes_in_bursts(detector) { self.independent } else { 0.0 };
         self.effects.get(largest).copied().unwrap_or_default().max(least)
     }
 
     /// The windows of a world that are over when so many of the largest effects may be, ascending, counted from its first.
     pub(crate) fn over(&self, detector: Detector, largest: usize, world: u32) -> Vec<u32> {
         let begins = world * HISTORY;
-        let least = if has_least_limit(detector) { self.independent } else { 0.0 };
+        let least = if comes_in_bursts(detector) { self.independent } else { 0.0 };
         let inside = |(at, effect): &(&u32, &f64)| (begins..begins + HISTORY).contains(*at) && **effect > least;
         let largest = self.at.iter().zip(&self.effects).take(largest);
         let mut over: Vec<u32> = largest.filter(inside).map(|(at, _)| at - begins).collect();
@@ -155,8 +175,9 @@ impl NullEffects {
     }
 }
 
-/// Whether a limit is never below the noise of independent rows.
-fn has_least_limit(detector: Detector) -> bool {
+/// Whether what is scored is rare, and comes in bursts: one day of a storm, and none else of the month. Such a limit is never
+/// below the noise of independent rows, and one block decides it however many a window has.
+pub(super) fn comes_in_bursts(detector: Detector) -> bool {
     matches!(detector, Detector::MissingShare | Detector::NewCategoryShare)
 }
 
@@ -220,11 +241,14 @@ pub(crate) fn null_effects(
     }
     let blocks = units.filled as f64 / block as f64;
     let in_window = f64::from(shape.panes) / (units.season * block) as f64;
-    let trusted = (4.0 * blocks.powf(-in_window.max(1.0))).min(1.0);
+    let by_many = (4.0 * blocks.powf(-in_window.max(1.0))).min(1.0);
     let windows = worlds * HISTORY;
     let kept = |(detector, effects): (Detector, Vec<(u32, f64)>)| {
         let effects = largest_first(detector, effects, blocks);
         let power = scale(detector);
+        let few_blocks = (comes_in_bursts(detector) || in_window < FEW)
+            .then(|| FewBlocks::of(&effects, windows, blocks, in_window, power));
+        let trusted = if few_blocks.is_some() { unseen(blocks, in_window) } else { by_many };
         let exceeded_by =
             |share: f64| effects.get((share * f64::from(windows)) as usize).map_or(0.0, |(_, effect)| *effect);
         let trusted = trusted.max(ENOUGH / f64::from(windows)).min(LEAST_TRUSTED);
@@ -239,6 +263,7 @@ pub(crate) fn null_effects(
             trusted,
             at_trusted: rounded(far),
             slope: rounded((far.powi(power) - near.powi(power)) / 4f64.ln()),
+            few_blocks,
             independent,
             at,
             effects,
@@ -261,7 +286,7 @@ fn largest_first(detector: Detector, mut effects: Vec<(u32, f64)>, blocks: f64) 
     effects
 }
 
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     if value <= NOTHING {
         return 0.0;
     }
@@ -356,5 +381,34 @@ impl<'a> Units<'a> {
             }
         }
         novel
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_between_days_lies_between_them_by_how_many_windows_reach_each() {
+        let effects = [vec![0.9; 40], vec![0.5; 20], vec![0.4; 69]].concat();
+        let null = NullEffects {
+            windows: 2560,
+            every: 1,
+            block: 1,
+            trusted: 1.0 / 2560.0,
+            at_trusted: 0.9,
+            slope: 0.0,
+            few_blocks: None,
+            independent: 0.1,
+            at: (0..effects.len() as u32).collect(),
+            effects,
+            allowed: None,
+        };
+        let limit = |windows: f64| null.quantile(Detector::Psi, windows / 2560.0);
+        assert_eq!([limit(20.0), limit(40.0), limit(60.0)], [0.9, 0.9, 0.5]);
+        assert!((limit(50.0) - 0.7).abs() < 1e-9, "{}", limit(50.0));
+        assert_eq!(limit(200.0), 0.4, "no limit is lower than what is kept");
+        let few = NullEffects { at: vec![0, 1], effects: vec![0.9, 0.8], ..null };
+        assert_eq!(few.quantile(Detector::Psi, 3.0 / 2560.0), 0.0, "all others are none");
     }
 }

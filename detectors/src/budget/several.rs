@@ -105,6 +105,5 @@ impl Several<'_> {
 /// How many alerts of a rule on several scores begin, for each window, however strict the limits are: because it asks for numbers
 /// of its own, and not for limits. None when it may hold in any window, or the references know of none.
 pub fn begins_by_itself(columns: &[Reference], rule: &Several<'_>) -> Option<f64> {
-    let windows = columns.iter().flat_map(|column| column.nulls.values()).map(|null| null.windows).max()?;
-    rule.episodes(columns, windows, 0.0)
+    rule.episodes(columns, super::windows_drawn(columns)?, 0.0)
 }

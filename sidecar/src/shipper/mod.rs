@@ -72,11 +72,9 @@ impl Shipper {
                 () = self.gather(&backlog, draining) => {}
                 () = self.send_spans() => {}
             }
-            // Nothing comes any more.
-            drop(tokio::time::timeout(self.flush_budget, send).await);
-            if let Some(spans) = &self.spans {
-                spans.flush(&self.metrics).await;
-            }
+            // Nothing comes any more. Spans have no time of their own: whoever stops a pod counts on the budget.
+            let flush = async { tokio::join!(send, self.flush_spans()) };
+            drop(tokio::time::timeout(self.flush_budget, flush).await);
         }
         let lost = backlog.stop();
         if lost > 0 {
@@ -91,6 +89,13 @@ impl Shipper {
         match &self.spans {
             Some(spans) => spans.run(&self.metrics).await,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Sends the spans that still wait, once.
+    async fn flush_spans(&self) {
+        if let Some(spans) = &self.spans {
+            spans.flush(&self.metrics).await;
         }
     }
 

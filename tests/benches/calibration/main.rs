@@ -8,7 +8,8 @@
 //! A year is 365 days after a reference of sixty, and each of these days is one of the 121 in the data, drawn with
 //! replacement: nothing drifts, whatever happens within a day. With rows shuffled over all days before, nothing that
 //! belongs together is left; with days as they were, rows of a window share its days' weather. The rules are the shipped
-//! ones, two of three windows; a window is ten days, and one ends each day. `whole` runs such years through the binary.
+//! ones, two of three windows; a window is ten days, and one ends each day. `whole` runs such years through the binary, and
+//! `expressions` asks it about rules that are expressions.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the measurement")]
 
@@ -24,6 +25,7 @@ use clap::{Parser, ValueEnum};
 use flights::Flights;
 use judges::Judge;
 use power::Found;
+use whole::Told;
 use years::{Plan, Split, Year};
 
 #[derive(Debug, Parser)]
@@ -65,6 +67,7 @@ enum Only {
     Drifts,
     Order,
     Whole,
+    Expressions,
 }
 
 fn main() {
@@ -99,10 +102,9 @@ fn main() {
     if arguments.only.is_none_or(|wanted| wanted == Only::Drifts) {
         println!("\n### Planted drifts, whole days shuffled\n");
         let found = years::for_seeds(arguments.draws, |seed| power::find(&flights, &plan, seed));
-        let python = peers::python();
-        let asked = |python| years::for_seeds(arguments.draws, |seed| peers::find(&flights, &plan, python, seed));
-        let peers = python.as_deref().map(asked).unwrap_or_default();
-        print_found(&found, &peers);
+        let installed = peers::installed();
+        let peers = years::for_seeds(arguments.draws, |seed| peers::find(&flights, &plan, &installed, seed));
+        print_found(&found, &installed, &peers);
     }
     if arguments.only.is_none_or(|wanted| wanted == Only::Order) {
         println!("\n### The real order: the first {} days as reference, then the others\n", plan.reference_days);
@@ -111,9 +113,17 @@ fn main() {
     if arguments.only.is_none_or(|wanted| wanted == Only::Whole) {
         for (split, name) in [(Split::Rows, "rows shuffled"), (Split::Days, "whole days shuffled")] {
             println!("\n### The collector's rules, by `driftline backtest`, {name}\n");
-            let years = years::for_seeds(arguments.years, |seed| whole::year(&flights, &plan, split, seed));
-            print_whole(&years);
+            let told = |seed| whole::Year::write(&flights, &plan, split, seed).told(&plan, &whole::RULES);
+            print_told(&whole::RULES, &years::for_seeds(arguments.years, told));
         }
+    }
+    if arguments.only.is_none_or(|wanted| wanted == Only::Expressions) {
+        println!("\n### Expressions, by `driftline backtest`, each with the budget to itself, whole days shuffled\n");
+        let told = |seed| {
+            let year = whole::Year::write(&flights, &plan, Split::Days, seed);
+            whole::EXPRESSIONS.map(|expression| year.told(&plan, &[expression])[0])
+        };
+        print_told(&whole::EXPRESSIONS, &years::for_seeds(arguments.years, told));
     }
 }
 
@@ -137,11 +147,11 @@ fn print_years(years: &[Year]) {
     println!("Each score of each column may exceed its limit in one window of {:.0}.", 1.0 / level);
 }
 
-fn print_whole(years: &[whole::Year]) {
+fn print_told<const N: usize>(rules: &[(&str, &str); N], years: &[[Told; N]]) {
     println!("| rule | alerts a month | days in alert |");
     println!("|---|---|---|");
-    for (rule, (name, _)) in whole::RULES.iter().enumerate() {
-        let of = |of: &dyn Fn(&whole::Told) -> f64| Spread::of(years.iter().map(|year| of(&year[rule])).collect());
+    for (rule, (name, _)) in rules.iter().enumerate() {
+        let of = |of: &dyn Fn(&Told) -> f64| Spread::of(years.iter().map(|year| of(&year[rule])).collect());
         let (alerts, days) = (of(&|told| told.alerts), of(&|told| told.days));
         println!("| {name} | {:.2} ± {:.2} | {:.0} % |", alerts.mean, alerts.error, 100.0 * days.mean);
     }
@@ -149,11 +159,9 @@ fn print_whole(years: &[whole::Year]) {
 
 /// How many of the draws each judge found it in, and the median of the days that this took; and the same of the libraries
 /// themselves, where they were asked.
-fn print_found(found: &[Found], peers: &[peers::Found]) {
+fn print_found(found: &[Found], installed: &[peers::Peers], peers: &[peers::Found]) {
     let mut judges = Judge::ALL.map(Judge::name).to_vec();
-    if !peers.is_empty() {
-        judges.extend(peers::NAMES);
-    }
+    judges.extend(installed.iter().flat_map(|peers| peers.names));
     println!("| drift | size | {} |", judges.join(" | "));
     println!("|---|---|{}", "---|".repeat(judges.len()));
     for (kind, (_, column, says, sizes)) in power::KINDS.iter().enumerate() {
@@ -168,10 +176,8 @@ fn print_found(found: &[Found], peers: &[peers::Found]) {
             };
             let of_judge = |judge: Judge| found.iter().filter_map(|found| found[kind][size][judge as usize]).collect();
             let mut cells = Judge::ALL.map(|judge| cell(of_judge(judge), found.len())).to_vec();
-            if !peers.is_empty() {
-                let of_peer = |peer: usize| peers.iter().filter_map(|found| found[kind][size][peer]).collect();
-                cells.extend((0..peers::NAMES.len()).map(|peer| cell(of_peer(peer), peers.len())));
-            }
+            let of_peer = |peer: usize| peers.iter().filter_map(|found| found[kind][size][peer]).collect();
+            cells.extend((0..judges.len() - cells.len()).map(|peer| cell(of_peer(peer), peers.len())));
             println!("| {column}: {says} | {value} | {} |", cells.join(" | "));
         }
     }

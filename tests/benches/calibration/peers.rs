@@ -1,4 +1,4 @@
-//! Evidently and NannyML themselves, on the windows of planted drifts.
+//! Other libraries themselves, on the windows of planted drifts.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,19 +14,29 @@ use crate::power::{DAYS, KINDS, QUIET_DAYS, SIZES};
 use crate::years::numbers::Numbers;
 use crate::years::{Plan, drawn};
 
-/// Those that are asked.
-pub(crate) const NAMES: [&str; 2] = ["Evidently 0.7.23", "NannyML 0.13.1"];
+/// Libraries that share a Python environment. Not all can: alibi-detect needs the NumPy before the one of the others.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    pub(crate) names: &'static [&'static str],
+    script: &'static str,
+    python: PathBuf,
+}
 
-/// For each kind, size and library, the days until it was found; none when it was not.
-pub(crate) type Found = [[[Option<usize>; NAMES.len()]; SIZES]; KINDS.len()];
+/// For each kind and size, and each library in turn, the days until it was found; none when it was not.
+pub(crate) type Found = [[Vec<Option<usize>>; SIZES]; KINDS.len()];
 
-/// The Python that has them, if there is one.
-pub(crate) fn python() -> Option<PathBuf> {
-    std::env::var_os("DRIFTLINE_CALIBRATION_PYTHON").map(PathBuf::from)
+/// Those that are installed.
+pub(crate) fn installed() -> Vec<Peers> {
+    let all: [(&str, &str, &[&str]); 2] = [
+        ("DRIFTLINE_CALIBRATION_PYTHON", "peers.py", &["Evidently 0.7.23", "NannyML 0.13.1"]),
+        ("DRIFTLINE_CALIBRATION_ALIBI", "alibi.py", &["alibi-detect 0.13.0"]),
+    ];
+    let there = |(variable, script, names)| Some(Peers { names, script, python: std::env::var_os(variable)?.into() });
+    all.into_iter().filter_map(there).collect()
 }
 
 /// The same draw of days, and the same drifts, as in [`crate::power::find`].
-pub(crate) fn find(flights: &Flights, plan: &Plan, python: &Path, seed: u64) -> Found {
+pub(crate) fn find(flights: &Flights, plan: &Plan, installed: &[Peers], seed: u64) -> Found {
     let mut numbers = Numbers::new(1 + seed);
     let before = drawn(flights.days.len(), plan.reference_days, &mut numbers);
     let after = drawn(flights.days.len(), QUIET_DAYS + DAYS, &mut numbers);
@@ -41,16 +51,26 @@ pub(crate) fn find(flights: &Flights, plan: &Plan, python: &Path, seed: u64) -> 
             write(&of_drift.join("after.parquet"), column, &flights.days, &after, drift);
         }
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/calibration/peers.py");
-    let ran = Command::new(python).arg(script).arg(folder.path()).arg(plan.window_days.to_string()).output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let said: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let said: Vec<Value> = installed.iter().map(|peers| peers.ask(folder.path(), plan)).collect();
     KINDS.map(|(_, name, _, sizes)| {
         sizes.map(|size| {
-            let of_drift = &said[drift_name(name, size)];
-            std::array::from_fn(|library| days_until_found(&of_drift[library], plan.window_days as usize))
+            let of_drift = said.iter().flat_map(|said| said[drift_name(name, size)].as_array().unwrap());
+            of_drift.map(|windows| days_until_found(windows, plan.window_days as usize)).collect()
         })
     })
+}
+
+impl Peers {
+    fn ask(&self, drifts: &Path, plan: &Plan) -> Value {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/calibration").join(self.script);
+        let mut command = Command::new(&self.python);
+        command.arg(script).arg(drifts).args([plan.window_days.to_string(), plan.columns.to_string()]);
+        // A draw has a core of its own, and no more.
+        command.envs(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"].map(|threads| (threads, "1")));
+        let ran = command.output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        serde_json::from_slice(&ran.stdout).unwrap()
+    }
 }
 
 fn drift_name(column: &str, size: f64) -> String {

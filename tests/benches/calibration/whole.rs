@@ -12,21 +12,29 @@ use arrow_array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use driftline_tests::binary;
 use parquet::arrow::ArrowWriter;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::flights::{Column, Flights};
 use crate::years::numbers::Numbers;
 use crate::years::{DAYS_OF_A_MONTH, DAYS_OF_A_YEAR, Plan, Split, drawn, shuffled};
 
-/// Rules with the scores that they watch.
+/// Rules with what they watch. The budget is shared by all of them.
 pub(crate) const RULES: [(&str, &str); 8] = [
-    ("psi", "psi, windows: 2 of 3"),
-    ("missing_share", "missing_share, windows: 2 of 3"),
-    ("new_category_share", "new_category_share, windows: 2 of 3"),
-    ("recent_psi", "recent_psi, windows: 2 of 3"),
-    ("segment_psi", "segment_psi, windows: 2 of 3"),
-    ("psi_cusum", "psi_cusum"),
-    ("psi_ewma", "psi_ewma"),
-    ("psi_page_hinkley", "psi_page_hinkley"),
+    ("psi", "score: psi, windows: 2 of 3"),
+    ("missing_share", "score: missing_share, windows: 2 of 3"),
+    ("new_category_share", "score: new_category_share, windows: 2 of 3"),
+    ("recent_psi", "score: recent_psi, windows: 2 of 3"),
+    ("segment_psi", "score: segment_psi, windows: 2 of 3"),
+    ("psi_cusum", "score: psi_cusum"),
+    ("psi_ewma", "score: psi_ewma"),
+    ("psi_page_hinkley", "score: psi_page_hinkley"),
+];
+/// Expressions, each of which has the budget to itself.
+pub(crate) const EXPRESSIONS: [(&str, &str); 4] = [
+    ("psi", "expression: 'psi > psi.limit', windows: 2 of 3"),
+    ("psi or missing_share", "expression: 'psi > psi.limit or missing_share > missing_share.limit', windows: 2 of 3"),
+    ("psi and ks", "expression: 'psi > psi.limit and ks > ks.limit', windows: 2 of 3"),
+    ("psi and missing_share", "expression: 'psi > psi.limit and missing_share > missing_share.limit', windows: 2 of 3"),
 ];
 const DAY_MICROS: i64 = 86_400_000_000;
 /// 2020-01-01, from which on the year is; the reference is before it.
@@ -39,30 +47,45 @@ pub(crate) struct Told {
     pub(crate) days: f64,
 }
 
-/// Each of the rules.
-pub(crate) type Year = [Told; RULES.len()];
+/// A year in files, with the reference of what was before it.
+pub(crate) struct Year {
+    folder: TempDir,
+}
 
-pub(crate) fn year(flights: &Flights, plan: &Plan, split: Split, seed: u64) -> Year {
-    let mut numbers = Numbers::new(1 + seed);
-    let days = match split {
-        Split::Days => flights.days.clone(),
-        Split::Rows => shuffled(&flights.days, &mut numbers),
-    };
-    let before = drawn(days.len(), plan.reference_days, &mut numbers);
-    let after = drawn(days.len(), DAYS_OF_A_YEAR, &mut numbers);
-    let columns = &flights.columns[..plan.columns];
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    write(&at("before.parquet"), columns, &days, &before, BEGINNING - before.len() as i64 * DAY_MICROS);
-    write(&at("after.parquet"), columns, &days, &after, BEGINNING);
-    std::fs::write(at("driftline.yaml"), configuration(plan)).unwrap();
-    let reference = ["--model=m", "--config=driftline.yaml", "--output=reference.json", "before.parquet"];
-    driftline(folder.path(), &["reference", "build"].iter().chain(&reference).copied().collect::<Vec<_>>());
-    let (from, to) = ("--from=2020-01-01", "--to=2020-12-31");
-    let report = ["backtest", "--config=driftline.yaml", "--data=after.parquet", from, to, "--format=json"];
-    let report: Value = serde_json::from_slice(&driftline(folder.path(), &report)).unwrap();
-    assert_eq!(report["present"]["windows"], DAYS_OF_A_YEAR as u64, "each day is a window");
-    RULES.map(|(rule, _)| told(&report["present"]["episodes"], rule))
+impl Year {
+    pub(crate) fn write(flights: &Flights, plan: &Plan, split: Split, seed: u64) -> Self {
+        let mut numbers = Numbers::new(1 + seed);
+        let days = match split {
+            Split::Days => flights.days.clone(),
+            Split::Rows => shuffled(&flights.days, &mut numbers),
+        };
+        let before = drawn(days.len(), plan.reference_days, &mut numbers);
+        let after = drawn(days.len(), DAYS_OF_A_YEAR, &mut numbers);
+        let columns = &flights.columns[..plan.columns];
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        write(&at("before.parquet"), columns, &days, &before, BEGINNING - before.len() as i64 * DAY_MICROS);
+        write(&at("after.parquet"), columns, &days, &after, BEGINNING);
+        std::fs::write(at("driftline.yaml"), configuration(plan, &RULES)).unwrap();
+        let build = ["reference", "build", "--model=m", "--config=driftline.yaml", "--output=reference.json"];
+        driftline(folder.path(), &[&build[..], &["before.parquet"]].concat());
+        Self { folder }
+    }
+
+    /// What rules make of it that are all there are.
+    pub(crate) fn told<const N: usize>(&self, plan: &Plan, rules: &[(&str, &str); N]) -> [Told; N] {
+        std::fs::write(self.folder.path().join("driftline.yaml"), configuration(plan, rules)).unwrap();
+        let (from, to) = ("--from=2020-01-01", "--to=2020-12-31");
+        let report = ["backtest", "--config=driftline.yaml", "--data=after.parquet", from, to, "--format=json"];
+        let report: Value = serde_json::from_slice(&driftline(self.folder.path(), &report)).unwrap();
+        assert_eq!(report["present"]["windows"], DAYS_OF_A_YEAR as u64, "each day is a window");
+        std::array::from_fn(|rule| told(&report["present"]["episodes"], &name(rule)))
+    }
+}
+
+/// Rules are named by their place, since an expression is no name.
+fn name(rule: usize) -> String {
+    format!("rule-{rule}")
 }
 
 fn told(episodes: &Value, rule: &str) -> Told {
@@ -85,10 +108,11 @@ fn day_of_year(time: &str) -> f64 {
     ((year - 2020) * 366 + months[..month - 1].iter().sum::<usize>() + day - 1) as f64
 }
 
-fn configuration(plan: &Plan) -> String {
-    let rule = |(name, score): &(&str, &str)| {
+fn configuration(plan: &Plan, rules: &[(&str, &str)]) -> String {
+    let rule = |(index, (_, when)): (usize, &(&str, &str))| {
         format!(
-            "    - {{name: {name}, severity: ticket, runbook: feature-drift, when: {{score: {score}}}, group_by: [model]}}\n"
+            "    - {{name: {}, severity: ticket, runbook: feature-drift, when: {{{when}}}, group_by: [model]}}\n",
+            name(index)
         )
     };
     let shipped = ["FeatureDrift", "PredictionDrift", "MissingValues", "NewCategory", "NewChange", "SegmentDrift"];
@@ -101,7 +125,7 @@ fn configuration(plan: &Plan) -> String {
          compare_with: {{recent: {{over: 7d}}}}\n    false_pages: {} per month\n{segments}\
          alerts:\n  rules:\n{off}{}",
         plan.per_month,
-        RULES.iter().map(rule).collect::<String>()
+        rules.iter().enumerate().map(rule).collect::<String>()
     )
 }
 

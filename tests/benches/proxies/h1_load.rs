@@ -11,7 +11,10 @@ use crate::bodies::bodies;
 use crate::load::{Arguments, Found};
 use crate::upstream::content_length;
 
-const LOST: &str = "no connection, or it was lost";
+/// No connection, or it went before an answer began.
+pub(crate) const LOST: &str = "no connection, or it was lost before an answer";
+/// An answer that began and did not end.
+pub(crate) const CUT_OFF: &str = "cut off within an answer";
 
 pub(crate) fn run(arguments: &Arguments) -> Found {
     let requests: Arc<Vec<Vec<u8>>> = Arc::new(requests(arguments));
@@ -95,7 +98,7 @@ fn ask(connection: &mut Option<Connection>, arguments: &Arguments, request: &[u8
     stream.write_all(request).map_err(kind)?;
     let mut filled = 0;
     let (head_end, chunked) = loop {
-        filled += read(stream, &mut buffer[filled..])?;
+        filled += read(stream, buffer, filled)?;
         if let Some(end) = memchr::memmem::find(&buffer[..filled], b"\r\n\r\n") {
             let head = &buffer[..end];
             if !head.starts_with(b"HTTP/1.1 200") {
@@ -107,22 +110,24 @@ fn ask(connection: &mut Option<Connection>, arguments: &Arguments, request: &[u8
     if chunked {
         // The payload has nothing that looks like its end.
         while !buffer[..filled].ends_with(b"\r\n0\r\n\r\n") {
-            filled += read(stream, &mut buffer[filled..])?;
+            filled += read(stream, buffer, filled)?;
         }
         return Ok(());
     }
     let total = head_end + content_length(&buffer[..head_end]);
     while filled < total {
-        filled += read(stream, &mut buffer[filled..])?;
+        filled += read(stream, buffer, filled)?;
     }
     if filled == total { Ok(()) } else { Err(format!("{} bytes too many", filled - total)) }
 }
 
-fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<usize, String> {
-    match stream.read(buffer) {
-        Ok(0) => Err(LOST.to_owned()),
+/// Reads on behind what is there of an answer.
+fn read(stream: &mut TcpStream, buffer: &mut [u8], filled: usize) -> Result<usize, String> {
+    let lost = if filled > 0 { CUT_OFF } else { LOST };
+    match stream.read(&mut buffer[filled..]) {
+        Ok(0) => Err(lost.to_owned()),
         Ok(bytes) => Ok(bytes),
-        Err(error) => Err(kind(error)),
+        Err(error) => Err(kind(error)).map_err(|kind| if kind == LOST { lost.to_owned() } else { kind }),
     }
 }
 

@@ -18,18 +18,28 @@ use crate::processes::free_address;
 use crate::sidecar::{Account, Collector, Sidecar, binaries};
 use crate::workload::Workload;
 
-/// Small, so that it is full within seconds.
-const BUDGET_BYTES: u64 = 8 << 20;
 /// What the sidecar may have besides its budget, at full load with the collector dead.
 const BESIDES_BUDGET_BYTES: u64 = 16_000_000;
 const HEALTHY: &str = "healthy";
-const KINDS: [&str; 8] =
-    [HEALTHY, "refusing", "black-holed", "never-reads", "garbage", "not-http", "after-10-s", "out-of-disk"];
+/// Another sidecar before the same healthy collector: what the two differ by is noise.
+const HEALTHY_TOO: &str = "healthy-too";
+const KINDS: [&str; 9] = [
+    HEALTHY,
+    HEALTHY_TOO,
+    "refusing",
+    "black-holed",
+    "never-reads",
+    "garbage",
+    "not-http",
+    "after-10-s",
+    "out-of-disk",
+];
 
 /// A sidecar with its collector, and what was measured of it.
 #[derive(Debug)]
 struct Case {
     kind: &'static str,
+    workload: Workload,
     sidecar: Sidecar,
     requests: u64,
     reports: Vec<Report>,
@@ -48,9 +58,10 @@ pub(crate) fn run(options: &Options) -> Value {
     let binaries = binaries(options);
     let folder = tempfile::Builder::new().prefix("driftline-bench-").disable_cleanup(options.keep).tempdir().unwrap();
     let healthy = Collector::start(&binaries, folder.path());
-    let (_upstream, address) = upstream(Workload::Small, "127.0.0.1:0");
+    let workload = options.workload.first().copied().unwrap_or(Workload::Small);
+    let (_upstream, address) = upstream(workload, "127.0.0.1:0");
     let wanted = |kind: &&'static str| {
-        options.only.is_empty() || *kind == HEALTHY || options.only.iter().any(|only| only == kind)
+        options.only.is_empty() || [HEALTHY, HEALTHY_TOO].contains(kind) || options.only.iter().any(|only| only == kind)
     };
     let mut cases: Vec<Case> = Vec::new();
     for kind in KINDS.into_iter().filter(wanted) {
@@ -61,12 +72,15 @@ pub(crate) fn run(options: &Options) -> Value {
                 continue;
             }
         };
-        let more = [format!("--capture-budget={BUDGET_BYTES}B"), "--flush-budget=1s".to_owned()];
+        let mut more = vec![format!("--capture-budget={}MiB", options.budget_mib), "--flush-budget=1s".to_owned()];
+        if options.spool {
+            more.push(format!("--spool-dir={}", folder.path().join(format!("spool-{kind}")).display()));
+        }
         let sidecar = Sidecar::start(&binaries, folder.path(), address, collector, &more);
-        cases.push(Case { kind, sidecar, requests: 0, reports: Vec::new(), _held: held });
+        cases.push(Case { kind, workload, sidecar, requests: 0, reports: Vec::new(), _held: held });
     }
     let mut chance = Numbers::new(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64);
-    let rate = options.rate.unwrap_or(Workload::Small.usual_rate());
+    let rate = options.rate.unwrap_or(workload.usual_rate());
     for _ in 0..options.rounds {
         let mut order: Vec<usize> = (0..cases.len()).collect();
         for last in (1..order.len()).rev() {
@@ -86,17 +100,35 @@ pub(crate) fn run(options: &Options) -> Value {
         "", "p50 µs", "×", "p99 µs", "×", "p99.9 µs", "×", "peak MB"
     );
     let healthy: Vec<Report> = cases[0].reports.clone();
+    let noise =
+        cases.iter().find(|case| case.kind == HEALTHY_TOO).map_or(f64::INFINITY, |too| noise(&healthy, &too.reports));
+    println!("two healthy ones differ in their p99 by up to {noise:.2} times in a round");
+    let bounds = Bounds { noise, peak_bytes: (options.budget_mib << 20) + BESIDES_BUDGET_BYTES };
     let figures: serde_json::Map<String, Value> =
-        cases.into_iter().map(|case| (case.kind.to_owned(), case.finish(&healthy, folder.path()))).collect();
+        cases.into_iter().map(|case| (case.kind.to_owned(), case.finish(&healthy, bounds, folder.path()))).collect();
     Value::Object(figures)
+}
+
+/// What a case has to keep to.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// The factor by which two that are the same differ.
+    noise: f64,
+    peak_bytes: u64,
+}
+
+/// The largest factor between the p99 of two in the same round.
+fn noise(one: &[Report], other: &[Report]) -> f64 {
+    let ratios = one.iter().zip(other).map(|(one, other)| one.p99_micros / other.p99_micros);
+    ratios.map(|ratio| ratio.max(1.0 / ratio)).fold(1.0, f64::max)
 }
 
 impl Case {
     fn load(&mut self, options: &Options, rate: Option<f64>) -> Report {
         let load = Arguments {
             target: self.sidecar.address,
-            load: Workload::Small,
-            path: Workload::Small.path(true).to_owned(),
+            load: self.workload,
+            path: self.workload.path(true).to_owned(),
             connections: options.connections,
             seconds: options.seconds,
             rate,
@@ -110,7 +142,7 @@ impl Case {
     }
 
     /// Stops the sidecar, checks its account and prints a row.
-    fn finish(self, healthy: &[Report], folder: &Path) -> Value {
+    fn finish(self, healthy: &[Report], bounds: Bounds, folder: &Path) -> Value {
         let Self { kind, sidecar, requests, reports, .. } = self;
         let peak = sidecar.process.peak_bytes();
         let account = sidecar.stop(folder);
@@ -121,7 +153,7 @@ impl Case {
         if !account.is_settled() {
             wrong.push("the account does not add up".to_owned());
         }
-        if peak > BUDGET_BYTES + BESIDES_BUDGET_BYTES {
+        if peak > bounds.peak_bytes {
             wrong.push("too much memory".to_owned());
         }
         let quantile = |of: fn(&Report) -> f64| {
@@ -132,8 +164,11 @@ impl Case {
         let p50 = quantile(|report| report.p50_micros);
         let p99 = quantile(|report| report.p99_micros);
         let p999 = quantile(|report| report.p999_micros);
+        if p99.1 > bounds.noise {
+            wrong.push("the model's p99 is beyond the noise".to_owned());
+        }
         println!(
-            "{kind:<12} {:>7.0} {:>6.2} {:>7.0} {:>6.2} {:>8.0} {:>6.2} {:>9.1}  {} seen = {} delivered + {} dropped {}",
+            "{kind:<12} {:>7.0} {:>6.2} {:>7.0} {:>6.2} {:>8.0} {:>6.2} {:>9.1}  {} seen = {} delivered + {} dropped + {} spooled {}",
             p50.0,
             p50.1,
             p99.0,
@@ -144,12 +179,14 @@ impl Case {
             account.seen,
             account.delivered,
             account.dropped,
+            account.spooled,
             if wrong.is_empty() { String::new() } else { format!("⚠ {}", wrong.join("; ")) }
         );
         let figure = |(median, ratio): (f64, f64)| json!({ "median": median, "ratio": ratio });
         json!({
             "p50_micros": figure(p50), "p99_micros": figure(p99), "p999_micros": figure(p999), "peak_bytes": peak,
-            "seen": account.seen, "delivered": account.delivered, "dropped": account.dropped, "wrong": wrong,
+            "seen": account.seen, "delivered": account.delivered, "dropped": account.dropped,
+            "spooled": account.spooled, "wrong": wrong,
         })
     }
 }
@@ -166,7 +203,12 @@ impl Sidecar {
             let value = last.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
             value.and_then(|value| value.parse().ok()).expect("a count")
         };
-        Account { seen: count("seen"), delivered: count("delivered"), dropped: count("dropped") }
+        Account {
+            seen: count("seen"),
+            delivered: count("delivered"),
+            dropped: count("dropped"),
+            spooled: count("spooled"),
+        }
     }
 }
 

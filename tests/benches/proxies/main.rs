@@ -56,6 +56,12 @@ pub(crate) struct Options {
     /// Requests of the scenario `million`.
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) requests: u64,
+    /// The sidecar's budget for captures in the scenario `hostile`: small, so that it is full within seconds.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) budget_mib: u64,
+    /// Gives the sidecars of the scenario `hostile` a spool.
+    #[arg(long)]
+    pub(crate) spool: bool,
     /// Also write all figures to this file, as JSON.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,

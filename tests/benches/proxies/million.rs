@@ -11,12 +11,14 @@ use crate::Options;
 use crate::compare::upstream;
 use crate::load::{Arguments, Report};
 use crate::processes::free_address;
-use crate::sidecar::{Collector, Sidecar, binaries};
+use crate::sidecar::{Collector, Sidecar, binaries, metric};
 use crate::workload::Workload;
 
 const BETWEEN_RESTARTS: Duration = Duration::from_secs(2);
-/// Rules with which everything is captured as it is without.
-const RULES: &str = "sample: {keep_one_in: 1}\n";
+/// Rules in turn. With both of them everything is captured as it is without.
+const RULES: [&str; 2] = ["sample: {keep_one_in: 1}\n", "sample: {keep_one_in: 1, always_keep: {slower_than: 10s}}\n"];
+/// How many more requests than directly a restart may cost, as a factor: how long the server is away is not the same twice.
+const MORE_FOR_EACH_RESTART: f64 = 2.0;
 
 pub(crate) fn run(options: &Options) -> Value {
     let binaries = binaries(options);
@@ -26,16 +28,17 @@ pub(crate) fn run(options: &Options) -> Value {
     let rules = can_reload(&binaries).then(|| folder.path().join("rules.yaml"));
     let mut more = Vec::new();
     if let Some(rules) = &rules {
-        std::fs::write(rules, RULES).unwrap();
+        std::fs::write(rules, RULES[0]).unwrap();
         more.push(format!("--rules={}", rules.display()));
     } else {
         println!("this sidecar has no --rules: nothing is reloaded");
     }
     let sidecar = Sidecar::start(&binaries, folder.path(), server, collector.address, &more);
     let (direct, direct_restarts) = under_restarts(options, server, server, None);
-    let reloaded = rules.is_some().then_some(&sidecar);
+    let reloaded = rules.as_deref().map(|rules| (&sidecar, rules));
     let (through, restarts) = under_restarts(options, sidecar.address, server, reloaded);
     let peak = sidecar.process.peak_bytes();
+    let reloads = metric(&sidecar.metrics().unwrap(), "driftline_sidecar_rules_reloads_total") as u64;
     let account = sidecar.stop(folder.path());
 
     let mut wrong: Vec<String> = through
@@ -46,6 +49,16 @@ pub(crate) fn run(options: &Options) -> Value {
         .collect();
     if direct_restarts == 0 || restarts == 0 {
         wrong.push("too few requests: no restart fell among them".to_owned());
+    }
+    let lost = |report: &Report, restarts: u32| {
+        report.errors_by_kind.values().sum::<u64>() as f64 / f64::from(restarts.max(1))
+    };
+    let (lost_directly, lost_through) = (lost(&direct, direct_restarts), lost(&through, restarts));
+    if lost_through > MORE_FOR_EACH_RESTART * lost_directly {
+        wrong.push(format!("a restart costs {lost_through:.0} requests, directly {lost_directly:.0}"));
+    }
+    if rules.is_some() && reloads < u64::from(restarts) {
+        wrong.push(format!("rules were put in force {reloads} times only"));
     }
     if !account.is_settled() || account.seen < through.requests {
         wrong.push("the account does not add up".to_owned());
@@ -59,7 +72,8 @@ pub(crate) fn run(options: &Options) -> Value {
     row("direct", &direct, direct_restarts);
     row("sidecar", &through, restarts);
     println!(
-        "seen {} = delivered {} + dropped {}; peak {:.1} MB {}",
+        "a restart cost {lost_directly:.0} requests directly and {lost_through:.0} through the sidecar; rules were put in force \
+         {reloads} times; seen {} = delivered {} + dropped {}; peak {:.1} MB {}",
         account.seen,
         account.delivered,
         account.dropped,
@@ -69,7 +83,7 @@ pub(crate) fn run(options: &Options) -> Value {
     let figures = |report: &Report, restarts: u32| json!({ "answered": report.requests, "errors": report.errors_by_kind, "restarts": restarts });
     json!({
         "direct": figures(&direct, direct_restarts), "sidecar": figures(&through, restarts),
-        "seen": account.seen, "delivered": account.delivered, "dropped": account.dropped, "peak_bytes": peak,
+        "reloads": reloads, "seen": account.seen, "delivered": account.delivered, "dropped": account.dropped, "peak_bytes": peak,
         "wrong": wrong,
     })
 }
@@ -85,7 +99,7 @@ fn under_restarts(
     options: &Options,
     target: SocketAddr,
     server: SocketAddr,
-    reloaded: Option<&Sidecar>,
+    reloaded: Option<(&Sidecar, &Path)>,
 ) -> (Report, u32) {
     let mut running = Some(upstream(Workload::Small, &server.to_string()));
     let load = Arguments {
@@ -103,7 +117,8 @@ fn under_restarts(
     let mut restarts = 0;
     loop {
         std::thread::sleep(BETWEEN_RESTARTS / 2);
-        if let Some(sidecar) = reloaded {
+        if let Some((sidecar, rules)) = reloaded {
+            std::fs::write(rules, RULES[restarts as usize % 2]).unwrap();
             sidecar.process.signal("-HUP");
         }
         std::thread::sleep(BETWEEN_RESTARTS / 2);

@@ -60,11 +60,13 @@ pub(crate) struct Account {
     pub(crate) seen: u64,
     pub(crate) delivered: u64,
     pub(crate) dropped: u64,
+    /// Left in the spool for the next start.
+    pub(crate) spooled: u64,
 }
 
 impl Account {
     pub(crate) fn is_settled(self) -> bool {
-        self.seen == self.delivered + self.dropped
+        self.seen == self.delivered + self.dropped + self.spooled
     }
 
     pub(crate) fn since(self, before: Self) -> Self {
@@ -72,6 +74,7 @@ impl Account {
             seen: self.seen - before.seen,
             delivered: self.delivered - before.delivered,
             dropped: self.dropped - before.dropped,
+            spooled: self.spooled.saturating_sub(before.spooled),
         }
     }
 }
@@ -106,7 +109,12 @@ impl Sidecar {
     pub(crate) fn account(&self) -> Account {
         let metrics = self.metrics().unwrap();
         let count = |what: &str| metric(&metrics, &format!("driftline_sidecar_exchanges_{what}_total")) as u64;
-        Account { seen: count("seen"), delivered: count("delivered"), dropped: count("dropped") }
+        Account {
+            seen: count("seen"),
+            delivered: count("delivered"),
+            dropped: count("dropped"),
+            spooled: metric(&metrics, SPOOLED) as u64,
+        }
     }
 
     /// The account, once nothing is on its way any more, or as it is when patience ends.
@@ -121,6 +129,8 @@ impl Sidecar {
         }
     }
 }
+
+const SPOOLED: &str = "driftline_sidecar_exchanges_spooled";
 
 /// The sum of a metric's series.
 pub(crate) fn metric(exposition: &str, name: &str) -> f64 {
