@@ -253,6 +253,18 @@ async fn rules_are_loaded_again_when_they_change_and_on_a_signal_and_wrong_ones_
     // A signal loads them also when nothing changed.
     stage.sidecar.signal("-HUP");
     stage.reloaded("ok", 4.0).await;
+
+    stage.write_rules("sample: {keep_one_in: 1000000}\n");
+    stage.reloaded("ok", 5.0).await;
+    for _ in 0..20 {
+        stage.send(V1, &person("123-45-6789")).await;
+    }
+    eventually("none of them is drawn any more", async || {
+        let metrics = stage.sidecar.metrics().await;
+        let dropped = metric(&metrics, "driftline_sidecar_exchanges_dropped_total", &[("reason", "sampled")]);
+        if dropped == 20.0 { Ok(()) } else { Err(dropped.to_string()) }
+    })
+    .await;
 }
 
 #[test]
