@@ -292,6 +292,7 @@ mod tests {
         assert_eq!(image["href"], "https://driftline/alerts/episode-1");
         said.page_url = format!("https://driftline/{}", "a".repeat(MAX_ADDRESS_BYTES));
         said.runbook_url = String::new();
+        said.dashboard_url = Some(String::new());
         let event = event_of(&said);
         assert!(["links", "images", "client_url"].iter().all(|field| event.get(*field).is_none()));
     }
