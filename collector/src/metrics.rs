@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use driftline_alerts::Counts;
+use driftline_alerts::{Counts, ObjectiveState};
 use driftline_protocol::DecodeError;
 use prometheus::core::Collector;
 use prometheus::{
@@ -14,7 +14,7 @@ use prometheus::{
     Registry,
 };
 
-use crate::config::{HEARD_SLI, Model, SCHEMA_SLI};
+use crate::config::{HEARD_SLI, Model, SCHEMA_SLI, SLICES_SLI};
 use crate::feeds::FeedMetrics;
 use crate::ingest::{Refused, cloud_events};
 use crate::{telemetry, watchdog};
@@ -70,6 +70,7 @@ pub(crate) struct Metrics {
     sli_good: IntCounterVec,
     sli_valid: IntCounterVec,
     sli_unknown: IntCounterVec,
+    objective_state: IntGaugeVec,
     alerts_firing: IntGaugeVec,
     alerts_muted: IntGaugeVec,
     notifications: IntCounterVec,
@@ -354,6 +355,11 @@ impl Metrics {
                 "Events of a service level indicator that were seen, and lost or unreadable before they could be judged.",
                 &["model", "sli", "column"],
             )?,
+            objective_state: gauges(
+                "driftline_objective_state",
+                "1 for how a budget rule's objective stands, 0 for the other states.",
+                &["model", "sli", "column", "rule", "state"],
+            )?,
             alerts_firing: gauges("driftline_alerts_firing", "Alerts that fire now.", &["rule", "severity"])?,
             alerts_muted: gauges(
                 "driftline_alerts_muted",
@@ -533,6 +539,9 @@ impl Metrics {
             counters.with_label_values(&[name]).inc_by(0);
         }
         self.sli(name, "capture", "");
+        for slices in &model.slis.slices {
+            self.sli(name, SLICES_SLI, &slices.name);
+        }
         let of_model = |counters: &IntCounterVec| counters.with_label_values(&[name]);
         let columns = model.slis.freshness.iter().map(|freshness| freshness.column.as_str());
         ModelMetrics {
@@ -572,6 +581,14 @@ impl Metrics {
 
     pub(crate) fn undecodable(&self, reason: &str) -> IntCounter {
         self.undecodable.with_label_values(&[reason])
+    }
+
+    /// Shows how an objective stands: of a model, an indicator, a part of that, and a rule.
+    pub(crate) fn show_objective(&self, [model, sli, column, rule]: [&str; 4], state: ObjectiveState) {
+        for other in ObjectiveState::ALL {
+            let labels = &[model, sli, column, rule, other.name()];
+            self.objective_state.with_label_values(labels).set(i64::from(other == state));
+        }
     }
 
     /// How many alerts of a rule fire, and how many of these are muted.
@@ -740,6 +757,7 @@ mod tests {
         metrics.request_duration.with_label_values(&["m"]).observe(0.0);
         metrics.clock_offset.with_label_values(&["m"]).observe(0.0);
         metrics.show_firing("R", "page", (0, 0));
+        metrics.show_objective(["m", "s", "", "R"], ObjectiveState::Ok);
         metrics.notifications("t", "delivered").inc();
         metrics.attempt("t", true, "delivered").inc();
         metrics.dead_letters.with_label_values(&["t"]).set(0);

@@ -30,6 +30,7 @@ export function modelHeader(model, firing) {
       tile('Newest row', model.newest_event ? ago(model.newest_event) : none(), model.newest_event && at(model.newest_event, false)),
       tile('Outcomes known', count(model.outcomes), model.rows > 0 && `${share(Math.min(1, model.outcomes / model.rows))} of rows`)),
     h('p', { class: 'setting' }, h('strong', null, 'Reference'), ' ', reference(model)),
+    model.objectives.map((objective) => h('p', { class: 'setting' }, h('strong', null, 'Objective'), ' ', objectiveWords(objective))),
     h('p', { class: 'setting' }, h('strong', null, 'Windows'), ' ', windows(model)),
   ];
 }
@@ -70,6 +71,22 @@ function indicatorTile(model, label, name, words) {
 /** @param {import('./api.js').Sli} sli */
 function unknown(sli) {
   return sli.unknown > 0 ? `, ${count(sli.unknown)} unknown` : '';
+}
+
+/** @type {Record<string, string>} */
+const OBJECTIVE_STATES = {
+  ok: 'the budget lasts',
+  burning: 'the budget is spent too fast',
+  exhausted: 'the budget is spent',
+  degraded_capture: 'too much was lost to say',
+  no_traffic: 'nobody asked of late',
+  no_data: 'nothing is heard',
+};
+
+/** @param {import('./api.js').Objective} objective */
+function objectiveWords({ rule, sli, column, state, target, period, good, bad, unknown: lost, budget_left: left }) {
+  return `${sli}${column === null ? '' : ` of ${column}`}, ${share(target)} over ${period} (${rule}): ${OBJECTIVE_STATES[state] ?? state}; `
+    + `${count(good)} good, ${count(bad)} bad, ${count(lost)} unknown${left < 0 ? ', the objective is missed' : `, ${share(left)} of the budget left`}.`;
 }
 
 /** @param {string[]} versions the newest first */

@@ -8,7 +8,7 @@ use driftline_document::in_units;
 use rusqlite::{Connection, params};
 
 use super::book::Change;
-use crate::config::{ARCHIVE_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, SCHEMA_SLI};
+use crate::config::{ARCHIVE_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, SCHEMA_SLI, SLICES_SLI};
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::HEADLINE;
 use crate::pipeline::series::{ClosedColumn, ClosedWindow};
@@ -50,7 +50,7 @@ pub(crate) fn affected(
 /// How many of an indicator's events were bad; none where they are no predictions.
 fn counted(counts: Counts, sli: &str, when: &str) -> Option<String> {
     let events = match sli {
-        ARCHIVE_SLI | HEARD_SLI | FEEDS_SLI | FEEDS_LISTED_SLI | OUTCOMES_SLI => return None,
+        ARCHIVE_SLI | HEARD_SLI | FEEDS_SLI | FEEDS_LISTED_SLI | OUTCOMES_SLI | SLICES_SLI => return None,
         "freshness" | SCHEMA_SLI => "predictions",
         "capture" => "exchanges",
         _ => "requests",

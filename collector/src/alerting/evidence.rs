@@ -285,6 +285,7 @@ fn sli_in_words(sli: &str) -> &str {
         "feeds" => "files in time",
         "feeds_listed" => "feeds listed",
         "outcomes" => "outcomes in time",
+        "slices" => "windows within their limit",
         "archive" => "archiving in time",
         "delivery" => "notifications delivered",
         other => other,

@@ -11,6 +11,7 @@ mod drills;
 mod error;
 mod events;
 mod models;
+mod objectives;
 mod openapi;
 mod postmortem;
 mod reactions;

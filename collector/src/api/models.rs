@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::error::{ApiError, Segments};
+use super::objectives::{self, ObjectiveView};
 use crate::alerting::drills::IS_REAL;
 use crate::config::{CompareWith, EventTime, Model, SLIS};
 use crate::feeds::WatchedFeed;
@@ -65,7 +66,8 @@ pub(crate) struct Latency {
 /// Good of valid events, and those that could not be judged.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Sli {
-    /// `latency`, `availability`, `freshness`, `capture`, `schema`, `heard`, `feeds`, `feeds_listed` or `outcomes`.
+    /// `latency`, `availability`, `freshness`, `capture`, `schema`, `heard`, `feeds`, `feeds_listed`,
+    /// `outcomes` or `slices`.
     sli: String,
     good: u64,
     valid: u64,
@@ -118,6 +120,8 @@ pub(crate) struct ModelDetail {
     compare_with: Vec<String>,
     /// Requests faster than this are good, in milliseconds.
     latency_objective_ms: f64,
+    /// How the objectives of rules on budgets stand.
+    objectives: Vec<ObjectiveView>,
     /// Files of others that must keep coming.
     feeds: Vec<FeedView>,
     /// How old the newest outcome may be, in seconds; null where outcomes may come as they like.
@@ -212,17 +216,18 @@ pub(crate) async fn one(
 ) -> Result<Json<ModelDetail>, ApiError> {
     let config = check_known(&api, &name).await?;
     let references = std::sync::Arc::clone(&api.references);
-    let (summary, columns, newest_outcome) = api
+    let (now, api_config) = (now_micros(), std::sync::Arc::clone(&api.config));
+    let (summary, objectives, columns, newest_outcome) = api
         .store
         .read({
             let name = name.clone();
             move |db| {
                 let file = references.file(&name);
-                Ok((summary(db, &name, file)?, columns(db, &name, file)?, outcomes::newest(db, &name)?))
+                let objectives = objectives::of_model(db, &api_config.alerting.rules, &name, now)?;
+                Ok((summary(db, &name, file)?, objectives, columns(db, &name, file)?, outcomes::newest(db, &name)?))
             }
         })
         .await?;
-    let now = now_micros();
     let windows = &config.windows;
     Ok(Json(ModelDetail {
         summary,
@@ -239,6 +244,7 @@ pub(crate) async fn one(
         },
         compare_with: compare_with(&config),
         latency_objective_ms: config.slis.latency.as_secs_f64() * 1000.0,
+        objectives,
         feeds: api.feeds.of(&name).iter().map(|watched| FeedView::of(watched, now)).collect(),
         outcomes_max_age_seconds: config.slis.outcomes.map(|max_age| max_age.as_secs()),
         newest_outcome: newest_outcome.map(rfc3339),

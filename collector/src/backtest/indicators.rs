@@ -18,17 +18,19 @@ use driftline_alerts::{Condition, Counts, Micros, Observation};
 use driftline_protocol::{Cell, EndState, Exchange};
 use rusqlite::Connection;
 
-use crate::config::{EventTime, Freshness, Model, Slis, TimeUnit};
+use crate::config::{EventTime, Freshness, Model, SLICES_SLI, Slis, TimeUnit};
 use crate::pipeline::columns::archived_name;
 use crate::pipeline::exchanges::{count_call, is_fresh, succeeded, weight};
+use crate::pipeline::series::ClosedWindow;
 use crate::pipeline::slis::{SLICE_MICROS, SliCounts};
 use crate::pipeline::table::time_micros;
+use crate::pipeline::time_slices::judged;
 use crate::pipeline::{expressions, judging, tidying};
 use crate::store::SCHEMA;
 use crate::vocabulary::Named;
 
-/// Indicators that rows say all of.
-pub(super) const OF_ROWS: [&str; 3] = ["latency", "availability", "freshness"];
+/// Indicators that rows say all of, or the windows that they make.
+pub(super) const OF_ROWS: [&str; 4] = ["latency", "availability", "freshness", SLICES_SLI];
 /// Rules are looked at so often at the most: each look adds up what is stored, some of it of a month.
 const MAX_LOOKS: i64 = 100_000;
 
@@ -142,6 +144,19 @@ impl Indicators {
             );
             self.known.insert("freshness");
         }
+    }
+
+    /// Counts a window that closes, at once: rules may look before the next rows are handed in.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn take_window(&mut self, window: &ClosedWindow) -> Result<(), String> {
+        let mut counts = SliCounts::default();
+        for slices in &self.slis.slices {
+            counts.count(&self.model, SLICES_SLI, &slices.name, window.ends, judged(slices, window));
+            self.known.insert(SLICES_SLI);
+        }
+        counts.store(&self.db).map_err(unkept)
     }
 
     /// Stores what was counted of all rows before a time, so that it is seen, and forgets what is older than it is kept.

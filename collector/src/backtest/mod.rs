@@ -196,7 +196,7 @@ impl ModelTrial<'_> {
                 (closes, Some(looks)) if closes.is_none_or(|closes| looks < closes) => self.look(looks)?,
                 (Some(_), _) => {
                     let Some(rebuilt) = self.waiting.pop_front() else { return Ok(()) };
-                    self.judge(&rebuilt);
+                    self.judge(&rebuilt)?;
                 }
                 _ => return Ok(()),
             }
@@ -226,7 +226,7 @@ impl ModelTrial<'_> {
     }
 
     /// Takes a window that closes to the rules.
-    fn judge(&mut self, rebuilt: &Rebuilt) {
+    fn judge(&mut self, rebuilt: &Rebuilt) -> Result<(), String> {
         let Rebuilt { version, window } = rebuilt;
         self.trial.windows += 1;
         let (now, role) = (self.closes_at(rebuilt), self.role);
@@ -241,6 +241,7 @@ impl ModelTrial<'_> {
             self.note(&change, (window.starts, window.ends), now);
         }
         self.trial.course.take(self.model, version, window);
+        self.indicators.as_mut().map_or(Ok(()), |indicators| indicators.take_window(window))
     }
 
     /// What the rules are told of a window beside those before it.

@@ -16,6 +16,7 @@ mod routes;
 mod rules;
 mod scoring;
 mod segments;
+mod slices;
 mod storage;
 mod targets;
 mod tensors;
@@ -38,10 +39,12 @@ pub use metadata::MetadataSource;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use reactions::{ReactionConfig, StarterKind};
 pub(crate) use rules::{
-    ARCHIVE_SLI, DELIVERY_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, OWN_SLIS, SCHEMA_SLI, SLIS,
+    ARCHIVE_SLI, DELIVERY_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, OWN_SLIS, SCHEMA_SLI, SLICES_SLI,
+    SLIS,
 };
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};
+pub use slices::Slices;
 pub(crate) use storage::DEFAULT_REQUEST_TIMEOUT;
 pub use storage::{Archive, ArchivePlace, Partition};
 pub use targets::{TargetConfig, TargetKind};

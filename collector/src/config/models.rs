@@ -14,6 +14,7 @@ use super::feeds::{Feed, feeds};
 use super::metadata::{MetadataSource, metadata};
 use super::scoring::{Scoring, scoring};
 use super::segments::{Segments, segments};
+use super::slices::{Slices, slices};
 use super::{body, tensors};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -217,6 +218,8 @@ pub struct Slis {
     pub feeds: Vec<Feed>,
     /// How old the newest outcome may be while there are requests; without it outcomes may come as they like.
     pub outcomes: Option<Duration>,
+    /// Windows that are good or bad by a score of theirs.
+    pub slices: Vec<Slices>,
 }
 
 /// How old a feature may be when it is used.
@@ -233,7 +236,13 @@ pub struct Freshness {
 impl Default for Slis {
     fn default() -> Self {
         // A second is what people wait without losing their thought; a model with an own objective names it.
-        Self { latency: Duration::from_secs(1), freshness: Vec::new(), feeds: Vec::new(), outcomes: None }
+        Self {
+            latency: Duration::from_secs(1),
+            freshness: Vec::new(),
+            feeds: Vec::new(),
+            outcomes: None,
+            slices: Vec::new(),
+        }
     }
 }
 
@@ -395,5 +404,6 @@ fn slis(mut section: Section<'_>, folder: &Path) -> Slis {
     let outcomes = section.optional("outcomes").and_then(|node| node.section());
     let outcomes =
         outcomes.and_then(|mut section| section.required("max_age")?.duration(Duration::from_secs(1)..=366 * DAY));
-    Slis { latency: latency.unwrap_or(defaults.latency), freshness, feeds, outcomes }
+    let slices = section.optional("slices").map(|node| slices(&node)).unwrap_or_default();
+    Slis { latency: latency.unwrap_or(defaults.latency), freshness, feeds, outcomes, slices }
 }

@@ -6,7 +6,7 @@
 //! sleeps at night, or is new, is never missed.
 
 use driftline_alerts::Counts;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Pipeline;
 use super::slis::HOUR_MICROS;
@@ -41,13 +41,16 @@ impl Pipeline {
 /// When a model's requests were last counted; never, as 0.
 pub(super) fn last_counted(db: &Connection, model: &str) -> rusqlite::Result<i64> {
     db.prepare_cached(
-        "SELECT coalesce(max(slice), 0) FROM sli_counts WHERE model = ?1 AND sli = 'availability' AND valid > 0",
+        "SELECT slice FROM sli_counts WHERE model = ?1 AND sli = 'availability' AND label = '' AND valid > 0
+         ORDER BY slice DESC LIMIT 1",
     )?
     .query_row([model], |row| row.get(0))
+    .optional()
+    .map(Option::unwrap_or_default)
 }
 
 /// Whether a model is heard as its last day lets one expect; none when that says nothing.
-fn is_heard(db: &Connection, model: &str, heard_at: i64, now: i64) -> rusqlite::Result<Option<bool>> {
+pub(super) fn is_heard(db: &Connection, model: &str, heard_at: i64, now: i64) -> rusqlite::Result<Option<bool>> {
     let ends = heard_at.div_euclid(HOUR_MICROS) * HOUR_MICROS;
     let (hours, quietest): (i64, i64) = db
         .prepare_cached(

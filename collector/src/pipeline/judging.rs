@@ -122,6 +122,7 @@ impl Pipeline {
         for change in changes {
             self.note(&change, Some((model, &window)));
         }
+        self.count_slices(model, &window);
         self.tell();
         let reference = self.models.get(model).map(|state| state.references.identity.clone()).unwrap_or_default();
         self.next.windows.push(StoredWindow {
@@ -242,6 +243,7 @@ impl Pipeline {
             }
             self.parts.metrics.observations_refused.inc_by(self.book.take_refused());
         }
+        self.show_objectives(now);
         self.evaluated_at = now;
         self.tell();
         Ok(())
@@ -291,14 +293,19 @@ pub(crate) fn indicator_observations(
     (condition, sli): (&Condition, &str),
     now: i64,
 ) -> rusqlite::Result<Vec<Observation>> {
-    let part = if sli == DELIVERY_SLI { "target" } else { "column" };
-    let observation = |(label, reading)| {
-        let labels = [("model", model.to_owned()), (part, label)].into_iter();
-        let labels =
-            labels.filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)).collect();
-        Observation { name: sli.to_owned(), labels, reading }
+    let observation = |(label, reading): (String, Reading)| Observation {
+        name: sli.to_owned(),
+        labels: indicator_labels(model, sli, &label),
+        reading,
     };
     Ok(readings(db, model, condition, now)?.into_iter().map(observation).collect())
+}
+
+/// The labels of an observation of an indicator.
+pub(super) fn indicator_labels(model: &str, sli: &str, label: &str) -> Labels {
+    let part = if sli == DELIVERY_SLI { "target" } else { "column" };
+    let labels = [("model", model), (part, label)].into_iter().filter(|(_, value)| !value.is_empty());
+    labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// What a condition on an indicator looks at, for each of the indicator's labels.

@@ -236,6 +236,7 @@ fn runbook_of(sli: &str) -> &'static str {
         "heard" => "model-silent",
         "feeds" | "feeds_listed" => "stale-feed",
         "outcomes" => "late-outcomes",
+        "slices" => "feature-drift",
         "capture" => "capture-loss",
         _ => "archive-lag",
     }
