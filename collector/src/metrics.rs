@@ -14,11 +14,13 @@ use prometheus::{
     Registry,
 };
 
-use crate::config::{HEARD_SLI, Model, SCHEMA_SLI, SLICES_SLI};
+use crate::config::{HEARD_SLI, Model, SCHEMA_SLI, SLICES_SLI, part_label};
 use crate::feeds::FeedMetrics;
 use crate::ingest::{Refused, cloud_events};
 use crate::{telemetry, watchdog};
 
+/// What indicators' events are told apart by: as rules match them, and as Prometheus' rules sum them.
+pub(crate) const SLI_LABELS: [&str; 4] = ["model", "sli", "column", "target"];
 /// Series of scores that are exposed. More columns than this are scored all the same, and read by the API.
 const MAX_SCORE_SERIES: usize = 20_000;
 /// OpenTelemetry's bounds for HTTP request durations, in seconds.
@@ -134,6 +136,16 @@ impl SliMetrics {
         self.valid.inc_by(counts.valid);
         self.unknown.inc_by(counts.unknown);
     }
+}
+
+/// The values of [`SLI_LABELS`] for a part of an indicator.
+fn sli_labels<'a>(model: &'a str, sli: &'a str, part: &'a str) -> [&'a str; 4] {
+    SLI_LABELS.map(|label| match label {
+        "model" => model,
+        "sli" => sli,
+        label if label == part_label(sli) => part,
+        _ => "",
+    })
 }
 
 impl Metrics {
@@ -342,23 +354,23 @@ impl Metrics {
             request_duration: register(&registry, HistogramVec::new(durations, &["model"])?)?,
             sli_good: counters(
                 "driftline_sli_good_total",
-                "Good events of a service level indicator; freshness has one for each column, feeds for each feed.",
-                &["model", "sli", "column"],
+                "Good events of a service level indicator; freshness has one for each column, feeds for each feed, delivery for each target.",
+                &SLI_LABELS,
             )?,
             sli_valid: counters(
                 "driftline_sli_valid_total",
-                "Valid events of a service level indicator; freshness has one for each column, feeds for each feed.",
-                &["model", "sli", "column"],
+                "Valid events of a service level indicator; freshness has one for each column, feeds for each feed, delivery for each target.",
+                &SLI_LABELS,
             )?,
             sli_unknown: counters(
                 "driftline_sli_unknown_total",
                 "Events of a service level indicator that were seen, and lost or unreadable before they could be judged.",
-                &["model", "sli", "column"],
+                &SLI_LABELS,
             )?,
             objective_state: gauges(
                 "driftline_objective_state",
                 "1 for how a budget rule's objective stands, 0 for the other states.",
-                &["model", "sli", "column", "rule", "state"],
+                &[SLI_LABELS.as_slice(), &["rule", "state"]].concat(),
             )?,
             alerts_firing: gauges("driftline_alerts_firing", "Alerts that fire now.", &["rule", "severity"])?,
             alerts_muted: gauges(
@@ -557,9 +569,9 @@ impl Metrics {
         }
     }
 
-    /// The counters of an indicator. They exist from then on, at 0.
-    pub(crate) fn sli(&self, model: &str, sli: &str, column: &str) -> SliMetrics {
-        let labels = &[model, sli, column];
+    /// The counters of an indicator, or of a part of it. They exist from then on, at 0.
+    pub(crate) fn sli(&self, model: &str, sli: &str, part: &str) -> SliMetrics {
+        let labels = &sli_labels(model, sli, part);
         SliMetrics {
             good: self.sli_good.with_label_values(labels),
             valid: self.sli_valid.with_label_values(labels),
@@ -583,11 +595,11 @@ impl Metrics {
         self.undecodable.with_label_values(&[reason])
     }
 
-    /// Shows how an objective stands: of a model, an indicator, a part of that, and a rule.
-    pub(crate) fn show_objective(&self, [model, sli, column, rule]: [&str; 4], state: ObjectiveState) {
+    /// Shows how an objective of a rule stands, for a model's indicator or a part of it.
+    pub(crate) fn show_objective(&self, (model, sli, part): (&str, &str, &str), rule: &str, state: ObjectiveState) {
         for other in ObjectiveState::ALL {
-            let labels = &[model, sli, column, rule, other.name()];
-            self.objective_state.with_label_values(labels).set(i64::from(other == state));
+            let labels = [sli_labels(model, sli, part).as_slice(), &[rule, other.name()]].concat();
+            self.objective_state.with_label_values(&labels).set(i64::from(other == state));
         }
     }
 
@@ -757,7 +769,7 @@ mod tests {
         metrics.request_duration.with_label_values(&["m"]).observe(0.0);
         metrics.clock_offset.with_label_values(&["m"]).observe(0.0);
         metrics.show_firing("R", "page", (0, 0));
-        metrics.show_objective(["m", "s", "", "R"], ObjectiveState::Ok);
+        metrics.show_objective(("m", "s", ""), "R", ObjectiveState::Ok);
         metrics.notifications("t", "delivered").inc();
         metrics.attempt("t", true, "delivered").inc();
         metrics.dead_letters.with_label_values(&["t"]).set(0);

@@ -22,12 +22,12 @@ use crate::alerting::evidence::{self, Watched};
 use crate::alerting::news::News;
 use crate::alerting::{around, changes};
 use crate::causes::{HISTORY_WINDOWS, Past};
-use crate::config::{DELIVERY_SLI, EventTime, OWN_SLIS, Windows};
+use crate::config::{EventTime, OWN_SLIS, Windows, part_label};
 use crate::numbers::{significant, thousands};
 use crate::segments::{beyond, segment_score};
 use crate::store::{Store, StoreError};
 use crate::times::{self, now_micros};
-use crate::vocabulary::Named;
+use crate::vocabulary::{LABELS, Named};
 
 /// A column or a version that is gone is watched for at least so long more.
 const SHORTEST_FORGET_MICROS: i64 = 3_600_000_000;
@@ -177,7 +177,7 @@ impl Pipeline {
             Transition::Resolved { .. } => {
                 // What no route makes of it any more, since a restart, is not looked at again.
                 let (routes, severity) = (&self.parts.config.alerting.routes, change.rule.severity);
-                if self.own_rule(change).is_some_and(|own| !routes.severities(own).contains(&severity)) {
+                if self.own_rule(change).is_some_and(|own| !routes.severities(own, &LABELS).contains(&severity)) {
                     self.parts.metrics.show_firing(&change.rule.name, severity.name(), (0, 0));
                 }
                 News::Ended { notification }
@@ -254,7 +254,8 @@ impl Pipeline {
         // Those of which none fires are shown, too.
         let mut counts: BTreeMap<(&str, Severity), (i64, i64)> = BTreeMap::new();
         for rule in self.book.rules() {
-            counts.extend(routes.severities(rule).into_iter().map(|severity| ((rule.name.as_str(), severity), (0, 0))));
+            let severities = routes.severities(rule, &LABELS).into_iter();
+            counts.extend(severities.map(|severity| ((rule.name.as_str(), severity), (0, 0))));
         }
         for (rule, alert) in self.book.firing() {
             let (firing, muted) = counts.entry((&rule.name, alert.severity(rule))).or_default();
@@ -303,8 +304,7 @@ pub(crate) fn indicator_observations(
 
 /// The labels of an observation of an indicator.
 pub(super) fn indicator_labels(model: &str, sli: &str, label: &str) -> Labels {
-    let part = if sli == DELIVERY_SLI { "target" } else { "column" };
-    let labels = [("model", model), (part, label)].into_iter().filter(|(_, value)| !value.is_empty());
+    let labels = [("model", model), (part_label(sli), label)].into_iter().filter(|(_, value)| !value.is_empty());
     labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 

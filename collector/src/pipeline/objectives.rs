@@ -84,7 +84,7 @@ impl Pipeline {
                 continue;
             };
             for one in all {
-                self.parts.metrics.show_objective([model, one.sli, &one.label, &one.rule.name], one.state);
+                self.parts.metrics.show_objective((model, one.sli, &one.label), &one.rule.name, one.state);
             }
         }
     }

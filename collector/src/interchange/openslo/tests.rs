@@ -6,7 +6,7 @@ use driftline_alerts::{Condition, Labels, Rule, Severity};
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, Windows};
 
 const TARGETS: &str = "  targets: {a: {webhook: {url: {env: A}}}, 'b \"é': {webhook: {url: {env: B}}}}\n";
 
@@ -17,7 +17,7 @@ fn config(yaml: &str) -> Vec<Rule> {
 
 /// The rules that come back as themselves.
 fn there_and_back(rules: &[Rule]) -> Vec<Rule> {
-    let exported = export(rules);
+    let exported = export(rules, &|_| Windows::default());
     let imported = import("o.yaml", &exported).unwrap_or_else(|problems| panic!("{problems}\n{exported}"));
     config(&imported.replacen("alerts:\n", &format!("alerts:\n{TARGETS}"), 1))
 }
@@ -68,8 +68,12 @@ fn rules() -> impl Strategy<Value = Rule> {
     )
 }
 
-const SLIS_WITH_RUNBOOKS: [(&str, &str); 3] =
-    [("latency", "latency-slo"), ("availability", "availability-budget"), ("freshness", "stale-features")];
+const SLIS_WITH_RUNBOOKS: [(&str, &str); 4] = [
+    ("latency", "latency-slo"),
+    ("availability", "availability-budget"),
+    ("freshness", "stale-features"),
+    ("slices", "feature-drift"),
+];
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
@@ -95,7 +99,10 @@ fn what_ships_goes_there_and_back() {
         let of = |rules: &[Rule]| rules.iter().find(|rule| rule.name == name).unwrap().condition.clone();
         assert_eq!(of(&back), of(&shipped));
     }
-    assert!(export(&shipped).contains("# Rules that are no objectives, and not here: FeatureDrift, "));
+    assert!(
+        export(&shipped, &|_| Windows::default())
+            .contains("# Rules that are no objectives, and not here: FeatureDrift, ")
+    );
 }
 
 /// An SLO as somebody else would write it, without our annotations.
@@ -194,7 +201,17 @@ fn what_our_rules_cannot_say_is_refused_with_its_line() {
         (
             "budgetingMethod: Occurrences",
             "budgetingMethod: Timeslices",
-            "our budgets count events, and no slices of time",
+            "is for the indicator slices, whose events are windows; the events of latency are counted one by one",
+        ),
+        (
+            "budgetingMethod: Occurrences",
+            "budgetingMethod: RatioTimeslices",
+            "allowed is one of Occurrences, Timeslices",
+        ),
+        (
+            "targetPercent: 99.5",
+            "targetPercent: 99.5, timeSliceTarget: 1, timeSliceWindow: 1h",
+            "timeSliceWindow: is for Timeslices",
         ),
         ("4w, isRolling: true", "4w, isRolling: false", "allowed is 1w, 1M or 1Q"),
         ("4w, isRolling: true", "1M, isRolling: false", "needs 'calendar' where it does not roll"),
@@ -214,7 +231,7 @@ fn what_our_rules_cannot_say_is_refused_with_its_line() {
         (
             "threshold: 13.4,",
             "threshold: 10,",
-            "no rule has a burn rate of 10 over 1h; of this objective there are 13.44 over 1h",
+            "no rule has a burn rate of 10 over 1h; of an objective of 99.5% there are 13.44 over 1h",
         ),
         ("[quick, slower]", "[quick]", "has no policy with a burn rate of 5.6 over 6h"),
         ("[quick, slower]", "[quick, slow]", "there is no AlertPolicy 'slow'"),
@@ -232,6 +249,69 @@ fn what_our_rules_cannot_say_is_refused_with_its_line() {
         assert!(error.contains(says), "{to}: {error}");
     }
     assert_eq!(import("o.yaml", "").unwrap_err().to_string(), "o.yaml:1:1: the file: holds no SLO");
+}
+
+const ONE: &str = "    - {displayName: Good enough, targetPercent: 99.5}\n";
+
+/// The SLO from elsewhere with these objectives in place of its own.
+fn with_objectives(objectives: &[&str], policies: &str) -> String {
+    let lines: String = objectives.iter().map(|objective| format!("    - {{{objective}}}\n")).collect();
+    assert!(FOREIGN.ends_with(ONE));
+    format!("{}{policies}", FOREIGN.replacen(ONE, &lines, 1))
+}
+
+#[test]
+fn each_of_several_objectives_becomes_rules_of_its_own_name_that_go_there_and_back() {
+    let rules = |text: &str| {
+        let imported = import("o.yaml", text).unwrap_or_else(|problems| panic!("{problems}"));
+        config(&imported.replacen("alerts:\n", &format!("alerts:\n{TARGETS}"), 1))
+    };
+    let told = |rules: &[Rule]| -> Vec<(String, Severity, Condition)> {
+        let own = rules.iter().filter(|rule| rule.name.starts_with("CheckoutLatency"));
+        own.map(|rule| (rule.name.clone(), rule.severity, rule.condition.clone())).collect()
+    };
+    let both = with_objectives(&["displayName: Good enough, targetPercent: 99.5", "target: 0.995001"], "");
+    let of_both = rules(&both);
+    let names = ["GoodEnoughFast", "GoodEnoughSlow", "99_5001Fast", "99_5001Slow"];
+    assert_eq!(
+        told(&of_both).iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(),
+        names.map(|name| format!("CheckoutLatency{name}"))
+    );
+    let back = there_and_back(&of_both);
+    for (name, severity, condition) in told(&of_both) {
+        let Condition::Budget { objective, .. } = &condition else { panic!("{condition:?}") };
+        assert_eq!(objective.target(), if name.contains("Good") { 0.995 } else { 0.995_001 }, "{name}");
+        assert!(told(&back).contains(&(name, severity, condition)));
+    }
+    // A policy is one of each of them.
+    let policed = rules(&with_objectives(&["target: 0.99", "target: 0.999"], POLICY));
+    let pages: Vec<_> = told(&policed).into_iter().map(|(name, severity, _)| (name, severity)).collect();
+    assert_eq!(pages, [("CheckoutLatency99".into(), Severity::Page), ("CheckoutLatency99_9".into(), Severity::Page)]);
+}
+
+#[test]
+fn what_is_wrong_with_one_of_several_objectives_is_said_at_its_place_and_once() {
+    for (objectives, policies, says) in [
+        (vec!["target: 0.99", "target: 0.3"], "", "o.yaml:22:8: spec.objectives[1].target: 0.3 is not allowed"),
+        (
+            vec!["target: 0.99", "target: 0.990"],
+            "",
+            "spec.objectives[1]: would be another rule 'CheckoutLatency99Fast'; give it a displayName",
+        ),
+        (vec!["target: 0.99", "target: 0.9"], POLICY, "of an objective of 90% there are 5.6 over 6h"),
+        (vec!["target: 0.99", "target: 0.999, op: lte, value: 1"], "", "is for a thresholdMetric"),
+    ] {
+        let error = import("o.yaml", &with_objectives(&objectives, policies)).expect_err(says).to_string();
+        assert!(error.contains(says), "{says}: {error}");
+    }
+    let twice = with_objectives(
+        &["target: 0.99", "target: 0.999"],
+        &POLICY.replacen("conditionRef: slower", "conditionRef: slow", 1),
+    );
+    let error = import("o.yaml", &twice).unwrap_err().to_string();
+    assert_eq!(error.matches("there is no AlertCondition 'slow'").count(), 1, "{error}");
+    let none = import("o.yaml", &FOREIGN.replacen(&format!("  objectives:\n{ONE}"), "  objectives: []\n", 1));
+    assert!(none.unwrap_err().to_string().contains("has no entries; an SLO has an objective"));
 }
 
 /// The rules of the objective from elsewhere, with something else in it.
@@ -292,6 +372,11 @@ fn a_value_to_compare_becomes_the_bound_of_its_model() {
         (of_m, "op: lte, value: 0.00025", "is no whole number of milliseconds"),
         (of_m, "op: lte, value: 1e300", "is no whole number of milliseconds"),
         (of_m, "", "needs 'op' and 'value'"),
+        (
+            of_m,
+            "op: lte, value: 1}\n    - {target: 0.9, op: lte, value: 2",
+            "and a model has one: leave objectives of one value of m",
+        ),
     ] {
         let error = compared(spec, objective).expect_err(objective).to_string();
         assert!(error.contains(says), "{objective}: {error}");
@@ -339,4 +424,30 @@ fn a_window_of_the_calendar_need_not_say_that_it_does_not_roll() {
         )
     };
     assert_eq!(of_month(""), of_month(", isRolling: false"));
+}
+
+#[test]
+fn slices_are_windows_there_as_here() {
+    let rule = "{name: Drift, severity: ticket, runbook: feature-drift, targets: [], when: {sli: slices, matching: {model: m, column: drift}, objective: 0.95, over: 90d, burns: slow}}";
+    let rules: Vec<Rule> = config(&format!("alerts: {{rules: [{rule}]}}"));
+    let rules: Vec<Rule> = rules.into_iter().filter(|rule| rule.name == "Drift").collect();
+    let windows = |model: &str| {
+        assert_eq!(model, "m");
+        Windows { pane: std::time::Duration::from_secs(600), panes: 6, ..Windows::default() }
+    };
+    let exported = export(&rules, &windows);
+    let slices = "budgetingMethod: Timeslices\n  objectives:\n    - target: 0.95\n      timeSliceTarget: 1\n      timeSliceWindow: 1h\n";
+    assert!(exported.contains(slices), "{exported}");
+    let imported = import("o.yaml", &exported).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(imported.contains("    # Of windows of 1h: those of its models must be so long.\n"), "{imported}");
+    let back = config(&imported).into_iter().find(|rule| rule.name == "Drift").unwrap();
+    assert_eq!(back.condition, rules[0].condition);
+    for (from, to, says) in [
+        ("timeSliceTarget: 1", "timeSliceTarget: 0.9", "timeSliceTarget"),
+        ("      timeSliceWindow: 1h\n", "", "go together"),
+        ("      timeSliceTarget: 1\n      timeSliceWindow: 1h\n", "", "Timeslices need a timeSliceTarget of 1"),
+    ] {
+        let problems = import("o.yaml", &exported.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(problems.contains(says), "{problems}");
+    }
 }
