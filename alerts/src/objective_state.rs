@@ -200,7 +200,8 @@ mod tests {
             let mut alert = Alert::new(&rule, Labels::new());
             let outage = counts(100, 100, 0);
             let fired = alert.observe(&rule, &read(outage, outage), 1, DAY);
-            prop_assert!(matches!(fired, Some(Transition::Fired { .. })));
+            let has_fired = matches!(fired, Some(Transition::Fired { .. }));
+            prop_assert!(has_fired);
             let (long, short) = (of(long), of(short));
             let resolved = alert.observe(&rule, &read(long, short), 2, DAY).is_some();
             let source = EventSource::Requests { heard_at: Some(0), is_missed };

@@ -146,7 +146,8 @@ async fn without_a_collector_memory_keeps_to_its_budget_and_the_rest_is_dropped_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_sidecar_dropped_is_unknown_and_all_of_it_is_what_was_seen() {
     let folder = tempfile::tempdir().unwrap();
-    let mut collector = Collector::start(folder.path(), "archive: {max_age: 200ms}\n").await;
+    let config = "archive: {max_age: 200ms}\nalerts: {evaluation_interval: 1s}\n";
+    let mut collector = Collector::start(folder.path(), config).await;
     let model = ModelServer::start().await;
     let budget = ["--capture-budget=4MiB", "--max-body=64KiB"];
     let sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "m", &budget).await;
@@ -180,8 +181,20 @@ async fn what_a_sidecar_dropped_is_unknown_and_all_of_it_is_what_was_seen() {
     eventually("good, bad and unknown are what was seen", async || is_whole(&collector).await).await;
     let requests = [("sli", "availability")];
     assert_eq!(metric(&collector.metrics().await, "driftline_sli_unknown_total", &requests), dropped);
+    // Of that many nobody can say how the objective stands.
+    eventually("the objective says that too much was lost", async || {
+        let labels = [("rule", "AvailabilityBudget"), ("model", "m"), ("state", "degraded_capture")];
+        match metric(&collector.metrics().await, "driftline_objective_state", &labels) {
+            1.0 => Ok(()),
+            shown => Err(format!("{shown}")),
+        }
+    })
+    .await;
     assert_eq!(collector.stop().await, Some(0));
     collector.restart().await;
+    let objectives = collector.api("models/m").await.unwrap()["objectives"].clone();
+    let of_answers = objectives.as_array().unwrap().iter().find(|of| of["rule"] == "AvailabilityBudget").unwrap();
+    assert_eq!((&of_answers["state"], &of_answers["unknown"]), (&json!("degraded_capture"), &json!(dropped as u64)));
     assert_eq!(is_whole(&collector).await, Ok(()), "and it stays so over a restart");
 }
 

@@ -1,11 +1,9 @@
 //! How the objectives of budget rules stand: for the API, the pages and metrics, by what the rules themselves look at.
 
-use driftline_alerts::{
-    Condition, Counts, EventSource, Objective, ObjectiveEvents, ObjectiveState, Pace, Reading, Rule,
-};
+use driftline_alerts::{Condition, Counts, EventSource, Objective, ObjectiveEvents, ObjectiveState, Reading, Rule};
 use rusqlite::Connection;
 
-use super::slis::{self, HOUR_MICROS};
+use super::slis;
 use super::{Pipeline, hearing};
 use crate::config::OWN_SLIS;
 
@@ -96,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::pipeline::slis::SliCounts;
+    use crate::pipeline::slis::{HOUR_MICROS, SliCounts};
 
     const SECOND: i64 = 1_000_000;
     /// A day of requests ends here, within an hour.
