@@ -8,7 +8,7 @@ use crate::detector::Detector;
 use crate::distances::association::PairChange;
 use crate::distances::shares::Shares;
 use crate::distances::{
-    Distance, anderson_darling, association, auc, cramer_von_mises, energy, ks, kuiper, mean, median, missing, mmd,
+    Distance, anderson_darling, association, auc, cramer_von_mises, energy, ks, kuiper, mean, missing, mmd, quantile,
     range, spread, stuck, wasserstein,
 };
 use crate::grid::Grid;
@@ -205,7 +205,11 @@ impl<'p> Numbers<'p> {
             Detector::Wasserstein => wasserstein::distance(steps, (self.unit, self.deviations().1)),
             Detector::Energy => energy::distance(steps, self.unit),
             Detector::MeanShift => mean::distance(steps, self.unit, self.mean),
-            Detector::MedianShift => median::distance(steps, self.unit),
+            Detector::MedianShift
+            | Detector::P05Shift
+            | Detector::P25Shift
+            | Detector::P75Shift
+            | Detector::P95Shift => quantile::distance(steps, self.unit, detector),
             Detector::Spread => spread::distance(steps, self.deviations(), self.mean),
             Detector::OutOfRangeShare => {
                 Some(range::distance(range::outside(self.reference, self.window), self.shares.sizes()))
@@ -231,13 +235,12 @@ impl<'p> Numbers<'p> {
             (Detector::Wasserstein, wasserstein::effect(steps, self.unit)),
             (Detector::Energy, energy::effect(steps, self.unit)),
             (Detector::MeanShift, mean::effect(steps, self.unit, self.mean)),
-            (Detector::MedianShift, median::effect(steps, self.unit)),
             (Detector::Spread, spread::effect(self.deviations())),
             (Detector::OutOfRangeShare, Some(outside / sizes.1 as f64)),
             (Detector::StuckShare, Some(missing::excess_effect((reference.0, window.0), sizes))),
         ];
         let of_values = of_values.into_iter().filter_map(|(detector, effect)| Some((detector, effect?)));
-        of_values.chain(self.shares.effects()).collect()
+        of_values.chain(quantile::effects(steps, self.unit)).chain(self.shares.effects()).collect()
     }
 
     fn deviations(&self) -> (f64, f64) {

@@ -70,11 +70,19 @@ pub enum Detector {
     Association,
     /// Maximum mean discrepancy of vectors.
     Mmd,
+    /// Difference of the values below which one in twenty lies.
+    P05Shift,
+    /// Difference of the lower quartiles.
+    P25Shift,
+    /// Difference of the upper quartiles.
+    P75Shift,
+    /// Difference of the values above which one in twenty lies.
+    P95Shift,
 }
 
 impl Detector {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 32] = [
         Self::Psi,
         Self::Ks,
         Self::JensenShannon,
@@ -90,6 +98,10 @@ impl Detector {
         Self::Auc,
         Self::MeanShift,
         Self::MedianShift,
+        Self::P05Shift,
+        Self::P25Shift,
+        Self::P75Shift,
+        Self::P95Shift,
         Self::Spread,
         Self::KullbackLeibler,
         Self::GTest,
@@ -140,6 +152,10 @@ impl Detector {
             Self::StuckShare => "stuck_share",
             Self::Association => "association",
             Self::Mmd => "mmd",
+            Self::P05Shift => "p05_shift",
+            Self::P25Shift => "p25_shift",
+            Self::P75Shift => "p75_shift",
+            Self::P95Shift => "p95_shift",
         }
     }
 
@@ -173,6 +189,10 @@ impl Detector {
             | Self::Auc
             | Self::MeanShift
             | Self::MedianShift
+            | Self::P05Shift
+            | Self::P25Shift
+            | Self::P75Shift
+            | Self::P95Shift
             | Self::Spread
             | Self::KullbackLeibler
             | Self::GTest => false,
@@ -199,7 +219,8 @@ impl Detector {
         match self {
             Self::Psi | Self::JensenShannon | Self::ChiSquare | Self::GTest | Self::Association => 0.2,
             Self::Ks | Self::Kuiper | Self::Hellinger | Self::TotalVariation | Self::StuckShare => 0.15,
-            Self::Wasserstein | Self::MeanShift | Self::MedianShift => 0.4,
+            Self::Wasserstein | Self::MeanShift => 0.4,
+            Self::MedianShift | Self::P05Shift | Self::P25Shift | Self::P75Shift | Self::P95Shift => 0.4,
             Self::Energy | Self::Spread => 0.3,
             Self::CramerVonMises => 0.015,
             Self::AndersonDarling => 0.08,
@@ -218,7 +239,13 @@ impl Detector {
     /// ```
     pub fn effect_unit(self) -> Option<&'static str> {
         match self {
-            Self::Wasserstein | Self::MeanShift | Self::MedianShift => Some("standard deviations of the reference"),
+            Self::Wasserstein
+            | Self::MeanShift
+            | Self::MedianShift
+            | Self::P05Shift
+            | Self::P25Shift
+            | Self::P75Shift
+            | Self::P95Shift => Some("standard deviations of the reference"),
             Self::CramerVonMises => Some("integrated squared difference of the distribution functions"),
             Self::AndersonDarling => {
                 Some("integrated squared difference of the distribution functions, by its variance")

@@ -26,7 +26,7 @@
 //!   cell; otherwise both ends of its interval are reported. So are those of the energy distance.
 //! * **Associations** (pairs of columns of numbers) and **vectors** (embeddings) are sums of products and of random features:
 //!   integers, so that they add up to the bit.
-//! * **Moments** (mean, median, spread) say in which way a column went, in words that need no explanation.
+//! * **Moments** (mean, median and other quantiles, spread) say in which way a column went, in words that need no explanation.
 //! * **What is no value** (null, NaN, infinite, of another type, out of range, stuck, new) is scored apart.
 //!
 //! # A score is a judgement

@@ -241,6 +241,10 @@ fn intervals_hold_the_effect_of_the_populations() {
         Detector::Auc,
         Detector::MeanShift,
         Detector::MedianShift,
+        Detector::P05Shift,
+        Detector::P25Shift,
+        Detector::P75Shift,
+        Detector::P95Shift,
         Detector::Spread,
     ];
     for (shift, width) in [(0.0, 1.0), (0.3, 1.0), (1.0, 1.5)] {

@@ -119,10 +119,21 @@ fn anderson_darling_by_definition(a: &[f64], b: &[f64]) -> f64 {
     (total - 1.0) / total * (of_sample(a) + of_sample(b))
 }
 
-fn median_by_definition(values: &[f64]) -> f64 {
+/// As `numpy.quantile`: between the two values next to it.
+fn quantile_by_definition(values: &[f64], share: f64) -> f64 {
     let sorted = sorted(values);
-    (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
+    let place = share * (sorted.len() - 1) as f64;
+    let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    low + (high - low) * place.fract()
 }
+
+const QUANTILES: [(Detector, f64); 5] = [
+    (Detector::P05Shift, 0.05),
+    (Detector::P25Shift, 0.25),
+    (Detector::MedianShift, 0.5),
+    (Detector::P75Shift, 0.75),
+    (Detector::P95Shift, 0.95),
+];
 
 /// Values with and without ties, near and far.
 fn sample(size: std::ops::Range<usize>) -> impl Strategy<Value = Vec<f64>> {
@@ -194,9 +205,16 @@ proptest! {
         if sorted(&a)[0] < sorted(&a)[a.len() - 1] {
             let energy = score(&reference, &b, Detector::Energy);
             prop_assert!((energy.value.powi(2) - energy_by_definition(&a, &b).powi(2)).abs() < 1e-6 * (1.0 + energy.value.powi(2)));
-            let median = score(&reference, &b, Detector::MedianShift);
-            prop_assert!(close(median.value, median_by_definition(&b) - median_by_definition(&a)));
-            prop_assert_eq!(median.value, median.upper);
+            for (detector, share) in QUANTILES {
+                let found = reference.scores_of([detector], &window(&reference, &b), &Thresholds::default(), true);
+                let reaches = |size: usize| share.min(1.0 - share) * size as f64 >= 5.0;
+                prop_assert_eq!(found.len(), usize::from(reaches(a.len()) && reaches(b.len())));
+                for quantile in found {
+                    let shift = quantile_by_definition(&b, share) - quantile_by_definition(&a, share);
+                    prop_assert!(close(quantile.value, shift), "{detector:?} {shift} {quantile:?}");
+                    prop_assert_eq!(quantile.value, quantile.upper);
+                }
+            }
             let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
             prop_assert!(close(score(&reference, &b, Detector::MeanShift).value, mean(&b) - mean(&a)));
             let wasserstein = score(&reference, &b, Detector::Wasserstein);
@@ -305,8 +323,9 @@ proptest! {
             (Detector::Kuiper, kuiper_by_definition(&a, &b)),
             (Detector::Energy, energy_by_integral(&a, &b)),
             (Detector::Auc, auc_by_definition(&a, &b)),
-            (Detector::MedianShift, median_by_definition(&b) - median_by_definition(&a)),
-        ] {
+        ].into_iter().chain(QUANTILES.map(|(detector, share)| {
+            (detector, quantile_by_definition(&b, share) - quantile_by_definition(&a, share))
+        })) {
             let score = score(&reference, &b, detector);
             let rounding = 1e-9 * (1.0 + truth.abs());
             prop_assert!(score.value <= truth + rounding && truth <= score.upper + rounding, "{truth} {score:?}");

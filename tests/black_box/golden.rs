@@ -29,7 +29,7 @@ const GOLDEN: &str = include_str!("../golden/flights.json");
 ///
 /// P-values come from expansions that agree to fewer digits than the statistics do; SciPy's of Cramér-von Mises ends at
 /// terms of 1e-7.
-const FIELDS: [(&str, &str, &str, f64); 34] = [
+const FIELDS: [(&str, &str, &str, f64); 38] = [
     ("ks", "ks", "value", 1e-9),
     ("ks_p_value", "ks", "p_value", 1e-6),
     ("cramer_von_mises", "cramer_von_mises", "value", 1e-9),
@@ -52,6 +52,10 @@ const FIELDS: [(&str, &str, &str, f64); 34] = [
     ("auc_p_value", "auc", "p_value", 1e-6),
     ("mean_shift", "mean_shift", "value", 1e-9),
     ("median_shift", "median_shift", "value", 1e-9),
+    ("p05_shift", "p05_shift", "value", 1e-9),
+    ("p25_shift", "p25_shift", "value", 1e-9),
+    ("p75_shift", "p75_shift", "value", 1e-9),
+    ("p95_shift", "p95_shift", "value", 1e-9),
     ("spread", "spread", "value", 1e-9),
     ("kullback_leibler", "kullback_leibler", "value", 1e-9),
     ("g_test", "g_test", "value", 1e-9),

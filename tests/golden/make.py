@@ -52,12 +52,11 @@ def shares(counts: np.ndarray, is_range: bool) -> dict:
     """Of the cells that at least one sample fills."""
     counts = counts[:, counts.sum(axis=0) > 0]
     p, q = counts / counts.sum(axis=1, keepdims=True)
-    chi_square = stats.chi2_contingency(counts, correction=False)
     few_cells = pooled(counts, is_range)
     g_test = stats.chi2_contingency(few_cells, lambda_="log-likelihood", correction=False)
     return {
-        "chi_square": chi_square.statistic,
-        "chi_square_p_value": chi_square.pvalue,
+        "chi_square": stats.chi2_contingency(counts, correction=False).statistic,
+        "chi_square_p_value": stats.chi2_contingency(few_cells, correction=False).pvalue,
         "g_test": g_test.statistic,
         "g_test_p_value": g_test.pvalue,
         "g_test_effect": jensenshannon(*few_cells / counts.sum(axis=1, keepdims=True), base=2),
@@ -155,6 +154,7 @@ def numeric(reference: np.ndarray, window: np.ndarray) -> dict:
         "auc_p_value": auc.pvalue,
         "mean_shift": window.mean() - reference.mean(),
         "median_shift": np.median(window) - np.median(reference),
+        **{f"p{share:02}_shift": np.quantile(window, share / 100) - np.quantile(reference, share / 100) for share in (5, 25, 75, 95)},
         "spread": window.std() / reference.std(),
         "out_of_range_share": outside / len(window),
         "out_of_range_share_p_value": stats.betabinom.sf(outside - 1, len(window), 2, len(reference) - 1),

@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import BINARIES, ROOT
@@ -43,6 +44,32 @@ def test_what_drifted_is_named_and_the_exit_code_is_a_gate(months):
     assert scores["carrier", "chi_square"]["value"] == pytest.approx(stats.chi2_contingency(table, correction=False)[0], rel=1e-9)
     few = compare(folder / "even.parquet", folder / "few.csv", "--column=distance,origin", code=2).stdout
     assert few.startswith("Too few rows to tell")
+
+
+def pooled(table: np.ndarray) -> np.ndarray:
+    """The smallest categories as one, until both samples expect five rows of it and of each that is left."""
+    enough = lambda cells: (cells.sum() * table.sum(axis=1) / table.sum()).min() >= 5
+    cells = sorted(table.T, key=lambda cell: (cell.sum(), cell[0]))
+    taken = next(taken for taken in range(len(cells) + 1) if all(enough(part) for part in (np.sum(cells[:taken], axis=0), *cells[taken:]) if np.any(part)))
+    return np.array([np.sum(cells[:taken], axis=0), *cells[taken:]]).T if taken else np.array(cells).T
+
+
+@pytest.mark.parametrize("rows", [(400, 60), (150, 150), (3000, 40)])
+def test_of_few_rows_chi_square_s_p_value_is_that_of_pooled_categories(tmp_path, rows):
+    flights = pd.read_parquet(ROOT / "demo" / "data" / "flights.parquet", columns=["carrier", "origin", "dest"])
+    sides = [flights.sample(count, random_state=seed) for seed, count in enumerate(rows)]
+    files = [tmp_path / "normal.csv", tmp_path / "rows.csv"]
+    for side, file in zip(sides, files):
+        side.to_csv(file, index=False)
+    said = json.loads(compare(*files, "--format=json", "--threshold=psi=100").stdout)
+    for column in said["columns"]:
+        [chi_square] = [score for score in column["scores"] if score["detector"] == "chi_square"]
+        table = np.array([side[column["column"]].value_counts().reindex(flights[column["column"]].unique(), fill_value=0) for side in sides])
+        table = table[:, table.sum(axis=0) > 0]
+        assert chi_square["value"] == pytest.approx(stats.chi2_contingency(table, correction=False).statistic, rel=1e-9)
+        few = pooled(table)
+        assert few.shape[1] < table.shape[1] or column["column"] == "origin", "what is pooled is shown"
+        assert chi_square["p_value"] == pytest.approx(stats.chi2_contingency(few, correction=False).pvalue, rel=1e-6)
 
 
 def test_a_drift_says_what_it_looks_like_and_an_index_is_no_column(months):

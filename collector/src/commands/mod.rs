@@ -80,8 +80,8 @@ enum Command {
     /// Says when the rules would have told somebody, from archived rows, and under a proposed configuration. Exits with 0;
     /// with 1 when there are more pages than --max-pages, with 2 when no window could be judged.
     Backtest(Box<backtest::Backtest>),
-    /// Compares two files of rows, or a reference with a file: each column's scores, and whether they say drift. Exits with 0
-    /// without drift, with 1 with it, and with 2 when there were too few rows to tell.
+    /// Compares rows of files or of the archive, or a reference with them: each column's scores, and whether they say drift.
+    /// Exits with 0 without drift, with 1 with it, and with 2 when there were too few rows to tell.
     Compare(Box<compare::Compare>),
     /// Says of some alerts that nobody is to be told of them for a time.
     Silence {

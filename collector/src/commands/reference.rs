@@ -11,7 +11,7 @@ use driftline_document::parse_duration;
 use super::samples::Archive;
 use super::{EXIT_USAGE, load};
 use crate::archive::read::{self, Stretch};
-use crate::config::{ColumnType, Config, EventTime, SegmentBy, Segments, Windows};
+use crate::config::{ColumnType, Config, EventTime, Model, SegmentBy, Segments, Windows};
 use crate::numbers::{significant, thousands};
 use crate::pipeline::HEADLINE;
 use crate::reference_build::{ArchivedRows, ReferencePlan, build_reference, write_reference};
@@ -237,6 +237,19 @@ impl Types {
     }
 }
 
+/// Columns that say which row it is and when it happened, by the model's description.
+pub(super) fn not_features(model: &Model) -> Vec<String> {
+    let freshness = model.slis.freshness.iter().map(|freshness| freshness.column.clone());
+    model.row_id.iter().cloned().chain(freshness).chain(time_of(model)).collect()
+}
+
+fn time_of(model: &Model) -> Option<String> {
+    match &model.event_time {
+        EventTime::Column { name, .. } => Some(name.clone()),
+        EventTime::Request => None,
+    }
+}
+
 fn described(build: &Build) -> Result<Described, ExitCode> {
     let usage = |why: String| {
         eprintln!("driftline: {why}");
@@ -248,17 +261,11 @@ fn described(build: &Build) -> Result<Described, ExitCode> {
             return Err(usage(format!("{} does not describe a model '{}'", path.display(), build.model)));
         }
         let model = config.model(&build.model);
-        let mut exclude: Vec<String> = model.row_id.iter().cloned().collect();
-        exclude.extend(model.slis.freshness.iter().map(|freshness| freshness.column.clone()));
-        let of_model = match &model.event_time {
-            EventTime::Column { name, .. } => Some(name.clone()),
-            EventTime::Request => None,
-        };
+        let exclude = not_features(&model);
         let column = if build.archive {
-            exclude.extend(of_model);
             Some(EVENT_TIME.to_owned())
         } else {
-            build.time_column.clone().or(of_model)
+            build.time_column.clone().or_else(|| time_of(&model))
         };
         let time = column.map(|column| (column, model.windows));
         let said = [&build.categorical, &build.text, &build.timestamp, &build.embedding];

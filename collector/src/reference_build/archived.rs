@@ -6,6 +6,7 @@ use driftline_detectors::{ReferenceFile, Source};
 use sha2::{Digest, Sha256};
 
 use super::gathering::Gathering;
+use super::values::Take;
 use super::{ReferenceError, ReferencePlan, finish, hexadecimal, parquet};
 use crate::pipeline::columns::{is_ours, name_of_archived};
 use crate::pipeline::rebuild::counted;
@@ -35,16 +36,8 @@ impl<'p> ArchivedRows<'p> {
     /// # Errors
     /// When they are no rows of an archive, or cannot be set aside.
     pub(crate) fn take(&mut self, batch: &RecordBatch) -> Result<(), String> {
-        let is_counted = counted(batch)?;
-        let rows: BooleanArray = (0..batch.num_rows()).map(|row| Some(is_counted(row))).collect();
-        let batch = filter_record_batch(batch, &rows).map_err(|error| error.to_string())?;
         let time = self.plan.time.as_ref().map(|(column, _)| column.as_str());
-        let name = |archived| match is_ours(archived) {
-            // When a row happened, whatever the caller's own column was called.
-            true => (time == Some(archived)).then_some(archived),
-            false => Some(name_of_archived(archived)),
-        };
-        self.gathering.take(&parquet::chunk(&batch, &name))
+        take_counted(batch, time, &mut |chunk| self.gathering.take(chunk))
     }
 
     /// The reference of all rows.
@@ -55,4 +48,21 @@ impl<'p> ArchivedRows<'p> {
         self.gathering.end_source();
         finish(self.gathering, self.plan, self.sources)
     }
+}
+
+/// Hands on those rows of a batch that windows count, under the names that the model's callers use, and the archive's own
+/// column of when they happened where it is named.
+///
+/// # Errors
+/// When they are no rows of an archive; or what `take` said.
+pub(crate) fn take_counted(batch: &RecordBatch, time: Option<&str>, take: &mut Take<'_>) -> Result<(), String> {
+    let is_counted = counted(batch)?;
+    let rows: BooleanArray = (0..batch.num_rows()).map(|row| Some(is_counted(row))).collect();
+    let batch = filter_record_batch(batch, &rows).map_err(|error| error.to_string())?;
+    let name = |archived| match is_ours(archived) {
+        // When a row happened, whatever the caller's own column was called.
+        true => (time == Some(archived)).then_some(archived),
+        false => Some(name_of_archived(archived)),
+    };
+    take(&parquet::chunk(&batch, &name))
 }

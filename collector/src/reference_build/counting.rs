@@ -1,16 +1,14 @@
-//! Rows of files on the cells of references: what a file looks like beside another.
-
-use std::path::Path;
+//! Rows on the cells of references: what some look like beside others.
 
 use driftline_detectors::{Derivation, Normal, Profile, Reference, SourceValue};
 
+use super::RowSource;
 use super::columns::{category, number};
 use super::joint::{joint_number, name_code};
-use super::read_rows;
 use super::values::{Chunk, Value};
 use crate::pipeline::deriving::Deriving;
 
-/// What was counted of a file.
+/// What was counted.
 #[derive(Debug)]
 pub(crate) struct Counted {
     pub(crate) rows: u64,
@@ -18,14 +16,14 @@ pub(crate) struct Counted {
     pub(crate) profiles: Vec<Profile>,
 }
 
-/// Counts a file's rows on the cells of these references. A column that it lacks is missing in every row. Of what is
+/// Counts rows on the cells of these references. A column that they lack is missing in every row. Of what is
 /// derived, that is counted which columns say together.
 ///
 /// # Errors
-/// What is wrong with the file.
-pub(crate) fn count(path: &Path, references: &[Reference], derived: &[Derivation]) -> Result<Counted, String> {
+/// Why they cannot be read.
+pub(crate) fn count(rows: &dyn RowSource, references: &[Reference], derived: &[Derivation]) -> Result<Counted, String> {
     let mut counted = Counted { rows: 0, profiles: references.iter().map(Reference::empty_profile).collect() };
-    read_rows(path, &[], &mut |chunk| {
+    rows.read(&mut |chunk| {
         counted.rows += chunk.rows as u64;
         for derivation in derived {
             let mut deriving = Deriving::new(derivation, references, &mut counted.profiles);

@@ -222,26 +222,41 @@ impl<'p> Gathering<'p> {
         }
     }
 
-    /// The references of everything that was gathered.
-    pub(super) fn finish(mut self) -> Result<Finished, String> {
+    /// Whether every column that was named came.
+    fn check_named(&self) -> Result<(), String> {
         let is_absent = |column: &&String| !self.places.contains_key(*column) || !self.scores(column);
         let absent: Vec<&str> = self.plan.columns.iter().filter(is_absent).map(String::as_str).collect();
-        if !absent.is_empty() {
-            let there: Vec<&str> = self.places.keys().map(String::as_str).collect();
-            return Err(format!("no input has a column {}; there are {}", absent.join(", "), there.join(", ")));
+        if absent.is_empty() {
+            return Ok(());
         }
+        let there: Vec<&str> = self.places.keys().map(String::as_str).collect();
+        Err(format!("no input has a column {}; there are {}", absent.join(", "), there.join(", ")))
+    }
+
+    /// The columns, each with a value for every row, and where they were set aside.
+    pub(super) fn into_columns(mut self) -> Result<(Vec<Gathered>, Aside), String> {
+        Ok((self.columns()?, self.aside))
+    }
+
+    fn columns(&mut self) -> Result<Vec<Gathered>, String> {
+        let gathered = self.columns.drain(..).map(|mut column| {
+            column.lane.fill_to(self.rows, &mut self.aside).map_err(no_room)?;
+            // Without any value it is as good as numbers, and said to be empty.
+            Ok(Gathered { name: column.name, kind: column.kind.unwrap_or(Kind::Numeric), lane: column.lane })
+        });
+        gathered.collect()
+    }
+
+    /// The references of everything that was gathered.
+    pub(super) fn finish(mut self) -> Result<Finished, String> {
+        self.check_named()?;
         if self.untimed > 0 {
             tracing::warn!(
                 rows = self.untimed,
                 "rows without a time are counted, and tell nothing of stretches of time"
             );
         }
-        let gathered = self.columns.drain(..).map(|mut column| {
-            column.lane.fill_to(self.rows, &mut self.aside).map_err(no_room)?;
-            // Without any value it is as good as numbers, and said to be empty.
-            Ok(Gathered { name: column.name, kind: column.kind.unwrap_or(Kind::Numeric), lane: column.lane })
-        });
-        let gathered: Vec<Gathered> = gathered.collect::<Result<_, String>>()?;
+        let gathered = self.columns()?;
         let parted = Parted::new(&self.plan.segments, &gathered, &self.aside, self.rows)?;
         let scored: Vec<&Gathered> = gathered.iter().filter(|column| self.scores(&column.name)).collect();
         let (mut references, mut derivations, mut shared) = (Vec::new(), Vec::new(), Vec::new());

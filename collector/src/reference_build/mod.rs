@@ -18,6 +18,7 @@ mod json_lines;
 mod laws;
 mod parquet;
 mod parting;
+mod raw;
 mod sampling;
 mod values;
 
@@ -28,12 +29,12 @@ use std::path::{Path, PathBuf};
 use driftline_detectors::{FORMAT, MIN_STRETCHES, Reference, ReferenceFile, Source, VERSION, WindowLength};
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::archived::ArchivedRows;
+pub(crate) use self::archived::{ArchivedRows, take_counted};
 pub(crate) use self::counting::{Counted, count};
 use self::gathering::{Finished, Gathering};
+pub(crate) use self::raw::{RawColumn, RawPair, RawRows};
 pub(crate) use self::sampling::sample;
-use self::values::Take;
-pub(crate) use self::values::{Chunk, Value};
+pub(crate) use self::values::{Chunk, Take, Value};
 use crate::config::{SegmentBy, Windows};
 use crate::times::{now_micros, rfc3339};
 
@@ -106,6 +107,26 @@ pub fn build_reference(plan: &ReferencePlan) -> Result<ReferenceFile, ReferenceE
         gathering.end_source();
     }
     finish(gathering, plan, sources)
+}
+
+/// Rows that can be read, as often as it takes, and always in the same order.
+pub(crate) trait RowSource {
+    /// Hands them on, piece by piece.
+    ///
+    /// # Errors
+    /// Why they cannot be read; or what `take` said.
+    fn read(&self, take: &mut Take<'_>) -> Result<(), String>;
+}
+
+/// Builds a reference of rows, whatever the plan's inputs are. It names no source.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn reference_of(rows: &dyn RowSource, plan: &ReferencePlan) -> Result<ReferenceFile, String> {
+    let mut gathering = Gathering::new(plan);
+    rows.read(&mut |chunk| gathering.take(chunk))?;
+    gathering.end_source();
+    finish(gathering, plan, Vec::new()).map_err(|error| error.to_string())
 }
 
 /// Reads the rows of a file, piece by piece. Its ending says what it is. In JSON lines, arrays of the columns that are named

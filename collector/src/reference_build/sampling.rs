@@ -1,24 +1,23 @@
-//! A bounded sample of a file's rows as numbers, for a classifier to learn from.
+//! A bounded sample of rows as numbers, for a classifier to learn from.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use driftline_detectors::{Normal, Reference, RowSample, RowValue};
 
+use super::RowSource;
 use super::columns::{category, number};
-use super::read_rows;
 use super::values::Value;
 
-/// The columns of a sample, and a sample of a file's rows. A number is one, a category is its rank in the reference, and what
+/// The columns of a sample, and a sample of the rows. A number is one, a category is its rank in the reference, and what
 /// the reference never saw comes after all of them.
 ///
 /// # Errors
-/// What is wrong with the file.
-pub(crate) fn sample(path: &Path, references: &[Reference]) -> Result<(Vec<String>, RowSample), String> {
+/// Why they cannot be read.
+pub(crate) fn sample(rows: &dyn RowSource, references: &[Reference]) -> Result<(Vec<String>, RowSample), String> {
     let encodings: Vec<(&str, Encoding<'_>)> = references.iter().filter_map(encoding).collect();
     let mut sample = RowSample::default();
     let mut row = vec![f64::NAN; encodings.len()];
-    read_rows(path, &[], &mut |chunk| {
+    rows.read(&mut |chunk| {
         let columns: Vec<_> = encodings.iter().map(|(name, _)| chunk.column(name)).collect();
         for index in 0..chunk.rows {
             for ((place, (_, encoding)), values) in row.iter_mut().zip(&encodings).zip(&columns) {

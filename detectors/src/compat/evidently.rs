@@ -15,6 +15,8 @@ use super::{Compat, CompatError, Sample, counts, numpy, scipy, shares, sorted};
 use crate::lookup::ordered_bits;
 use crate::null::tails::normal_tail;
 
+/// The share of drifted columns from which on its data drift preset calls the whole drifted.
+pub const DRIFT_SHARE: f64 = 0.5;
 /// Rows of a reference up to which tests are taken, and distances from there on.
 const SMALL: usize = 1000;
 /// Distinct numbers up to which a column is compared value by value by default.

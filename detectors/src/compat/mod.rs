@@ -48,8 +48,8 @@ pub enum CompatError {
     #[error("the {0} has infinite values, of which this method makes no number; leave them out")]
     Infinite(Sample),
     /// Fewer rows than chunks.
-    #[error("the reference has {0} rows, and at least {min} are needed for a threshold", min = nannyml::CHUNKS)]
-    TooFewRows(usize),
+    #[error("the {0} has {1} rows, and at least {min} are needed for as many chunks", min = nannyml::CHUNKS)]
+    TooFewRows(Sample, usize),
 }
 
 /// One of the two samples.

@@ -99,7 +99,7 @@ impl Numbers {
             NumberMethod::Wasserstein => Normal::Sorted(finite(sorted, Sample::Reference)?),
         };
         let mut fitted = Self { method, normal, threshold: f64::INFINITY };
-        let threshold = threshold(chunks(reference)?.map(|chunk| fitted.distance(chunk)))?;
+        let threshold = threshold(chunks(reference, Sample::Reference)?.map(|chunk| fitted.distance(chunk)))?;
         fitted.threshold = if method == NumberMethod::KolmogorovSmirnov { threshold.min(1.0) } else { threshold };
         Ok(fitted)
     }
@@ -223,7 +223,7 @@ impl Categories {
             return Err(CompatError::Empty(Sample::Reference));
         }
         let mut fitted = Self { method, places, shares: shares(&counts), counts, threshold: None };
-        let stretches = chunks(reference)?;
+        let stretches = chunks(reference, Sample::Reference)?;
         if method != CategoryMethod::Chi2 {
             fitted.threshold = Some(threshold(stretches.map(|chunk| fitted.distance(&fitted.counted(chunk))))?);
         }
@@ -320,9 +320,22 @@ fn finite(sorted: Vec<f64>, sample: Sample) -> Result<Vec<f64>, CompatError> {
     if is_finite { Ok(sorted) } else { Err(CompatError::Infinite(sample)) }
 }
 
-/// Ten stretches of rows, and what is left over.
-fn chunks<T>(rows: &[T]) -> Result<std::slice::Chunks<'_, T>, CompatError> {
-    if rows.len() < CHUNKS { Err(CompatError::TooFewRows(rows.len())) } else { Ok(rows.chunks(rows.len() / CHUNKS)) }
+/// A sample's rows as its default chunker cuts them: ten stretches of one length, and what is left over.
+///
+/// # Errors
+/// When there are fewer rows than ten.
+///
+/// ```
+/// use driftline_detectors::compat::{Sample, nannyml};
+/// let rows: Vec<usize> = (0..42).collect();
+/// let lengths: Vec<usize> = nannyml::chunks(&rows, Sample::Window).unwrap().map(<[usize]>::len).collect();
+/// assert_eq!(lengths, [4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 2]);
+/// ```
+pub fn chunks<T>(rows: &[T], sample: Sample) -> Result<std::slice::Chunks<'_, T>, CompatError> {
+    match rows.len() / CHUNKS {
+        0 => Err(CompatError::TooFewRows(sample, rows.len())),
+        length => Ok(rows.chunks(length)),
+    }
 }
 
 /// Mean and three standard deviations of the stretches that have a value.
@@ -357,7 +370,7 @@ mod tests {
     fn what_it_cannot_take_is_an_error() {
         let fit = |values: &[f64]| Numbers::fit(NumberMethod::Wasserstein, values).map(|_| ());
         assert_eq!(fit(&[f64::NAN; 20]), Err(CompatError::Empty(Sample::Reference)));
-        assert_eq!(fit(&[1.0; 9]), Err(CompatError::TooFewRows(9)));
+        assert_eq!(fit(&[1.0; 9]), Err(CompatError::TooFewRows(Sample::Reference, 9)));
         assert_eq!(fit(&[f64::INFINITY; 20]), Err(CompatError::Infinite(Sample::Reference)));
     }
 }

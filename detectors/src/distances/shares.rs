@@ -178,22 +178,24 @@ impl Shares {
         }
     }
 
-    /// Pearson's chi-square of the two-row contingency table, without continuity correction, and its p-value with one
-    /// degree less than cells: SciPy's `chi2_contingency(correction=False)`, rough where SciPy's is, at small counts. The
-    /// effect is Cramér's V of two samples of equal size with these shares, `√(½·Σ(p−q)²/(p+q))`, from 0 to 1: it depends
-    /// on the shares alone, and its noise holds at any counts.
+    /// Pearson's chi-square of the two-row contingency table, without continuity correction: SciPy's
+    /// `chi2_contingency(correction=False)`. Its p-value is that of the table whose rare cells are pooled (see
+    /// [`Self::pooled`]), for one row where a thousandth of one is expected makes a thousand of the statistic, and says
+    /// nothing; one where pooling leaves a single cell. The effect is Cramér's V of two samples of equal size with these
+    /// shares, `√(½·Σ(p−q)²/(p+q))`, from 0 to 1: it depends on the shares alone, and its noise holds at any counts.
     fn chi_square(&self) -> Distance {
-        let value = self.sum(|reference, window| {
+        let value = self.pearsons();
+        let p_value = self
+            .pooled()
+            .map_or(1.0, |pooled| chi_square_tail(pooled.pearsons(), pooled.cells().saturating_sub(1) as f64));
+        Distance { value, upper: value, p_value, ..self.root_of_sum(self.cramers_v_term(), 1.0) }
+    }
+
+    fn pearsons(&self) -> f64 {
+        self.sum(|reference, window| {
             let (expected_r, expected_w) = self.expected(reference + window);
             (reference - expected_r).powi(2) / expected_r + (window - expected_w).powi(2) / expected_w
-        });
-        let degrees_of_freedom = self.cells().saturating_sub(1) as f64;
-        Distance {
-            value,
-            upper: value,
-            p_value: chi_square_tail(value, degrees_of_freedom),
-            ..self.root_of_sum(self.cramers_v_term(), 1.0)
-        }
+        })
     }
 
     /// The likelihood ratio of the contingency table, `G = 2·Σ O·ln(O/E)` (Wilks 1938), from 0 up, and its p-value with one
@@ -349,6 +351,18 @@ mod tests {
                 assert!(times <= 3, "{what}: {detector:?} exceeds its noise in {times} of {TRIALS} pairs");
             }
         }
+    }
+
+    #[test]
+    fn one_row_in_a_category_that_nobody_expected_is_no_chi_square_to_wonder_at() {
+        let chi_square = |counts: &[(u64, u64)]| Shares::new(counts.iter().copied(), 0).chi_square();
+        let known = [(30_000, 30), (20_000, 20)];
+        let with_new = chi_square(&[known[0], known[1], (0, 1)]);
+        // Of the whole table SciPy's p is below 10⁻²⁰⁰.
+        assert!(with_new.value > 900.0 && with_new.p_value > 0.5, "{with_new:?}");
+        assert_eq!(chi_square(&[(40, 0), (4, 2)]).p_value, 1.0, "no two cells have rows enough to tell");
+        let scattered = Shares::new([(500, 500), (500, 500)], 200).chi_square();
+        assert!(scattered.p_value < 1e-9, "new ones are pooled with each other: {scattered:?}");
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub(crate) enum Judge {
     Evidently,
     /// Jensen-Shannon's distance more than three standard deviations above the mean of ten chunks of the reference.
     NannyMl,
-    /// p of Kolmogorov-Smirnov, or of chi-square for categories, below 0.05 over the number of columns.
+    /// p of Kolmogorov-Smirnov, or of chi-square for categories, below 0.05 over the number of columns. Rare categories are
+    /// pooled here, in its favour: there each new one is drift.
     AlibiDetect,
 }
 

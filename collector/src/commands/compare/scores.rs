@@ -1,11 +1,7 @@
-//! `driftline compare`: one file of rows beside another, or beside a reference.
+//! Each column's scores, and by those that decide whether it has drifted.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
 use driftline_alerts::escape_html;
 use driftline_detectors::causes::{Cause, CauseKind, MAX_NAMED};
 use driftline_detectors::{
@@ -13,114 +9,19 @@ use driftline_detectors::{
 };
 use serde::Serialize;
 
-use super::EXIT_USAGE;
+use super::sides::Rows;
+use super::{Compare, EXIT_DRIFT, EXIT_IO, EXIT_NOT_ENOUGH_DATA, EXIT_USAGE, Format, Report, Side};
 use crate::api::{CauseView, ScoreView};
 use crate::backtest::{drawing, page};
 use crate::causes;
 use crate::numbers::{percent, significant, thousands};
-use crate::pipeline::HEADLINE;
-use crate::reference_build::{Counted, ReferencePlan, build_reference, count, sample};
+use crate::reference_build::{Counted, count, reference_of, sample};
 
-/// Something has drifted.
-const EXIT_DRIFT: u8 = 1;
-/// No column had rows enough to tell.
-const EXIT_NOT_ENOUGH_DATA: u8 = 2;
 /// What all columns together are called, where a classifier tells rows apart by them.
 const CLASSIFIER: &str = "(classifier)";
-/// `EX_IOERR` of sysexits.h: a file could not be read, or the report not be written.
-const EXIT_IO: u8 = 74;
-
-#[derive(Debug, Args)]
-pub(super) struct Compare {
-    /// What is normal: rows (.parquet, .csv, .jsonl, .ndjson), or a reference file (.json).
-    #[arg(value_name = "NORMAL")]
-    normal: PathBuf,
-    /// The rows that are held against it.
-    #[arg(value_name = "ROWS")]
-    rows: PathBuf,
-    /// Only these columns; repeat, or separate by commas.
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    column: Vec<String>,
-    /// Not these columns.
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    exclude: Vec<String>,
-    /// Columns that are names although they look like numbers.
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    categorical: Vec<String>,
-    /// Look at columns of numbers together, too. A reference file says itself whether it does.
-    #[arg(long)]
-    joint: bool,
-    /// Of the columns of numbers, look at these together; repeat, or separate by commas.
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    joint_column: Vec<String>,
-    /// Look at columns of categories together, too: which of their pairs go together otherwise is scored.
-    #[arg(long)]
-    joint_names: bool,
-    /// Of the columns of categories, look at these together; repeat, or separate by commas.
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    joint_name: Vec<String>,
-    /// Learn to tell the rows of the two apart by all columns together, too. How well that goes decides as well.
-    #[arg(long)]
-    classifier: bool,
-    /// The scores that decide, and that the table shows; separate by commas. JSON has all.
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = HEADLINE.name(), value_parser = detector)]
-    score: Vec<Detector>,
-    /// From which effect on a difference matters, as in psi=0.1; repeat for several scores.
-    #[arg(long, value_name = "SCORE=EFFECT", value_parser = threshold)]
-    threshold: Vec<(Detector, f64)>,
-    #[arg(long, value_enum, default_value = "table")]
-    format: Format,
-    /// Where to write it; standard output without it.
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A line for each column and score, the farthest first.
-    Table,
-    Json,
-    /// One page with pictures that needs nothing but itself.
-    Html,
-}
-
-fn detector(name: &str) -> Result<Detector, String> {
-    let known = || Detector::ALL.map(Detector::name).join(", ");
-    Detector::named(name).ok_or_else(|| format!("no score; the scores are {}", known()))
-}
-
-fn threshold(text: &str) -> Result<(Detector, f64), String> {
-    let (name, effect) = text.split_once('=').ok_or("needs a score and an effect, as in psi=0.1")?;
-    let effect = effect.parse().ok().filter(|effect: &f64| effect.is_finite() && *effect >= 0.0);
-    Ok((detector(name)?, effect.ok_or("the effect is a number from 0 on")?))
-}
-
-pub(super) fn run(compare: &Compare) -> ExitCode {
-    let compared = match Compared::of(compare) {
-        Ok(compared) => compared,
-        Err((code, why)) => {
-            eprintln!("driftline: {why}");
-            return ExitCode::from(code);
-        }
-    };
-    let said = match compare.format {
-        Format::Table => compared.table(),
-        Format::Json => compared.json(),
-        Format::Html => compared.html(),
-    };
-    let written = match &compare.output {
-        Some(path) => std::fs::write(path, said).map_err(|error| format!("{}: {error}", path.display())),
-        None => std::io::stdout().write_all(said.as_bytes()).map_err(|error| error.to_string()),
-    };
-    if let Err(why) = written {
-        eprintln!("driftline: {why}");
-        return ExitCode::from(EXIT_IO);
-    }
-    ExitCode::from(compared.code())
-}
 
 /// Two samples side by side.
-struct Compared<'c> {
+pub(super) struct Compared<'c> {
     compare: &'c Compare,
     rows: (u64, u64),
     /// The farthest beyond its limit first.
@@ -139,10 +40,13 @@ struct Column {
 }
 
 impl<'c> Compared<'c> {
-    fn of(compare: &'c Compare) -> Result<Self, (u8, String)> {
-        let Normal { rows, references, derived } = normal(compare)?;
-        let read = |why| (EXIT_IO, format!("{}: {why}", compare.rows.display()));
-        let Counted { rows: of_rows, profiles } = count(&compare.rows, &references, &derived).map_err(read)?;
+    /// # Errors
+    /// An exit code, and why there is nothing to say.
+    pub(super) fn of(compare: &'c Compare) -> Result<Self, (u8, String)> {
+        let window = compare.rows.open(&compare.archive)?;
+        let Normal { rows, references, derived, source } = normal(compare)?;
+        let Counted { rows: of_rows, profiles } =
+            count(&window, &references, &derived).map_err(|why| (EXIT_IO, why))?;
         let thresholds = Thresholds(compare.threshold.iter().copied().collect());
         let column = |(reference, profile): (&Reference, _)| {
             let scores = reference.scores(profile, &thresholds, true);
@@ -156,10 +60,19 @@ impl<'c> Compared<'c> {
         };
         let mut columns: Vec<Column> = references.iter().zip(&profiles).map(column).collect();
         if compare.classifier {
-            columns.push(classifier(compare, &references, &thresholds)?);
+            columns.push(classifier(source.as_ref(), &window, &references, &thresholds)?);
         }
         columns.sort_by(|a, b| b.beyond().total_cmp(&a.beyond()));
         Ok(Self { compare, rows: (rows, of_rows), columns })
+    }
+
+    pub(super) fn report(&self) -> Report {
+        let text = match self.compare.format {
+            Format::Table => self.table(),
+            Format::Json => self.json(),
+            Format::Html => self.html(),
+        };
+        Report { text, code: self.code() }
     }
 
     /// The scores that decide, with their columns.
@@ -227,8 +140,8 @@ impl<'c> Compared<'c> {
         #[derive(Serialize)]
         struct Whole<'c> {
             headline: String,
-            normal: &'c Path,
-            rows: &'c Path,
+            normal: String,
+            rows: String,
             n_reference: u64,
             n_window: u64,
             verdict: &'static str,
@@ -249,8 +162,8 @@ impl<'c> Compared<'c> {
         });
         let whole = Whole {
             headline: self.headline(),
-            normal: &self.compare.normal,
-            rows: &self.compare.rows,
+            normal: self.compare.normal.to_string(),
+            rows: self.compare.rows.to_string(),
             n_reference: self.rows.0,
             n_window: self.rows.1,
             verdict: match self.code() {
@@ -266,7 +179,7 @@ impl<'c> Compared<'c> {
 
     fn html(&self) -> String {
         let state = if self.has(Verdict::Drift) { "is-over" } else { "is-fine" };
-        let files = format!("{} beside {}", self.compare.rows.display(), self.compare.normal.display());
+        let files = format!("{} beside {}", self.compare.rows, self.compare.normal);
         let mut body = format!(
             "<header class=\"report-head {state}\"><p class=\"sub\">Driftline compare · {}</p><h1>{}</h1></header><section><h2>Columns \
              <span class=\"count\">the farthest first</span></h2><p class=\"swatches sub\"><span class=\"fill-reference\"></span>normal \
@@ -325,13 +238,18 @@ impl Column {
 }
 
 /// All columns together, as a classifier sees them that learns to tell the rows of the two apart.
-fn classifier(compare: &Compare, references: &[Reference], thresholds: &Thresholds) -> Result<Column, (u8, String)> {
-    if compare.normal.extension().is_some_and(|ending| ending == "json") {
+fn classifier(
+    normal: Option<&Rows>,
+    rows: &Rows,
+    references: &[Reference],
+    thresholds: &Thresholds,
+) -> Result<Column, (u8, String)> {
+    let Some(normal) = normal else {
         return Err((EXIT_USAGE, "--classifier needs rows of both; a reference file holds none".to_owned()));
-    }
-    let sampled = |path: &Path| sample(path, references).map_err(|why| (EXIT_IO, format!("{}: {why}", path.display())));
-    let (names, of_normal) = sampled(&compare.normal)?;
-    let (_, of_rows) = sampled(&compare.rows)?;
+    };
+    let sampled = |rows: &Rows| sample(rows, references).map_err(|why| (EXIT_IO, why));
+    let (names, of_normal) = sampled(normal)?;
+    let (_, of_rows) = sampled(rows)?;
     let deciding = vec![Detector::Auc];
     let Some(Classified { score, columns }) = classify(of_normal, of_rows, thresholds) else {
         return Err((
@@ -375,6 +293,8 @@ struct Normal {
     references: Vec<Reference>,
     /// How some of them are derived of several columns together.
     derived: Vec<Derivation>,
+    /// The rows; none of a reference file.
+    source: Option<Rows>,
 }
 
 /// Columns that are derived of single others are left out: only a collector derives them of rows.
@@ -383,22 +303,16 @@ fn normal(compare: &Compare) -> Result<Normal, (u8, String)> {
         (compare.column.is_empty() || compare.column.iter().any(|wanted| wanted == column))
             && !compare.exclude.iter().any(|excluded| excluded == column)
     };
-    let mut file = if compare.normal.extension().is_some_and(|ending| ending == "json") {
-        let read = |why| (EXIT_IO, format!("{}: {why}", compare.normal.display()));
-        crate::references::read(&compare.normal).map_err(read)?.0
-    } else {
-        let plan = ReferencePlan {
-            inputs: vec![compare.normal.clone()],
-            columns: compare.column.clone(),
-            exclude: compare.exclude.clone(),
-            categorical: compare.categorical.clone(),
-            joint: compare.joint,
-            joint_columns: compare.joint_column.clone(),
-            joint_names: compare.joint_names,
-            joint_name_columns: compare.joint_name.clone(),
-            ..ReferencePlan::default()
-        };
-        build_reference(&plan).map_err(|error| (EXIT_IO, error.to_string()))?
+    let (mut file, source) = match &compare.normal {
+        Side::File(path) if compare.normal.is_reference_file() => {
+            let read = |why| (EXIT_IO, format!("{}: {why}", path.display()));
+            (crate::references::read(path).map_err(read)?.0, None)
+        }
+        side => {
+            let rows = side.open(&compare.archive)?;
+            let built = reference_of(&rows, &compare.plan(&rows.not_features));
+            (built.map_err(|why| (EXIT_IO, why))?, Some(rows))
+        }
     };
     let is_wanted = |reference: &Reference| {
         let derivation = file.derived.iter().find(|derivation| derivation.gives(&reference.column));
@@ -411,10 +325,7 @@ fn normal(compare: &Compare) -> Result<Normal, (u8, String)> {
     };
     file.columns.retain(is_wanted);
     if file.columns.is_empty() {
-        return Err((
-            EXIT_USAGE,
-            format!("{} has none of the columns that are to be compared", compare.normal.display()),
-        ));
+        return Err((EXIT_USAGE, format!("{} has none of the columns that are to be compared", compare.normal)));
     }
-    Ok(Normal { rows: file.rows, references: file.columns, derived: file.derived })
+    Ok(Normal { rows: file.rows, references: file.columns, derived: file.derived, source })
 }
