@@ -14,7 +14,7 @@ use prometheus::{
     Registry,
 };
 
-use crate::config::{HEARD_SLI, Model, SCHEMA_SLI, SLICES_SLI, part_label};
+use crate::config::{FIRST_MESSAGE_SLI, HEARD_SLI, Model, SCHEMA_SLI, SLICES_SLI, part_label};
 use crate::feeds::FeedMetrics;
 use crate::ingest::{Refused, cloud_events};
 use crate::{telemetry, watchdog};
@@ -116,6 +116,8 @@ pub(crate) struct ModelMetrics {
     pub(crate) request_duration: Histogram,
     pub(crate) availability: SliMetrics,
     pub(crate) latency: SliMetrics,
+    /// Of models that say how soon their streams are to begin.
+    pub(crate) first_message: Option<SliMetrics>,
     /// One for each column, in the configuration's order.
     pub(crate) freshness: Vec<SliMetrics>,
     pub(crate) schema: SliMetrics,
@@ -563,6 +565,7 @@ impl Metrics {
             request_duration: self.request_duration.with_label_values(&[name]),
             availability: self.sli(name, "availability", ""),
             latency: self.sli(name, "latency", ""),
+            first_message: model.slis.first_message.map(|_| self.sli(name, FIRST_MESSAGE_SLI, "")),
             freshness: columns.map(|column| self.sli(name, "freshness", column)).collect(),
             schema: self.sli(name, SCHEMA_SLI, ""),
             heard: self.sli(name, HEARD_SLI, ""),

@@ -41,7 +41,7 @@ import { learnTime } from './clock.js';
  * @property {number | null} burn_rate
  * @property {[number, number] | null} burn_rate_between
  */
-/** @typedef {ModelSummary & {objectives: Objective[], event_time: string, windows: WindowSettings, compare_with: string[], latency_objective_ms: number, columns: Column[]}} ModelDetail */
+/** @typedef {ModelSummary & {objectives: Objective[], event_time: string, windows: WindowSettings, compare_with: string[], latency_objective_ms: number, first_message_objective_ms: number | null, columns: Column[]}} ModelDetail */
 /** @typedef {'ok' | 'drift' | 'not_enough_data'} Verdict */
 /**
  * @typedef {object} Score

@@ -23,6 +23,8 @@ export function modelHeader(model, firing) {
     h('dl', { class: 'tiles panel' },
       tile('Requests, last hour', count(model.requests)),
       tile('Latency p50 / p99', model.latency.p50_ms === null ? none() : latencies(model.latency.p50_ms, model.latency.p99_ms), inTime(model)),
+      model.first_message_objective_ms !== null
+        && indicatorTile(model, `First message within ${milliseconds(model.first_message_objective_ms)}`, 'first_message', 'streams begun in time'),
       indicatorTile(model, 'Answered', 'availability', 'requests answered'),
       indicatorTile(model, 'Fresh', 'freshness', 'rows with fresh features'),
       indicatorTile(model, 'Captured', 'capture', 'exchanges kept'),

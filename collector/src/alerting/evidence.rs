@@ -277,6 +277,7 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
 fn sli_in_words(sli: &str) -> &str {
     match sli {
         "latency" => "requests in time",
+        "first_message" => "streams begun in time",
         "availability" => "requests answered",
         "freshness" => "fresh features",
         "capture" => "exchanges captured",

@@ -66,7 +66,7 @@ pub(crate) struct Latency {
 /// Good of valid events, and those that could not be judged.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Sli {
-    /// `latency`, `availability`, `freshness`, `capture`, `schema`, `heard`, `feeds`, `feeds_listed`,
+    /// `latency`, `first_message`, `availability`, `freshness`, `capture`, `schema`, `heard`, `feeds`, `feeds_listed`,
     /// `outcomes` or `slices`.
     sli: String,
     good: u64,
@@ -120,6 +120,8 @@ pub(crate) struct ModelDetail {
     compare_with: Vec<String>,
     /// Requests faster than this are good, in milliseconds.
     latency_objective_ms: f64,
+    /// Streams whose first message comes sooner than this are good, in milliseconds; null where they may begin when they like.
+    first_message_objective_ms: Option<f64>,
     /// How the objectives of rules on budgets stand.
     objectives: Vec<ObjectiveView>,
     /// Files of others that must keep coming.
@@ -244,6 +246,7 @@ pub(crate) async fn one(
         },
         compare_with: compare_with(&config),
         latency_objective_ms: config.slis.latency.as_secs_f64() * 1000.0,
+        first_message_objective_ms: config.slis.first_message.map(|limit| limit.as_secs_f64() * 1000.0),
         objectives,
         feeds: api.feeds.of(&name).iter().map(|watched| FeedView::of(watched, now)).collect(),
         outcomes_max_age_seconds: config.slis.outcomes.map(|max_age| max_age.as_secs()),

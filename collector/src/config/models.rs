@@ -12,6 +12,7 @@ use super::compare_with::{self, CompareWith};
 use super::false_pages::{self, FalsePages};
 use super::feeds::{Feed, feeds};
 use super::metadata::{MetadataSource, metadata};
+use super::rules::FIRST_MESSAGE_SLI;
 use super::scoring::{Scoring, scoring};
 use super::segments::{Segments, segments};
 use super::slices::{Slices, slices};
@@ -212,6 +213,8 @@ impl Default for Windows {
 pub struct Slis {
     /// Faster than this is good.
     pub latency: Duration,
+    /// A stream whose first message comes sooner than this is good; without it streams may begin when they like.
+    pub first_message: Option<Duration>,
     /// Columns that hold the time of what they were computed from, and how old that may be.
     pub freshness: Vec<Freshness>,
     /// Files of others that must keep coming.
@@ -238,6 +241,7 @@ impl Default for Slis {
         // A second is what people wait without losing their thought; a model with an own objective names it.
         Self {
             latency: Duration::from_secs(1),
+            first_message: None,
             freshness: Vec::new(),
             feeds: Vec::new(),
             outcomes: None,
@@ -388,9 +392,11 @@ impl Windows {
 
 fn slis(mut section: Section<'_>, folder: &Path) -> Slis {
     let defaults = Slis::default();
-    let latency = section.optional("latency").and_then(|node| node.section()).and_then(|mut section| {
-        section.required("below")?.duration(Duration::from_millis(1)..=Duration::from_secs(3600))
-    });
+    let mut below = |name: &'static str| {
+        let mut bound = section.optional(name)?.section()?;
+        bound.required("below")?.duration(Duration::from_millis(1)..=Duration::from_secs(3600))
+    };
+    let (latency, first_message) = (below("latency"), below(FIRST_MESSAGE_SLI));
     let freshness = section.optional("freshness").and_then(|node| node.list()).unwrap_or_default();
     let freshness = freshness.into_iter().filter_map(|node| {
         let mut section = node.section()?;
@@ -405,5 +411,5 @@ fn slis(mut section: Section<'_>, folder: &Path) -> Slis {
     let outcomes =
         outcomes.and_then(|mut section| section.required("max_age")?.duration(Duration::from_secs(1)..=366 * DAY));
     let slices = section.optional("slices").map(|node| slices(&node)).unwrap_or_default();
-    Slis { latency: latency.unwrap_or(defaults.latency), freshness, feeds, outcomes, slices }
+    Slis { latency: latency.unwrap_or(defaults.latency), first_message, freshness, feeds, outcomes, slices }
 }

@@ -22,8 +22,9 @@ use crate::segments::{segment_score, watched_score};
 const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
 
 /// Indicators that the collector counts of each model.
-pub(crate) const SLIS: [&str; 10] = [
+pub(crate) const SLIS: [&str; 11] = [
     "latency",
+    FIRST_MESSAGE_SLI,
     "availability",
     "freshness",
     "capture",
@@ -34,6 +35,8 @@ pub(crate) const SLIS: [&str; 10] = [
     OUTCOMES_SLI,
     SLICES_SLI,
 ];
+/// Of the streams, those whose first message came in time.
+pub(crate) const FIRST_MESSAGE_SLI: &str = "first_message";
 /// Of the rows, those that have the columns and types that they always had.
 pub(crate) const SCHEMA_SLI: &str = "schema";
 /// Of the times at which somebody looked, those at which the model was heard as often as ever.

@@ -44,6 +44,7 @@ runbooks![
     "capture-loss",
     "delivery-failure",
     "feature-drift",
+    "first-message-slo",
     "late-outcomes",
     "latency-budget",
     "latency-slo",

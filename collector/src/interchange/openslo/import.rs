@@ -86,7 +86,7 @@ impl Documents {
 
     /// The models whose requests are to be compared with something, as a part of our configuration.
     fn models(&self, problems: &mut Vec<Problem>) -> String {
-        let mut bounds: BTreeMap<&str, Duration> = BTreeMap::new();
+        let mut bounds: BTreeMap<(&str, &str), Duration> = BTreeMap::new();
         let objectives = self.slos.iter().flat_map(|slo| slo.objectives.iter().map(move |objective| (slo, objective)));
         for (slo, objective) in objectives {
             let Some(indicator) = self.indicator_of(slo) else { continue };
@@ -115,7 +115,7 @@ impl Documents {
                 None => {
                     problems.push(value.problem("is no whole number of milliseconds from 1 to 3,600,000".to_owned()))
                 }
-                Some(bound) if *bounds.entry(model).or_insert(bound) != bound => {
+                Some(bound) if *bounds.entry((model, &*indicator.sli)).or_insert(bound) != bound => {
                     let what =
                         "is another than that of another objective, and a model has one: leave objectives of one value";
                     problems.push(value.problem(format!("{what} of {model}")));
@@ -123,10 +123,14 @@ impl Documents {
                 Some(_) => {}
             }
         }
-        let model = |(model, bound): (&str, Duration)| {
-            format!("  - name: {}\n    slis: {{latency: {{below: {}}}}}\n", quoted(model), rolling_name(bound))
+        let mut slis: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for ((model, sli), bound) in bounds {
+            slis.entry(model).or_default().push(format!("{sli}: {{below: {}}}", rolling_name(bound)));
+        }
+        let model = |(model, slis): (&str, Vec<String>)| {
+            format!("  - name: {}\n    slis: {{{}}}\n", quoted(model), slis.join(", "))
         };
-        let models: String = bounds.into_iter().map(model).collect();
+        let models: String = slis.into_iter().map(model).collect();
         if models.is_empty() { models } else { format!("models:\n{models}") }
     }
 
@@ -286,6 +290,7 @@ fn rule(name: &str, slo: &Slo, (objective, indicator): (&SloObjective, &Indicato
 fn runbook_of(sli: &str) -> &'static str {
     match sli {
         "latency" => "latency-budget",
+        "first_message" => "first-message-slo",
         "availability" => "availability-budget",
         "freshness" => "stale-features",
         "schema" => "schema-change",

@@ -68,8 +68,9 @@ fn rules() -> impl Strategy<Value = Rule> {
     )
 }
 
-const SLIS_WITH_RUNBOOKS: [(&str, &str); 4] = [
+const SLIS_WITH_RUNBOOKS: [(&str, &str); 5] = [
     ("latency", "latency-slo"),
+    ("first_message", "first-message-slo"),
     ("availability", "availability-budget"),
     ("freshness", "stale-features"),
     ("slices", "feature-drift"),
@@ -189,7 +190,7 @@ fn what_our_rules_cannot_say_is_refused_with_its_line() {
     for (from, to, says) in [
         ("openslo/v1\nkind: SLI", "openslo/v2\nkind: SLI", "o.yaml:1:1: apiVersion: 'openslo/v2' is not allowed"),
         ("type: Driftline", "type: Prometheus", "o.yaml:8:27: spec.ratioMetric.good.metricSource.type: 'Prometheus'"),
-        ("indicator: latency", "indicator: speed", "'speed' is not allowed; allowed is one of latency, availability"),
+        ("indicator: latency", "indicator: speed", "'speed' is not allowed; allowed is one of latency, first_message"),
         ("events: good", "events: valid", "allowed is one of good"),
         ("indicator: latency, events: good", "indicator: capture, events: good", "is of another indicator"),
         ("ratioMetric:\n", "thresholdMetric: {}\n  ratioMetric:\n", "needs either 'ratioMetric' or 'thresholdMetric'"),
@@ -365,6 +366,9 @@ fn a_value_to_compare_becomes_the_bound_of_its_model() {
     let of_model = |rule: &Rule| rule.condition.matching().get("model").map(String::as_str) == Some("m");
     assert_eq!(config(&text).iter().filter(|rule| of_model(rule)).count(), 2);
     assert_eq!(compared(&format!("{of_m}, unit: milliseconds"), "op: lte, value: 250").unwrap(), text);
+    let begun = compared("indicator: first_message, matching: {model: m}", "op: lte, value: 0.5").unwrap();
+    assert!(begun.starts_with("models:\n  - name: \"m\"\n    slis: {first_message: {below: 500ms}}\n"), "{begun}");
+    assert!(begun.contains("runbook: \"first-message-slo\""), "{begun}");
     for (spec, objective, says) in [
         ("indicator: latency", "op: lte, value: 0.25", "needs a model under 'matching'"),
         ("indicator: freshness, matching: {model: m}", "op: lte, value: 60", "so write a ratioMetric"),
