@@ -5,10 +5,10 @@ use rusqlite::Connection;
 
 use super::slis;
 use super::{Pipeline, hearing};
-use crate::config::OWN_SLIS;
+use crate::config::{FIRST_MESSAGE_SLI, OWN_SLIS, SCHEMA_SLI};
 
 /// Indicators whose events are requests, or come with them. Of all others somebody looks by the clock, or a window closes.
-const OF_REQUESTS: [&str; 5] = ["latency", "availability", "freshness", "capture", crate::config::SCHEMA_SLI];
+const OF_REQUESTS: [&str; 6] = ["latency", FIRST_MESSAGE_SLI, "availability", "freshness", "capture", SCHEMA_SLI];
 /// Those that every model with requests has, so that their absence is news.
 const OF_EVERY_MODEL: [&str; 2] = ["latency", "availability"];
 
