@@ -55,7 +55,7 @@ fn rules() -> [Rule; 2] {
         escalate: vec![Step { after: Duration::from_secs(10 * 60), to: vec!["lead".into()] }],
         ..rule(1, 2)
     };
-    let cause = ExplainedBy { rule: "Cause".into(), same: vec!["model".into()] };
+    let cause = ExplainedBy { rule: "Cause".into(), same: vec!["model".into()], lasting: Duration::ZERO };
     [Rule { name: "Cause".into(), ..followed.clone() }, Rule { explained_by: vec![cause], ..followed }]
 }
 
@@ -142,7 +142,7 @@ proptest! {
             }
             let silences = silences(world.silenced);
             let firing: Vec<(&Rule, &Alert)> = rules.iter().zip(&alerts).filter(|(_, alert)| alert.open().is_some()).collect();
-            let muting = Muting { silences: &silences, maintenance: &[], firing: &firing, now };
+            let muting = Muting { silences: &silences, maintenance: &[], causes: &firing, now };
             let mutes = [0, 1].map(|which| muting.of(&rules[which], &alerts[which]));
             for which in [0, 1] {
                 prop_assert_eq!(open[which].is_some(), world.fires[which]);

@@ -96,7 +96,8 @@ pub use starters::{
     AirflowDag, AirflowLogin, AirflowVersion, Beginning, DatabricksJob, EventWebhook, GitHubDispatch, Order, Starter,
 };
 pub use state::{
-    Alert, MAX_MEMBERS, Member, Micros, Observation, Open, Patience, Phase, Reading, Standing, Transition, Unjudged,
+    Alert, Ended, MAX_MEMBERS, Member, Micros, Observation, Open, Patience, Phase, Reading, Standing, Transition,
+    Unjudged,
 };
 pub use targets::{
     Alertmanager, Datadog, Delivery, Email, EmailError, Heartbeat, Mailbox, Opsgenie, PagerDuty, Slack, SlackWay,

@@ -50,6 +50,9 @@ pub struct Notification {
     pub page_url: String,
     /// Its runbook.
     pub runbook_url: String,
+    /// The owner's dashboard of what it is about; none where nobody said where that is.
+    #[serde(default)]
+    pub dashboard_url: Option<String>,
 }
 
 impl Notification {
@@ -78,6 +81,12 @@ impl Notification {
             "" => self.summary.clone(),
             standing => format!("{standing}: {}", self.summary),
         }
+    }
+
+    /// Where to look, in the order in which a person does, each with its name.
+    pub(crate) fn links(&self) -> Vec<(&'static str, &str)> {
+        let known = [("Runbook", self.runbook_url.as_str()), ("Alert in Driftline", self.page_url.as_str())];
+        known.into_iter().chain(self.dashboard_url.as_deref().map(|address| ("Dashboard", address))).collect()
     }
 
     /// Where its picture is for those who look from elsewhere, and what it shows; none where there is none, or where it is
@@ -246,6 +255,7 @@ pub(crate) mod tests {
             picture: Some(Picture { png_base64: "iVBORw0KGgo=".into(), caption: "temp".into() }),
             page_url: "http://driftline/alerts/episode-1".into(),
             runbook_url: "http://driftline/runbooks/feature-drift".into(),
+            dashboard_url: Some("https://grafana/d/driftline?var-model=flights&from=1".into()),
         }
     }
 

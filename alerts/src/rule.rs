@@ -32,7 +32,7 @@ pub struct Rule {
     pub repeat: Option<Duration>,
     /// Who else is told when nobody acknowledges it, in the order of their times.
     pub escalate: Vec<Step>,
-    /// Rules whose alerts explain this one's: while one of them fires, this is not told.
+    /// Rules whose alerts explain this one's: while one of them fires, and as long after as it says, this is not told.
     pub explained_by: Vec<ExplainedBy>,
     /// How its alerts end.
     pub recovery: Recovery,
@@ -120,6 +120,16 @@ pub struct ExplainedBy {
     pub rule: String,
     /// Labels in which a member of theirs must agree with one of this rule's to explain it.
     pub same: Vec<String>,
+    /// For how long after its end an alert of theirs still explains: windows close, and budgets recover, hours after what
+    /// they tell of is over.
+    pub lasting: Duration,
+}
+
+impl ExplainedBy {
+    /// Whether a member of a cause and one of what it may explain have the same in common as they must.
+    pub fn agrees(&self, cause: &Labels, explained: &Labels) -> bool {
+        self.same.iter().all(|name| cause.get(name) == explained.get(name))
+    }
 }
 
 /// How urgent an alert is.

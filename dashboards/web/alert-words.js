@@ -10,6 +10,12 @@ const NAME_KEY = 'driftline.name';
 /** For how long, in minutes. */
 const STRETCHES = /** @type {const} */ ([[30, '30 minutes'], [60, '1 hour'], [120, '2 hours'], [480, '8 hours'], [1440, '1 day'], [4320, '3 days'], [10080, '7 days']]);
 
+/** On which days, and how that is said. */
+const DAYS = /** @type {const} */ ([
+  ['', 'Every day'], ['monday,tuesday,wednesday,thursday,friday', 'Working days'], ['saturday,sunday', 'The weekend'], ['monday', 'Monday'], ['tuesday', 'Tuesday'],
+  ['wednesday', 'Wednesday'], ['thursday', 'Thursday'], ['friday', 'Friday'], ['saturday', 'Saturday'], ['sunday', 'Sunday'],
+]);
+
 /** Who sits here, as they said last. */
 export function keptName() {
   try {
@@ -103,6 +109,27 @@ export function silenceForm(title, matching) {
     const until = new Date(Date.now() + Number(said('minutes')) * 60_000).toISOString();
     const asked = Object.fromEntries(['model', 'rule'].map((name) => [name, said(name)]).filter(([, value]) => value !== ''));
     return change('POST', paths.silences(), { matching: matching ?? asked, until, comment: said('comment'), author: said('name') });
+  });
+}
+
+/**
+ * Makes a maintenance window.
+ * @param {string} title
+ */
+export function maintenanceForm(title) {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
+  const days = h('label', null, 'On which days', h('select', { name: 'days' }, DAYS.map(([named, words]) => h('option', { value: named }, words))));
+  const time = (/** @type {string} */ label, /** @type {string} */ name) => h('label', null, label, h('input', { name, type: 'time', required: true }));
+  const fields = [
+    line('What it is called', 'window', true), line('Model, or the beginning of many and *', 'model', false), line('Rule, or * for every one', 'rule', true),
+    days, time(`From (${zone})`, 'from'), time('Until', 'until'), line('Why', 'comment', true),
+  ];
+  return form(title, fields, (said) => {
+    const matching = Object.fromEntries(['model', 'rule'].map((name) => [name, said(name)]).filter(([, value]) => value !== ''));
+    const named = said('days').split(',').filter(Boolean);
+    return change('POST', paths.maintenance(), {
+      name: said('window'), matching, days: named.length > 0 ? named : null, from: said('from'), until: said('until'), time_zone: zone, comment: said('comment'), author: said('name'),
+    });
   });
 }
 

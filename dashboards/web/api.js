@@ -83,6 +83,7 @@ import { learnTime } from './clock.js';
  * @property {string | null} resolved_at
  * @property {string} runbook
  * @property {string} runbook_url
+ * @property {string | null} dashboard_url
  * @property {'firing' | 'recovering' | 'no_data' | null} standing
  * @property {boolean} flapping
  * @property {Mute[]} muted_by
@@ -92,6 +93,7 @@ import { learnTime } from './clock.js';
 /** @typedef {{by: 'silence' | 'maintenance' | 'alert' | 'schedule', id: string}} Mute */
 /** @typedef {{by: string, note: string, at: string}} Acknowledgement */
 /** @typedef {{id: string, state: 'on' | 'pending' | 'ended', matching: Record<string, string>, from: string, until: string, comment: string, author: string, created_at: string}} Silence */
+/** @typedef {{id: string | null, name: string, state: 'on' | 'off' | 'ended', matching: Record<string, string>, days: string[], from: string, until: string, time_zone: string, ends_at: string | null, comment: string, author: string, created_at: string | null}} MaintenanceWindow */
 /** @typedef {{what: string, value: string, limit: string, n: string, sparkline: string}} Member */
 /** @typedef {{id: number, episode: string, target: string, action: 'trigger' | 'remind' | 'acknowledge' | 'resolve' | 'change', state: string, attempts: number, created_at: string, settled_at: string | null, next_attempt_at: string | null, last_error: string | null, summary: string}} Delivery */
 /** @typedef {{step: string, text: string, done: boolean, by: string, note: string, at: string}} Tick */
@@ -240,6 +242,9 @@ export const paths = {
   silences: () => withQuery('/silences'),
   /** @param {string} id */
   silence: (id) => withQuery(`/silences/${encodeURIComponent(id)}`),
+  maintenance: () => withQuery('/maintenance'),
+  /** @param {string} id */
+  maintenanceWindow: (id) => withQuery(`/maintenance/${encodeURIComponent(id)}`),
   /** @param {{model?: string, limit?: number}} [query] */
   archive: (query) => withQuery('/archive', query),
   /** @param {number} limit */

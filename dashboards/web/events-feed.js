@@ -12,7 +12,7 @@ import { alertPath, modelPath, runbookPath } from './navigate.js';
 /** @type {{choice: Choice, words: string, kinds: string[] | null}[]} */
 const CHOICES = [
   { choice: 'all', words: 'All', kinds: null },
-  { choice: 'alerts', words: 'Alerts and drift', kinds: ['alert_fired', 'acknowledged', 'silence', 'delivery', 'alert_resolved', 'drill', 'reaction', 'drift'] },
+  { choice: 'alerts', words: 'Alerts and drift', kinds: ['alert_fired', 'acknowledged', 'silence', 'maintenance', 'delivery', 'alert_resolved', 'drill', 'reaction', 'drift'] },
   { choice: 'windows', words: 'Windows', kinds: ['window'] },
 ];
 
@@ -24,6 +24,7 @@ const KINDS = {
   alert_resolved: { icon: 'quiet', words: 'Alert resolved' },
   acknowledged: { icon: 'info', words: 'Acknowledged' },
   silence: { icon: 'none', words: 'Silence' },
+  maintenance: { icon: 'none', words: 'Maintenance' },
   delivery: { icon: 'none', words: 'Delivery' },
   drill: { icon: 'none', words: 'Drill' },
   reaction: { icon: 'waiting', words: 'Reaction' },

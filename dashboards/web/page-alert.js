@@ -107,6 +107,7 @@ function head(alert, [acknowledge, silence]) {
     h('div', { class: 'alert-actions' },
       h('a', { class: 'button', href: runbookPath(alert.runbook_url) }, 'Open the runbook'),
       model !== undefined && h('a', { class: 'button button-quiet', href: modelLink(alert) }, `Look at ${model}`),
+      alert.dashboard_url !== null && h('a', { class: 'button button-quiet', href: alert.dashboard_url, rel: 'noreferrer' }, 'Dashboard'),
       isFiring && !alert.acknowledged && acknowledge, isFiring && !alert.drill && silence));
 }
 

@@ -5,6 +5,7 @@ import { alertList } from './alert-row.js';
 import { element, h, patch } from './dom.js';
 import { count } from './format.js';
 import { watch } from './live.js';
+import { maintenancePanel } from './maintenance-panel.js';
 import { deliveriesPath, keepInAddress, query, setTitle } from './navigate.js';
 import { silencesPanel } from './silences-panel.js';
 
@@ -20,6 +21,7 @@ export function alertsPage(host) {
   const filters = element('div', { class: 'toolbar' });
   const lists = element('div', { class: 'stack' });
   const silences = element('section', { 'aria-label': 'Silences' });
+  const maintenance = element('section', { 'aria-label': 'Maintenance windows' });
   patch(host, h('div', { class: 'page-head' }, h('h1', null, 'Alerts'), h('a', { href: deliveriesPath() }, 'Deliveries')), filters, lists);
 
   const address = query();
@@ -52,6 +54,7 @@ export function alertsPage(host) {
     patch(lists,
       chosen.state !== 'resolved' && section('Firing', firing?.filter(isWanted), 'No alert fires.'),
       silences,
+      maintenance,
       chosen.state !== 'firing' && section('Resolved', resolved?.filter(isWanted), 'No alert was resolved yet.'),
       (resolved?.length ?? 0) >= MOST && h('p', { class: 'muted' }, `The newest ${count(MOST)} of those resolved are shown.`));
   };
@@ -59,6 +62,7 @@ export function alertsPage(host) {
   draw();
   const stops = [
     silencesPanel(silences),
+    maintenancePanel(maintenance),
     watch(paths.alerts({ state: 'firing', limit: 1000, drills: 'true' }), 3, (/** @type {Episode[]} */ answer) => {
       firing = answer;
       draw();

@@ -91,11 +91,41 @@ describe('words of people', () => {
     }
   });
 
+  test('a maintenance window is made on the list, and ended there', async () => {
+    const { page, assertClean, close } = await openPage(browser, collector.url, VIEWS[3]);
+    try {
+      await page.goto('/alerts');
+      const panel = page.getByRole('region', { name: 'Maintenance windows' });
+      await panel.getByText('Add a maintenance window').first().click();
+      await panel.getByLabel('What it is called').fill('nightly');
+      await panel.getByLabel('Rule, or * for every one').fill('StaleFeed');
+      await panel.getByLabel('On which days').selectOption('saturday,sunday');
+      await panel.getByLabel('From').fill('22:00');
+      await panel.getByLabel('Until').fill('02:30');
+      await panel.getByLabel('Why').fill('loads');
+      await panel.getByLabel('Your name').fill('Ada');
+      await assertFits(page);
+      await assertAccessible(page);
+      await panel.getByRole('button', { name: 'Add a maintenance window' }).click();
+      const row = panel.locator('.maintenance', { hasText: 'nightly' });
+      await row.waitFor();
+      assert.match(await textOf(row), /rule=StaleFeed.*Ada: loads.*Sat, Sun 22:00 to 02:30/s);
+      const [window] = await collector.api('/maintenance');
+      assert.deepEqual([window.matching, window.days, window.author], [{ rule: 'StaleFeed' }, ['saturday', 'sunday'], 'Ada']);
+      await row.getByRole('button').click();
+      await eventually(async () => await row.count() === 0, 'the window is over');
+      assert.deepEqual(await collector.api('/maintenance'), []);
+      assertClean();
+    } finally {
+      await close();
+    }
+  });
+
   test('what cannot be is said beside the form', async () => {
     const { page, close } = await openPage(browser, collector.url);
     try {
       await page.goto('/alerts');
-      const form = page.locator('.words');
+      const form = page.getByRole('region', { name: 'Silences' }).locator('.words');
       await form.getByText('Silence alerts').first().click();
       await form.getByLabel('Rule, or * for every one').fill('a');
       await form.getByLabel('Model, or the beginning of many and *').fill('m'.repeat(600));

@@ -36,7 +36,7 @@ def lived(folder) -> list[list]:
     database = sqlite3.connect(f"file:{folder / 'data' / 'driftline.db'}?mode=ro", uri=True)
     events = database.execute("SELECT kind, text FROM events ORDER BY id").fetchall()
     # The rules of indicators are of the clock, and not of the archive.
-    slis = {"LatencySlo", "AvailabilitySlo", "StaleFeatures", "CaptureLoss", "ArchiveLag", "DeliveryFailure", "SchemaChange", "ModelSilent", "LatencyBudget", "AvailabilityBudget"}
+    slis = {"LatencySlo", "AvailabilitySlo", "StaleFeatures", "CaptureLoss", "ArchiveLag", "DeliveryFailure", "SchemaChange", "ModelSilent", "SidecarSilent", "CollectorDown", "LatencyBudget", "AvailabilityBudget"}
     database.close()
     day, episodes, firing = "", [], {}
     for kind, text in events:

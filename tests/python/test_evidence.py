@@ -1,10 +1,13 @@
 """What an alert says besides its value, to whoever is told and on its page: whom it concerns, what was changed; and what was done since."""
 
 import contextlib
+import os
+import shlex
+import subprocess
 
 import httpx
 import pytest
-from conftest import eventually
+from conftest import BINARIES, eventually
 from test_silences import CONFIGURATION, TRIGGER, OnCall
 
 
@@ -52,3 +55,33 @@ def test_an_alert_says_whom_it_concerns_and_what_was_changed_and_its_steps_are_t
     ]
     assert [line for line in lines if line in expected] == expected, draft
     assert f"When it began: {facts['Affected']}." in draft
+
+
+def test_an_alert_says_how_its_rows_are_pulled_and_where_its_dashboard_is(oncall):
+    links = "  links: {dashboard: 'https://grafana.test/d/x?model={{ model }}&rule={{ rule }}&from={{ from_ms }}&to={{ to_ms }}'}\n"
+    archive = "archive: {max_age: 1s}\n"
+    oncall.configure(archive + CONFIGURATION.replace("  targets:\n", f"{links}  targets:\n", 1))
+    oncall.kill_and_start()
+    oncall.ask(3)
+    oncall.model.pause = 0.15
+    oncall.ask(14)
+    oncall.told(TRIGGER)
+    alert = oncall.get(f"alerts/{oncall.firing()['id']}")
+    facts = {fact["name"]: fact["value"] for fact in alert["facts"]}
+    assert alert["dashboard_url"].startswith("https://grafana.test/d/x?model=m&rule=LatencySlo&from=1")
+    assert oncall.receiver.payloads[0]["custom_details"]["Rows"] == facts["Rows"]
+
+    command = shlex.split(facts["Rows"])
+    assert command[:2] == ["driftline", "samples"] and "--where" in command
+    environment = {**os.environ, "DRIFTLINE_CONFIG": str(oncall.folder / "driftline.yaml"), "KEY": "k" * 32}
+
+    def slow_rows():
+        ran = subprocess.run([BINARIES / "driftline", *command[1:]], env=environment, cwd=oncall.folder, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        head, *rows = ran.stdout.splitlines()
+        latency = head.split(",").index("latency_ms")
+        return [float(row.split(",")[latency]) for row in rows]
+
+    bad = int(facts["Affected"].split(" of ")[0])
+    found = eventually(lambda: len(rows := slow_rows()) >= bad and rows, "the rows are archived")
+    assert min(found) > 100, "only what was too slow"

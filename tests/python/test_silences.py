@@ -241,3 +241,39 @@ def test_no_page_from_elsewhere_and_nobody_without_a_name_or_a_token_may_silence
     assert post({"authorization": "Bearer l00king"}, json=silence).status_code == 403
     made = post({"authorization": "Bearer s3cret"}, json={**silence, "author": None})
     assert made.status_code == 201 and made.json()["author"] == "night-shift"
+
+
+def test_maintenance_windows_of_the_configuration_and_those_made_since_keep_back_alike(oncall):
+    # One that begins when it ends is a whole day.
+    window = "  maintenance: [{name: all-day, matching: {rule: LatencySlo}, from: '00:00', until: '00:00', time_zone: Asia/Kolkata}]\n"
+    oncall.configure(CONFIGURATION.replace("  targets:\n", f"{window}  targets:\n", 1))
+    oncall.kill_and_start()
+    oncall.model.pause = 0.15
+    oncall.ask(12)
+    by_window = lambda name: eventually(lambda: oncall.firing()["muted_by"] == [{"by": "maintenance", "id": name}], f"muted by {name}")
+    by_window("all-day")
+    kept = oncall.get("maintenance")
+    assert [(one["id"], one["name"], one["state"], one["time_zone"], len(one["days"])) for one in kept] == [(None, "all-day", "on", "Asia/Kolkata", 7)]
+
+    new = ["--match", "rule=LatencySlo", "--match", "model=m*", "--from", "00:00", "--until", "00:00", "--comment", "new rack"]
+    taken = oncall.driftline("maintenance", "add", "all-day", *new)
+    assert taken.returncode == 1 and "there is a maintenance window 'all-day' already" in taken.stderr
+    for more, why in ((["--time-zone", "Europe/Bern"], "IANA name"), (["--days", "fri"], "none of monday"), (["--ends-at", "2020-01-01"], "is over")):
+        refused = oncall.driftline("maintenance", "add", "rack", *new, *more)
+        assert refused.returncode == 1 and why in refused.stderr, refused.stderr
+    made = oncall.driftline("maintenance", "add", "rack", *new, "--ends-at", "2999-01-01")
+    assert made.returncode == 0, made.stderr
+    identity = made.stdout.strip()
+    oncall.configure(CONFIGURATION)
+    oncall.kill_and_start()
+    by_window("rack")
+    listed = oncall.driftline("maintenance", "list").stdout
+    assert identity in listed and "rack  model=m* rule=LatencySlo  every day 00:00 to 00:00 (UTC)" in listed and "ada: new rack" in listed
+    assert oncall.receiver.events == [], "nobody was told"
+    assert oncall.driftline("maintenance", "end", identity).returncode == 0
+    oncall.ask(12)
+    oncall.told(TRIGGER)
+    assert oncall.get("maintenance") == [] and [one["state"] for one in oncall.get("maintenance?state=all")] == ["ended"]
+    assert httpx.delete(f"{oncall.url}/api/v1/maintenance/nothing").status_code == 404
+    said = [event["text"] for event in oncall.get("events?limit=100") if event["kind"] == "maintenance"]
+    assert len(said) == 2 and any(text.startswith("ada makes the maintenance window rack of model=m*") for text in said), said

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::members::{MAX_MEMBERS, Member, Unjudged};
 pub use self::observe::{Observation, Patience, Reading};
-pub use self::phase::{Open, Phase, Standing, Transition};
+pub use self::phase::{Ended, Open, Phase, Standing, Transition};
 use crate::rule::{Labels, Rule, Severity};
 
 /// Microseconds since the Unix epoch.
@@ -55,6 +55,9 @@ pub struct Alert {
     /// When its last episodes began, as far back as decides whether it flaps.
     #[serde(default)]
     pub began_at: Vec<Micros>,
+    /// Its last episode that is over, for that may explain others for a while.
+    #[serde(default)]
+    pub ended: Option<Ended>,
     /// Observations of the last time that were not looked at, because there are [`MAX_MEMBERS`] members already.
     #[serde(skip)]
     pub ignored: u64,
@@ -70,6 +73,7 @@ impl Alert {
             members: BTreeMap::new(),
             observed_at: None,
             began_at: Vec::new(),
+            ended: None,
             ignored: 0,
         }
     }

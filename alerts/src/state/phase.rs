@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Alert, Member, Micros};
-use crate::rule::{Flapping, Rule, Severity};
+use crate::rule::{Flapping, Labels, Rule, Severity};
 use crate::telling::Told;
 
 /// Where an alert stands.
@@ -43,6 +43,19 @@ pub struct Open {
     /// What was said of it.
     #[serde(default)]
     pub told: Told,
+}
+
+/// An episode that is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Identity of that firing.
+    pub episode: String,
+    /// When it ended.
+    pub at: Micros,
+    /// How urgent it was, where routes had made something else of it than its rule says.
+    pub severity: Option<Severity>,
+    /// The labels of the members that were over at any time of it.
+    pub members: Vec<Labels>,
 }
 
 /// How an episode that is open stands.
@@ -158,8 +171,10 @@ impl Alert {
                 if quiet_for > 0 && !no_verdict_comes && (quiet < quiet_for || !says_something) {
                     return None;
                 }
-                let (since, episode) = (open.since, open.episode.clone());
-                let members = self.members.values().filter(|member| member.was_over).cloned().collect();
+                let (since, episode, severity) = (open.since, open.episode.clone(), open.severity);
+                let members: Vec<Member> = self.members.values().filter(|member| member.was_over).cloned().collect();
+                let labels = members.iter().map(|member| member.labels.clone()).collect();
+                self.ended = Some(Ended { episode: episode.clone(), at: now, severity, members: labels });
                 for member in self.members.values_mut() {
                     member.was_over = false;
                 }

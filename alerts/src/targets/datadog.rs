@@ -48,7 +48,8 @@ fn event(notification: &Notification) -> Value {
         (_, Severity::Page) => "error",
         (_, Severity::Ticket) => "warning",
     };
-    let links = format!("[Runbook]({}) · [Alert]({})", notification.runbook_url, notification.page_url);
+    let links = notification.links().into_iter().map(|(name, address)| format!("[{name}]({address})"));
+    let links = links.collect::<Vec<_>>().join(" · ");
     let room = MAX_TEXT.saturating_sub(links.chars().count() + 20);
     let text = format!("%%% \n{}\n\n{links}\n %%%", shorten(&notification.description(), room));
     let tags = notification.labels.iter().map(|(name, value)| shorten(&format!("{name}:{value}"), MAX_TAG));

@@ -232,7 +232,9 @@ fn text(notification: &Notification) -> String {
     let mut line = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").unwrap_or_default();
     line(format_args!("{state}{}\n", notification.summary));
     line(format_args!("Runbook:  {}", notification.runbook_url));
-    line(format_args!("Alert:    {}\n", notification.page_url));
+    line(format_args!("Alert:    {}", notification.page_url));
+    notification.dashboard_url.iter().for_each(|address| line(format_args!("Graphs:   {address}")));
+    line(format_args!(""));
     line(format_args!(
         "Rule:     {} ({}), {}",
         notification.rule,
@@ -316,6 +318,10 @@ fn html(notification: &Notification) -> String {
         )
     });
     let button = "display:inline-block;padding:8px 14px;margin:0 8px 8px 0;border-radius:4px;text-decoration:none;";
+    let quiet = format!("{button}border:1px solid #c8ced6;color:#1c2430;");
+    let dashboard = notification.dashboard_url.as_ref().map_or_else(String::new, |address| {
+        format!("<a href=\"{}\" style=\"{quiet}\">Dashboard</a>", escape_html(address))
+    });
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{summary}</title></head>\
 <body style=\"margin:0;padding:24px;background:#ffffff;color:#1c2430;font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;font-size:15px;line-height:1.45;\">\
@@ -323,7 +329,7 @@ fn html(notification: &Notification) -> String {
 <p style=\"margin:0;color:{accent};font-weight:600;\">{state}</p>\
 <h1 style=\"margin:4px 0 16px 0;font-size:20px;line-height:1.3;\">{summary}</h1>\
 <p style=\"margin:0 0 8px 0;\"><a href=\"{runbook}\" style=\"{button}background:{accent};color:#ffffff;\">Open the runbook</a>\
-<a href=\"{page}\" style=\"{button}border:1px solid #c8ced6;color:#1c2430;\">See the alert</a></p>\
+<a href=\"{page}\" style=\"{quiet}\">See the alert</a>{dashboard}</p>\
 <table style=\"border-collapse:collapse;font-size:14px;\">{facts}</table>{rows}{picture}\
 </div></body></html>",
         summary = escape_html(&notification.summary),
@@ -421,9 +427,14 @@ mod tests {
     #[test]
     fn the_text_part_says_it_all() {
         let text = text(&notification(Action::Trigger));
-        for part in
-            ["http://driftline/runbooks/feature-drift", "psi above 0.2 in 2 of 3 windows", "temp", "n = 13068", "▁▁█"]
-        {
+        for part in [
+            "http://driftline/runbooks/feature-drift",
+            "https://grafana/d/driftline",
+            "psi above 0.2 in 2 of 3 windows",
+            "temp",
+            "n = 13068",
+            "▁▁█",
+        ] {
             assert!(text.contains(part), "{text}");
         }
     }

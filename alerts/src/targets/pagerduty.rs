@@ -166,9 +166,8 @@ fn event(notification: &Notification, routing_key: &str, details: Details) -> Va
     if is_address(&notification.page_url) {
         event["client_url"] = json!(notification.page_url);
     }
-    let links = [(&notification.runbook_url, "Runbook"), (&notification.page_url, "Alert in Driftline")].into_iter();
-    let links = links.filter(|(address, _)| is_address(address));
-    let links: Vec<Value> = links.map(|(address, text)| json!({ "href": address, "text": text })).collect();
+    let links = notification.links().into_iter().filter(|(_, address)| is_address(address));
+    let links: Vec<Value> = links.map(|(text, address)| json!({ "href": address, "text": text })).collect();
     // An empty list is refused.
     if !links.is_empty() {
         event["links"] = json!(links);
@@ -215,7 +214,8 @@ mod tests {
         let trigger: Value = serde_json::from_str(&body(&notification(Action::Trigger), "key")).unwrap();
         assert_eq!(trigger["payload"]["severity"], "warning");
         assert_eq!(trigger["payload"]["custom_details"]["members"][0]["what"], "temp");
-        assert_eq!(trigger["links"][0]["text"], "Runbook");
+        let links: Vec<&Value> = trigger["links"].as_array().unwrap().iter().map(|link| &link["text"]).collect();
+        assert_eq!(links, ["Runbook", "Alert in Driftline", "Dashboard"]);
         let resolve: Value = serde_json::from_str(&body(&notification(Action::Resolve), "key")).unwrap();
         assert_eq!(resolve["dedup_key"], trigger["dedup_key"]);
         assert_eq!(resolve.as_object().unwrap().len(), 3);
@@ -292,6 +292,7 @@ mod tests {
         assert_eq!(image["href"], "https://driftline/alerts/episode-1");
         said.page_url = format!("https://driftline/{}", "a".repeat(MAX_ADDRESS_BYTES));
         said.runbook_url = String::new();
+        said.dashboard_url = Some(String::new());
         let event = event_of(&said);
         assert!(["links", "images", "client_url"].iter().all(|field| event.get(*field).is_none()));
     }

@@ -135,11 +135,8 @@ fn message(notification: &Notification) -> Value {
     if hidden > 0 {
         lines.push(format!("and {hidden} more"));
     }
-    let links = format!(
-        "<{}|Runbook> · <{}|Alert in Driftline>",
-        escape(&notification.runbook_url),
-        escape(&notification.page_url)
-    );
+    let links = notification.links().into_iter().map(|(name, address)| format!("<{}|{name}>", escape(address)));
+    let links = links.collect::<Vec<_>>().join(" · ");
     let section =
         |text: &str| json!({ "type": "section", "text": { "type": "mrkdwn", "text": shorten(text, MAX_SECTION) } });
     json!({

@@ -81,7 +81,8 @@ fn card(notification: &Notification, facts: &[Value], left_out: usize) -> Value 
     if hidden > 0 {
         parts.push(json!({ "type": "TextBlock", "text": format!("and {hidden} more"), "isSubtle": true }));
     }
-    let open = |title: &str, url: &str| json!({ "type": "Action.OpenUrl", "title": title, "url": url });
+    let open = |(title, url): (&str, &str)| json!({ "type": "Action.OpenUrl", "title": title, "url": url });
+    let actions: Vec<Value> = notification.links().into_iter().map(open).collect();
     json!({
         "type": "message",
         "attachments": [{
@@ -92,7 +93,7 @@ fn card(notification: &Notification, facts: &[Value], left_out: usize) -> Value 
                 "type": "AdaptiveCard",
                 "version": "1.2",
                 "body": parts,
-                "actions": [open("Runbook", &notification.runbook_url), open("Alert in Driftline", &notification.page_url)],
+                "actions": actions,
             },
         }],
     })

@@ -105,11 +105,15 @@ pub(super) fn labels(notification: &Notification) -> Value {
 
 /// What a person is to read of it.
 pub(super) fn annotations(notification: &Notification) -> Value {
-    json!({
+    let mut annotations = json!({
         "summary": notification.summary,
         "description": notification.description(),
         "runbook_url": notification.runbook_url,
-    })
+    });
+    if let Some(address) = &notification.dashboard_url {
+        annotations["dashboard_url"] = json!(address);
+    }
+    annotations
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use driftline_document::in_units;
 use rusqlite::{Connection, params};
 
 use super::book::Change;
-use crate::config::{ARCHIVE_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, SCHEMA_SLI};
+use crate::config::{
+    ARCHIVE_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, RUNNING_SLI, SCHEMA_SLI, SIDECARS_SLI,
+};
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::HEADLINE;
 use crate::pipeline::series::{ClosedColumn, ClosedWindow};
@@ -50,7 +52,9 @@ pub(crate) fn affected(
 /// How many of an indicator's events were bad; none where they are no predictions.
 fn counted(counts: Counts, sli: &str, when: &str) -> Option<String> {
     let events = match sli {
-        ARCHIVE_SLI | HEARD_SLI | FEEDS_SLI | FEEDS_LISTED_SLI | OUTCOMES_SLI => return None,
+        ARCHIVE_SLI | RUNNING_SLI | HEARD_SLI | SIDECARS_SLI | FEEDS_SLI | FEEDS_LISTED_SLI | OUTCOMES_SLI => {
+            return None;
+        }
         "freshness" | SCHEMA_SLI => "predictions",
         "capture" => "exchanges",
         _ => "requests",

@@ -175,6 +175,14 @@ impl Book {
             .map(|((index, _), alert)| (&self.rules[*index], alert))
     }
 
+    /// Alerts that fire now, or did once: whatever may explain others.
+    pub(super) fn causes(&self) -> impl Iterator<Item = (&Rule, &Alert)> {
+        self.alerts
+            .iter()
+            .filter(|(_, alert)| alert.open().is_some() || alert.ended.is_some())
+            .map(|((index, _), alert)| (&self.rules[*index], alert))
+    }
+
     /// Goes through the episodes that are open, in the order of [`Self::firing`] and with their place in it; `change` says
     /// whether it changed one.
     pub(super) fn for_each_open(&mut self, mut change: impl FnMut(&Rule, &mut Open, usize) -> bool) {

@@ -86,7 +86,7 @@ pub(crate) fn made_up(
     // It is said below, and not as a part of what the alert is about.
     alert.labels.remove(DRILL_LABEL);
     let change = Change { rule: rule.clone(), alert, transition };
-    let context = Context { window: None, history: &|_| Vec::new(), public_url, now };
+    let context = Context { window: None, history: &|_| Vec::new(), public_url, dashboard: None, now };
     let mut said = evidence::notification(&change, &context);
     said.drill = true;
     said.labels.insert(DRILL_LABEL.to_owned(), "true".to_owned());

@@ -349,6 +349,7 @@ mod tests {
             picture: None,
             page_url: String::new(),
             runbook_url: String::new(),
+            dashboard_url: None,
         }
     }
 

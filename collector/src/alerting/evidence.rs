@@ -11,7 +11,8 @@ use driftline_alerts::{
 };
 
 use super::book::{Change, Orphan};
-use super::{no_verdict, picture, wording};
+use super::dashboard::{Dashboard, Shown};
+use super::{cells, no_verdict, picture, wording};
 use crate::causes::{self, Past, Since};
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::earlier::{Against, Standing};
@@ -56,6 +57,8 @@ pub(crate) struct Context<'a> {
     pub(crate) window: Option<&'a ClosedWindow>,
     pub(crate) history: &'a History<'a>,
     pub(crate) public_url: &'a str,
+    /// The owner's dashboard, where one is named.
+    pub(crate) dashboard: Option<&'a Dashboard>,
     pub(crate) now: Micros,
 }
 
@@ -115,6 +118,11 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
         picture: members.first().and_then(|worst| draw(worst, context)),
         page_url: format!("{}/alerts/{episode}", context.public_url),
         runbook_url: format!("{}/runbooks/{}?alert={episode}", context.public_url, rule.runbook),
+        dashboard_url: context.dashboard.and_then(|dashboard| {
+            let labels = members.first().map_or(&alert.labels, |worst| &worst.labels);
+            let severity = rule.severity.name();
+            dashboard.of(Shown { labels, rule: &rule.name, severity, episode, started_at, now: context.now })
+        }),
     }
 }
 
@@ -143,6 +151,7 @@ pub(crate) fn orphaned(orphan: &Orphan, public_url: &str, now: Micros) -> Notifi
         picture: None,
         page_url: format!("{public_url}/alerts/{episode}"),
         runbook_url: String::new(),
+        dashboard_url: None,
     });
     notification.action = Action::Resolve;
     notification.resolved_at = Some(now);
@@ -151,8 +160,12 @@ pub(crate) fn orphaned(orphan: &Orphan, public_url: &str, now: Micros) -> Notifi
 
 /// Since when the worst member of an alert that begins has been over; none where that is not seen.
 pub(crate) fn since(change: &Change, context: &Context<'_>) -> Option<Since> {
-    let worst = change.alert.over().max_by(|a, b| severity_of(a.last).total_cmp(&severity_of(b.last)))?;
-    since_of(&change.rule, worst, context)
+    since_of(&change.rule, worst(change)?, context)
+}
+
+/// The member of an alert that is furthest over.
+pub(crate) fn worst(change: &Change) -> Option<&Member> {
+    change.alert.over().max_by(|a, b| severity_of(a.last).total_cmp(&severity_of(b.last)))
 }
 
 fn since_of(rule: &Rule, member: &Member, context: &Context<'_>) -> Option<Since> {
@@ -282,6 +295,8 @@ fn sli_in_words(sli: &str) -> &str {
         "capture" => "exchanges captured",
         "schema" => "rows of the known form",
         "heard" => "signs of life",
+        "sidecars" => "sidecars heard",
+        "running" => "collector running",
         "feeds" => "files in time",
         "feeds_listed" => "feeds listed",
         "outcomes" => "outcomes in time",
@@ -479,6 +494,12 @@ fn facts_of_the_change(rule: &Rule, worst: &Member, context: &Context<'_>, fact:
         return;
     }
     fact("Looks like", format!("{}, in {}", causes.join("; and "), what(worst)));
+    if let Some(cells) = cells::that_moved(column) {
+        fact("Cells that moved", cells);
+    }
+    if let Some(segments) = cells::segments_that_moved(worst, window) {
+        fact("Worst segments", segments);
+    }
     fact_of_the_beginning(rule, worst, (context, window), fact);
 }
 

@@ -8,12 +8,14 @@ use driftline_alerts::{
 use rusqlite::Connection;
 
 use super::book::Book;
-use super::silences;
+use super::{maintenance, silences};
 
 /// What people have said: what is to be silent, and what somebody is on.
 #[derive(Debug, Default)]
 pub(crate) struct Wishes {
     silences: Vec<Silence>,
+    /// Maintenance windows besides those of the configuration.
+    maintenance: Vec<Maintenance>,
     /// Episodes.
     acknowledged: BTreeSet<String>,
 }
@@ -25,7 +27,8 @@ impl Wishes {
             .prepare_cached("SELECT id FROM episodes WHERE resolved_at IS NULL AND acknowledged_at IS NOT NULL")?
             .query_map([], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
-        Ok(Self { silences: silences::to_keep(db, now)?, acknowledged })
+        let maintenance = maintenance::to_come(db, now)?.into_iter().map(|stored| stored.window).collect();
+        Ok(Self { silences: silences::to_keep(db, now)?, maintenance, acknowledged })
     }
 }
 
@@ -88,9 +91,11 @@ impl Book {
         now: Micros,
     ) -> Vec<Told> {
         let firing: Vec<_> = self.firing().collect();
+        let causes: Vec<_> = self.causes().collect();
         let standing = |(rule, alert): &(&Rule, &Alert)| alert.standing(no_data_after(rule, &alert.labels), now);
         let standings: Vec<Standing> = firing.iter().map(|one| standing(one).unwrap_or_default()).collect();
-        let muting = Muting { silences: &wishes.silences, maintenance, firing: &firing, now };
+        let windows: Vec<&Maintenance> = maintenance.iter().chain(&wishes.maintenance).collect();
+        let muting = Muting { silences: &wishes.silences, maintenance: &windows, causes: &causes, now };
         let labels: Vec<Labels> = firing.iter().map(|(_, alert)| alert.common_labels()).collect();
         let mutes = |((rule, alert), labels): (&(&Rule, &Alert), &Labels)| match muting.of(rule, alert) {
             by if by.is_empty() && !is_told(alert) => routes.of(rule, labels, now).mutes(),
@@ -187,7 +192,11 @@ mod tests {
 
     #[test]
     fn what_may_be_explained_waits_for_one_look_and_is_told_when_its_cause_is_gone() {
-        let cause = ExplainedBy { rule: "Cause".to_owned(), same: vec!["model".to_owned()] };
+        let cause = ExplainedBy {
+            rule: "Cause".to_owned(),
+            same: vec!["model".to_owned()],
+            lasting: std::time::Duration::ZERO,
+        };
         let rules = vec![rule("Cause", "missing_share", Vec::new()), rule("Drift", "psi", vec![cause])];
         let mut book = Book::new(rules);
         book.observe_scores(&[observed("psi", 0.9)], 10, DAY);

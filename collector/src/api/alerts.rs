@@ -57,6 +57,8 @@ pub(crate) struct Episode {
     resolved_at: Option<String>,
     runbook: String,
     runbook_url: String,
+    /// The owner's dashboard of what it is about; null where nobody said where that is.
+    dashboard_url: Option<String>,
     /// How it stands while it fires: `firing`, `recovering` (nothing is over any more, but not for long enough) or `no_data`
     /// (what was over says nothing any more, which is no end); null when it is resolved.
     standing: Option<String>,
@@ -241,6 +243,7 @@ fn episode(row: &Row<'_>) -> rusqlite::Result<(Episode, Option<Notification>)> {
         resolved_at: resolved_at.map(rfc3339),
         runbook: row.get("runbook")?,
         runbook_url: said.map(|said| said.runbook_url.clone()).unwrap_or_default(),
+        dashboard_url: said.and_then(|said| said.dashboard_url.clone()),
         standing: if resolved_at.is_none() { row.get("standing")? } else { None },
         flapping: row.get("is_flapping")?,
         muted_by: mutes(row.get("muted_by")?),

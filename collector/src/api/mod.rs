@@ -10,6 +10,7 @@ mod deliveries;
 mod drills;
 mod error;
 mod events;
+mod maintenance;
 mod models;
 mod openapi;
 mod postmortem;
@@ -65,6 +66,8 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/drills", post(drills::begin))
         .route("/api/v1/reactions/{id}/approval", post(reactions::approve))
         .route("/api/v1/reactions/{id}/result", post(reactions::report))
+        .route("/api/v1/maintenance", post(maintenance::create))
+        .route("/api/v1/maintenance/{id}", delete(maintenance::end))
         .route("/api/v1/silences", post(silences::create))
         .route("/api/v1/silences/{id}", delete(silences::end))
         .route_layer(from_fn(writing::let_writers_in))
@@ -84,6 +87,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/deliveries", get(deliveries::list))
         .route("/api/v1/drills/{episode}", get(drills::one))
         .route("/api/v1/reactions", get(reactions::list))
+        .route("/api/v1/maintenance", get(maintenance::list))
         .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/archive", get(archive::list))
         .route("/api/v1/events", get(events::list))

@@ -64,7 +64,7 @@ pub(crate) struct Latency {
 /// Good of valid events.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Sli {
-    /// `latency`, `availability`, `freshness`, `capture`, `schema`, `heard`, `feeds`, `feeds_listed` or `outcomes`.
+    /// `latency`, `availability`, `freshness`, `capture`, `schema`, `heard`, `sidecars`, `feeds`, `feeds_listed` or `outcomes`.
     sli: String,
     good: u64,
     valid: u64,

@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    acknowledging, alerts, archive, deliveries, drills, events, models, postmortem, reactions, scores, segments,
-    silences, status, ticking, traffic,
+    acknowledging, alerts, archive, deliveries, drills, events, maintenance, models, postmortem, reactions, scores,
+    segments, silences, status, ticking, traffic,
 };
 use crate::ingest::rows;
 
@@ -39,6 +39,9 @@ use crate::ingest::rows;
         reactions::list,
         reactions::approve,
         reactions::report,
+        maintenance::list,
+        maintenance::create,
+        maintenance::end,
         silences::list,
         silences::create,
         silences::end,

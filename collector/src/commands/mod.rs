@@ -1,6 +1,6 @@
 //! The command line: `driftline serve`, `check`, `reference build`, `reference show`, `samples`, `backfill`,
-//! `backtest`, `compare`, `rules export`, `rules import`, `runbooks lint`, `doctor`, `silence`, `acknowledge`, `deliveries`,
-//! `drill`, `reaction`, `routes test`.
+//! `backtest`, `compare`, `rules export`, `rules import`, `runbooks lint`, `doctor`, `silence`, `maintenance`,
+//! `acknowledge`, `deliveries`, `drill`, `reaction`, `routes test`.
 
 mod acknowledge;
 mod asking;
@@ -11,6 +11,7 @@ mod deliveries;
 mod doctor;
 mod drill;
 mod heaps;
+mod maintenance;
 mod reaction;
 mod reference;
 mod routes;
@@ -88,6 +89,11 @@ enum Command {
         #[command(subcommand)]
         command: silence::SilenceCommand,
     },
+    /// Says of some alerts that nobody is to be told of them at some hours, again and again.
+    Maintenance {
+        #[command(subcommand)]
+        command: maintenance::MaintenanceCommand,
+    },
     /// Says that somebody is on an alert: nobody is reminded of it any more, or called besides.
     Acknowledge(acknowledge::Acknowledge),
     /// Lists notifications that were given up, sends them again, or dismisses them.
@@ -143,6 +149,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(backtest) => backtest::run(&backtest),
         Command::Compare(compare) => compare::run(&compare),
         Command::Silence { command } => silence::run(&command),
+        Command::Maintenance { command } => maintenance::run(&command),
         Command::Routes { command } => routes::run(&command),
         Command::Drill(drill) => drill::run(&drill),
         Command::Acknowledge(acknowledge) => acknowledge::run(&acknowledge),

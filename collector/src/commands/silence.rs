@@ -123,7 +123,7 @@ fn in_words(silence: &Value) -> String {
     format!("{state:<7} {}  {from} to {until}  {author}: {}", matching.join(" "), comment.replace('\n', " "))
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 

@@ -10,7 +10,9 @@ use driftline_document::{Node, Section};
 use super::reactions::{ReactionConfig, reactions};
 use super::rules::{DEFAULT_FLAPPING, REPEATS, ReadRule, check_causes, read_flapping, rules, shipped_rules};
 use super::targets::{TargetConfig, target};
+use super::wording::template;
 use super::{maintenance, routes};
+use crate::alerting::dashboard::{self, Dashboard};
 use crate::alerting::heartbeat;
 
 /// Rules and targets.
@@ -32,6 +34,8 @@ pub struct Alerting {
     pub heartbeat: Option<Heartbeat>,
     /// The folder with runbooks besides those that ship.
     pub runbooks: Option<PathBuf>,
+    /// Where the owner's dashboard shows what an alert is about.
+    pub dashboard: Option<Dashboard>,
 }
 
 impl Alerting {
@@ -61,6 +65,7 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         reactions: Vec::new(),
         heartbeat: None,
         runbooks: None,
+        dashboard: None,
     };
     let mut own = Vec::new();
     let mut repeat = None;
@@ -82,6 +87,8 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
         alerting.maintenance = maintenance::windows(windows);
         repeat = section.optional("repeat").and_then(|node| node.duration(REPEATS));
         alerting.runbooks = section.optional("runbooks").and_then(|node| Some(folder.join(node.text()?)));
+        let links = section.optional("links").and_then(|node| node.section());
+        alerting.dashboard = links.and_then(|mut links| dashboard(&links.optional("dashboard")?));
         if let Some(node) = section.optional("flapping") {
             flapping = read_flapping(&node);
         }
@@ -129,6 +136,18 @@ fn read_heartbeat(mut section: Section<'_>, folder: &Path) -> Option<Heartbeat> 
     let every = section.optional("every");
     let every = every.and_then(|node| node.duration(Duration::from_secs(1)..=Duration::from_secs(3600)));
     Some(Heartbeat { url: url?, every: every.unwrap_or(Duration::from_secs(60)) })
+}
+
+/// The address of a dashboard, with names of its own.
+fn dashboard(node: &Node<'_>) -> Option<Dashboard> {
+    let address = template(node, &dashboard::NAMES)?;
+    let allowed = "an address that begins with https:// or http://, and has no spaces outside of its {{ names }}";
+    node.parsed(allowed, |text| {
+        let plain = address.fill(usize::MAX, |_| "".into());
+        let has_scheme = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
+        (has_scheme && !plain.contains(|each: char| each.is_whitespace() || each.is_control())).then_some(())
+    })?;
+    Some(Dashboard::new(address))
 }
 
 /// Where a secret is kept: `{env: NAME}` or `{file: /path}`. One that stands in the file itself is refused.

@@ -10,7 +10,8 @@ use jiff::tz::TimeZone;
 /// Windows that there may be: each is held against every alert that fires.
 const MAX_WINDOWS: usize = 100;
 
-const DAYS: [(&str, Weekday); 7] = [
+/// The days of the week by their names.
+pub(crate) const DAYS: [(&str, Weekday); 7] = [
     ("monday", Weekday::Monday),
     ("tuesday", Weekday::Tuesday),
     ("wednesday", Weekday::Wednesday),
@@ -68,11 +69,29 @@ pub(super) fn matchers(node: &Node<'_>) -> Option<Matchers> {
 }
 
 pub(super) fn time(node: &Node<'_>) -> Option<Time> {
-    node.parsed("a time of the day, as in 02:30", |text| {
-        let (hour, minute) = text.split_once(':')?;
-        let number = |digits: &str| if digits.len() == 2 { digits.parse().ok() } else { None };
-        Time::new(number(hour)?, number(minute)?, 0, 0).ok()
-    })
+    node.parsed("a time of the day, as in 02:30", clock)
+}
+
+/// A time of the day, as in 02:30.
+pub(crate) fn clock(text: &str) -> Option<Time> {
+    let (hour, minute) = text.split_once(':')?;
+    let number = |digits: &str| if digits.len() == 2 { digits.parse().ok() } else { None };
+    Time::new(number(hour)?, number(minute)?, 0, 0).ok()
+}
+
+/// The same as a text.
+pub(crate) fn clock_text(time: Time) -> String {
+    format!("{:02}:{:02}", time.hour(), time.minute())
+}
+
+/// A day of the week by its name.
+pub(crate) fn day(name: &str) -> Option<Weekday> {
+    DAYS.into_iter().find(|(known, _)| *known == name).map(|(_, day)| day)
+}
+
+/// The name of a day of the week.
+pub(crate) fn day_name(day: Weekday) -> &'static str {
+    DAYS.into_iter().find(|(_, known)| *known == day).map_or("monday", |(name, _)| name)
 }
 
 #[cfg(test)]

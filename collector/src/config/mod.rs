@@ -8,7 +8,7 @@ mod compare_with;
 mod false_pages;
 mod feeds;
 mod few;
-mod maintenance;
+pub(crate) mod maintenance;
 mod metadata;
 mod models;
 mod reactions;
@@ -38,8 +38,8 @@ pub use metadata::MetadataSource;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use reactions::{ReactionConfig, StarterKind};
 pub(crate) use rules::{
-    ARCHIVE_SLI, DELIVERY_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, OWN_SLIS, SCHEMA_SLI, SLIS,
-    part_label,
+    ARCHIVE_SLI, DELIVERY_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, OWN_SLIS, RUNNING_SLI, SCHEMA_SLI,
+    SIDECARS_SLI, SLIS, part_label,
 };
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};

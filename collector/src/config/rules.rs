@@ -22,13 +22,14 @@ use crate::segments::{segment_score, watched_score};
 const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
 
 /// Indicators that the collector counts of each model.
-pub(crate) const SLIS: [&str; 9] = [
+pub(crate) const SLIS: [&str; 10] = [
     "latency",
     "availability",
     "freshness",
     "capture",
     SCHEMA_SLI,
     HEARD_SLI,
+    SIDECARS_SLI,
     FEEDS_SLI,
     FEEDS_LISTED_SLI,
     OUTCOMES_SLI,
@@ -37,6 +38,8 @@ pub(crate) const SLIS: [&str; 9] = [
 pub(crate) const SCHEMA_SLI: &str = "schema";
 /// Of the times at which somebody looked, those at which the model was heard as often as ever.
 pub(crate) const HEARD_SLI: &str = "heard";
+/// Of the times at which somebody looked, those at which no sidecar of the model was missed.
+pub(crate) const SIDECARS_SLI: &str = "sidecars";
 /// Of the times at which somebody looked at a feed and knew, those at which its newest file was young enough, by feed.
 pub(crate) const FEEDS_SLI: &str = "feeds";
 /// Of the times at which somebody looked, those at which a feed could be listed, by feed.
@@ -47,8 +50,10 @@ pub(crate) const OUTCOMES_SLI: &str = "outcomes";
 pub(crate) const ARCHIVE_SLI: &str = "archive";
 /// Another one: of the times at which somebody looked, those at which a target had got what was its own, by target.
 pub(crate) const DELIVERY_SLI: &str = "delivery";
+/// Another one: of the times at which the collector was to look at itself, those at which it was there to do it.
+pub(crate) const RUNNING_SLI: &str = "running";
 /// The indicators of the collector itself.
-pub(crate) const OWN_SLIS: [&str; 2] = [ARCHIVE_SLI, DELIVERY_SLI];
+pub(crate) const OWN_SLIS: [&str; 3] = [ARCHIVE_SLI, DELIVERY_SLI, RUNNING_SLI];
 
 /// What the parts of an indicator that has any are told apart by, in rules, alerts and metrics: a label.
 pub(crate) fn part_label(sli: &str) -> &'static str {
@@ -305,7 +310,12 @@ fn explained_by(mut section: Section<'_>) -> Option<ExplainedBy> {
     let rule = section.required("rule").and_then(|node| Some(node.text()?.to_owned()));
     let same = section.optional("same").and_then(|node| node.list());
     let same = same.map(|names| names.iter().filter_map(|node| Some(node.text()?.to_owned())).collect());
-    Some(ExplainedBy { rule: rule?, same: same.unwrap_or_else(|| vec!["model".to_owned()]) })
+    let lasting = section.optional("for").and_then(|node| node.duration(Duration::ZERO..=7 * DAY));
+    Some(ExplainedBy {
+        rule: rule?,
+        same: same.unwrap_or_else(|| vec!["model".to_owned()]),
+        lasting: lasting.unwrap_or_default(),
+    })
 }
 
 fn condition(mut section: Section<'_>) -> Option<Condition> {

@@ -24,16 +24,16 @@ pub(super) fn expression(node: &Node<'_>, matching: Labels, windows: KofM) -> Op
 /// A rule's own words.
 pub(super) fn wording(section: &mut Section<'_>) -> Wording {
     Wording {
-        summary: section.optional("summary").and_then(|node| template(&node)),
-        details: section.optional("details").and_then(|node| template(&node)),
+        summary: section.optional("summary").and_then(|node| template(&node, &wording::names())),
+        details: section.optional("details").and_then(|node| template(&node, &wording::names())),
         labels: section.optional("labels").map(|node| labels(&node)).unwrap_or_default(),
         owner: section.optional("owner").and_then(|node| label(&node)),
     }
 }
 
-fn template(node: &Node<'_>) -> Option<Template> {
-    let names = wording::names();
-    let parsed = Template::parse(node.text()?, &names);
+/// A template with these names.
+pub(super) fn template(node: &Node<'_>, names: &[&str]) -> Option<Template> {
+    let parsed = Template::parse(node.text()?, names);
     parsed
         .map_err(|error| {
             let meant = match &error.fault {

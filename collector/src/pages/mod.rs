@@ -47,6 +47,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "heatmap.js",
     "icons.js",
     "live.js",
+    "maintenance-panel.js",
     "model-column.js",
     "model-drift.js",
     "model-header.js",

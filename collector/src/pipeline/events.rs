@@ -20,6 +20,8 @@ pub(crate) enum EventKind {
     Acknowledged,
     /// Somebody made a silence, or ended one.
     Silence,
+    /// Somebody made a maintenance window, or ended one.
+    Maintenance,
     /// Somebody sent a notification again that was given up, or dismissed it.
     Delivery,
     /// A drill began, or was over.
@@ -42,6 +44,7 @@ impl EventKind {
             Self::AlertResolved => "alert_resolved",
             Self::Acknowledged => "acknowledged",
             Self::Silence => "silence",
+            Self::Maintenance => "maintenance",
             Self::Delivery => "delivery",
             Self::Drill => "drill",
             Self::Reaction => "reaction",

@@ -20,7 +20,7 @@ use super::{HEADLINE, ModelState, Pipeline, expressions, slis};
 use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence::{self, Watched};
 use crate::alerting::news::News;
-use crate::alerting::{around, changes};
+use crate::alerting::{around, changes, pulling};
 use crate::causes::{HISTORY_WINDOWS, Past};
 use crate::config::{EventTime, OWN_SLIS, Windows, part_label};
 use crate::numbers::{significant, thousands};
@@ -149,6 +149,7 @@ impl Pipeline {
             window: window.map(|(_, window)| window),
             history: &history,
             public_url: &self.parts.config.public_url,
+            dashboard: self.parts.config.alerting.dashboard.as_ref(),
             now,
         };
         let mut notification = evidence::notification(change, &context);
@@ -156,9 +157,12 @@ impl Pipeline {
             let since = evidence::since(change, &context).map(|since| since.first);
             notification.facts.extend(self.around(change, window, since, now));
             notification.facts.extend(self.made_of_it(change));
+            notification.facts.extend(self.rows_of(change, context.window, now));
         }
         notification.facts.extend(self.facts_of_deliveries(&change.alert.labels));
         notification.facts.extend(self.facts_of_arrivals(change));
+        notification.facts.extend(self.facts_of_sidecars(change));
+        notification.facts.extend(self.facts_of_running(change));
         let kind = match change.transition {
             Transition::Fired { .. } => EventKind::AlertFired,
             Transition::Resolved { .. } => EventKind::AlertResolved,
@@ -194,6 +198,14 @@ impl Pipeline {
         let (rule, own) = (&change.rule, self.own_rule(change)?.severity);
         let words = || format!("{} by a route; the rule says {}", rule.severity.name(), own.name());
         (own != rule.severity).then(|| ("Severity".to_owned(), words()))
+    }
+
+    /// How the rows are pulled that an alert rests on.
+    fn rows_of(&self, change: &Change, window: Option<&ClosedWindow>, now: i64) -> Option<(String, String)> {
+        let worst = evidence::worst(change)?;
+        let state = self.models.get(worst.labels.get("model")?.as_str())?;
+        let command = pulling::command(&change.rule, worst, (&state.config, window), now)?;
+        Some(("Rows".to_owned(), command))
     }
 
     /// What is around an alert that begins, as far as that can be read.

@@ -30,8 +30,10 @@ pub(crate) mod judging;
 pub(crate) mod over_time;
 pub(crate) mod rebuild;
 pub(crate) mod rewriting;
+mod running;
 pub(crate) mod schema;
 pub(crate) mod series;
+mod sidecars;
 pub(crate) mod slis;
 mod starting;
 pub(crate) mod table;
@@ -196,6 +198,8 @@ struct Pipeline {
     last_telling: Instant,
     last_forgetting: Instant,
     next_tidying: Instant,
+    /// When the run before this one looked at itself last, until this one has.
+    ran_until: Option<i64>,
     /// What is read again after the start, until it is.
     replay: Option<Replay>,
 }
@@ -212,6 +216,7 @@ impl Pipeline {
     fn load(parts: Parts, stopping: Arc<AtomicBool>) -> Result<Self, StoreError> {
         let started = Instant::now();
         let (rules, routes) = (parts.config.alerting.rules.clone(), parts.config.alerting.routes.clone());
+        let ran_until = parts.store.read_blocking(running::ran_until)?;
         let (counted_through, cut_through, unfinished, (book, orphans), known, replay) =
             parts.store.read_blocking(|db| {
                 let counted: i64 = db.query_row(
@@ -244,6 +249,7 @@ impl Pipeline {
             last_telling: started,
             last_forgetting: started,
             next_tidying: started + TIDY_AGAIN,
+            ran_until,
             replay: Some(replay),
         };
         let described: Vec<String> = pipeline.parts.config.models.iter().map(|model| model.name.clone()).collect();
@@ -331,6 +337,8 @@ impl Pipeline {
             self.observe_archive();
             self.observe_deliveries();
             self.observe_hearing();
+            self.observe_sidecars();
+            self.observe_running();
             self.observe_arrivals();
         }
         let is_due = is_final || cut.is_some() || self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL;

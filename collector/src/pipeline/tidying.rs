@@ -40,6 +40,7 @@ pub(crate) fn tidy(db: &Connection, now: i64) -> rusqlite::Result<bool> {
         ("rows_received", "key", "received_at < ?1", KEEP_SLICES_MICROS),
         ("outcomes", "model, row_id", "received_at < ?1", KEEP_LONG_MICROS),
         ("silences", "id", "ends_at < ?1", KEEP_LONG_MICROS),
+        ("maintenance", "id", "ends_at < ?1", KEEP_LONG_MICROS),
         ("changes", "id", "at < ?1", KEEP_LONG_MICROS),
         (
             "reactions",

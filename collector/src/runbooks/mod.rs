@@ -42,6 +42,7 @@ runbooks![
     "availability-budget",
     "availability-slo",
     "capture-loss",
+    "collector-down",
     "delivery-failure",
     "feature-drift",
     "late-outcomes",
@@ -54,6 +55,7 @@ runbooks![
     "prediction-drift",
     "schema-change",
     "segment-drift",
+    "sidecar-silent",
     "stale-features",
     "stale-feed",
 ];

@@ -93,8 +93,8 @@ pub(crate) fn append(db: &Connection, batch: &Batch, frame: &[u8], received_at: 
         position = Some(insert.insert(params![received_at, before as i64, frame])?);
     }
     db.prepare_cached(
-        "INSERT INTO senders (boot, model, instance, durable_through, missing, duplicates, seen, delivered, dropped, clock_offset, heard_at, version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+        "INSERT INTO senders (boot, model, instance, durable_through, missing, duplicates, seen, delivered, dropped, clock_offset, heard_at, version, first_heard_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?11)
          ON CONFLICT (boot) DO UPDATE SET
             durable_through = excluded.durable_through,
             missing = missing + excluded.missing,

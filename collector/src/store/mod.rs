@@ -28,13 +28,14 @@ pub(crate) const SCHEMA: &str = concat!(
     include_str!("changes.sql"),
     include_str!("ticks.sql"),
     include_str!("reactions.sql"),
-    include_str!("newest_outcomes.sql")
+    include_str!("newest_outcomes.sql"),
+    include_str!("maintenance.sql")
 );
 /// The version of the schema. A database of an older one is brought to it, step by step, as far back as there are steps;
 /// one of any other is refused, never guessed at.
-const SCHEMA_VERSION: i64 = 15;
+const SCHEMA_VERSION: i64 = 17;
 /// What makes each version out of the one before, the oldest first.
-const STEPS: [(i64, &str); 10] = [
+const STEPS: [(i64, &str); 12] = [
     (5, include_str!("segments.sql")),
     (6, include_str!("earlier.sql")),
     (7, include_str!("schema_7_to_8.sql")),
@@ -45,6 +46,8 @@ const STEPS: [(i64, &str); 10] = [
     (12, include_str!("schema_12_to_13.sql")),
     (13, include_str!("newest_outcomes.sql")),
     (14, include_str!("schema_14_to_15.sql")),
+    (15, include_str!("schema_15_to_16.sql")),
+    (16, include_str!("maintenance.sql")),
 ];
 /// Bytes of a page of a new database; an older one keeps its own. Most of what is written are frames of hundreds of kilobytes,
 /// page by page into the write-ahead log, out of it again, and into the database. With SQLite's own 4 KiB the writer takes
@@ -355,14 +358,15 @@ mod tests {
         let expected = shape(&database);
         database
             .execute_batch(
-                "DROP TABLE reactions; DROP TABLE changes; DROP TABLE ticks; DROP TABLE drills; DROP TABLE silences; DROP TABLE comparisons; DROP TABLE earlier_windows;
+                "DROP TABLE reactions; DROP TABLE changes; DROP TABLE ticks; DROP TABLE drills; DROP TABLE silences; DROP TABLE maintenance; DROP TABLE comparisons; DROP TABLE earlier_windows;
                  DROP TABLE segment_panes; DROP TABLE segment_windows; DROP TABLE segment_scores; DROP TABLE segment_causes;
                  INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, notification)
                  VALUES ('e', 'f', 'R', 'page', 'r', 7, '{}');
                  ALTER TABLE episodes DROP COLUMN muted_by; ALTER TABLE episodes DROP COLUMN acknowledged_at;
                  ALTER TABLE episodes DROP COLUMN acknowledged_by; ALTER TABLE episodes DROP COLUMN acknowledged_note;
                  ALTER TABLE episodes DROP COLUMN standing; ALTER TABLE episodes DROP COLUMN is_flapping;
-                 ALTER TABLE outbox DROP COLUMN in_doubt; DROP TABLE newest_outcomes; ALTER TABLE senders DROP COLUMN version;",
+                 ALTER TABLE outbox DROP COLUMN in_doubt; DROP TABLE newest_outcomes; ALTER TABLE senders DROP COLUMN version;
+                 ALTER TABLE senders DROP COLUMN first_heard_at;",
             )
             .unwrap();
         assert!(migrate(&mut database, STEPS[0].0).unwrap());

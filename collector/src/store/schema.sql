@@ -30,7 +30,9 @@ CREATE TABLE senders (
     clock_offset INTEGER,
     heard_at INTEGER NOT NULL,
     -- The version that it said of itself; empty from one that says none.
-    version TEXT NOT NULL DEFAULT ''
+    version TEXT NOT NULL DEFAULT '',
+    -- When it was heard first; 0 of one that was known before this was kept.
+    first_heard_at INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX senders_by_heard ON senders (heard_at);
 

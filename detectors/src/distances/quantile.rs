@@ -77,7 +77,8 @@ fn magnitude(low: f64, high: f64) -> f64 {
 /// standard deviations from where it would be.
 fn reach(steps: &Steps, share: f64, deviations: f64) -> (f64, f64) {
     let (n, m) = (steps.reference as f64, steps.window as f64);
-    let both = Sample { size: steps.reference + steps.window, rows: |step: &Step| step.reference() + step.window(), steps };
+    let both =
+        Sample { size: steps.reference + steps.window, rows: |step: &Step| step.reference() + step.window(), steps };
     // The shares of all rows below the value that so large a share of one sample, of this variance, lies below.
     let ends = |variance: f64| {
         let square = deviations * deviations * variance;

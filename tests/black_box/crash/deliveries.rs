@@ -33,7 +33,7 @@ const BAD: (u32, u32) = (503, 1000);
 const GOOD: (u32, u32) = (200, 1_000_000);
 
 /// Shipped rules that these models would break, too.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 10] = [
     "LatencySlo",
     "AvailabilitySlo",
     "LatencyBudget",
@@ -42,6 +42,8 @@ const OTHERS: [&str; 8] = [
     "ModelSilent",
     "CaptureLoss",
     "DeliveryFailure",
+    "SidecarSilent",
+    "CollectorDown",
 ];
 
 /// What the target was told, by the episode's key and in the order in which it took it.

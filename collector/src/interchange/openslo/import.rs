@@ -261,6 +261,8 @@ fn runbook_of(sli: &str) -> &'static str {
         "freshness" => "stale-features",
         "schema" => "schema-change",
         "heard" => "model-silent",
+        "sidecars" => "sidecar-silent",
+        "running" => "collector-down",
         "feeds" | "feeds_listed" => "stale-feed",
         "outcomes" => "late-outcomes",
         "capture" => "capture-loss",
