@@ -2,11 +2,14 @@
 
 #![allow(missing_docs, reason = "each is a fuzz target of the same name")]
 
+mod acknowledgements;
+
 use std::path::Path;
 use std::sync::Once;
 
 use driftline_alerts::{Expression, Template};
 
+pub use self::acknowledgements::acknowledgements;
 use crate::alerting::wording;
 use crate::config::Config;
 use crate::ingest::{Refused, rows};
