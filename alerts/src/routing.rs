@@ -91,10 +91,27 @@ impl Routes {
         self.of(rule, labels, now).severity.unwrap_or(rule.severity)
     }
 
-    /// How urgent alerts of a rule may be, by what it says and what routes may make of that.
-    pub fn severities(&self, rule: &Rule) -> BTreeSet<Severity> {
-        let of_routes = self.routes.iter().filter(|_| self.routed.contains(&rule.name));
-        of_routes.filter_map(|route| route.severity).chain([rule.severity]).collect()
+    /// How urgent alerts of a rule may be when they begin: one, where that is certain of all of them. `own` are the names of the
+    /// labels that alerts have of themselves; all others are the rule's, or not there.
+    pub fn severities(&self, rule: &Rule, own: &[&str]) -> BTreeSet<Severity> {
+        // As what alerts may come to the next route, and as what they may have gone their way.
+        let (mut coming, mut gone) = (BTreeSet::from([rule.severity]), BTreeSet::new());
+        for route in self.routes.iter().filter(|_| self.routed.contains(&rule.name)) {
+            let mut passing = BTreeSet::new();
+            for severity in coming {
+                let takes = route.takes(rule, severity, own);
+                if takes != Some(true) {
+                    passing.insert(severity);
+                }
+                if takes != Some(false) {
+                    let way = if route.goes_on { &mut passing } else { &mut gone };
+                    way.insert(route.severity.unwrap_or(severity));
+                }
+            }
+            coming = passing;
+        }
+        gone.extend(coming);
+        gone
     }
 
     /// Who is told of an alert that goes by routes, of a rule of this name.
@@ -167,6 +184,22 @@ impl Routes {
             is_always && !route.targets.is_empty()
         };
         !self.routed.contains(&rule.name) || self.routes.iter().any(&mut holds)
+    }
+}
+
+impl Route {
+    /// Whether it takes the alerts of a rule that come to it as urgent as this; none where that differs from one to the next, by
+    /// the hour or by the labels that they have of themselves.
+    fn takes(&self, rule: &Rule, severity: Severity, own: &[&str]) -> Option<bool> {
+        let matching = rule.condition.matching();
+        let labels = rule.wording.labels_of(matching);
+        let is_known = |label: &str| matching.contains_key(label) || !own.contains(&label);
+        let (known, unknown): (Vec<_>, Vec<_>) = self.matching.iter().partition(|selector| is_known(selector.label()));
+        let accepts = |selector: &&Selector| selector.accepts(value((&rule.name, severity), &labels, selector.label()));
+        if !known.iter().all(accepts) {
+            return Some(false);
+        }
+        (unknown.is_empty() && self.during.is_none()).then_some(true)
     }
 }
 
@@ -287,6 +320,27 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn how_urgent_alerts_are_is_certain_where_routes_ask_only_for_what_their_rule_says() {
+        let page = |team: &str| {
+            let wording = Wording { labels: [("team".to_owned(), team.to_owned())].into(), ..Wording::default() };
+            Rule { severity: Severity::Page, wording, ..rule(1, 1) }
+        };
+        let by_team = routes(staging_is_a_ticket());
+        assert_eq!(by_team.severities(&page("staging"), &["column"]), BTreeSet::from([Severity::Ticket]));
+        assert_eq!(by_team.severities(&page("fraud"), &["column"]), BTreeSet::from([Severity::Page]));
+        let either = BTreeSet::from([Severity::Ticket, Severity::Page]);
+        assert_eq!(
+            by_team.severities(&page("staging"), &["team"]),
+            either,
+            "an alert's own label goes before the rule's"
+        );
+        let by_hour = routes(vec![Route { during: office_hours(), ..staging_is_a_ticket().remove(0) }]);
+        assert_eq!(by_hour.severities(&page("staging"), &[]), either);
+        let own = Routes { routed: BTreeSet::new(), ..by_team };
+        assert_eq!(own.severities(&page("staging"), &[]), BTreeSet::from([Severity::Page]), "it goes by no route");
+    }
+
+    #[test]
     fn who_waits_is_known_before_and_after_the_first_were_told() {
         let waits = Route { wait_for: office_hours(), ..route(&[], &["team"]) };
         let team = BTreeMap::from([("team".to_owned(), "office".to_owned())]);
@@ -369,6 +423,13 @@ pub(crate) mod tests {
             let (last, others) = routed.by.split_last().unwrap();
             prop_assert!(others.iter().all(|place| routes.routes[*place].goes_on));
             prop_assert!(!routes.routes[*last].goes_on);
+            let began = routes.severity_of(&rule(1, 1), &labels, at);
+            prop_assert!(routes.severities(&rule(1, 1), &["team"]).contains(&began));
+            let wording = Wording { labels, ..Wording::default() };
+            let of_team = routes.severities(&Rule { wording, ..rule(1, 1) }, &[]);
+            prop_assert!(of_team.contains(&began));
+            let has_hours = routes.routes.iter().any(|route| route.during.is_some());
+            prop_assert!(has_hours || of_team.len() == 1, "nothing is left open: {:?}", of_team);
         }
     }
 }

@@ -14,11 +14,13 @@ use prometheus::{
     Registry,
 };
 
-use crate::config::{HEARD_SLI, Model, SCHEMA_SLI};
+use crate::config::{HEARD_SLI, Model, SCHEMA_SLI, part_label};
 use crate::feeds::FeedMetrics;
 use crate::ingest::{Refused, cloud_events};
 use crate::{telemetry, watchdog};
 
+/// What indicators' events are told apart by: as rules match them, and as Prometheus' rules sum them.
+pub(crate) const SLI_LABELS: [&str; 4] = ["model", "sli", "column", "target"];
 /// Series of scores that are exposed. More columns than this are scored all the same, and read by the API.
 const MAX_SCORE_SERIES: usize = 20_000;
 /// OpenTelemetry's bounds for HTTP request durations, in seconds.
@@ -338,13 +340,13 @@ impl Metrics {
             request_duration: register(&registry, HistogramVec::new(durations, &["model"])?)?,
             sli_good: counters(
                 "driftline_sli_good_total",
-                "Good events of a service level indicator; freshness has one for each column, feeds for each feed.",
-                &["model", "sli", "column"],
+                "Good events of a service level indicator; freshness has one for each column, feeds for each feed, delivery for each target.",
+                &SLI_LABELS,
             )?,
             sli_valid: counters(
                 "driftline_sli_valid_total",
-                "Valid events of a service level indicator; freshness has one for each column, feeds for each feed.",
-                &["model", "sli", "column"],
+                "Valid events of a service level indicator; freshness has one for each column, feeds for each feed, delivery for each target.",
+                &SLI_LABELS,
             )?,
             alerts_firing: gauges("driftline_alerts_firing", "Alerts that fire now.", &["rule", "severity"])?,
             alerts_muted: gauges(
@@ -540,10 +542,15 @@ impl Metrics {
         }
     }
 
-    /// The counters of an indicator. They exist from then on, at 0.
-    pub(crate) fn sli(&self, model: &str, sli: &str, column: &str) -> SliMetrics {
-        let labels = &[model, sli, column];
-        SliMetrics { good: self.sli_good.with_label_values(labels), valid: self.sli_valid.with_label_values(labels) }
+    /// The counters of an indicator, or of a part of it. They exist from then on, at 0.
+    pub(crate) fn sli(&self, model: &str, sli: &str, part: &str) -> SliMetrics {
+        let labels = SLI_LABELS.map(|label| match label {
+            "model" => model,
+            "sli" => sli,
+            label if label == part_label(sli) => part,
+            _ => "",
+        });
+        SliMetrics { good: self.sli_good.with_label_values(&labels), valid: self.sli_valid.with_label_values(&labels) }
     }
 
     pub(crate) fn batches(&self, outcome: &str) -> IntCounter {

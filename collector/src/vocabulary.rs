@@ -1,4 +1,4 @@
-//! The names that a rule's expression may use, and what each of them stands for.
+//! The names that a rule's expression may use, and what each of them stands for; and those of labels.
 //!
 //! What has no time in brackets is of the window that closes, and of one column; what has is added up over the model's time
 //! before now. `docs/alerts.md` lists them.
@@ -19,6 +19,9 @@ const ROWS: &str = "rows";
 const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)];
 /// Over how long a time an indicator may be added up. Its slices are kept for a week.
 const OVER: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(7 * 86_400);
+
+/// Labels of what alerts are about: each has some of them. All others are those that its rule adds.
+pub(crate) const LABELS: [&str; 6] = ["model", "version", "column", "role", "segment", "target"];
 
 /// What a name stands for.
 #[derive(Debug, Clone, PartialEq)]

@@ -254,7 +254,7 @@ async fn rules_are_loaded_again_when_they_change_and_on_a_signal_and_wrong_ones_
     stage.sidecar.signal("-HUP");
     stage.reloaded("ok", 4.0).await;
 
-    stage.write_rules("sample: {keep_one_in: 1000000000}\n");
+    stage.write_rules("sample: {keep_one_in: 1000000}\n");
     stage.reloaded("ok", 5.0).await;
     for _ in 0..20 {
         stage.send(V1, &person("123-45-6789")).await;

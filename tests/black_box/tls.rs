@@ -186,3 +186,49 @@ async fn a_server_with_tls_is_asked_which_protocol_it_speaks() {
     tokio::time::timeout(PATIENCE, stream.read_to_end(&mut received)).await.unwrap().unwrap();
     assert_eq!(received.len(), 8 << 20);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_under_tls_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let authority = Authority::new(&file("ca.pem"));
+    authority.issue("model.test", &file("cert.pem"), &file("key.pem"));
+    // The model's server speaks HTTP/2 in plain text; callers agree on it by ALPN.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+            body.send_data(bytes::Bytes::from_static(b"{\"predictions\": [1]}"), true).unwrap();
+        }
+    });
+    let flags = [
+        format!("--tls-certificate={}", file("cert.pem").display()),
+        format!("--tls-key={}", file("key.pem").display()),
+        "--tls-protocols=h2".to_owned(),
+        "--flush-budget=0s".to_owned(),
+    ];
+    let more: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let sidecar = Sidecar::start(folder.path(), &upstream, NOBODY, "m", &more).await;
+    let stream = connect(&caller(&authority, &["h2"], None), &sidecar).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+    let (send, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut send = send.ready().await.unwrap();
+    for _ in 0..3 {
+        let request = http::Request::post("https://model.test/v1/models/m:predict").body(()).unwrap();
+        let (response, mut body) = send.send_request(request, false).unwrap();
+        body.send_data(bytes::Bytes::from_static(b"{\"instances\": [[1.5]]}"), true).unwrap();
+        assert_eq!(tokio::time::timeout(PATIENCE, response).await.unwrap().unwrap().status(), 200);
+    }
+    eventually("all three are read to their end", async || {
+        let metrics = sidecar.metrics().await;
+        let seen = metric(&metrics, "driftline_sidecar_exchanges_seen_total", &[]);
+        let captured = metric(&metrics, "driftline_sidecar_exchanges_captured_total", &[]);
+        if (seen, captured) == (3.0, 3.0) { Ok(()) } else { Err(format!("{seen} seen, {captured} captured")) }
+    })
+    .await;
+    connection.abort();
+}

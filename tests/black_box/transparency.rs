@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use driftline_tests::{Sidecar, metric};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Notify;
 
 const NOBODY: &str = "http://127.0.0.1:9";
@@ -49,6 +49,46 @@ async fn call(address: &str, pieces: &[&[u8]]) -> Vec<u8> {
     received
 }
 
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A literal field of a header block.
+fn field(name: &str, value: &str) -> Vec<u8> {
+    [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
+}
+
+/// A gRPC call: preface, settings, a header block in two parts, padded data.
+fn http2_call() -> Vec<u8> {
+    let fields = [field(":method", "POST"), field(":path", "/inference.GRPCInferenceService/ModelInfer")].concat();
+    let (first, second) = fields.split_at(20);
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[0, 3, 0, 0, 0, 100]),
+        frame(1, 0, 1, first),
+        frame(9, 4, 1, second),
+        frame(0, 1 | 8, 1, b"\x03\x00\x00\x00\x00\x01xpad"),
+        frame(6, 0, 0, b"are you?"),
+    ]
+    .concat()
+}
+
+/// Its answer with trailers, and what comes behind it.
+fn http2_answer(behind: &[Vec<u8>]) -> Vec<u8> {
+    [
+        frame(4, 0, 0, &[]),
+        frame(4, 1, 0, &[]),
+        frame(1, 4, 1, &field(":status", "200")),
+        frame(0, 0, 1, b"\x00\x00\x00\x00\x01y"),
+        frame(1, 4 | 1, 1, &field("grpc-status", "0")),
+        frame(6, 1, 0, b"are you?"),
+        behind.concat(),
+    ]
+    .concat()
+}
+
 async fn sidecar_before(upstream: &str) -> (tempfile::TempDir, Sidecar) {
     let folder = tempfile::tempdir().unwrap();
     let sidecar =
@@ -82,10 +122,17 @@ async fn bytes_pass_as_they_are_whatever_they_are() {
             b"POST / HTTP/1.1\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG".to_vec(),
             b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".to_vec(),
         ),
+        ("HTTP/2 with prior knowledge", http2_call(), http2_answer(&[])),
         (
-            "HTTP/2 with prior knowledge",
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00".to_vec(),
-            b"\x00\x00\x00\x04\x01\x00\x00\x00\x00".to_vec(),
+            "HTTP/2, reset and going away",
+            http2_call(),
+            http2_answer(&[frame(3, 0, 1, &[0; 4]), frame(7, 0, 0, &[0; 8])]),
+        ),
+        // A stream that nobody began, a frame of no known kind, and one that says that it is longer than it may be.
+        (
+            "HTTP/2 that breaks its own rules",
+            http2_call(),
+            http2_answer(&[frame(0, 1, 99, b"?"), frame(0xee, 0xff, 1, b"?"), vec![0xff; 64]]),
         ),
         ("no HTTP at all", random.clone(), random),
     ];
@@ -98,6 +145,20 @@ async fn bytes_pass_as_they_are_whatever_they_are() {
         let through = call(&sidecar.address(), &[first, second]).await;
         assert_eq!(direct, response, "{what}, directly");
         assert_eq!(through, response, "{what}, through the sidecar");
+
+        // The same server behind a Unix socket.
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("model.sock");
+        let unix = UnixListener::bind(&socket).unwrap();
+        let relayed = tokio::spawn(async move {
+            let (mut stream, _) = unix.accept().await.unwrap();
+            let mut server = TcpStream::connect(&upstream).await.unwrap();
+            tokio::io::copy_bidirectional(&mut stream, &mut server).await.ok();
+        });
+        let (_folder, sidecar) = sidecar_before(&format!("unix:{}", socket.display())).await;
+        let through = call(&sidecar.address(), &[first, second]).await;
+        assert_eq!(through, response, "{what}, through the sidecar and a Unix socket");
+        relayed.abort();
     }
 }
 

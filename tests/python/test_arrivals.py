@@ -50,7 +50,7 @@ def test_feeds_of_buckets_are_told_apart_fresh_stale_and_unknown(tmp_path, store
         assert said["fresh"]["newest"] == "date=1/a.parquet" and said["other"]["newest"] is None
         text = httpx.get(f"{url}/metrics").text
         assert 'driftline_feed_listings_total{feed="gone",model="m",outcome="ok"} 0' in text
-        assert 'driftline_sli_valid_total{column="gone",model="m",sli="feeds"}' not in text, "nobody knows, so nothing is judged"
+        assert 'driftline_sli_valid_total{column="gone",model="m",sli="feeds",target=""}' not in text, "nobody knows, so nothing is judged"
         found = doctor(tmp_path / "driftline.yaml", SECRETS).stdout
         assert "ok     feeds       fresh of m: date=1/a.parquet of s3://models/feed/fresh" in found
         assert "WRONG  feeds       gone of m: s3://none/feed/gone cannot be listed" in found

@@ -118,6 +118,12 @@ def test_a_proposed_configuration_stands_beside_the_present_one_and_its_pages_co
     assert text.startswith(f"{pages} page") and "gone with the proposed configuration" in text
     ran = backtest(config, *YEAR, f"--against={other}", f"--max-pages={pages - 1}", code=1)
     assert "More than the" in ran.stdout
+    # Routes have the last word on what is a page.
+    routes = "    - {matching: [severity=page, rule=FeatureDrift], severity: ticket, targets: [box]}\n    - {targets: [box]}\n"
+    box = "  targets: {box: {email: {from: a@example.com, to: [b@example.com], directory: mails}}}\n  routes:\n"
+    routed = proposed(other.read_text().split("\nalerts:\n  rules:\n")[1] + box + routes)
+    ran = backtest(config, *YEAR, f"--against={routed}", "--max-pages=0")
+    assert ran.stdout.startswith("0 pages and") and f"routes made {pages} alert" in ran.stdout and "    a page by its rule\n" in ran.stdout
     backtest(config, *YEAR, "--max-pages=0")
 
 

@@ -314,9 +314,19 @@ def test_drift_that_persists_starts_one_run_on_right_data_by_a_signed_link_and_t
     draft = one.api("GET", f"alerts/{one.drift()['id']}/postmortem").text
     for line in ("approved by ada: new fleet", f"started as run {started['reference']}", "the job reports 'succeeded': v43"):
         assert line in draft, draft
+    assert draft.count("started as run") == 1
     one.days(2)
     time.sleep(1.5)
     assert len(one.server.runs) == 1, "the drift goes on, and is an answered one"
+    one.days(3, missing=True)
+
+    def later():
+        alerts = [alert["id"] for alert in one.get("alerts?state=firing") if alert["rule"] == "MissingValues"]
+        facts = one.get(f"alerts/{alerts[0]}")["facts"] if alerts else []
+        return next((fact["value"] for fact in facts if fact["name"] == "Changed before"), None)
+
+    changed = eventually(later, "another alert begins")
+    assert f"the reaction retrain was started as run {started['reference']}, " in changed
 
 
 def test_every_scheduler_is_asked_as_it_is_documented_and_github_never_twice(watched):

@@ -32,6 +32,15 @@ def promtool(*arguments) -> str:
     return ran.stdout
 
 
+def held_to(folder, series: list[dict], expression: str, expected: list[dict]):
+    """What an expression says after eight minutes of these series, one evaluation a minute, by the rules that were exported."""
+    test = {"expr": expression, "eval_time": "8m", "exp_samples": expected}
+    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": [test]}]
+    document = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}
+    (folder / "test.yaml").write_text(json.dumps(document))
+    promtool("test", "rules", folder / "test.yaml")
+
+
 def test_promtool_accepts_the_rules_of_an_empty_configuration(tmp_path):
     config, rules = tmp_path / "driftline.yaml", tmp_path / "rules.yaml"
     config.write_text("")
@@ -80,6 +89,60 @@ def test_prometheus_burns_as_the_built_in_engine_does(tmp_path):
     }
     (tmp_path / "test.yaml").write_text(json.dumps(document))
     promtool("test", "rules", tmp_path / "test.yaml")
+
+
+TWO_TARGETS = """
+data_dir: data
+alerts:
+  targets:
+    pager: {email: {from: a@example.com, to: [b@example.com], directory: mails}}
+    box: {email: {from: a@example.com, to: [c@example.com], directory: mails}}
+  rules:
+    - {name: OnlyPager, severity: page, runbook: delivery-failure, when: {sli: delivery, below: 0.5, over: 5m, min_events: 6, matching: {target: pager}}, group_by: [target]}
+    - {name: OnlyBox, severity: page, runbook: delivery-failure, when: {sli: delivery, below: 0.5, over: 5m, min_events: 6, matching: {target: box}}, group_by: [target]}
+"""
+
+
+def test_a_rule_on_a_target_finds_it_in_prometheus_under_the_same_name(tmp_path):
+    """Of two targets as a collector exposes them one fails: it, and nothing else, is what the exported rules tell of."""
+    with collector(tmp_path, TWO_TARGETS) as url:
+        looked = re.compile(r'^driftline_sli_valid_total({[^}]*sli="delivery"[^}]*})', re.MULTILINE)
+        found = lambda: looked.findall(httpx.get(f"{url}/metrics").text)
+        targets = eventually(lambda: (labels := found()) and len(labels) == 2 and labels, "both targets were looked at", 30)
+    (tmp_path / "rules.yaml").write_text(export(tmp_path / "driftline.yaml"))
+    series = []
+    for labels in targets:
+        good = 0 if "pager" in labels else 6
+        series.append({"series": f"driftline_sli_valid_total{labels}", "values": "0+6x10"})
+        series.append({"series": f"driftline_sli_good_total{labels}", "values": f"0+{good}x10"})
+    rules = "OnlyPager|OnlyBox|DeliveryFailure"
+    expected = [{"labels": f'{{alertname="{name}", target="pager"}}', "value": 1} for name in ("DeliveryFailure", "OnlyPager")]
+    firing = f'count by (alertname, target) (ALERTS{{alertname=~"{rules}", alertstate="firing"}})'
+    held_to(tmp_path, series, firing, expected)
+
+
+@pytest.mark.parametrize(
+    ("requests", "firing", "alerts"),
+    [
+        ("0 0 1 1 2 2 3 3 4 4 5", 1, [""]),
+        ("0+100x10", 1, ["m"]),
+        # The second of the collector's two is of another model, which few call.
+        ("0+100x10", 2, ["", "m"]),
+    ],
+)
+def test_what_the_collector_says_of_what_few_call_is_an_alert_beside_those_on_shares(tmp_path, requests, firing, alerts):
+    (tmp_path / "driftline.yaml").write_text("")
+    (tmp_path / "rules.yaml").write_text(export(tmp_path / "driftline.yaml"))
+    labels = '{model="m", sli="latency", column="", target=""}'
+    series = [
+        {"series": 'driftline_alerts_firing{rule="LatencySlo", severity="page"}', "values": f"0x3 {firing}x10"},
+        {"series": f"driftline_sli_valid_total{labels}", "values": requests},
+        {"series": f"driftline_sli_good_total{labels}", "values": "0x10"},
+    ]
+    of_model = lambda model: f', model="{model}"' if model else ""
+    said = [{"labels": f'{{alertname="LatencySlo", severity="page"{of_model(model)}}}', "value": 1} for model in alerts]
+    expression = 'count by (alertname, severity, model) (ALERTS{alertname="LatencySlo", alertstate="firing"})'
+    held_to(tmp_path, series, expression, said)
 
 
 class Model(http.server.BaseHTTPRequestHandler):

@@ -33,11 +33,20 @@ pub(crate) enum ChangeKind {
     SidecarVersion,
     /// The collector's own version.
     Collector,
+    /// What an alert started, by which the model will be another.
+    Reaction,
 }
 
 impl ChangeKind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Version, Self::Reference, Self::Configuration, Self::Sidecar, Self::SidecarVersion, Self::Collector];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Version,
+        Self::Reference,
+        Self::Configuration,
+        Self::Sidecar,
+        Self::SidecarVersion,
+        Self::Collector,
+        Self::Reaction,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -47,6 +56,7 @@ impl ChangeKind {
             Self::Sidecar => "sidecar",
             Self::SidecarVersion => "sidecar_version",
             Self::Collector => "collector",
+            Self::Reaction => "reaction",
         }
     }
 }

@@ -4,19 +4,19 @@ use std::borrow::Cow;
 
 use driftline_alerts::{Alert, EvidenceRow, Labels, Member, Rule};
 
+use crate::vocabulary::LABELS;
+
 /// Names that templates may use besides the labels of what is worst.
 const OF_ALERT: [&str; 10] =
     ["rule", "severity", "owner", "condition", "summary", "what", "value", "limit", "n", "members"];
-/// Labels of what alerts are about. One that an alert does not have is empty.
-const OF_LABELS: [&str; 5] = ["model", "version", "column", "role", "segment"];
 /// What the strictest target takes as its one line.
 const MAX_SUMMARY_BYTES: usize = 1000;
 /// What fits beside the rest of what an alert says.
 const MAX_DETAILS_BYTES: usize = 4000;
 
-/// All names that a template may use.
+/// All names that a template may use. A label that an alert does not have is empty.
 pub(crate) fn names() -> Vec<&'static str> {
-    OF_LABELS.into_iter().chain(OF_ALERT).collect()
+    LABELS.into_iter().chain(OF_ALERT).collect()
 }
 
 /// An alert, in its rule's words.

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Api;
 use super::error::{ApiError, Segments};
-use crate::alerting::changes;
+use crate::alerting::changes::{self, Change, ChangeKind};
 use crate::alerting::reactions::stored::timeline;
 use crate::alerting::ticks::{self, Tick};
 use crate::times::{self, rfc3339};
@@ -63,7 +63,13 @@ impl Course {
             )?
             .query_map(params![from, until, model], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?;
-        lines.extend(changes::between(db, &model, from, until)?.into_iter().map(|change| (change.at, change.text)));
+        let reactions = timeline(db, id)?;
+        // What it started itself is said among its reactions.
+        let is_own = |change: &Change| {
+            change.kind == ChangeKind::Reaction && reactions.iter().any(|(settled_at, _)| *settled_at == change.at)
+        };
+        let changes = changes::between(db, &model, from, until)?.into_iter().filter(|change| !is_own(change));
+        lines.extend(changes.map(|change| (change.at, change.text)));
         lines.extend(ticks::of(db, id)?.into_iter().map(|tick| (tick.at, ticked(&tick))));
         lines.push((started_at, format!("**The alert began**: {}", said.summary)));
         lines.extend(resolved_at.map(|at| (at, "**The alert ended.**".to_owned())));
@@ -76,7 +82,7 @@ impl Course {
             })?
             .collect::<rusqlite::Result<_>>()?;
         lines.extend(told);
-        lines.extend(timeline(db, id)?);
+        lines.extend(reactions);
         lines.sort_by_key(|(at, _)| *at);
         Ok(Some(Self { said, severity, started_at, resolved_at, lines }))
     }

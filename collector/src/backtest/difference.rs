@@ -41,6 +41,7 @@ mod tests {
         Episode {
             rule: rule.to_owned(),
             severity: Severity::Page,
+            rule_severity: None,
             runbook: String::new(),
             condition: String::new(),
             labels: Labels::new(),

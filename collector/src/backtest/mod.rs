@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use driftline_alerts::{Condition, Labels, Member, Observation, Reading, Rule, Severity, Transition};
+use driftline_alerts::{Condition, Labels, Member, Observation, Reading, Routes, Rule, Severity, Transition};
 use driftline_protocol::Role;
 use serde::Serialize;
 
@@ -65,7 +65,10 @@ pub(crate) struct Trial {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Episode {
     pub(crate) rule: String,
+    /// As routes make it, if it goes by any: what would have been told.
     pub(crate) severity: Severity,
+    /// What its rule says; none where that is the same.
+    pub(crate) rule_severity: Option<Severity>,
     pub(crate) runbook: String,
     pub(crate) condition: String,
     /// What makes it this alert: the rule's grouping labels.
@@ -117,11 +120,12 @@ pub(crate) struct ModelTrial<'t> {
 }
 
 impl Trial {
-    /// Begins with a model, whose columns have these roles. `models` says how many there will be.
+    /// Begins with a model, whose columns have these roles, and alerts that go by these routes. `models` says how many there
+    /// will be.
     pub(crate) fn begin<'t>(
         &'t mut self,
         (model, windows): (&'t str, &Windows),
-        (rules, models): (&[Rule], usize),
+        (rules, routes, models): (&[Rule], &Routes, usize),
         role: &'t dyn Fn(&str) -> Role,
         indicators: Option<Indicators>,
     ) -> ModelTrial<'t> {
@@ -131,7 +135,7 @@ impl Trial {
             self.left_out.extend(left_out.filter(|why| !self.left_out.contains(why)));
             is_tried
         });
-        let book = Book::new(rules.cloned().collect());
+        let book = Book::new(rules.cloned().collect()).routed_by(routes.clone());
         let watched = over_time::watched(book.rules());
         ModelTrial {
             trial: self,
@@ -150,6 +154,11 @@ impl Trial {
     /// How many episodes are of this severity.
     pub(crate) fn count(&self, severity: Severity) -> u64 {
         self.episodes.iter().filter(|episode| episode.severity == severity).count() as u64
+    }
+
+    /// How many episodes are of another severity than their rules say.
+    pub(crate) fn rerouted(&self) -> u64 {
+        self.episodes.iter().filter(|episode| episode.rule_severity.is_some()).count() as u64
     }
 }
 
@@ -263,7 +272,8 @@ impl ModelTrial<'_> {
             Transition::Fired { .. } if self.trial.episodes.len() >= MAX_EPISODES => self.trial.not_kept += 1,
             Transition::Fired { episode } => {
                 self.firing.push((episode.clone(), self.trial.episodes.len()));
-                self.trial.episodes.push(fired(change, window, now));
+                let own = self.book.rules().iter().find(|rule| rule.name == change.rule.name);
+                self.trial.episodes.push(fired(change, own, window, now));
             }
             Transition::Resolved { episode, .. } => {
                 if let Some(place) = self.firing.iter().position(|(firing, _)| firing == episode) {
@@ -277,7 +287,7 @@ impl ModelTrial<'_> {
     }
 }
 
-fn fired(change: &Change, window: (i64, i64), now: i64) -> Episode {
+fn fired(change: &Change, own: Option<&Rule>, window: (i64, i64), now: i64) -> Episode {
     let Change { rule, alert, .. } = change;
     let mut because: Vec<Reason> = alert.over().filter_map(|member| reason(rule, &alert.labels, member)).collect();
     let over = |reason: &Reason| reason.value / reason.limit.max(f64::MIN_POSITIVE);
@@ -287,6 +297,7 @@ fn fired(change: &Change, window: (i64, i64), now: i64) -> Episode {
     Episode {
         rule: rule.name.clone(),
         severity: rule.severity,
+        rule_severity: own.map(|own| own.severity).filter(|own| *own != rule.severity),
         runbook: rule.runbook.clone(),
         condition: rule.condition.in_words(),
         labels: alert.labels.clone(),
@@ -405,9 +416,13 @@ mod tests {
 
     /// Days of these scores through these rules, each closed six hours after its end.
     fn tried(rules: &[Rule], models: usize, psi: &[f64]) -> Trial {
+        routed(rules, &Routes::default(), models, psi)
+    }
+
+    fn routed(rules: &[Rule], routes: &Routes, models: usize, psi: &[f64]) -> Trial {
         let (mut trial, lateness) = (Trial::default(), Duration::from_secs(6 * 3600));
         let windows = Windows { lateness, ..Windows::default() };
-        let mut of_model = trial.begin(("m", &windows), (rules, models), &|_| Role::Feature, None);
+        let mut of_model = trial.begin(("m", &windows), (rules, routes, models), &|_| Role::Feature, None);
         for (day, psi) in (1..).zip(psi) {
             of_model.window(window(day, *psi)).unwrap();
         }
@@ -427,11 +442,35 @@ mod tests {
     }
 
     #[test]
+    fn what_routes_make_a_ticket_pages_nobody_and_the_report_says_what_its_rule_says() {
+        let yaml = "alerts:
+  targets: {a: {webhook: {url: {env: A}}}}
+  routes: [{matching: [rule=R, model=m], severity: ticket, targets: [a]}, {targets: [a]}]
+";
+        let config = crate::config::Config::parse("d.yaml", yaml, std::path::Path::new("/")).unwrap();
+        let mut routes = config.alerting.routes;
+        routes.routed = ["R", "S"].map(str::to_owned).into();
+        let trial = routed(&[rule("R", "model"), rule("S", "model")], &routes, 1, &[0.9, 0.9]);
+        assert_eq!((trial.count(Severity::Page), trial.count(Severity::Ticket), trial.rerouted()), (1, 1, 1));
+        let report = Report { from: 0, to: 2 * DAY, present: &trial, proposed: None, max_pages: Some(1) };
+        assert_eq!(report.headline(), "1 page and 1 ticket. Within the 1 page allowed.");
+        let text = report.text();
+        assert!(text.contains("\nroutes made 1 alert more or less urgent than the rule says\n"), "{text}");
+        assert!(text.contains("  ticket R (model=m): fired") && text.contains("    a page by its rule\n"), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        let [of_r, of_s] = [0, 1].map(|index: usize| &json["present"]["episodes"][index]);
+        assert_eq!((&of_r["severity"], &of_r["rule_severity"]), (&"ticket".into(), &"page".into()));
+        assert_eq!((&json["present"]["rerouted"], &of_s["rule_severity"]), (&1.into(), &serde_json::Value::Null));
+        let page = page::html(&report);
+        assert!(page.contains("routes made 1 alert") && page.contains("a page by its rule"));
+    }
+
+    #[test]
     fn what_has_no_verdict_any_more_ends_without_one_after_its_days() {
         let mut rules = [rule("R", "model")];
         rules[0].recovery.without_verdict = Some(Duration::from_secs(7 * 86_400));
         let (mut trial, windows) = (Trial::default(), Windows { every: 24, ..Windows::default() });
-        let mut of_model = trial.begin(("m", &windows), (&rules, 1), &|_| Role::Feature, None);
+        let mut of_model = trial.begin(("m", &windows), (&rules, &Routes::default(), 1), &|_| Role::Feature, None);
         for day in 1..20 {
             let mut window = window(day, if day <= 2 { 0.9 } else { 0.15 });
             if day > 2 {

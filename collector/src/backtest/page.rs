@@ -8,7 +8,7 @@ use driftline_alerts::{Severity, escape_html};
 
 use super::course::{ColumnCourse, Name, Worst};
 use super::difference::Difference;
-use super::report::{Report, counted, labels_text, looked_at, notes, when};
+use super::report::{Report, by_its_rule, counted, labels_text, looked_at, notes, rerouted, when};
 use super::{Episode, Reason, Trial, drawing};
 use crate::api::ScoreView;
 use crate::numbers::{significant, thousands};
@@ -25,10 +25,11 @@ pub(crate) fn html(report: &Report<'_>) -> String {
     let state = if report.is_within_max_pages() { "is-fine" } else { "is-over" };
     let stretch = escape_html(&times::span(report.from, report.to));
     let judged = report.judged();
+    let lead: Vec<String> = [looked_at(judged)].into_iter().chain(rerouted(judged)).collect();
     let mut body = format!(
         "<header class=\"report-head {state}\"><p class=\"sub\">Driftline backtest · {stretch}</p><h1>{headline}</h1>\
          <p class=\"lead\">{}.</p></header>",
-        escape_html(&looked_at(judged))
+        escape_html(&lead.join("; "))
     );
     let span = (report.from, report.to);
     let title = if report.proposed.is_some() { "Timeline now" } else { "Timeline" };
@@ -141,11 +142,12 @@ fn episode_html(change: &str, episode: &Episode) -> String {
     let more = if episode.more > 0 { format!("<p class=\"sub\">and {} more</p>", episode.more) } else { String::new() };
     let change = if change.is_empty() { String::new() } else { format!("<span class=\"tag\">{change}</span> ") };
     format!(
-        "<article class=\"panel\"><h3>{change}{} {} <span class=\"count breakable\">{}</span></h3><p class=\"sub\">{} · window {} · {} · runbook {}</p>\
+        "<article class=\"panel\"><h3>{change}{} {} <span class=\"count breakable\">{}</span></h3><p class=\"sub\">{}{} · window {} · {} · runbook {}</p>\
          <table><thead><tr><th>what</th><th>score</th><th>value</th><th>limit</th><th>rows or events</th></tr></thead><tbody>{rows}</tbody></table>{more}</article>",
         badge(episode.severity),
         escape_html(&episode.rule),
         escape_html(&labels_text(&episode.labels)),
+        by_its_rule(episode).map_or_else(String::new, |said| format!("{said} · ")),
         when(episode),
         escape_html(&times::span(episode.window.0, episode.window.1)),
         escape_html(&episode.condition),

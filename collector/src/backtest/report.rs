@@ -42,6 +42,8 @@ struct TrialView<'t> {
     rows: u64,
     pages: u64,
     tickets: u64,
+    /// Alerts of which routes made something else than their rules say.
+    rerouted: u64,
     episodes: &'t [Episode],
     episodes_not_kept: u64,
     left_out: &'t [String],
@@ -55,6 +57,7 @@ impl<'t> TrialView<'t> {
             rows: trial.rows,
             pages: trial.count(Severity::Page),
             tickets: trial.count(Severity::Ticket),
+            rerouted: trial.rerouted(),
             episodes: &trial.episodes,
             episodes_not_kept: trial.not_kept,
             left_out: &trial.left_out,
@@ -121,6 +124,7 @@ impl Report<'_> {
     pub(crate) fn text(&self) -> String {
         let mut text =
             format!("{}\n{}, {}\n", self.headline(), times::span(self.from, self.to), looked_at(self.judged()));
+        text.extend(rerouted(self.judged()).map(|rerouted| format!("{rerouted}\n")));
         let section = |text: &mut String, title: &str, episodes: &[&Episode]| {
             write!(text, "\n{title}: {}\n", counted(episodes.len() as u64, "alert")).ok();
             episodes.iter().for_each(|episode| text.push_str(&episode_text(episode)));
@@ -150,6 +154,18 @@ pub(super) fn looked_at(trial: &Trial) -> String {
     format!("{} of {}", counted(trial.windows, "window"), counted(trial.rows, "row"))
 }
 
+/// That alerts are counted as routes make them, where that is not what their rules say.
+pub(super) fn rerouted(trial: &Trial) -> Option<String> {
+    let alerts = counted(trial.rerouted(), "alert");
+    (trial.rerouted() > 0).then(|| format!("routes made {alerts} more or less urgent than the rule says"))
+}
+
+/// What an alert's rule says of it, where routes made something else of that.
+pub(super) fn by_its_rule(episode: &Episode) -> Option<String> {
+    let article = |severity| if severity == Severity::Info { "an" } else { "a" };
+    episode.rule_severity.map(|severity| format!("{} {} by its rule", article(severity), severity.name()))
+}
+
 /// What is left out, in sentences.
 pub(super) fn notes(trial: &Trial) -> Vec<String> {
     let mut notes = trial.left_out.clone();
@@ -176,6 +192,7 @@ pub(super) fn when(episode: &Episode) -> String {
 fn episode_text(episode: &Episode) -> String {
     let severity = episode.severity.name();
     let mut text = format!("  {severity} {} ({}): {}\n", episode.rule, labels_text(&episode.labels), when(episode));
+    text.extend(by_its_rule(episode).map(|said| format!("    {said}\n")));
     for Reason { labels, score, value, limit, n } in &episode.because {
         let (labels, value, limit) = (labels_text(labels), significant(*value), significant(*limit));
         let of = if SLIS.contains(&score.as_str()) { "events" } else { "rows" };

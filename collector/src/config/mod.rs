@@ -39,6 +39,7 @@ pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Window
 pub use reactions::{ReactionConfig, StarterKind};
 pub(crate) use rules::{
     ARCHIVE_SLI, DELIVERY_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, OWN_SLIS, SCHEMA_SLI, SLIS,
+    part_label,
 };
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};

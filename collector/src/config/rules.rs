@@ -50,6 +50,11 @@ pub(crate) const DELIVERY_SLI: &str = "delivery";
 /// The indicators of the collector itself.
 pub(crate) const OWN_SLIS: [&str; 2] = [ARCHIVE_SLI, DELIVERY_SLI];
 
+/// What the parts of an indicator that has any are told apart by, in rules, alerts and metrics: a label.
+pub(crate) fn part_label(sli: &str) -> &'static str {
+    if sli == DELIVERY_SLI { "target" } else { "column" }
+}
+
 const DAY: Duration = Duration::from_secs(86_400);
 /// Whoever is paged four times in an hour for one thing is not helped by four ends.
 pub(super) const DEFAULT_FLAPPING: Flapping = Flapping { times: 4, within: Duration::from_secs(3600) };

@@ -8,15 +8,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use driftline_alerts::{Condition, Labels, Objective, Pair, Recovery, Rule};
+use driftline_alerts::{Condition, Labels, Objective, Pair, Recovery, Routes, Rule};
 
 use super::quoting::{plain, quoted};
 use crate::config::Config;
+use crate::metrics::SLI_LABELS;
+use crate::vocabulary::LABELS;
 
-/// What an indicator's events have in common: the labels of what is recorded.
-const BY: &str = "model, sli, column";
 /// For how long an alert is held whose counters are gone: the collector remembers what is gone for no less.
 const HELD_FOR: &str = "1h";
+/// For how long the collector says what Prometheus does not: by then a share that both see is an alert of both.
+const SAID_FOR: &str = "2m";
 /// For how long no collector may be scraped before that is an alert. A restart is shorter.
 const ABSENT_FOR: &str = "5m";
 
@@ -27,10 +29,12 @@ pub(crate) fn prometheus(config: &Config) -> String {
     let recorded = windows.into_iter().flat_map(recorded);
     let alerts = |is_ours: bool| {
         let of_kind = move |rule: &&Rule| is_computed_here(&rule.condition) == is_ours;
-        rules.iter().filter(of_kind).map(|rule| alert(rule, &config.public_url))
+        rules.iter().filter(of_kind).map(|rule| alert(rule, config))
     };
     let indicators: String = recorded.chain(alerts(false)).collect();
-    let collector: String = alerts(true).chain([absent()]).collect();
+    let looks_at_few = |rule: &&Rule| matches!(rule.condition, Condition::Sli { few: Some(_), .. });
+    let of_few = rules.iter().filter(looks_at_few).map(|rule| of_few_events(rule, config));
+    let collector: String = alerts(true).chain(of_few).chain([absent()]).collect();
     let group = |name: &str, rules: String| {
         format!("  - name: driftline-{name}\n    interval: {}\n    rules:\n{rules}", duration(interval))
     };
@@ -64,7 +68,7 @@ fn windows(condition: &Condition) -> Vec<Duration> {
 /// What is recorded for a window: valid events, bad ones, and their share. An increase is extrapolated, and events are whole.
 /// The difference is rounded, not its terms: one bad event among many stays one.
 fn recorded(window: Duration) -> [String; 3] {
-    let increase = |of: &str| format!("sum by ({BY}) (increase(driftline_sli_{of}_total[{}]))", duration(window));
+    let increase = |of: &str| format!("sum by ({}) (increase(driftline_sli_{of}_total[{}]))", by(), duration(window));
     let valid = format!("round({})", increase("valid"));
     let bad = format!("round(clamp_min({} - {}, 0))", increase("valid"), increase("good"));
     // Of no events there is no share.
@@ -78,7 +82,7 @@ fn recorded(window: Duration) -> [String; 3] {
 }
 
 /// A rule as an alert.
-fn alert(rule: &Rule, public_url: &str) -> String {
+fn alert(rule: &Rule, config: &Config) -> String {
     let expression = match &rule.condition {
         Condition::Score { .. } | Condition::Expression { .. } => {
             format!("driftline_alerts_firing{{rule={}}} > 0", quoted(&rule.name))
@@ -109,14 +113,39 @@ fn alert(rule: &Rule, public_url: &str) -> String {
         Duration::ZERO => String::new(),
         keep => format!("        keep_firing_for: {}\n", duration(keep)),
     };
-    let of_what = "{{ with $labels.model }}{{ . }}{{ with $labels.column }}/{{ . }}{{ end }}: {{ end }}";
+    let of_what = "{{ with $labels.model }}{{ . }}{{ with $labels.column }}/{{ . }}{{ end }}: {{ end }}{{ with $labels.target }}{{ . }}: {{ end }}";
     [
         format!("      - alert: {}\n        expr: |-\n{}{keep}", quoted(&rule.name), indented(&expression)),
-        format!("        labels:\n          severity: {}\n        annotations:\n", rule.severity.name()),
+        severity(rule, &config.alerting.routes, is_computed_here(&rule.condition)),
         format!("          summary: {}\n", quoted(&format!("{of_what}{}", plain(&rule.condition.in_words())))),
-        format!("          runbook_url: {}\n", quoted(&plain(&format!("{public_url}/runbooks/{}", rule.runbook)))),
+        runbook(rule, config),
     ]
     .concat()
+}
+
+fn runbook(rule: &Rule, config: &Config) -> String {
+    let url = format!("{}/runbooks/{}", config.public_url, rule.runbook);
+    format!("          runbook_url: {}\n", quoted(&plain(&url)))
+}
+
+/// How urgent an alert is once routes are through with it, as its labels and the first of its annotations. What the collector
+/// says itself says so. Of what Prometheus computes only that is known which routes make of every alert of the rule.
+fn severity(rule: &Rule, routes: &Routes, is_said: bool) -> String {
+    let lines = |severity: &str, note: &str| {
+        format!("        labels:\n          severity: {severity}\n        annotations:\n{note}")
+    };
+    if is_said {
+        return lines("\"{{ $labels.severity }}\"", "");
+    }
+    let severities = routes.severities(rule, &LABELS);
+    let said = severities.get(&rule.severity).or(severities.last()).unwrap_or(&rule.severity).name();
+    if severities.len() == 1 {
+        return lines(said, "");
+    }
+    let all: Vec<&str> = severities.iter().map(|severity| severity.name()).collect();
+    let note =
+        format!("the collector's routes make it {}, by its labels or the hour; here it is {said}", all.join(" or "));
+    lines(said, &format!("          routes: {}\n", quoted(&note)))
 }
 
 /// Whether a pair of windows burns a budget, and the bad events are evidence of it: see [`Objective::burns`].
@@ -139,12 +168,36 @@ fn burns(objective: &Objective, pair: &Pair, selector: &str, min_events: u64) ->
 /// An alert that fires stays as it is while its rule has nothing to judge by, and its counters were seen lately.
 fn unless_judged(rule: &Rule, judged: &str, selector: &str) -> String {
     let seen = format!("last_over_time(driftline_sli_valid_total{selector}[{HELD_FOR}])");
-    format!("or\n{}\n  unless {judged}\n  and on ({BY}) {seen}", held(rule))
+    format!("or\n{}\n  unless {judged}\n  and on ({}) {seen}", held(rule), by())
 }
 
 /// What of a rule fires.
 fn held(rule: &Rule) -> String {
-    format!("max by ({BY}) (ALERTS{{alertname={}, alertstate=\"firing\"}})", quoted(&rule.name))
+    format!("max by ({}) (ALERTS{{alertname={}, alertstate=\"firing\"}})", by(), quoted(&rule.name))
+}
+
+/// What events are summed by: the labels of what is recorded, and of alerts.
+fn by() -> String {
+    SLI_LABELS.join(", ")
+}
+
+/// What the collector says of a rule by the last events of what few call. No window holds those, whatever its length, so they are
+/// not counted here: where more fires there than is a share here, that is an alert, too. Its metric names no model.
+fn of_few_events(rule: &Rule, config: &Config) -> String {
+    let name = quoted(&rule.name);
+    let said = format!("driftline_alerts_firing{{rule={name}}}");
+    // Alerts on shares have the labels of what is recorded, and this one has not.
+    let shares = format!("count(ALERTS{{alertname={name}, alertstate=\"firing\", sli!=\"\"}})");
+    let expression = format!("{said} > 0\n  and on () sum({said}) > ({shares} or vector(0))");
+    let summary = format!("the collector's {} fires, by the last events of what few call", plain(&rule.name));
+    [
+        "      # By the last events, where too few come for a share: only the collector counts back to them.\n"
+            .to_owned(),
+        format!("      - alert: {name}\n        expr: |-\n{}        for: {SAID_FOR}\n", indented(&expression)),
+        severity(rule, &config.alerting.routes, true),
+        format!("          summary: {}\n{}", quoted(&summary), runbook(rule, config)),
+    ]
+    .concat()
 }
 
 /// That nothing is scraped of which the others could tell.
@@ -199,7 +252,9 @@ mod tests {
         let yaml = "alerts: {rules: [{name: Own, severity: page, runbook: latency-slo, when: {sli: latency, objective: 0.99, burns: fast}}]}";
         let (file, config) = (export(yaml), Config::parse("d.yaml", yaml, Path::new("")).unwrap());
         for rule in &config.alerting.rules {
-            assert_eq!(file.matches(&format!("alert: \"{}\"\n", rule.name)).count(), 1, "{}", rule.name);
+            // What looks at the last events is also what the collector says of them.
+            let alerts = if matches!(rule.condition, Condition::Sli { few: Some(_), .. }) { 2 } else { 1 };
+            assert_eq!(file.matches(&format!("alert: \"{}\"\n", rule.name)).count(), alerts, "{}", rule.name);
         }
         for name in ["sli_valid:increase5m", "sli_bad:increase1h", "sli_bad:ratio6h", "sli_bad:ratio30m"] {
             assert_eq!(file.matches(&format!("record: driftline:{name}\n")).count(), 1, "{name}");
@@ -212,6 +267,35 @@ mod tests {
         let file = export(yaml);
         assert!(file.contains(r#"{sli="latency", model="a\"}\u000A#"}"#), "{file}");
         assert!(file.contains("\"http://a/{{`{{`}} x }}/runbooks/latency-slo\""), "{file}");
+    }
+
+    #[test]
+    fn alerts_are_as_urgent_as_routes_make_them_and_say_where_that_is_not_known_here() {
+        let file = export(
+            "alerts:
+  targets: {a: {webhook: {url: {env: A}}}}
+  routes:
+    - {matching: [team=staging, severity=page], severity: ticket, continue: true}
+    - {matching: [model=~test-.*], severity: info, targets: [a]}
+    - {targets: [a]}
+  rules:
+    - {name: Certain, severity: page, runbook: latency-slo, labels: {team: staging}, when: {sli: latency, below: 0.9, matching: {model: m}}}
+    - {name: Open, severity: page, runbook: latency-slo, when: {sli: latency, below: 0.9}}
+    - {name: Drift, severity: page, runbook: feature-drift, when: {score: psi}}
+",
+        );
+        let of = |name: &str| {
+            let (_, alert) = file.split_once(&format!("alert: \"{name}\"")).unwrap();
+            let (_, labels) = alert.split_once("labels:\n").unwrap();
+            labels.split_once("          summary").unwrap().0
+        };
+        assert_eq!(of("Certain"), "          severity: ticket\n        annotations:\n");
+        let note = "the collector's routes make it info or page, by its labels or the hour; here it is page";
+        assert_eq!(
+            of("Open"),
+            format!("          severity: page\n        annotations:\n          routes: \"{note}\"\n")
+        );
+        assert_eq!(of("Drift"), "          severity: \"{{ $labels.severity }}\"\n        annotations:\n");
     }
 
     #[test]

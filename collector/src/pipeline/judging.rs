@@ -22,12 +22,12 @@ use crate::alerting::evidence::{self, Watched};
 use crate::alerting::news::News;
 use crate::alerting::{around, changes};
 use crate::causes::{HISTORY_WINDOWS, Past};
-use crate::config::{DELIVERY_SLI, EventTime, OWN_SLIS, Windows};
+use crate::config::{EventTime, OWN_SLIS, Windows, part_label};
 use crate::numbers::{significant, thousands};
 use crate::segments::{beyond, segment_score};
 use crate::store::{Store, StoreError};
 use crate::times::{self, now_micros};
-use crate::vocabulary::Named;
+use crate::vocabulary::{LABELS, Named};
 
 /// A column or a version that is gone is watched for at least so long more.
 const SHORTEST_FORGET_MICROS: i64 = 3_600_000_000;
@@ -176,7 +176,7 @@ impl Pipeline {
             Transition::Resolved { .. } => {
                 // What no route makes of it any more, since a restart, is not looked at again.
                 let (routes, severity) = (&self.parts.config.alerting.routes, change.rule.severity);
-                if self.own_rule(change).is_some_and(|own| !routes.severities(own).contains(&severity)) {
+                if self.own_rule(change).is_some_and(|own| !routes.severities(own, &LABELS).contains(&severity)) {
                     self.parts.metrics.show_firing(&change.rule.name, severity.name(), (0, 0));
                 }
                 News::Ended { notification }
@@ -252,7 +252,8 @@ impl Pipeline {
         // Those of which none fires are shown, too.
         let mut counts: BTreeMap<(&str, Severity), (i64, i64)> = BTreeMap::new();
         for rule in self.book.rules() {
-            counts.extend(routes.severities(rule).into_iter().map(|severity| ((rule.name.as_str(), severity), (0, 0))));
+            let severities = routes.severities(rule, &LABELS).into_iter();
+            counts.extend(severities.map(|severity| ((rule.name.as_str(), severity), (0, 0))));
         }
         for (rule, alert) in self.book.firing() {
             let (firing, muted) = counts.entry((&rule.name, alert.severity(rule))).or_default();
@@ -291,9 +292,8 @@ pub(crate) fn indicator_observations(
     (condition, sli): (&Condition, &str),
     now: i64,
 ) -> rusqlite::Result<Vec<Observation>> {
-    let part = if sli == DELIVERY_SLI { "target" } else { "column" };
     let observation = |(label, reading)| {
-        let labels = [("model", model.to_owned()), (part, label)].into_iter();
+        let labels = [("model", model.to_owned()), (part_label(sli), label)].into_iter();
         let labels =
             labels.filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)).collect();
         Observation { name: sli.to_owned(), labels, reading }

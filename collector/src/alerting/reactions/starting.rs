@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::deciding::note;
 use super::stored::{self, State, Stored};
 use super::{Reactor, words};
+use crate::alerting::changes::{self, Change, ChangeKind};
 use crate::alerting::entries;
 use crate::failpoint::Failpoint;
 use crate::store::StoreError;
@@ -56,39 +57,75 @@ impl Reactor {
     /// Records what an attempt came to.
     async fn conclude(&self, due: Stored, beginning: Beginning) -> Result<(), StoreError> {
         let now = now_micros();
-        let Stored { id, reaction, model, attempts, .. } = due;
-        let attempts = attempts + 1;
-        let (outcome, state, why, reference) = match beginning {
+        let attempts = due.attempts + 1;
+        let conclusion = match beginning {
             Beginning::Retry { after, why } if attempts < MAX_ATTEMPTS => {
                 self.metrics.reactions(self.name(), "retried").inc();
                 if attempts == 1 {
-                    info!(reaction, %why, "it could not be started, and is tried again");
+                    info!(reaction = due.reaction, %why, "it could not be started, and is tried again");
                 }
                 let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
                 let next = now + pause_after(attempts, after, random).as_micros() as i64;
-                return self.store.writer.write(move |db| stored::postpone(db, &id, &why, next)).await;
+                return self.store.writer.write(move |db| stored::postpone(db, &due.id, &why, next)).await;
             }
+            last => Conclusion::of(last),
+        };
+        self.metrics.reactions(self.name(), conclusion.outcome).inc();
+        if conclusion.why.is_some() {
+            warn!(reaction = due.reaction, model = due.model, attempts, "{}", conclusion.text());
+        }
+        self.store.writer.write(move |db| conclusion.store(db, &due, now)).await
+    }
+}
+
+/// What a start came to in the end.
+pub(super) struct Conclusion {
+    outcome: &'static str,
+    state: State,
+    why: Option<String>,
+    reference: Option<String>,
+}
+
+impl Conclusion {
+    /// That of the last attempt.
+    pub(super) fn of(beginning: Beginning) -> Self {
+        let (outcome, state, why, reference) = match beginning {
             Beginning::Started { reference } => ("started", State::Started, None, reference),
             Beginning::Unknown { why } => ("unknown", State::Unknown, Some(why), None),
             Beginning::Retry { why, .. } => ("failed", State::Failed, Some(why), None),
             Beginning::Refused { why } => ("refused", State::Failed, Some(why), None),
         };
-        self.metrics.reactions(self.name(), outcome).inc();
-        let text = match (&why, state) {
+        Self { outcome, state, why, reference }
+    }
+
+    fn text(&self) -> String {
+        match (&self.why, self.state) {
             (Some(why), State::Unknown) => format!("may have been started: {why}"),
             (Some(why), _) => format!("could not be started: {why}"),
-            (None, _) => words::started(reference.as_deref()),
-        };
-        if why.is_some() {
-            warn!(reaction, model, attempts, "{text}");
+            (None, _) => words::started(self.reference.as_deref()),
         }
+    }
+
+    /// Writes it down, in the feed as well, and among the changes.
+    pub(super) fn store(&self, db: &Connection, due: &Stored, now: i64) -> rusqlite::Result<()> {
+        let Stored { id, reaction, model, .. } = due;
         // Of those that were given up nobody knows whether one of the attempts has arrived.
-        let is_never_started = outcome == "refused";
-        let settled = move |db: &rusqlite::Savepoint<'_>| {
-            stored::settle(db, &id, (state, is_never_started), (why.as_deref(), reference.as_deref()), now)?;
-            note(db, (&reaction, &model), &text, now)
+        let is_never_started = self.outcome == "refused";
+        let said = (self.why.as_deref(), self.reference.as_deref());
+        stored::settle(db, id, (self.state, is_never_started), said, now)?;
+        note(db, (reaction, model), &self.text(), now)?;
+        self.changed(due, now).map_or(Ok(()), |change| changes::store(db, &change))
+    }
+
+    /// A run that was started, or may have been, is a change of its model: what begins after it may come of it.
+    fn changed(&self, due: &Stored, now: i64) -> Option<Change> {
+        let Stored { reaction, model, .. } = due;
+        let text = match self.state {
+            State::Started => format!("the reaction {reaction} was {}", self.text()),
+            State::Unknown => format!("the reaction {reaction} may have been started"),
+            _ => return None,
         };
-        self.store.writer.write(settled).await
+        Some(Change { at: now, model: model.clone(), kind: ChangeKind::Reaction, text })
     }
 }
 

@@ -1,12 +1,15 @@
 use std::path::Path;
 
-use driftline_alerts::{Action, Alert, Labels, Mute, Notification, Observation, Reading, Rule, Saying, Transition};
+use driftline_alerts::{
+    Action, Alert, Beginning, Labels, Mute, Notification, Observation, Reading, Rule, Saying, Transition,
+};
 
+use super::starting::Conclusion;
 use super::stored::{State, Word};
 use super::*;
 use crate::alerting::book::{self, Orphan};
-use crate::alerting::evidence;
 use crate::alerting::news::News;
+use crate::alerting::{change_events, changes, evidence};
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -219,5 +222,45 @@ fn the_timeline_says_who_approved_what_was_started_and_what_the_job_reported() {
             (8, "retrain: started"),
             (9, "retrain: the job reports 'succeeded': v43"),
         ]
+    );
+}
+
+#[test]
+fn what_was_started_or_may_have_been_is_a_change_of_its_model() {
+    let (db, config) = fixture();
+    let told = "alerts: {targets: {pd: {pagerduty: {routing_key: {env: K}, changes: {kinds: [reaction]}}}}}";
+    let told = Config::parse("d.yaml", told, Path::new("/")).unwrap();
+    let tell = || {
+        let told = told.alerting.targets["pd"].kind.changes().unwrap();
+        change_events::put(&db, "pd", told, "http://d", 0).unwrap();
+        let waiting = "SELECT json_extract(notification, '$.summary') FROM outbox WHERE target = 'pd' ORDER BY id";
+        let mut waiting = db.prepare(waiting).unwrap();
+        let summaries = waiting.query_map([], |row| row.get(0)).unwrap();
+        summaries.collect::<rusqlite::Result<Vec<String>>>().unwrap()
+    };
+    assert!(tell().is_empty());
+    let episode = open(&db, &config, "FeatureDrift", ["flights", "temp"], 0);
+    decide(&db, &config, 6 * HOUR);
+    approve(&db, &episode, 7 * HOUR);
+    decide(&db, &config, 7 * HOUR);
+    let due = stored::one(&db, &format!("retrain.{episode}")).unwrap().unwrap();
+    let before = |model: &str| changes::last_before(&db, model, 9 * HOUR, &[]).unwrap();
+    for nothing in [
+        Beginning::Refused { why: "no such DAG".to_owned() },
+        Beginning::Retry { why: "no answer".to_owned(), after: None },
+    ] {
+        Conclusion::of(nothing).store(&db, &due, 8 * HOUR).unwrap();
+        assert_eq!(before("flights"), None);
+    }
+    let started = Beginning::Started { reference: Some("7".to_owned()) };
+    Conclusion::of(started).store(&db, &due, 8 * HOUR).unwrap();
+    let said = "the reaction retrain was started as run 7, 60 minutes before this (1970-01-01 08:00:00 UTC)";
+    assert_eq!((before("flights").as_deref(), before("taxis")), (Some(said), None));
+    let unknown = Beginning::Unknown { why: "no answer".to_owned() };
+    Conclusion::of(unknown).store(&db, &due, 9 * HOUR).unwrap();
+    assert!(before("flights").unwrap().starts_with("the reaction retrain may have been started, less than"));
+    assert_eq!(
+        tell(),
+        ["flights: the reaction retrain was started as run 7", "flights: the reaction retrain may have been started"]
     );
 }

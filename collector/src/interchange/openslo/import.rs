@@ -3,7 +3,7 @@
 //! All documents are read first, with their places; then names are looked up. What our rules cannot say is a problem with its
 //! line, and never left out in silence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use driftline_alerts::{Objective, Pace};
@@ -11,6 +11,7 @@ use driftline_document::{Problem, Problems, read_each};
 
 use super::super::quoting::quoted;
 use super::indicators::Indicator;
+use super::objectives::{SloObjective, camel_case, in_percent};
 use super::reading::{Burn, Documents, Either, Slo};
 use super::{GROUP_BY, MIN_EVENTS, PACES, RULE, RUNBOOK, pace_name, period_fields, rolling_name};
 
@@ -27,13 +28,16 @@ pub(crate) fn import(file: &str, text: &str) -> Result<String, Problems> {
     read_each(file, text, |top| read.take_source(top)).ok();
     read_each(file, text, |top| read.take(top))?;
     let mut problems = std::mem::take(&mut read.problems);
-    let rules: Vec<String> = read.slos.iter().flat_map(|slo| read.rules(slo, &mut problems)).collect();
+    let mut names = BTreeSet::new();
+    let rules: Vec<String> = read.slos.iter().flat_map(|slo| read.rules(slo, &mut names, &mut problems)).collect();
     let models = read.models(&mut problems);
     if rules.is_empty() && problems.is_empty() {
         let what = "holds no SLO".to_owned();
         problems.push(Problem { line: 1, column: 1, field: "the file".to_owned(), what });
     }
     problems.sort();
+    // What is wrong with a policy is wrong with it for each objective.
+    problems.dedup();
     if problems.is_empty() {
         return Ok(format!("{models}alerts:\n  rules:\n{}", rules.concat()));
     }
@@ -41,20 +45,34 @@ pub(crate) fn import(file: &str, text: &str) -> Result<String, Problems> {
 }
 
 impl Documents {
-    /// The rules of an SLO: one for each pace that its policies have, or for both when it has none.
-    fn rules(&self, slo: &Slo, problems: &mut Vec<Problem>) -> Vec<String> {
+    /// The rules of an SLO: of each objective one for each pace that its policies have, or for both when it has none. `names` are
+    /// those that rules have already.
+    fn rules(&self, slo: &Slo, names: &mut BTreeSet<String>, problems: &mut Vec<Problem>) -> Vec<String> {
         let indicator = self.indicator_of(slo);
         if let (None, Some(Either::Named(name))) = (indicator, &slo.indicator) {
             problems.push(name.problem(format!("there is no SLI '{}'", name.value)));
         }
         let before = problems.len();
-        let paces = self.paces(slo, problems);
+        let mut named: Vec<(&SloObjective, String, Told)> = Vec::new();
+        for objective in &slo.objectives {
+            let paces = self.paces(slo, objective, problems);
+            let has_both = paces.len() > 1;
+            let name_of = |told: &Told| name(slo, objective, has_both.then_some(told.pace));
+            named.extend(paces.into_iter().map(|told| (objective, name_of(&told), told)));
+        }
+        for (objective, name, _) in &named {
+            if !names.insert(name.clone()) {
+                let what = "give it a displayName, or its SLO a name, of its own";
+                problems.push(objective.objective.problem(format!("would be another rule '{name}'; {what}")));
+            }
+        }
         if camel_case(&slo.name.value).is_empty() {
             problems.push(slo.name.problem("has no letter or digit that a rule could be called by".to_owned()));
         }
         let Some(indicator) = indicator.filter(|_| problems.len() == before) else { return Vec::new() };
-        let has_both = paces.len() > 1;
-        paces.iter().map(|told| rule(slo, indicator, told, has_both)).collect()
+        let rule =
+            |(objective, name, told): &(&SloObjective, String, Told)| rule(name, slo, (objective, indicator), told);
+        named.iter().map(rule).collect()
     }
 
     fn indicator_of<'a>(&'a self, slo: &'a Slo) -> Option<&'a Indicator> {
@@ -67,9 +85,10 @@ impl Documents {
     /// The models whose requests are to be compared with something, as a part of our configuration.
     fn models(&self, problems: &mut Vec<Problem>) -> String {
         let mut bounds: BTreeMap<&str, Duration> = BTreeMap::new();
-        for slo in &self.slos {
+        let objectives = self.slos.iter().flat_map(|slo| slo.objectives.iter().map(move |objective| (slo, objective)));
+        for (slo, objective) in objectives {
             let Some(indicator) = self.indicator_of(slo) else { continue };
-            let (value, unit) = match (&slo.value, indicator.unit) {
+            let (value, unit) = match (&objective.value, indicator.unit) {
                 (Some(value), Some(unit)) => (value, unit),
                 (Some(value), None) => {
                     problems.push(
@@ -79,7 +98,7 @@ impl Documents {
                 }
                 (None, Some(_)) => {
                     let what = "needs 'op' and 'value', which its thresholdMetric is compared with";
-                    problems.push(slo.objective.problem(what.to_owned()));
+                    problems.push(objective.objective.problem(what.to_owned()));
                     continue;
                 }
                 (None, None) => continue,
@@ -95,8 +114,9 @@ impl Documents {
                     problems.push(value.problem("is no whole number of milliseconds from 1 to 3,600,000".to_owned()))
                 }
                 Some(bound) if *bounds.entry(model).or_insert(bound) != bound => {
-                    problems
-                        .push(value.problem(format!("is another than that of another SLO; a model has one: {model}")));
+                    let what =
+                        "is another than that of another objective, and a model has one: leave objectives of one value";
+                    problems.push(value.problem(format!("{what} of {model}")));
                 }
                 Some(_) => {}
             }
@@ -108,15 +128,15 @@ impl Documents {
         if models.is_empty() { models } else { format!("models:\n{models}") }
     }
 
-    /// What is told of each pace.
-    fn paces(&self, slo: &Slo, problems: &mut Vec<Problem>) -> Vec<Told> {
-        let objective = &slo.objective.value;
+    /// What is told of each pace of an objective.
+    fn paces(&self, slo: &Slo, of: &SloObjective, problems: &mut Vec<Problem>) -> Vec<Told> {
+        let objective = &of.objective.value;
         if slo.policies.is_empty() {
             let told = |pace, severity: &str| Told { pace, severity: severity.to_owned(), targets: None };
             let all = [told(Pace::Fast, "page"), told(Pace::Slow, "ticket")];
             let all: Vec<Told> = all.into_iter().filter(|told| !objective.pairs(told.pace).is_empty()).collect();
             if all.is_empty() {
-                problems.push(slo.objective.problem("can never burn as fast as any rule asks for".to_owned()));
+                problems.push(of.objective.problem("can never burn as fast as any rule asks for".to_owned()));
             }
             return all;
         }
@@ -190,18 +210,25 @@ impl Burn {
         let pairs = PACES.into_iter().flat_map(|(pace, _)| objective.pairs(pace));
         let known: Vec<String> = pairs.map(|pair| format!("{} over {}", pair.rate, rolling_name(pair.long))).collect();
         format!(
-            "no rule has a burn rate of {} over {}; of this objective there are {}",
+            "no rule has a burn rate of {} over {}; of an objective of {}% there are {}",
             self.rate.value,
             rolling_name(self.window),
+            in_percent(objective.target()),
             known.join(", ")
         )
     }
 }
 
+/// What a rule is called, of an objective that has one for each pace or one alone.
+fn name(slo: &Slo, objective: &SloObjective, of_pace: Option<Pace>) -> String {
+    let suffix = PACES.into_iter().find(|(pace, _)| Some(*pace) == of_pace).map_or("", |(_, suffix)| suffix);
+    let own = slo.annotations.get(RULE).cloned().unwrap_or_else(|| camel_case(&slo.name.value));
+    format!("{own}{}{suffix}", objective.name)
+}
+
 /// A rule as our configuration writes it.
-fn rule(slo: &Slo, indicator: &Indicator, told: &Told, has_both: bool) -> String {
-    let suffix = PACES.into_iter().find(|(pace, _)| has_both && *pace == told.pace).map_or("", |(_, suffix)| suffix);
-    let name = slo.annotations.get(RULE).cloned().unwrap_or_else(|| camel_case(&slo.name.value));
+fn rule(name: &str, slo: &Slo, (objective, indicator): (&SloObjective, &Indicator), told: &Told) -> String {
+    let objective = &objective.objective.value;
     let runbook = slo.annotations.get(RUNBOOK).map_or_else(|| runbook_of(&indicator.sli), String::as_str);
     let matching: Vec<String> =
         indicator.matching.iter().map(|(label, value)| format!("{}: {}", quoted(label), quoted(value))).collect();
@@ -217,10 +244,10 @@ fn rule(slo: &Slo, indicator: &Indicator, told: &Told, has_both: bool) -> String
         format!("      targets: [{}]\n", list(&mut targets.iter().map(String::as_str)))
     });
     [
-        format!("    - name: {}\n      severity: {}\n", quoted(&format!("{name}{suffix}")), told.severity),
+        format!("    - name: {}\n      severity: {}\n", quoted(name), told.severity),
         format!("      runbook: {}\n", quoted(runbook)),
-        format!("      when: {{sli: {}{matching}, objective: {}, ", indicator.sli, slo.objective.value.target()),
-        format!("{}, burns: {}{min_events}}}\n", period_fields(slo.objective.value.period()), pace_name(told.pace)),
+        format!("      when: {{sli: {}{matching}, objective: {}, ", indicator.sli, objective.target()),
+        format!("{}, burns: {}{min_events}}}\n", period_fields(objective.period()), pace_name(told.pace)),
         format!("      group_by: [{group_by}]\n{targets}"),
     ]
     .concat()
@@ -239,13 +266,4 @@ fn runbook_of(sli: &str) -> &'static str {
         "capture" => "capture-loss",
         _ => "archive-lag",
     }
-}
-
-fn camel_case(name: &str) -> String {
-    let words = name.split(|char: char| !char.is_ascii_alphanumeric());
-    let capitalised = words.filter(|word| !word.is_empty()).map(|word| {
-        let (first, rest) = word.split_at(1);
-        format!("{}{rest}", first.to_ascii_uppercase())
-    });
-    capitalised.collect()
 }

@@ -3,10 +3,14 @@
 //! A rule on an error budget is an SLO on an indicator of ours, with one policy and one condition for each of its pairs of
 //! windows: OpenSLO's conditions have one window, which is the long one; the short one is always a twelfth of it. What OpenSLO
 //! has no field for stands in annotations. Rules on anything else are no objectives, and stay here.
+//!
+//! An SLO may have several objectives, and each becomes rules of its own. Rules never become one SLO: its policies are those of
+//! all of its objectives, and a rule has its own severity, targets and runbook.
 
 mod export;
 mod import;
 mod indicators;
+mod objectives;
 mod reading;
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use driftline_alerts::{CalendarUnit, Objective, Period};
+use driftline_alerts::{CalendarUnit, Period};
 use driftline_document::{Node, Problem, Section, parse_duration};
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
 
 use super::indicators::{DataSources, Indicator, indicator};
+use super::objectives::{self, SloObjective};
 use super::{API_VERSION, MIN_EVENTS, calendar_name};
 
 /// What was read, and where it stands.
@@ -53,9 +54,7 @@ pub(super) struct Slo {
     pub(super) name: Placed<String>,
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) indicator: Option<Either>,
-    pub(super) objective: Placed<Objective>,
-    /// What values are compared with, for an indicator that is one.
-    pub(super) value: Option<Placed<f64>>,
+    pub(super) objectives: Vec<SloObjective>,
     pub(super) policies: Vec<Placed<String>>,
 }
 
@@ -158,14 +157,11 @@ impl Documents {
                 (text == "Occurrences").then_some(())
             });
         }
-        let objectives = spec.required("objectives");
-        let target = objectives.as_ref().and_then(|node| only(node, "objective"));
-        let target = target.and_then(|node| target_of(node.section()?));
+        let asked = spec.required("objectives").and_then(|node| objectives::asked(&node));
         let policies = spec.optional("alertPolicies").and_then(|node| node.list()).unwrap_or_default();
         let policies = policies.iter().filter_map(|node| self.policy_named(node)).collect();
-        let (target, value) = target?;
-        let objective = Placed::of(&objectives?, Objective::new(target, period?)?);
-        Some(Slo { name, annotations, indicator, objective, value, policies })
+        let objectives = objectives::over(&period?, asked?)?;
+        Some(Slo { name, annotations, indicator, objectives, policies })
     }
 
     fn indicator_here(&self, mut section: Section<'_>) -> Option<Indicator> {
@@ -256,33 +252,6 @@ fn only<'a>(node: &Node<'a>, what: &str) -> Option<Node<'a>> {
         return None;
     }
     values.pop()
-}
-
-/// The share that is to be good, and what values are compared with.
-fn target_of(mut section: Section<'_>) -> Option<(f64, Option<Placed<f64>>)> {
-    section.optional("displayName");
-    let (op, value) = (section.optional("op"), section.optional("value"));
-    if op.is_some() != value.is_some() {
-        section.problem("'op' and 'value' go together");
-    }
-    let op = op.map(|node| node.parsed("lte: what is no slower is good", |op| (op == "lte").then_some(())));
-    let value = value.map(|node| Some(Placed::of(&node, node.number(0.0..=f64::MAX)?)));
-    let share = section.optional("target");
-    let percent = section.optional("targetPercent");
-    let target = match (share, percent) {
-        (Some(share), None) => share.number(0.5..=0.999_999),
-        (None, Some(percent)) => percent.number(50.0..=99.9999).map(|percent| percent / 100.0),
-        _ => {
-            section.problem("needs either 'target' or 'targetPercent'");
-            None
-        }
-    };
-    // What is there and wrong is a problem already.
-    op.is_none_or(|op| op.is_some()).then_some(())?;
-    match value {
-        Some(value) => Some((target?, Some(value?))),
-        None => Some((target?, None)),
-    }
 }
 
 fn period(mut section: Section<'_>) -> Option<Period> {

@@ -214,7 +214,7 @@ fn what_our_rules_cannot_say_is_refused_with_its_line() {
         (
             "threshold: 13.4,",
             "threshold: 10,",
-            "no rule has a burn rate of 10 over 1h; of this objective there are 13.44 over 1h",
+            "no rule has a burn rate of 10 over 1h; of an objective of 99.5% there are 13.44 over 1h",
         ),
         ("[quick, slower]", "[quick]", "has no policy with a burn rate of 5.6 over 6h"),
         ("[quick, slower]", "[quick, slow]", "there is no AlertPolicy 'slow'"),
@@ -232,6 +232,69 @@ fn what_our_rules_cannot_say_is_refused_with_its_line() {
         assert!(error.contains(says), "{to}: {error}");
     }
     assert_eq!(import("o.yaml", "").unwrap_err().to_string(), "o.yaml:1:1: the file: holds no SLO");
+}
+
+const ONE: &str = "    - {displayName: Good enough, targetPercent: 99.5}\n";
+
+/// The SLO from elsewhere with these objectives in place of its own.
+fn with_objectives(objectives: &[&str], policies: &str) -> String {
+    let lines: String = objectives.iter().map(|objective| format!("    - {{{objective}}}\n")).collect();
+    assert!(FOREIGN.ends_with(ONE));
+    format!("{}{policies}", FOREIGN.replacen(ONE, &lines, 1))
+}
+
+#[test]
+fn each_of_several_objectives_becomes_rules_of_its_own_name_that_go_there_and_back() {
+    let rules = |text: &str| {
+        let imported = import("o.yaml", text).unwrap_or_else(|problems| panic!("{problems}"));
+        config(&imported.replacen("alerts:\n", &format!("alerts:\n{TARGETS}"), 1))
+    };
+    let told = |rules: &[Rule]| -> Vec<(String, Severity, Condition)> {
+        let own = rules.iter().filter(|rule| rule.name.starts_with("CheckoutLatency"));
+        own.map(|rule| (rule.name.clone(), rule.severity, rule.condition.clone())).collect()
+    };
+    let both = with_objectives(&["displayName: Good enough, targetPercent: 99.5", "target: 0.995001"], "");
+    let of_both = rules(&both);
+    let names = ["GoodEnoughFast", "GoodEnoughSlow", "99_5001Fast", "99_5001Slow"];
+    assert_eq!(
+        told(&of_both).iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(),
+        names.map(|name| format!("CheckoutLatency{name}"))
+    );
+    let back = there_and_back(&of_both);
+    for (name, severity, condition) in told(&of_both) {
+        let Condition::Budget { objective, .. } = &condition else { panic!("{condition:?}") };
+        assert_eq!(objective.target(), if name.contains("Good") { 0.995 } else { 0.995_001 }, "{name}");
+        assert!(told(&back).contains(&(name, severity, condition)));
+    }
+    // A policy is one of each of them.
+    let policed = rules(&with_objectives(&["target: 0.99", "target: 0.999"], POLICY));
+    let pages: Vec<_> = told(&policed).into_iter().map(|(name, severity, _)| (name, severity)).collect();
+    assert_eq!(pages, [("CheckoutLatency99".into(), Severity::Page), ("CheckoutLatency99_9".into(), Severity::Page)]);
+}
+
+#[test]
+fn what_is_wrong_with_one_of_several_objectives_is_said_at_its_place_and_once() {
+    for (objectives, policies, says) in [
+        (vec!["target: 0.99", "target: 0.3"], "", "o.yaml:22:8: spec.objectives[1].target: 0.3 is not allowed"),
+        (
+            vec!["target: 0.99", "target: 0.990"],
+            "",
+            "spec.objectives[1]: would be another rule 'CheckoutLatency99Fast'; give it a displayName",
+        ),
+        (vec!["target: 0.99", "target: 0.9"], POLICY, "of an objective of 90% there are 5.6 over 6h"),
+        (vec!["target: 0.99", "target: 0.999, op: lte, value: 1"], "", "is for a thresholdMetric"),
+    ] {
+        let error = import("o.yaml", &with_objectives(&objectives, policies)).expect_err(says).to_string();
+        assert!(error.contains(says), "{says}: {error}");
+    }
+    let twice = with_objectives(
+        &["target: 0.99", "target: 0.999"],
+        &POLICY.replacen("conditionRef: slower", "conditionRef: slow", 1),
+    );
+    let error = import("o.yaml", &twice).unwrap_err().to_string();
+    assert_eq!(error.matches("there is no AlertCondition 'slow'").count(), 1, "{error}");
+    let none = import("o.yaml", &FOREIGN.replacen(&format!("  objectives:\n{ONE}"), "  objectives: []\n", 1));
+    assert!(none.unwrap_err().to_string().contains("has no entries; an SLO has an objective"));
 }
 
 /// The rules of the objective from elsewhere, with something else in it.
@@ -292,6 +355,11 @@ fn a_value_to_compare_becomes_the_bound_of_its_model() {
         (of_m, "op: lte, value: 0.00025", "is no whole number of milliseconds"),
         (of_m, "op: lte, value: 1e300", "is no whole number of milliseconds"),
         (of_m, "", "needs 'op' and 'value'"),
+        (
+            of_m,
+            "op: lte, value: 1}\n    - {target: 0.9, op: lte, value: 2",
+            "and a model has one: leave objectives of one value of m",
+        ),
     ] {
         let error = compared(spec, objective).expect_err(objective).to_string();
         assert!(error.contains(says), "{objective}: {error}");
