@@ -4,9 +4,6 @@ use super::{Distance, interval, inverse_sizes};
 use crate::null::anderson_darling;
 use crate::steps::{Step, Steps};
 
-/// A sample alone in a gap is followed through it in so many stretches.
-const STRETCHES: f64 = 64.0;
-
 /// The two-sample statistic A² with mid-ranks for ties (Scholz & Stephens 1987, equation 7), from 0 up, as SciPy's
 /// `anderson_ksamp` has it before it subtracts 1 and divides by the deviation:
 ///
@@ -18,8 +15,8 @@ const STRETCHES: f64 = 64.0;
 /// `x = m·A − n·B'` from what the reference and the window have below, half of their own included. It weighs the tails
 /// as much as the middle, which Cramér-von Mises' does not.
 ///
-/// In a gap, order and ties are unknown; both bounds then follow from the ends of the gap. One sample alone there is least
-/// without ties, and is followed in stretches. The effect is `A²·(1/n + 1/m)`, about `∫ (F − G)²/(H(1 − H)) dH`.
+/// In a gap, order and ties are unknown; both bounds then follow from the ends of the gap. Of one sample alone there the mean of
+/// x is known, however its values are tied, and its squares add up to no less than that of the mean (Jensen). The effect is `A²·(1/n + 1/m)`, about `∫ (F − G)²/(H(1 − H)) dH`.
 /// None for less than four values.
 pub(crate) fn distance(steps: &Steps) -> Option<Distance> {
     let (n, m) = (steps.reference, steps.window);
@@ -95,16 +92,8 @@ impl Rows {
 
     /// The least that they add while x goes from one end to the other, when they are of one sample.
     fn least_of_one(self, from: f64, to: f64) -> f64 {
-        let stretches = STRETCHES.min(self.count);
-        let count = self.count / stretches;
-        let x = |part: f64| from + (to - from) * part / stretches;
-        let parts = (0..stretches as u32).map(f64::from);
-        parts
-            .map(|part| {
-                let (one, other) = (x(part), x(part + 1.0));
-                Self { below: self.below + part * count, count, ..self }.least(one.min(other), one.max(other))
-            })
-            .sum()
+        let mean = (from + to) / 2.0;
+        self.least(mean, mean)
     }
 
     /// The least that they add while x stays between these: at the largest weight, that of the row nearest to the middle.
