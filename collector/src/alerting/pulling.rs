@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use driftline_alerts::{Condition, Member, Micros, Rule};
+use driftline_alerts::{Condition, Member, Micros, Reading, Rule};
 
 use crate::config::{EventTime, Model, SegmentBy};
 use crate::pipeline::columns::archived_name;
@@ -24,7 +24,7 @@ pub(crate) fn command(
 ) -> Option<String> {
     let (from, to) = match window {
         Some(window) => (window.starts, window.ends),
-        None if matches!(model.event_time, EventTime::Request) => (now - over(&rule.condition)?, now),
+        None if matches!(model.event_time, EventTime::Request) => (now - over(&rule.condition, worst.last)?, now),
         None => return None,
     };
     let mut command = format!("driftline samples --model {}", quoted(&model.name));
@@ -42,15 +42,16 @@ pub(crate) fn command(
 }
 
 /// How far back the rows lie that a rule looks at by the clock; none where it looks at none.
-fn over(condition: &Condition) -> Option<Micros> {
-    let (sli, over) = by_the_clock(condition)?;
-    match condition {
-        Condition::Sli { .. } if !has_rows(sli) => None,
-        Condition::Budget { sli, .. } if !has_rows(sli) => None,
-        Condition::Budget { objective, pace, .. } => Some(objective.pairs(*pace)[0].long.as_micros() as Micros),
-        Condition::Sli { .. } | Condition::Expression { .. } => Some(over.as_micros() as Micros),
-        Condition::Score { .. } => None,
-    }
+fn over(condition: &Condition, reading: Reading) -> Option<Micros> {
+    let over = match (condition, reading) {
+        (Condition::Sli { sli, .. } | Condition::Budget { sli, .. }, _) if !has_rows(sli) => return None,
+        (Condition::Sli { few: Some(few), .. }, Reading::Few(_)) => few.within,
+        (Condition::Sli { over, .. }, _) => *over,
+        (Condition::Budget { objective, pace, .. }, _) => objective.pairs(*pace)[0].long,
+        (Condition::Expression { .. }, _) => by_the_clock(condition)?.1,
+        (Condition::Score { .. }, _) => return None,
+    };
+    Some(over.as_micros() as Micros)
 }
 
 /// Whether what is bad by an indicator is in the archive.
@@ -109,7 +110,7 @@ fn quoted(word: &str) -> Cow<'_, str> {
 mod tests {
     use std::path::Path;
 
-    use driftline_alerts::{Labels, Reading, Unjudged};
+    use driftline_alerts::{Labels, Unjudged};
 
     use super::*;
     use crate::config::Config;

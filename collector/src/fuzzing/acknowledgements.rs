@@ -44,11 +44,16 @@ struct World {
 
 /// Any request about alerts is answered, never by a fault of ours; and whatever it has changed keeps to what is promised of it.
 pub fn acknowledgements(data: &[u8]) {
+    ask(data);
+}
+
+/// How an input is answered; none when it is no request.
+fn ask(data: &[u8]) -> Option<StatusCode> {
     static WORLD: OnceLock<Option<World>> = OnceLock::new();
     let world = WORLD.get_or_init(World::new).as_ref().expect("a collector can be made in a folder of its own");
-    let Some(asked) = Asked::read(data) else { return };
+    let asked = Asked::read(data)?;
     let may_decide = asked.may_decide;
-    let Some(request) = asked.request() else { return };
+    let request = asked.request()?;
     let status = world.answer(request);
     assert!(!status.is_server_error(), "answered with {status}");
     if status.is_success() {
@@ -58,6 +63,7 @@ pub fn acknowledgements(data: &[u8]) {
             .write_blocking(move |db| check_and_reset(db, may_decide))
             .expect("the database can be looked at");
     }
+    Some(status)
 }
 
 /// What an input asks for.
@@ -190,4 +196,33 @@ fn check_and_reset(db: &Connection, may_decide: bool) -> rusqlite::Result<()> {
          DELETE FROM reactions WHERE id != 'retrain.e'; DELETE FROM episodes WHERE id != 'e';
          DELETE FROM ticks; DELETE FROM silences; DELETE FROM maintenance; DELETE FROM outbox; DELETE FROM drills;",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seeds_are_answered_as_what_they_are() {
+        let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/acknowledgements");
+        for (name, status) in [
+            ("acknowledge", 200),
+            ("escapes", 200),
+            ("tick", 200),
+            ("approve", 200),
+            ("signed", 200),
+            ("look", 200),
+            ("forged", 403),
+            ("silence", 201),
+            ("window", 201),
+            ("end", 404),
+        ] {
+            let seed = std::fs::read(seeds.join(name)).unwrap();
+            // Twice: what the first has changed is taken back.
+            for _ in 0..2 {
+                assert_eq!(ask(&seed).map(|answered| answered.as_u16()), Some(status), "{name}");
+            }
+        }
+        assert_eq!(ask(b"no request"), None);
+    }
 }
