@@ -34,10 +34,10 @@ fn breach(condition: &Condition, limit: f64) -> (&str, u32, Reading) {
         }
         Condition::Sli { sli, below, min_events, .. } => {
             let valid = SAMPLE.max(*min_events);
-            (sli, 1, Reading::Ratio { good: (below * valid as f64 / 2.0) as u64, valid })
+            (sli, 1, Reading::Ratio { good: (below * valid as f64 / 2.0) as u64, valid, unknown: 0 })
         }
         Condition::Budget { sli, min_events, .. } => {
-            let outage = Counts { good: 0, valid: SAMPLE.max(*min_events) };
+            let outage = Counts { good: 0, valid: SAMPLE.max(*min_events), unknown: 0 };
             (sli, 1, Reading::Burn { period: outage, long: [outage; 2], short: [outage; 2] })
         }
         Condition::Expression { expression, windows, .. } => {

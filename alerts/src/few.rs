@@ -142,7 +142,7 @@ mod tests {
     }
 
     fn counts(bad: u64, valid: u64) -> Counts {
-        Counts { good: valid - bad, valid }
+        Counts { good: valid - bad, valid, unknown: 0 }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! reached at all (1/(1 − objective) is the highest) is refused. And a single bad event among a few is no evidence of
 //! anything, so a pair also asks that so many of them be unlikely while the objective is met.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,24 +23,65 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
+/// With fewer judged than nine of ten, the tenth that is lost outweighs what objectives allow: what was lost together was
+/// often bad together.
+const LEAST_COVERAGE: f64 = 0.9;
+
 /// How unlikely the bad events of a window must be while the objective is met.
 const EVIDENCE: f64 = 1e-3;
 /// The standard normal's quantile of it.
 const EVIDENCE_DEVIATIONS: f64 = 3.090_232_306_167_814;
 
-/// Good and valid events.
+/// Events of an indicator. Those that are valid were judged, and are good or bad; those that are unknown were seen, and lost
+/// before anybody could judge them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// How many were good.
     pub good: u64,
     /// How many counted.
     pub valid: u64,
+    /// How many of those that were seen nobody could judge.
+    #[serde(default)]
+    pub unknown: u64,
 }
 
 impl Counts {
     /// How many were bad.
     pub fn bad(self) -> u64 {
         self.valid.saturating_sub(self.good)
+    }
+
+    /// How many there were: good, bad and unknown.
+    pub fn seen(self) -> u64 {
+        self.valid.saturating_add(self.unknown)
+    }
+
+    /// The share of those seen that could be judged; none where none was seen.
+    pub fn coverage(self) -> Option<f64> {
+        (self.seen() > 0).then(|| self.valid as f64 / self.seen() as f64)
+    }
+
+    /// Whether so few of them could be judged that those say little of all.
+    pub fn is_degraded(self) -> bool {
+        self.coverage().is_some_and(|coverage| coverage < LEAST_COVERAGE)
+    }
+
+    /// The same if everything unknown was bad.
+    pub fn at_worst(self) -> Self {
+        Self { good: self.good, valid: self.seen(), unknown: 0 }
+    }
+
+    /// The same if everything unknown was good.
+    pub fn at_best(self) -> Self {
+        Self { good: self.good.saturating_add(self.unknown), valid: self.seen(), unknown: 0 }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.good = self.good.saturating_add(other.good);
+        self.valid = self.valid.saturating_add(other.valid);
+        self.unknown = self.unknown.saturating_add(other.unknown);
     }
 }
 
@@ -124,12 +166,17 @@ impl Objective {
     ///
     /// let month = Period::Rolling(std::time::Duration::from_secs(30 * 86_400));
     /// let objective = Objective::new(0.99, month).unwrap();
-    /// let rate = objective.burn_rate(Counts { good: 900, valid: 1000 }).unwrap();
+    /// let rate = objective.burn_rate(Counts { good: 900, valid: 1000, unknown: 0 }).unwrap();
     /// assert!((rate - 10.0).abs() < 1e-9);
-    /// assert_eq!(objective.burn_rate(Counts { good: 0, valid: 0 }), None);
+    /// assert_eq!(objective.burn_rate(Counts { good: 0, valid: 0, unknown: 0 }), None);
     /// ```
     pub fn burn_rate(&self, counts: Counts) -> Option<f64> {
         (counts.valid > 0).then(|| counts.bad() as f64 / counts.valid as f64 / (1.0 - self.target))
+    }
+
+    /// Between which rates the true one lies: if everything unknown was good, and if it was bad. None where nothing was seen.
+    pub fn burn_bounds(&self, counts: Counts) -> Option<(f64, f64)> {
+        Some((self.burn_rate(counts.at_best())?, self.burn_rate(counts.at_worst())?))
     }
 
     /// The rate at which nothing is good any more.
@@ -250,7 +297,7 @@ mod tests {
     fn a_single_bad_event_is_no_evidence() {
         let objective = objective(0.999, 30);
         let pair = objective.pairs(Pace::Fast)[0];
-        let counts = |bad, valid| Counts { good: valid - bad, valid };
+        let counts = |bad, valid| Counts { good: valid - bad, valid, unknown: 0 };
         // One of ten is a rate of a hundred, and says nothing.
         assert!(!objective.burns(&pair, counts(1, 10), counts(1, 10)));
         assert!(objective.burns(&pair, counts(3, 10), counts(3, 10)));
@@ -265,10 +312,10 @@ mod tests {
     #[test]
     fn a_budget_is_what_the_objective_allows() {
         let objective = objective(0.99, 30);
-        let budget = objective.budget(Counts { good: 99_750, valid: 100_000 });
+        let budget = objective.budget(Counts { good: 99_750, valid: 100_000, unknown: 0 });
         assert_eq!((budget.spent, budget.allowed.round()), (250, 1000.0));
         assert!((budget.left - 0.75).abs() < 1e-9);
-        assert!(objective.budget(Counts { good: 0, valid: 10 }).left < 0.0);
+        assert!(objective.budget(Counts { good: 0, valid: 10, unknown: 0 }).left < 0.0);
         assert_eq!(objective.budget(Counts::default()).left, 1.0);
         let lasts = objective.lasts(0.75, 10.0, 0).unwrap();
         assert!((lasts.as_secs_f64() - 0.075 * 30.0 * DAY as f64).abs() < 1e-6);
@@ -295,13 +342,53 @@ mod tests {
     #[test]
     fn the_chance_is_the_binomials_tail() {
         // From SciPy: binom.sf(2, 10, 0.001), binom.sf(14, 1000, 0.01).
-        let chance = |target, bad, valid| objective(target, 30).chance(Counts { good: valid - bad, valid });
+        let chance = |target, bad, valid| objective(target, 30).chance(Counts { good: valid - bad, valid, unknown: 0 });
         assert!((chance(0.999, 3, 10) / 1.193_715_099_018e-7 - 1.0).abs() < 1e-6);
         assert!((chance(0.99, 15, 1000) / 0.082_412_319_516_09 - 1.0).abs() < 1e-6);
         assert_eq!(chance(0.99, 0, 1000), 1.0);
     }
 
+    #[test]
+    fn what_is_unknown_bounds_the_burn_rate() {
+        let objective = objective(0.99, 30);
+        let counts = Counts { good: 12_004, valid: 12_035, unknown: 200 };
+        assert_eq!((counts.bad(), counts.seen()), (31, 12_235));
+        let rounded = |rate: f64| (rate * 1e4).round() / 1e4;
+        // 31/12,235, 31/12,035 and 231/12,235 of a hundredth.
+        let (best, worst) = objective.burn_bounds(counts).unwrap();
+        assert_eq!([best, objective.burn_rate(counts).unwrap(), worst].map(rounded), [0.2534, 0.2576, 1.888]);
+        let lost = Counts { unknown: 5, ..Counts::default() };
+        assert_eq!(
+            objective.burn_bounds(lost),
+            Some((0.0, objective.highest_rate())),
+            "of nothing judged nothing is known"
+        );
+        assert_eq!(objective.burn_bounds(Counts::default()), None);
+        // Nine of ten are enough.
+        let judged = |valid| Counts { good: valid, valid, unknown: 100 - valid };
+        assert!(!judged(90).is_degraded() && judged(89).is_degraded() && !Counts::default().is_degraded());
+    }
+
+    #[test]
+    fn counts_that_were_stored_without_what_is_unknown_can_be_read() {
+        let counts: Counts = serde_json::from_str(r#"{"good": 1, "valid": 2}"#).unwrap();
+        assert_eq!(counts, Counts { good: 1, valid: 2, unknown: 0 });
+    }
+
     proptest! {
+        #[test]
+        fn good_bad_and_unknown_are_what_was_seen_and_the_burn_rate_lies_between_its_bounds(
+            target in 0.5..0.99999f64, good in 0..10_000u64, bad in 0..10_000u64, unknown in 0..10_000u64,
+        ) {
+            let counts = Counts { good, valid: good + bad, unknown };
+            prop_assert_eq!(counts.good + counts.bad() + counts.unknown, counts.seen());
+            let objective = objective(target, 30);
+            if let Some(rate) = objective.burn_rate(counts) {
+                let (best, worst) = objective.burn_bounds(counts).unwrap();
+                prop_assert!(best <= rate && rate <= worst, "{best} {rate} {worst}");
+            }
+        }
+
         #[test]
         fn the_bound_on_evidence_is_the_binomials_or_one_event_above_it(
             target in 0.5..0.99999f64, valid in prop_oneof![1..100u64, 1..10_000u64, 1..10_000_000u64],
@@ -310,7 +397,7 @@ mod tests {
             let EvidenceBound { share, spread, offset } = objective.evidence_bound();
             let n = valid as f64;
             let bound = ((share * n + spread * n.sqrt() + offset).ceil() as u64).max(Objective::MIN_BAD);
-            let is_evidence = |bad: u64| objective.chance(Counts { good: valid.saturating_sub(bad), valid }) < EVIDENCE;
+            let is_evidence = |bad: u64| objective.chance(Counts { good: valid.saturating_sub(bad), valid, unknown: 0 }) < EVIDENCE;
             prop_assert!(bound > valid || is_evidence(bound), "{bound} of {valid}");
             prop_assert!(bound - 2 < Objective::MIN_BAD || bound - 2 > valid || !is_evidence(bound - 2), "{bound} of {valid}");
         }
@@ -321,8 +408,8 @@ mod tests {
         ) {
             let objective = objective(target, 30);
             for pair in objective.pairs(Pace::Fast).into_iter().chain(objective.pairs(Pace::Slow)) {
-                let counts = |bad: u64| Counts { good: valid - bad.min(valid), valid };
-                let short = Counts { good: 0, valid: short };
+                let counts = |bad: u64| Counts { good: valid - bad.min(valid), valid, unknown: 0 };
+                let short = Counts { good: 0, valid: short, unknown: 0 };
                 let before = objective.burns(&pair, counts(bad), short);
                 let after = objective.burns(&pair, counts(bad + more), short);
                 prop_assert!(after || !before);

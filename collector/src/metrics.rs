@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use driftline_alerts::Counts;
+use driftline_alerts::{Counts, ObjectiveState};
 use driftline_protocol::DecodeError;
 use prometheus::core::Collector;
 use prometheus::{
@@ -14,7 +14,7 @@ use prometheus::{
     Registry,
 };
 
-use crate::config::{HEARD_SLI, Model, SCHEMA_SLI, part_label};
+use crate::config::{FIRST_MESSAGE_SLI, HEARD_SLI, Model, SCHEMA_SLI, SLICES_SLI, part_label};
 use crate::feeds::FeedMetrics;
 use crate::ingest::{Refused, cloud_events};
 use crate::{telemetry, watchdog};
@@ -71,6 +71,8 @@ pub(crate) struct Metrics {
     request_duration: HistogramVec,
     sli_good: IntCounterVec,
     sli_valid: IntCounterVec,
+    sli_unknown: IntCounterVec,
+    objective_state: IntGaugeVec,
     alerts_firing: IntGaugeVec,
     alerts_muted: IntGaugeVec,
     notifications: IntCounterVec,
@@ -114,6 +116,8 @@ pub(crate) struct ModelMetrics {
     pub(crate) request_duration: Histogram,
     pub(crate) availability: SliMetrics,
     pub(crate) latency: SliMetrics,
+    /// Of models that say how soon their streams are to begin.
+    pub(crate) first_message: Option<SliMetrics>,
     /// One for each column, in the configuration's order.
     pub(crate) freshness: Vec<SliMetrics>,
     pub(crate) schema: SliMetrics,
@@ -125,13 +129,25 @@ pub(crate) struct ModelMetrics {
 pub(crate) struct SliMetrics {
     good: IntCounter,
     valid: IntCounter,
+    unknown: IntCounter,
 }
 
 impl SliMetrics {
     pub(crate) fn count(&self, counts: Counts) {
         self.good.inc_by(counts.good);
         self.valid.inc_by(counts.valid);
+        self.unknown.inc_by(counts.unknown);
     }
+}
+
+/// The values of [`SLI_LABELS`] for a part of an indicator.
+fn sli_labels<'a>(model: &'a str, sli: &'a str, part: &'a str) -> [&'a str; 4] {
+    SLI_LABELS.map(|label| match label {
+        "model" => model,
+        "sli" => sli,
+        label if label == part_label(sli) => part,
+        _ => "",
+    })
 }
 
 impl Metrics {
@@ -348,6 +364,16 @@ impl Metrics {
                 "Valid events of a service level indicator; freshness has one for each column, feeds for each feed, delivery for each target.",
                 &SLI_LABELS,
             )?,
+            sli_unknown: counters(
+                "driftline_sli_unknown_total",
+                "Events of a service level indicator that were seen, and lost or unreadable before they could be judged.",
+                &SLI_LABELS,
+            )?,
+            objective_state: gauges(
+                "driftline_objective_state",
+                "1 for how a budget rule's objective stands, 0 for the other states.",
+                &[SLI_LABELS.as_slice(), &["rule", "state"]].concat(),
+            )?,
             alerts_firing: gauges("driftline_alerts_firing", "Alerts that fire now.", &["rule", "severity"])?,
             alerts_muted: gauges(
                 "driftline_alerts_muted",
@@ -527,6 +553,9 @@ impl Metrics {
             counters.with_label_values(&[name]).inc_by(0);
         }
         self.sli(name, "capture", "");
+        for slices in &model.slis.slices {
+            self.sli(name, SLICES_SLI, &slices.name);
+        }
         let of_model = |counters: &IntCounterVec| counters.with_label_values(&[name]);
         let columns = model.slis.freshness.iter().map(|freshness| freshness.column.as_str());
         ModelMetrics {
@@ -536,6 +565,7 @@ impl Metrics {
             request_duration: self.request_duration.with_label_values(&[name]),
             availability: self.sli(name, "availability", ""),
             latency: self.sli(name, "latency", ""),
+            first_message: model.slis.first_message.map(|_| self.sli(name, FIRST_MESSAGE_SLI, "")),
             freshness: columns.map(|column| self.sli(name, "freshness", column)).collect(),
             schema: self.sli(name, SCHEMA_SLI, ""),
             heard: self.sli(name, HEARD_SLI, ""),
@@ -544,13 +574,12 @@ impl Metrics {
 
     /// The counters of an indicator, or of a part of it. They exist from then on, at 0.
     pub(crate) fn sli(&self, model: &str, sli: &str, part: &str) -> SliMetrics {
-        let labels = SLI_LABELS.map(|label| match label {
-            "model" => model,
-            "sli" => sli,
-            label if label == part_label(sli) => part,
-            _ => "",
-        });
-        SliMetrics { good: self.sli_good.with_label_values(&labels), valid: self.sli_valid.with_label_values(&labels) }
+        let labels = &sli_labels(model, sli, part);
+        SliMetrics {
+            good: self.sli_good.with_label_values(labels),
+            valid: self.sli_valid.with_label_values(labels),
+            unknown: self.sli_unknown.with_label_values(labels),
+        }
     }
 
     pub(crate) fn batches(&self, outcome: &str) -> IntCounter {
@@ -567,6 +596,14 @@ impl Metrics {
 
     pub(crate) fn undecodable(&self, reason: &str) -> IntCounter {
         self.undecodable.with_label_values(&[reason])
+    }
+
+    /// Shows how an objective of a rule stands, for a model's indicator or a part of it.
+    pub(crate) fn show_objective(&self, (model, sli, part): (&str, &str, &str), rule: &str, state: ObjectiveState) {
+        for other in ObjectiveState::ALL {
+            let labels = [sli_labels(model, sli, part).as_slice(), &[rule, other.name()]].concat();
+            self.objective_state.with_label_values(&labels).set(i64::from(other == state));
+        }
     }
 
     /// How many alerts of a rule fire, and how many of these are muted.
@@ -735,6 +772,7 @@ mod tests {
         metrics.request_duration.with_label_values(&["m"]).observe(0.0);
         metrics.clock_offset.with_label_values(&["m"]).observe(0.0);
         metrics.show_firing("R", "page", (0, 0));
+        metrics.show_objective(("m", "s", ""), "R", ObjectiveState::Ok);
         metrics.notifications("t", "delivered").inc();
         metrics.attempt("t", true, "delivered").inc();
         metrics.dead_letters.with_label_values(&["t"]).set(0);

@@ -2,7 +2,7 @@
 
 import { learnTime } from './clock.js';
 
-/** @typedef {{sli: string, good: number, valid: number, share: number | null}} Sli */
+/** @typedef {{sli: string, good: number, valid: number, unknown: number, share: number | null}} Sli */
 /** @typedef {{rows: number, columns: number, built_at: string, sources: string[]}} Reference */
 /** @typedef {{starts: string, ends: string, rows: number, filled: number, panes: number}} ScoredWindow */
 /** @typedef {ScoredWindow & {version: string}} LastWindow */
@@ -26,7 +26,22 @@ import { learnTime } from './clock.js';
  */
 /** @typedef {{pane_seconds: number, panes: number, every_panes: number, lateness_seconds: number, min_filled_panes: number}} WindowSettings */
 /** @typedef {{name: string, role: string, type: string | null, scored_as: string | null}} Column */
-/** @typedef {ModelSummary & {event_time: string, windows: WindowSettings, compare_with: string[], latency_objective_ms: number, columns: Column[]}} ModelDetail */
+/**
+ * @typedef {object} Objective
+ * @property {string} rule
+ * @property {string} sli
+ * @property {string | null} column
+ * @property {string} state
+ * @property {number} target
+ * @property {string} period
+ * @property {number} good
+ * @property {number} bad
+ * @property {number} unknown
+ * @property {number} budget_left
+ * @property {number | null} burn_rate
+ * @property {[number, number] | null} burn_rate_between
+ */
+/** @typedef {ModelSummary & {objectives: Objective[], event_time: string, windows: WindowSettings, compare_with: string[], latency_objective_ms: number, first_message_objective_ms: number | null, columns: Column[]}} ModelDetail */
 /** @typedef {'ok' | 'drift' | 'not_enough_data'} Verdict */
 /**
  * @typedef {object} Score

@@ -23,6 +23,8 @@ export function modelHeader(model, firing) {
     h('dl', { class: 'tiles panel' },
       tile('Requests, last hour', count(model.requests)),
       tile('Latency p50 / p99', model.latency.p50_ms === null ? none() : latencies(model.latency.p50_ms, model.latency.p99_ms), inTime(model)),
+      model.first_message_objective_ms !== null
+        && indicatorTile(model, `First message within ${milliseconds(model.first_message_objective_ms)}`, 'first_message', 'streams begun in time'),
       indicatorTile(model, 'Answered', 'availability', 'requests answered'),
       indicatorTile(model, 'Fresh', 'freshness', 'rows with fresh features'),
       indicatorTile(model, 'Captured', 'capture', 'exchanges kept'),
@@ -30,6 +32,7 @@ export function modelHeader(model, firing) {
       tile('Newest row', model.newest_event ? ago(model.newest_event) : none(), model.newest_event && at(model.newest_event, false)),
       tile('Outcomes known', count(model.outcomes), model.rows > 0 && `${share(Math.min(1, model.outcomes / model.rows))} of rows`)),
     h('p', { class: 'setting' }, h('strong', null, 'Reference'), ' ', reference(model)),
+    model.objectives.map((objective) => h('p', { class: 'setting' }, h('strong', null, 'Objective'), ' ', objectiveWords(objective))),
     h('p', { class: 'setting' }, h('strong', null, 'Windows'), ' ', windows(model)),
   ];
 }
@@ -64,7 +67,28 @@ function indicatorTile(model, label, name, words) {
   const sli = indicator(model, name);
   if (!sli || sli.share === null) return tile(label, none(), 'in the last hour');
   return tile(label, h('span', { title: `${count(sli.good)} of ${count(sli.valid)} ${words} in the last hour` }, share(sli.share)),
-    sli.valid === sli.good ? `all of ${count(sli.valid)}` : `${count(sli.valid - sli.good)} of ${count(sli.valid)} not`);
+    `${sli.valid === sli.good ? `all of ${count(sli.valid)}` : `${count(sli.valid - sli.good)} of ${count(sli.valid)} not`}${unknown(sli)}`);
+}
+
+/** @param {import('./api.js').Sli} sli */
+function unknown(sli) {
+  return sli.unknown > 0 ? `, ${count(sli.unknown)} unknown` : '';
+}
+
+/** @type {Record<string, string>} */
+const OBJECTIVE_STATES = {
+  ok: 'the budget lasts',
+  burning: 'the budget is spent too fast',
+  exhausted: 'the budget is spent',
+  degraded_capture: 'too much was lost to say',
+  no_traffic: 'nobody asked of late',
+  no_data: 'nothing is heard',
+};
+
+/** @param {import('./api.js').Objective} objective */
+function objectiveWords({ rule, sli, column, state, target, period, good, bad, unknown: lost, budget_left: left }) {
+  return `${sli}${column === null ? '' : ` of ${column}`}, ${share(target)} over ${period} (${rule}): ${OBJECTIVE_STATES[state] ?? state}; `
+    + `${count(good)} good, ${count(bad)} bad, ${count(lost)} unknown${left < 0 ? ', the objective is missed' : `, ${share(left)} of the budget left`}.`;
 }
 
 /** @param {string[]} versions the newest first */

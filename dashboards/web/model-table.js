@@ -80,7 +80,8 @@ function indicatorCell(model, label, name, words) {
   if (!sli || sli.share === null) return cell(label, h('span', { class: 'muted' }, 'none'));
   const bad = sli.valid - sli.good;
   return cell(label, h('span', { class: 'figure', title: `${count(sli.good)} of ${count(sli.valid)} ${words}` }, share(sli.share)),
-    bad > 0 && h('div', { class: 'sub' }, `${count(bad)} not`));
+    bad > 0 && h('div', { class: 'sub' }, `${count(bad)} not`),
+    sli.unknown > 0 && h('div', { class: 'sub' }, `${count(sli.unknown)} unknown`));
 }
 
 /**

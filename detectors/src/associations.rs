@@ -260,6 +260,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::laws::parts_make_the_whole;
 
     fn associations() -> Associations {
         Associations::new(["a", "b", "c"].map(str::to_owned).to_vec(), vec![1.0, 0.0, -5.0], vec![2.0, 1.0, 0.1])
@@ -276,22 +277,10 @@ mod tests {
         proptest::collection::vec(proptest::array::uniform3(number), 0..40)
     }
 
-    fn merged(a: &AssociationProfile, b: &AssociationProfile) -> AssociationProfile {
-        let mut sum = a.clone();
-        sum.merge(b);
-        sum
-    }
-
     proptest! {
         #[test]
         fn counting_any_split_equals_counting_the_whole_to_the_bit(rows in any_rows(), at in 0usize..40) {
-            let at = at.min(rows.len());
-            let (one, other) = (counted(&rows[..at]), counted(&rows[at..]));
-            prop_assert_eq!(merged(&one, &other), counted(&rows));
-            prop_assert_eq!(merged(&other, &one), counted(&rows));
-            let mut taken_back = counted(&rows);
-            taken_back.remove(&other);
-            prop_assert_eq!(taken_back, one);
+            parts_make_the_whole(&rows, at, counted, (AssociationProfile::merge, AssociationProfile::remove));
             prop_assert_eq!(counted(&rows).all_rows(), rows.len() as u64);
         }
 

@@ -21,6 +21,9 @@ use crate::vectors::{Kernel, VectorProfile};
 pub(crate) struct Comparison<'p> {
     reference: &'p Profile,
     window: &'p Profile,
+    /// Rows of both, and those with a usable value: each is a sum over all cells.
+    rows: (u64, u64),
+    usable: (u64, u64),
     /// None when one of the two has no usable value.
     values: Option<Values<'p>>,
 }
@@ -59,8 +62,8 @@ impl<'p> Comparison<'p> {
     }
 
     fn between(normal: &'p Normal, (against, reference): (Against, &'p Profile), window: &'p Profile) -> Self {
-        let has_values = reference.usable() > 0 && window.usable() > 0;
-        let values = has_values.then(|| match (normal, reference, window) {
+        let (rows, usable) = ((reference.rows(), window.rows()), (reference.usable(), window.usable()));
+        let values = (usable.0 > 0 && usable.1 > 0).then(|| match (normal, reference, window) {
             (Normal::Numeric { grid, profile, .. }, Profile::Numeric(reference), Profile::Numeric(window)) => {
                 Values::Numbers(Numbers::new((grid, profile), (against, reference), window))
             }
@@ -83,14 +86,14 @@ impl<'p> Comparison<'p> {
             }
             _ => unreachable!("a profile is of the kind of its reference"),
         });
-        Self { reference, window, values }
+        Self { reference, window, rows, usable, values }
     }
 
     /// What a detector says; none when it does not fit the column, or its numbers are none.
     pub(crate) fn distance(&self, detector: Detector) -> Option<Distance> {
         let distance = match self.of_a_kind(detector) {
             Some(of_a_kind) => {
-                let rows = self.rows();
+                let rows = self.rows;
                 (rows.0 > 0 && rows.1 > 0).then(|| missing::excess(of_a_kind, rows))
             }
             None => match self.values.as_ref()? {
@@ -106,7 +109,7 @@ impl<'p> Comparison<'p> {
 
     /// The effects of all detectors, without what chance makes of them.
     pub(crate) fn effects(&self) -> Vec<(Detector, f64)> {
-        let rows = self.rows();
+        let rows = self.rows;
         let mut effects = Vec::new();
         if rows.0 > 0 && rows.1 > 0 {
             let excess = |detector| Some((detector, missing::excess_effect(self.of_a_kind(detector)?, rows)));
@@ -130,20 +133,18 @@ impl<'p> Comparison<'p> {
     /// How many values of each a detector compares.
     pub(crate) fn sizes(&self, detector: Detector) -> (u64, u64) {
         match self.of_a_kind(detector) {
-            Some(_) => self.rows(),
-            None => (self.reference.usable(), self.window.usable()),
+            Some(_) => self.rows,
+            None => self.usable,
         }
-    }
-
-    fn rows(&self) -> (u64, u64) {
-        (self.reference.rows(), self.window.rows())
     }
 
     /// Rows of both that hold what a detector looks for instead of a usable value; none of a detector that looks at values,
     /// or for what a column of this kind cannot hold.
     fn of_a_kind(&self, detector: Detector) -> Option<(u64, u64)> {
+        if detector == Detector::MissingShare {
+            return Some((self.rows.0 - self.usable.0, self.rows.1 - self.usable.1));
+        }
         let count = |profile: &Profile| match (detector, profile) {
-            (Detector::MissingShare, profile) => Some(profile.rows() - profile.usable()),
             (Detector::NullShare, Profile::Numeric(profile)) => Some(profile.missing),
             (Detector::NullShare, Profile::Categorical(profile)) => Some(profile.missing),
             (Detector::NullShare, Profile::Vectors(profile)) => Some(profile.missing),

@@ -76,6 +76,8 @@ mod earlier;
 mod file;
 mod grid;
 mod histogram;
+#[cfg(test)]
+mod laws;
 mod lookup;
 mod null;
 mod numeric;

@@ -111,7 +111,8 @@ impl Lookup {
     }
 
     /// The table of a spread; none when it crowds the list.
-    fn table(sorted: &[f64], bucket: impl Fn(f64) -> usize, spread: Spread) -> Option<Self> {
+    fn table(sorted: &[f64], bucket: impl Fn(f64) -> u32, spread: Spread) -> Option<Self> {
+        let bucket = |number: f64| bucket(number) as usize;
         let last = sorted.last().map_or(0, |number| bucket(*number));
         // One more, for what lies beyond the list.
         let mut buckets = vec![Bucket { first: f64::INFINITY, before: 0, inside: 0 }; last + 2];
@@ -133,26 +134,34 @@ impl Lookup {
     /// The places of finite numbers: twice how many numbers of the list are less, and one more where the list has it.
     pub(crate) fn places(&self, sorted: &[f64], numbers: &[f64], places: &mut [u32]) {
         match &self.spread {
-            Spread::Even(even) => self.look_up(sorted, numbers, places, |number| even.bucket(number)),
-            Spread::Exponents(exponents) => self.look_up(sorted, numbers, places, |number| exponents.bucket(number)),
-            Spread::Clusters(clusters) => self.look_up(sorted, numbers, places, |number| clusters.bucket(number)),
-            Spread::Bisected => bisect(sorted, numbers, places),
+            Spread::Even(even) => fill(numbers, places, |number| even.bucket(number)),
+            Spread::Exponents(exponents) => fill(numbers, places, |number| exponents.bucket(number)),
+            Spread::Clusters(clusters) => fill(numbers, places, |number| clusters.bucket(number)),
+            Spread::Bisected => return bisect(sorted, numbers, places),
         }
+        self.look_up(sorted, numbers, places);
     }
 
-    /// A loop for each spread, without choices inside.
-    fn look_up(&self, sorted: &[f64], numbers: &[f64], places: &mut [u32], bucket: impl Fn(f64) -> usize) {
+    /// From buckets to places, without choices inside the loops.
+    fn look_up(&self, sorted: &[f64], numbers: &[f64], places: &mut [u32]) {
         let last = self.buckets.len() - 1;
-        let bucket = |number: f64| &self.buckets[bucket(number).min(last)];
+        let bucket = |place: u32| &self.buckets[(place as usize).min(last)];
         if self.is_crowded {
             for (number, place) in numbers.iter().zip(places) {
-                *place = bucket(*number).place_among(sorted, *number);
+                *place = bucket(*place).place_among(sorted, *number);
             }
         } else {
             for (number, place) in numbers.iter().zip(places) {
-                *place = bucket(*number).place(*number);
+                *place = bucket(*place).place(*number);
             }
         }
+    }
+}
+
+/// The buckets of numbers, in a loop of its own: several at a time where their function has no table.
+fn fill(numbers: &[f64], buckets: &mut [u32], bucket: impl Fn(f64) -> u32) {
+    for (number, place) in numbers.iter().zip(buckets) {
+        *place = bucket(*number);
     }
 }
 
@@ -181,9 +190,15 @@ impl Even {
         Self { lowest, scale: if scale.is_finite() { scale } else { 0.0 } }
     }
 
-    /// What is below the lowest is in the first. By 32 bits: processors have no instruction to 64 without a sign.
-    fn bucket(&self, number: f64) -> usize {
-        ((number - self.lowest) * self.scale) as u32 as usize
+    /// What is below the lowest is in the first. A number that 2⁵² is added to has its nearest whole number in its last bits:
+    /// there is no instruction that converts several to integers.
+    fn bucket(&self, number: f64) -> u32 {
+        const WHOLE: f64 = (1u64 << MANTISSA_BITS) as f64;
+        const MOST: f64 = u32::MAX as f64;
+        let place = (number - self.lowest) * self.scale;
+        let place = if place > 0.0 { place } else { 0.0 };
+        let place = if place < MOST { place } else { MOST };
+        (place + WHOLE).to_bits() as u32
     }
 }
 
@@ -204,10 +219,10 @@ impl Exponents {
         Self { middle, classes: inside.into_iter().map(class).collect() }
     }
 
-    fn bucket(&self, number: f64) -> usize {
+    fn bucket(&self, number: f64) -> u32 {
         let bits = distance_bits(number, self.middle);
         let Class { first, shift } = self.classes[class(bits)];
-        first as usize + ((bits & ((1 << MANTISSA_BITS) - 1)) >> shift) as usize
+        first + ((bits & ((1 << MANTISSA_BITS) - 1)) >> shift) as u32
     }
 }
 
@@ -216,11 +231,11 @@ impl Clusters {
         let outer = Even::of(sorted, 1);
         let count = sorted.last().map_or(0, |number| outer.bucket(*number)) + 1;
         let (mut rest, mut first) = (sorted, 0);
-        let stretch = |index: usize| {
+        let stretch = |index: u32| {
             let (inside, after) = rest.split_at(rest.partition_point(|number| outer.bucket(*number) <= index));
             rest = after;
             let even = Even::of(inside, BUCKETS_PER_NUMBER_OF_A_CLUSTER);
-            let last = inside.last().map_or(0, |number| even.bucket(*number)) as u32;
+            let last = inside.last().map_or(0, |number| even.bucket(*number));
             let stretch = Stretch { even, first, last };
             // One without any shares the first bucket of the next.
             first += if inside.is_empty() { 0 } else { last + 1 };
@@ -229,9 +244,10 @@ impl Clusters {
         Self { outer, stretches: (0..count).map(stretch).collect() }
     }
 
-    fn bucket(&self, number: f64) -> usize {
-        let Stretch { even, first, last } = self.stretches[self.outer.bucket(number).min(self.stretches.len() - 1)];
-        first as usize + even.bucket(number).min(last as usize)
+    fn bucket(&self, number: f64) -> u32 {
+        let stretch = (self.outer.bucket(number) as usize).min(self.stretches.len() - 1);
+        let Stretch { even, first, last } = self.stretches[stretch];
+        first + even.bucket(number).min(last)
     }
 }
 

@@ -134,6 +134,24 @@ fn a_smaller_budget_is_a_higher_limit_and_none_is_as_before() {
 }
 
 #[test]
+fn a_small_day_has_a_higher_limit_only_where_the_reference_has_none_as_small() {
+    let mut uniform = Uniform(43);
+    let mut days: Vec<_> = (0..REFERENCE_DAYS).map(|_| uniform.day()).collect();
+    for day in days.iter_mut().step_by(5) {
+        day.iter_mut().for_each(|rows| rows.truncate(25));
+    }
+    let day = WindowShape { panes: 1, min_filled: 1, ..SHAPE };
+    let mut reference = references(&days, day).remove(0);
+    reference.allow(Some(0.02));
+    let limit = |rows: usize| {
+        let scores = reference.scores(&counted(&reference, &days[1][0][..rows]), &Thresholds::default(), true);
+        scores.iter().find(|score| score.detector == Detector::Psi).and_then(|score| score.noise.budget).unwrap()
+    };
+    assert_eq!(limit(25), limit(50));
+    assert!(limit(10) > limit(50));
+}
+
+#[test]
 fn the_course_of_a_day_is_no_chance() {
     let mut uniform = Uniform(29);
     let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);

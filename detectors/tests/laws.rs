@@ -366,8 +366,11 @@ fn under_no_drift_p_values_are_uniform() {
         Detector::Auc,
         Detector::MeanShift,
         Detector::MedianShift,
+        Detector::P25Shift,
+        Detector::P75Shift,
         Detector::Spread,
         Detector::Psi,
+        Detector::ChiSquare,
         Detector::GTest,
     ];
     for (sizes, shape) in [((2000, 1000), SHAPES[0]), ((3500, 300), SHAPES[0]), ((3000, 1000), SHAPES[2])] {
@@ -401,7 +404,10 @@ fn no_p_value_is_small_more_often_than_it_says() {
         Detector::TotalVariation,
         Detector::LInfinity,
         Detector::KullbackLeibler,
+        Detector::ChiSquare,
         Detector::GTest,
+        Detector::P05Shift,
+        Detector::P95Shift,
         Detector::OutOfRangeShare,
         Detector::StuckShare,
     ];

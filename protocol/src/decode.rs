@@ -10,11 +10,11 @@ use crate::coding::{self, MAX_DECOMPRESSED_BYTES};
 use crate::exchange::{Body, EndState, Exchange, Redaction};
 use crate::grpc::Messages;
 pub(crate) use crate::naming::Naming;
-use crate::paths::{InferencePath, ModelProtocol, inference_path};
+use crate::paths::{InferencePath, ModelProtocol, inference_path, path_of};
 use crate::rows::{Column, ColumnsByName, Role, Rows};
 use crate::tensorflow_grpc::Call;
 use crate::v2::JSON_LENGTH_HEADER;
-use crate::{generic, invocations, openai, seldon, seldon_grpc, tensorflow_grpc, torchserve, v1, v2, v2_grpc};
+use crate::{failure, generic, invocations, openai, seldon, seldon_grpc, tensorflow_grpc, torchserve, v1, v2, v2_grpc};
 
 /// Why an exchange has no rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -122,20 +122,71 @@ impl DecodeError {
 /// # Errors
 /// See [`DecodeError`]. A body that nobody can decode says nothing about the others.
 pub fn decode_rows<'a>(exchange: &'a Exchange, naming: &'a Naming) -> Result<Rows<'a>, DecodeError> {
-    let path = path_of_bodies(exchange)?;
-    if exchange.end() == EndState::Budget {
-        return Err(DecodeError::Budget);
-    }
-    let request = content(exchange.request.as_ref(), exchange.request_header("content-encoding"), Role::Feature)?;
-    // A response that was broken off is half a document; the features are whole all the same.
-    let answered = matches!(exchange.end(), EndState::Complete | EndState::Truncated | EndState::Unspecified);
-    let response = match &exchange.response {
-        Some(body) if answered && (200..300).contains(&exchange.outcome()) => {
-            Some(content(Some(body), exchange.response_header("content-encoding"), Role::Prediction)?)
+    decode(exchange, naming).rows
+}
+
+/// What an exchange's bodies say.
+#[derive(Debug)]
+pub struct Decoded<'a> {
+    /// Its rows, or why it has none.
+    pub rows: Result<Rows<'a>, DecodeError>,
+    /// What the answer came to: [`Exchange::outcome`], or the status for which an error stands that an answer of success
+    /// tells of. Such an answer has no predictions, and a stream of them those that came before. What cannot be read is no
+    /// error: nobody knows.
+    pub outcome: u32,
+}
+
+/// Decodes an exchange's rows, as [`decode_rows`] does, and looks whether its answer tells of an error.
+///
+/// ```
+/// use driftline_protocol::{Body, Exchange, Naming, decode};
+///
+/// let body = |text: &'static str| Some(Body { content: text.into(), size: text.len() as u64, ..Body::default() });
+/// let exchange = Exchange {
+///     method: "POST".into(),
+///     target: "/v1/models/flights:predict".into(),
+///     status: 200,
+///     request: body(r#"{"instances": [{"temp": 39.02}]}"#),
+///     response: body(r#"{"error": "out of memory"}"#),
+///     ..Exchange::default()
+/// };
+/// let naming = Naming::default();
+/// let decoded = decode(&exchange, &naming);
+/// assert_eq!((decoded.outcome, decoded.rows.unwrap().columns.len()), (500, 1));
+/// ```
+pub fn decode<'a>(exchange: &'a Exchange, naming: &'a Naming) -> Decoded<'a> {
+    let (rows, failure) = match path_of_bodies(exchange) {
+        Err(error) => (Err(error), None),
+        Ok(_) if exchange.end() == EndState::Budget => (Err(DecodeError::Budget), None),
+        Ok(path) => {
+            let response = response(exchange);
+            let body = response.as_ref().and_then(|response| response.as_deref().ok());
+            let failure = body.and_then(|body| failure::reported(body, naming.body.as_ref()));
+            let rows = rows_of_contents(exchange, path, response.filter(|_| failure.is_none()), naming);
+            let in_the_middle = rows.as_ref().ok().and_then(|rows| rows.failure);
+            (rows, failure.or(in_the_middle))
         }
-        _ => None,
     };
-    match (request, response) {
+    Decoded { rows, outcome: failure.unwrap_or_else(|| exchange.outcome()) }
+}
+
+/// The body of an answer of success; none of others, and of one that was broken off, which is half a document.
+fn response(exchange: &Exchange) -> Option<Result<Cow<'_, [u8]>, DecodeError>> {
+    let answered = matches!(exchange.end(), EndState::Complete | EndState::Truncated | EndState::Unspecified);
+    let succeeded = answered && (200..300).contains(&exchange.outcome());
+    let body = exchange.response.as_ref().filter(|_| succeeded)?;
+    Some(content(Some(body), exchange.response_header("content-encoding"), Role::Prediction))
+}
+
+/// The rows of the request's body, and of the response's where it is to be read.
+fn rows_of_contents<'a>(
+    exchange: &'a Exchange,
+    path: InferencePath<'a>,
+    response: Option<Result<Cow<'a, [u8]>, DecodeError>>,
+    naming: &'a Naming,
+) -> Result<Rows<'a>, DecodeError> {
+    let request = content(exchange.request.as_ref(), exchange.request_header("content-encoding"), Role::Feature)?;
+    match (request, response.transpose()?) {
         (Cow::Borrowed(request), None) => rows_of(exchange, path, request, None, naming),
         (Cow::Borrowed(request), Some(Cow::Borrowed(response))) => {
             rows_of(exchange, path, request, Some(response), naming)
@@ -165,7 +216,12 @@ fn rows_of<'a>(
             let encoding = exchange.response_header("grpc-encoding");
             let responses = response.map(|response| Messages::new(response, encoding, Role::Prediction));
             match path.protocol {
-                ModelProtocol::V2Grpc => v2_grpc::rows(requests, responses, naming)?,
+                ModelProtocol::V2Grpc => {
+                    let rows = v2_grpc::rows(requests, responses, naming)?;
+                    // Of a single call the status tells, and what would be an error here is a model's name there.
+                    let is_stream = path_of(&exchange.target).ends_with("/ModelStreamInfer");
+                    Rows { failure: rows.failure.filter(|_| is_stream), ..rows }
+                }
                 ModelProtocol::SeldonGrpc => seldon_grpc::rows(requests, responses, naming)?,
                 _ => tensorflow_grpc::rows(Call::of(&exchange.target), requests, responses, naming)?,
             }
@@ -222,7 +278,7 @@ pub(crate) fn joined<'a>(
     let count = same_rows(features.rows(), predictions.as_ref().map(ColumnsByName::rows))?;
     let mut columns = features.finish(Role::Feature);
     columns.extend(predictions.into_iter().flat_map(|side| side.finish(Role::Prediction)));
-    Ok(Rows { count, columns, id: None, model_version: None })
+    Ok(Rows { count, columns, id: None, model_version: None, failure: None })
 }
 
 /// A prediction that is named like a feature gets a name of its own; a repeated name, a number.
@@ -383,6 +439,42 @@ mod tests {
         );
         failed.status = 500;
         assert_eq!(names(&decode_rows(&failed, &Naming::default()).unwrap()), ["x"]);
+    }
+
+    #[test]
+    fn an_error_in_an_answer_of_success_is_no_success_and_no_prediction() {
+        let request = r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}"#;
+        let naming = Naming::default();
+        let error = r#"{"error": "out of memory"}"#;
+        let mut failed = v2_exchange(request, error);
+        let decoded = decode(&failed, &naming);
+        assert_eq!((decoded.outcome, names(&decoded.rows.unwrap())), (500, vec!["x"]));
+        // The request need not be readable to see that it failed.
+        failed.request.as_mut().unwrap().size = 1 << 30;
+        assert_eq!(decode(&failed, &naming).outcome, 500);
+        let generic = exchange("/predictions/m", r#"{"x": 1}"#, r#"{"code": 400, "type": "T", "message": "no"}"#);
+        let decoded = decode(&generic, &naming);
+        assert_eq!((decoded.outcome, names(&decoded.rows.unwrap())), (400, vec!["x"]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_error() {
+        let naming = Naming::default();
+        let outcome = |exchange: &Exchange| decode(exchange, &naming).outcome;
+        let request = r#"{"inputs": []}"#;
+        let error = r#"{"error": "out of memory"}"#;
+        assert_eq!(outcome(&v2_exchange(request, "<h1>It works</h1>")), 200);
+        assert_eq!(outcome(&exchange("/anything", "{}", error)), 200, "of a protocol that nobody knows");
+        let with = |change: fn(&mut Exchange)| {
+            let mut exchange = v2_exchange(request, error);
+            change(&mut exchange);
+            outcome(&exchange)
+        };
+        assert_eq!(with(|exchange| exchange.response.as_mut().unwrap().size = 1 << 30), 200);
+        assert_eq!(with(|exchange| exchange.response.as_mut().unwrap().set_redaction(Redaction::Withheld)), 200);
+        assert_eq!(with(|exchange| exchange.set_end(EndState::Budget)), 200);
+        assert_eq!(with(|exchange| exchange.set_end(EndState::Cancelled)), 200);
+        assert_eq!(with(|exchange| exchange.status = 503), 503, "the status says it already");
     }
 
     #[test]

@@ -1,10 +1,18 @@
-//! Server-sent events, as the WHATWG's HTML standard has them: the data of each.
+//! Server-sent events, as the WHATWG's HTML standard has them: the data of each, and whether it is called an error.
 
 use std::borrow::Cow;
 
-/// The data of each event of a body. What the body ends within is an event, too: a server that closes right after the last
-/// one means it.
-pub(crate) fn data_of_events(body: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event<'a> {
+    pub(crate) data: Cow<'a, [u8]>,
+    /// Whether its type is `error`.
+    pub(crate) is_error: bool,
+}
+
+/// The events of a body that have data. What the body ends within is an event, too: a server that closes right after the
+/// last one means it.
+pub(crate) fn events(body: &[u8]) -> impl Iterator<Item = Event<'_>> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     Events { lines: Lines { rest: body } }
 }
@@ -14,18 +22,23 @@ struct Events<'a> {
 }
 
 impl<'a> Iterator for Events<'a> {
-    type Item = Cow<'a, [u8]>;
+    type Item = Event<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut data: Option<Cow<'a, [u8]>> = None;
+        let mut is_error = false;
         for line in self.lines.by_ref() {
             if line.is_empty() {
                 if data.is_some() {
-                    return data;
+                    break;
                 }
+                is_error = false;
                 continue;
             }
-            let Some(value) = field_data(line) else { continue };
+            if let Some(kind) = field(line, b"event") {
+                is_error = kind == b"error";
+            }
+            let Some(value) = field(line, b"data") else { continue };
             match &mut data {
                 None => data = Some(Cow::Borrowed(value)),
                 Some(data) => {
@@ -34,13 +47,13 @@ impl<'a> Iterator for Events<'a> {
                 }
             }
         }
-        data
+        data.map(|data| Event { data, is_error })
     }
 }
 
-/// The value of a line of data; none of comments and other fields.
-fn field_data(line: &[u8]) -> Option<&[u8]> {
-    match line.strip_prefix(b"data")? {
+/// The value of a line with a field of this name; none of comments and other fields.
+fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    match line.strip_prefix(name)? {
         [] => Some(&[]),
         [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
         _ => None,
@@ -73,7 +86,7 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Vec<String> {
-        data_of_events(body.as_bytes()).map(|data| String::from_utf8(data.into_owned()).unwrap()).collect()
+        events(body.as_bytes()).map(|event| String::from_utf8(event.data.into_owned()).unwrap()).collect()
     }
 
     #[test]
@@ -83,6 +96,14 @@ mod tests {
         assert_eq!(read("data\n\ndata\ndata\n\ndata:"), ["", "\n", ""], "the standard's own example");
         assert_eq!(read("\u{feff}data: a\n\n\n\n\ndatabase: b\n\n"), ["a"]);
         assert_eq!(read(""), [""; 0]);
+    }
+
+    #[test]
+    fn an_event_is_an_error_by_its_own_type_only() {
+        let are_errors = |body: &str| events(body.as_bytes()).map(|event| event.is_error).collect::<Vec<_>>();
+        assert_eq!(are_errors("event: error\ndata: a\n\ndata: b\n\ndata: c\nevent:error"), [true, false, true]);
+        assert_eq!(are_errors("event: error\n\ndata: a\n\nevent: errors\ndata: b\n\n"), [false, false]);
+        assert_eq!(are_errors("event: error\nevent: message\ndata: a"), [false], "the last one says it");
     }
 
     proptest! {

@@ -5,7 +5,7 @@
 //! * **The wire.** A sidecar sends [`Batch`]es of [`Exchange`]s, each in a [`frame`] with a checksum. The collector
 //!   writes the same frame to its journal and answers with an [`Acknowledgement`].
 //! * **The bodies.** [`inference_path`] tells which requests are inference and which protocol they speak;
-//!   [`decode_rows`] turns an exchange's bodies into [`Rows`] of named columns.
+//!   [`decode`] turns an exchange's bodies into [`Rows`] of named columns, and says whether its answer tells of an error.
 //!
 //! ```
 //! use driftline_protocol::{Batch, Exchange, frame};
@@ -30,6 +30,7 @@ mod csv_body;
 mod decode;
 mod events;
 mod exchange;
+mod failure;
 mod flatten;
 mod format;
 pub mod frame;
@@ -71,7 +72,7 @@ mod writer;
 pub use batch::{Account, Acknowledgement, Batch, Dropped, MEDIA_TYPE};
 pub use cells::Cells;
 pub use coding::MAX_DECOMPRESSED_BYTES;
-pub use decode::{DecodeError, decode_rows};
+pub use decode::{DecodeError, Decoded, decode, decode_rows};
 pub use exchange::{Body, EndState, Exchange, Framing, Header, MAX_MESSAGES, MAX_TARGET_BYTES, Messages, Redaction};
 pub use frame::FrameError;
 pub use framer::{Effort, Framer};

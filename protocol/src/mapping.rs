@@ -24,6 +24,19 @@ pub struct Mapping {
     pub model_version: Option<Pointer>,
 }
 
+impl Mapping {
+    /// Whether an answer has something at a place that is named, so that it is a result whatever it looks like.
+    pub(crate) fn finds_results(&self, answer: &Value<'_>) -> bool {
+        let Some(results) = self.results.of(answer) else { return false };
+        let is_named = !self.results.0.is_empty();
+        if self.predictions.is_empty() {
+            is_named
+        } else {
+            self.predictions.iter().any(|(_, at)| at.of(results).is_some())
+        }
+    }
+}
+
 /// A place in a JSON value; the empty one is the value itself.
 ///
 /// ```

@@ -30,6 +30,8 @@ pub struct Rows<'a> {
     pub id: Option<Cow<'a, str>>,
     /// The model version that the response names, if it does.
     pub model_version: Option<Cow<'a, str>>,
+    /// The status for which an error stands that the response tells of in the middle, if it does.
+    pub(crate) failure: Option<u32>,
 }
 
 /// One column of an exchange's rows.
@@ -102,6 +104,7 @@ impl Rows<'_> {
             columns: self.columns.into_iter().map(Column::into_owned).collect(),
             id: self.id.map(owned),
             model_version: self.model_version.map(owned),
+            failure: self.failure,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use crate::cells::Cells;
 use crate::decode::DecodeError;
+use crate::failure;
 use crate::naming::{Naming, TensorNaming};
 use crate::rows::{Cell, Column, MAX_CELLS, MAX_COLUMNS, MAX_NAME_BYTES, Role, Rows};
 
@@ -107,6 +108,8 @@ pub(crate) struct Side<'a> {
     pub(crate) columns: Vec<Column<'a>>,
     pub(crate) id: Option<Cow<'a, str>>,
     pub(crate) model_version: Option<Cow<'a, str>>,
+    /// Whether it tells of an error, and of nothing else.
+    pub(crate) is_error: bool,
 }
 
 impl<'a> Side<'a> {
@@ -117,6 +120,7 @@ impl<'a> Side<'a> {
             columns: self.columns.into_iter().map(Column::into_owned).collect(),
             id: self.id.map(owned),
             model_version: self.model_version.map(owned),
+            is_error: self.is_error,
         }
     }
 
@@ -137,6 +141,7 @@ impl<'a> Side<'a> {
             columns,
             id: self.id.filter(said).or(predictions.id.filter(said)),
             model_version: predictions.model_version.filter(said).or(self.model_version.filter(said)),
+            failure: predictions.is_error.then_some(failure::SERVERS_DOING),
         })
     }
 }

@@ -140,7 +140,7 @@ mod tests {
         for request in ["{}", r#"{"instances": null}"#, "[]", r#"{"examples": 1}"#, r#"{"instances": [1"#] {
             assert_eq!(decoded(request, response), Err("malformed"), "{request}");
         }
-        assert_eq!(decoded(r#"{"instances": [1]}"#, r#"{"error": "no"}"#), Err("malformed"));
+        assert_eq!(decoded(r#"{"instances": [1]}"#, r#"{"error": 1}"#), Err("malformed"));
         assert_eq!(decoded(r#"{"inputs": {"a": [1, 2], "b": [1]}}"#, response), Err("shape"));
         let shared = format!(r#"{{"context": {{"s": "{}"}}, "examples": [{{}}, {{}}]}}"#, "x".repeat(2000));
         assert_eq!(decoded(&shared, r#"{"results": [1, 2]}"#), Err("shape"));

@@ -143,6 +143,61 @@ async fn without_a_collector_memory_keeps_to_its_budget_and_the_rest_is_dropped_
     assert!(log.contains("seen=2000 delivered=0 dropped=2000"), "{log}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_sidecar_dropped_is_unknown_and_all_of_it_is_what_was_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "archive: {max_age: 200ms}\nalerts: {evaluation_interval: 1s}\n";
+    let mut collector = Collector::start(folder.path(), config).await;
+    let model = ModelServer::start().await;
+    let budget = ["--capture-budget=4MiB", "--max-body=64KiB"];
+    let sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "m", &budget).await;
+    assert_eq!(collector.stop().await, Some(0));
+    send(&sidecar, 2000, 12_000).await;
+    collector.restart().await;
+    eventually("nothing of it is held any more", async || match account(&sidecar.metrics().await) {
+        (seen, delivered, dropped) if seen == delivered + dropped => Ok(()),
+        held => Err(format!("{held:?}")),
+    })
+    .await;
+    // What is dropped is told with what comes next. The body of the last is cut, so that its row is not known.
+    send(&sidecar, 10, 0).await;
+    send(&sidecar, 1, 100_000).await;
+    let (_, delivered, dropped) = account(&at_rest(&sidecar, 2011).await);
+    assert!(dropped > 500.0, "{dropped}");
+    let counts = async |collector: &Collector, name: &str| {
+        let model = collector.api("models/m").await.unwrap();
+        let sli = model["slis"].as_array().unwrap().iter().find(|sli| sli["sli"] == name).cloned().unwrap();
+        ["good", "valid", "unknown"].map(|count| sli[count].as_f64().unwrap())
+    };
+    let is_whole = async |collector: &Collector| {
+        let requests = counts(collector, "availability").await;
+        let [good, valid, unknown] = counts(collector, "schema").await;
+        let rows_are_whole = good == valid && valid + unknown == delivered && unknown >= 1.0;
+        match requests == [delivered, delivered, dropped] && rows_are_whole {
+            true => Ok(()),
+            false => Err(format!("{requests:?} and {valid} + {unknown}, of {delivered} and {dropped}")),
+        }
+    };
+    eventually("good, bad and unknown are what was seen", async || is_whole(&collector).await).await;
+    let requests = [("sli", "availability")];
+    assert_eq!(metric(&collector.metrics().await, "driftline_sli_unknown_total", &requests), dropped);
+    // Of that many nobody can say how the objective stands.
+    eventually("the objective says that too much was lost", async || {
+        let labels = [("rule", "AvailabilityBudget"), ("model", "m"), ("state", "degraded_capture")];
+        match metric(&collector.metrics().await, "driftline_objective_state", &labels) {
+            1.0 => Ok(()),
+            shown => Err(format!("{shown}")),
+        }
+    })
+    .await;
+    assert_eq!(collector.stop().await, Some(0));
+    collector.restart().await;
+    let objectives = collector.api("models/m").await.unwrap()["objectives"].clone();
+    let of_answers = objectives.as_array().unwrap().iter().find(|of| of["rule"] == "AvailabilityBudget").unwrap();
+    assert_eq!((&of_answers["state"], &of_answers["unknown"]), (&json!("degraded_capture"), &json!(dropped as u64)));
+    assert_eq!(is_whole(&collector).await, Ok(()), "and it stays so over a restart");
+}
+
 fn log_of(folder: &std::path::Path) -> String {
     let logs = std::fs::read_dir(folder).unwrap().filter_map(|entry| {
         let path = entry.unwrap().path();

@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use driftline_protocol::{Batch, Body, EndState, Exchange, frame};
+use driftline_protocol::{Batch, Body, EndState, Exchange, Messages, frame};
 use driftline_tests::{Collector, Sidecar, client, eventually, metric};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -103,6 +103,89 @@ async fn indicators_add_weights_and_windows_leave_out_what_the_sample_did_not_dr
     assert_eq!(metric(&metrics, "driftline_rows_not_counted_total", &[]), 1.0);
     assert_eq!(sli(&collector, "availability").await, (22, 22));
     assert_eq!(sli(&collector, "latency").await, (21, 22));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_of_200_that_tells_of_an_error_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start(folder.path(), "archive: {folder: archive, max_age: 200ms}\n").await;
+    let answered = |target: &str, request: &str, response: &str| {
+        let body = |text: &str| Body { size: text.len() as u64, content: text.to_owned().into(), ..Body::default() };
+        let (request, response) = (Some(body(request)), Some(body(response)));
+        Exchange { target: target.into(), request, response, ..exchange("{}") }
+    };
+    let chat = |answer: &str| answered("/v1/chat/completions", r#"{"messages": [], "stream": true}"#, answer);
+    let v1 = |answer: &str| answered("/v1/models/m:predict", r#"{"instances": [{"x": 1}]}"#, answer);
+    let word = "data: {\"choices\": [{\"index\": 0, \"delta\": {\"content\": \"a\"}}]}\n\n";
+    let failed = [
+        v1(r#"{"error": "out of memory"}"#),
+        answered("/predictions/m", r#"{"x": 1}"#, r#"{"code": 503, "type": "T", "message": "Worker died."}"#),
+        answered(
+            "/invocations",
+            r#"{"instances": [{"x": 1}]}"#,
+            r#"{"error_code": "INTERNAL_ERROR", "message": "died"}"#,
+        ),
+        answered("/v1/embeddings", r#"{"input": "a"}"#, r#"{"error": {"message": "no", "type": "server_error"}}"#),
+        chat(&format!("{word}data: {{\"error\": {{\"message\": \"died\"}}}}\n\ndata: [DONE]\n\n")),
+        chat(&format!("{word}event: error\ndata: died\n\n")),
+        chat(word),
+    ];
+    let truncated = Body { size: 1 << 30, ..v1(r#"{"error": "out of"#).response.unwrap() };
+    let not_known = [
+        v1("<h1>It works</h1>"),
+        Exchange { response: Some(truncated), end: EndState::Truncated.into(), ..v1("") },
+        answered("/predictions/m", r#"{"x": 1}"#, r#"{"error": 0.25}"#),
+    ];
+    let callers_doing = v1(r#"{"error": {"code": 400, "message": "no 'x'"}}"#);
+    let good = [v1(r#"{"predictions": [1]}"#), chat(&format!("{word}data: [DONE]\n\n"))];
+    let sent = failed.into_iter().chain(not_known).chain([callers_doing]).chain(good);
+    send(&collector, sent.collect()).await;
+    collector.settled().await;
+    assert_eq!(sli(&collector, "availability").await, (5, 12));
+    assert_eq!(sli(&collector, "latency").await, (5, 5), "what failed fast was not in time");
+    let metrics = collector.metrics().await;
+    // Of the others there is no row, or it did not succeed.
+    assert_eq!(metric(&metrics, "driftline_rows_counted_total", &[]), 3.0);
+    assert_eq!(metric(&metrics, "driftline_rows_not_counted_total", &[]), 8.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_begin_too_late_page_where_there_is_a_bound_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let configuration = "archive: {folder: archive, max_age: 200ms}\nmodels: [{name: m, slis: {first_message: {below: 500ms}}}]\n\
+                         alerts: {evaluation_interval: 1s}\n";
+    let collector = Collector::start(folder.path(), configuration).await;
+    let stream = |first_ms: u64, count: u64| {
+        let messages = Messages { gaps_micros: vec![first_ms * 1000], count, ..Messages::default() };
+        let request = r#"{"messages": [], "stream": true}"#;
+        let body =
+            |text: &str| Some(Body { size: text.len() as u64, content: text.to_owned().into(), ..Body::default() });
+        Exchange {
+            target: "/v1/chat/completions".into(),
+            duration_micros: 900_000,
+            request: body(request),
+            response: body("data: {\"choices\": []}\n\ndata: [DONE]\n\n"),
+            response_messages: Some(messages),
+            ..exchange("{}")
+        }
+    };
+    let late = std::iter::repeat_with(|| stream(501, 2)).take(8);
+    // The last two are no streams: one came in one piece, and one has no messages.
+    let others = [stream(500, 2), stream(800, 1), exchange(r#"{"x": 1}"#)];
+    send(&collector, late.chain(others).collect()).await;
+    collector.settled().await;
+    assert_eq!(sli(&collector, "first_message").await, (1, 9));
+    assert_eq!(sli(&collector, "latency").await, (11, 11));
+    let metrics = collector.metrics().await;
+    let labels = [("model", "m"), ("sli", "first_message")];
+    assert_eq!(metric(&metrics, "driftline_sli_valid_total", &labels), 9.0);
+    let rules = eventually("it pages", async || {
+        let alerts = collector.api("alerts").await?;
+        let rules: Vec<String> = alerts.as_array().unwrap().iter().map(|alert| alert["rule"].to_string()).collect();
+        if rules.is_empty() { Err("nobody was told".to_owned()) } else { Ok(rules) }
+    })
+    .await;
+    assert_eq!(rules, [r#""FirstMessageSlo""#]);
 }
 
 /// Says something and waits to be reset.

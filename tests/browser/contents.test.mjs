@@ -238,6 +238,35 @@ describe('what the pages say', () => {
     await page.waitForURL(new RegExp(`/alerts/${id}$`));
   });
 
+  looks('an alert without a verdict says since when, and whether that ends it', async (page) => {
+    const [{ id }] = (await collector.api('/alerts')).filter((/** @type {any} */ one) => one.rule === 'FeatureDrift');
+    const fact = { name: 'Verdict', value: 'none on temp since 2013-07-21T05:00:00Z, in 168 windows. Whether it is over is not known' };
+    for (const [seconds, words] of /** @type {[number | null, string][]} */ ([
+      [7 * 86_400, 'The alert ends without one after 7 days of windows like the last 168.'],
+      [null, 'That does not end the alert.'],
+    ])) {
+      await page.route(`**/api/v1/alerts/${id}`, async (route) => {
+        const response = await route.fetch();
+        const alert = await response.json();
+        alert.no_verdict = { since: SUMMER, windows: 168, ends_after_seconds: seconds };
+        alert.facts.push(fact);
+        await route.fulfill({ response, json: alert });
+      });
+      await page.goto(`/alerts/${id}`);
+      const standing = page.locator('.alert-standing', { hasText: 'No verdict' });
+      await standing.waitFor();
+      const text = await textOf(standing);
+      assert.ok(text.startsWith('No verdict since ') && text.includes('what was over its limit says nothing any more'), text);
+      assert.ok(text.endsWith(words), text);
+      const facts = await textOf(page.locator('dl.facts', { hasText: fact.name }).first());
+      assert.ok(facts.includes(plain(fact.value)), facts);
+      await page.unroute(`**/api/v1/alerts/${id}`);
+    }
+    await page.goto(`/alerts/${id}`);
+    await page.locator('.answer .quoted').first().waitFor();
+    assert.equal(await page.locator('.alert-standing', { hasText: 'No verdict' }).count(), 0, 'it has one in truth');
+  });
+
   looks('every runbook opens, and says what to do in 30 seconds', async (page) => {
     await page.goto('/runbooks');
     const links = await page.locator('ul.runbooks a').evaluateAll((all) => all.map((one) => one.getAttribute('href') ?? ''));

@@ -13,7 +13,10 @@ import pytest
 from conftest import collector, eventually, free_port, process, sidecar
 
 SERVERS = pathlib.Path(__file__).parent / "servers"
-CONFIGURATION = "data_dir: data\narchive: {folder: archive, max_age: 300ms}\n"
+CONFIGURATION = """data_dir: data
+archive: {folder: archive, max_age: 300ms}
+models: [{name: parrot, slis: {first_message: {below: 10s}}}]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,7 @@ def test_a_streamed_chat_is_a_row_of_tokens_reason_and_time_to_first_token(parro
         assert len(list(client.chat.completions.create(model="parrot", messages=failing, stream=True))) == 1
         eventually(lambda: httpx.get(f"{url}/api/v1/archive").json()["rows"] == 3, "the chats are archived")
         metrics = httpx.get(f"{url}/metrics").text
+        slis = {sli["sli"]: (sli["good"], sli["valid"]) for sli in httpx.get(f"{url}/api/v1/models/parrot").json()["slis"]}
     files = str(tmp_path / "archive" / "**" / "*.parquet")
     columns = "response_id, stream, finish_reason, completion_tokens, completion_chars, chunk_count, messages, status"
     found = duckdb.connect().execute(f"SELECT {columns}, first_message_ms FROM read_parquet('{files}') ORDER BY event_time")
@@ -56,9 +60,13 @@ def test_a_streamed_chat_is_a_row_of_tokens_reason_and_time_to_first_token(parro
     assert 20 <= streamed[-1] <= (first_at - begun) * 1000 < (last_at - begun) * 1000
 
     assert at_once == (whole.id, False, "stop", whole.usage.completion_tokens, len(said), None, None, 200, None)
-    assert failed[1:] == (True, "error", None, len("ja"), 2, 1, 200, failed[-1]) and failed[-1] >= 20
+    # Its status had gone out before it failed.
+    assert failed[1:] == (True, "error", None, len("ja"), 2, 1, 500, failed[-1]) and failed[-1] >= 20
 
-    assert 'driftline_rows_counted_total{model="parrot"} 3' in metrics
+    assert 'driftline_rows_counted_total{model="parrot"} 2' in metrics
     assert 'driftline_request_duration_seconds_count{model="parrot"} 3' in metrics
+    assert slis["availability"] == (2, 3)
+    # Of the other two, one came in one piece and one failed.
+    assert slis["first_message"] == (1, 1)
     undecodable = [line for line in metrics.splitlines() if line.startswith("driftline_exchanges_undecodable_total")]
     assert undecodable and all(line.endswith(" 0") for line in undecodable)

@@ -95,6 +95,23 @@ def test_thresholds_and_scores_are_the_callers(months):
     assert " ks " in shown and " wasserstein " in shown and " psi " not in shown
 
 
+def test_quantiles_that_are_asked_for_are_numpy_s_and_decide(months):
+    folder, even, odd = months
+    named = ["p05_shift", "p25_shift", "p75_shift", "p95_shift"]
+    asked = (folder / "even.parquet", folder / "odd.csv", "--column=temp,distance", f"--score={','.join(named)}")
+    said = json.loads(compare(*asked, *(f"--threshold={name}=9" for name in named), "--format=json").stdout)
+    for column in said["columns"]:
+        scores = {score["detector"]: score for score in column["scores"]}
+        before, now = (side[column["column"]].dropna() for side in (even, odd))
+        for name in named:
+            share = int(name[1:3]) / 100
+            shift = np.quantile(now, share) - np.quantile(before, share)
+            assert scores[name]["value"] == pytest.approx(shift, rel=1e-9, abs=1e-9)
+            assert scores[name]["effect"] == pytest.approx(abs(shift) / before.std(ddof=0), rel=1e-9, abs=1e-9)
+    july = compare(folder / "even.parquet", folder / "july.jsonl", "--column=temp", "--score=p05_shift,p95_shift", code=1).stdout
+    assert july.count("  drift") == 2
+
+
 def test_a_reference_file_stands_for_its_rows_and_the_page_for_itself(months):
     folder, *_ = months
     reference, page = folder / "reference.json", folder / "page.html"

@@ -129,6 +129,25 @@ def test_a_reference_of_the_archive_is_that_of_its_rows(demo_folder, tmp_path):
     assert {c["column"] for c in configured["columns"]} <= columns.keys()
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_the_configuration_types_what_the_rows_do_not_and_the_command_line_has_the_last_word(tmp_path, suffix):
+    gates, booked = numpy.arange(600) % 20, [f"2013-07-{1 + row // 24:02}T{row % 24:02}:30:00Z" for row in range(600)]
+    path = write_rows(tmp_path / f"rows.{suffix}", pyarrow.table({"gate": gates, "booked": booked, "seats": gates}))
+    untyped = normals(build(tmp_path, path))
+    assert [untyped[name]["kind"] for name in ["gate", "booked", "seats"]] == ["numeric", "categorical", "numeric"]
+    config = tmp_path / "driftline.yaml"
+    config.write_text("models:\n  - name: m\n    columns: {gate: text, booked: timestamp, seats: number}\n")
+    file = build(tmp_path, path, f"--config={config}")
+    columns = normals(file)
+    assert columns["gate"]["kind"] == "categorical" and columns["seats"] == untyped["seats"]
+    found = dict(zip(columns["gate"]["dictionary"]["categories"], columns["gate"]["profile"]["cells"]))
+    assert found == {str(gate): 30 for gate in range(20)}
+    hours = columns["booked.hour"]
+    assert dict(zip(hours["dictionary"]["categories"], hours["profile"]["cells"])) == {f"{hour:02}": 25 for hour in range(24)}
+    said = normals(build(tmp_path, path, f"--config={config}", "--categorical=booked"))
+    assert said["booked"] == untyped["booked"] and said["gate"] == columns["gate"]
+
+
 def test_embeddings_lie_where_scikit_learn_says(tmp_path):
     vectors = load_digits().data.astype(numpy.float32)
     path = tmp_path / "rows.parquet"

@@ -64,6 +64,9 @@ pub enum Reading {
         good: u64,
         /// How many counted.
         valid: u64,
+        /// How many of those that were seen nobody could judge.
+        #[serde(default)]
+        unknown: u64,
     },
     /// The last events, where too few came over the condition's time.
     Few(LastEvents),
@@ -121,7 +124,7 @@ impl Alert {
 }
 
 /// Whether a reading breaches the rule's condition; none when it says nothing. What is over must come back further, where the
-/// rule says so.
+/// rule says so, and no good events end it while too many others are lost.
 fn breaches(rule: &Rule, reading: Reading, is_over: bool) -> Option<bool> {
     let clear_at = rule.recovery.clear_at.filter(|_| is_over);
     match (&rule.condition, reading) {
@@ -129,17 +132,23 @@ fn breaches(rule: &Rule, reading: Reading, is_over: bool) -> Option<bool> {
             let limit = above.unwrap_or(threshold);
             Some(value > clear_at.map_or(limit, |clear_at| clear_at.min(limit)).max(noise))
         }
-        (Condition::Sli { below, min_events, .. }, Reading::Ratio { good, valid }) => {
+        (Condition::Sli { below, min_events, .. }, Reading::Ratio { good, valid, unknown }) => {
             let below = clear_at.map_or(*below, |clear_at| clear_at.max(*below));
-            (valid >= *min_events && valid > 0).then_some((good as f64) < below * valid as f64)
+            let breaches = (good as f64) < below * valid as f64;
+            let tells = breaches || !is_over || !Counts { good, valid, unknown }.is_degraded();
+            (valid >= *min_events && valid > 0 && tells).then_some(breaches)
         }
-        (Condition::Sli { few: Some(few), .. }, Reading::Few(events)) => few.events.is_over(events),
+        (Condition::Sli { few: Some(few), .. }, Reading::Few(events)) => {
+            few.events.is_over(events).filter(|breaches| *breaches || !is_over || !events.newest.is_degraded())
+        }
         (Condition::Budget { objective, pace, min_events, .. }, Reading::Burn { long, short, .. }) => {
             // Without traffic nothing burns, and nothing is over either.
             let has_traffic = short.iter().any(|counts| counts.valid > 0);
             let mut pairs = objective.pairs(*pace).into_iter().zip(long.into_iter().zip(short));
             let burns = |pair, long: Counts, short| long.valid >= *min_events && objective.burns(&pair, long, short);
-            has_traffic.then(|| pairs.any(|(pair, (long, short))| burns(pair, long, short)))
+            let breaches = pairs.any(|(pair, (long, short))| burns(pair, long, short));
+            let tells = breaches || !is_over || !short.iter().any(|counts| counts.is_degraded());
+            (has_traffic && tells).then_some(breaches)
         }
         (Condition::Expression { .. }, Reading::Expression { holds, .. }) => Some(holds),
         _ => None,

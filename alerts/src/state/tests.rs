@@ -153,7 +153,7 @@ fn an_indicator_without_data_never_ends() {
     let condition = Condition::Sli { sli, matching: Labels::new(), below: 0.99, over, min_events: 1, few: None };
     let rule = Rule { condition, ..rule(1, 1) };
     let mut alert = alert(&rule);
-    let bad = Observation { reading: Reading::Ratio { good: 0, valid: 9 }, ..observation("temp", None) };
+    let bad = Observation { reading: Reading::Ratio { good: 0, valid: 9, unknown: 0 }, ..observation("temp", None) };
     assert!(matches!(alert.observe(&rule, &[bad], 0, DAY), Some(Transition::Fired { .. })));
     assert_eq!(ends_without_verdict(&mut alert, &rule, 1..10_000), None);
 }
@@ -242,13 +242,38 @@ fn an_sli_needs_enough_events() {
         },
         ..rule(1, 1)
     };
-    let ratio = |good, valid| Observation { reading: Reading::Ratio { good, valid }, ..observation("temp", None) };
+    let ratio =
+        |good, valid| Observation { reading: Reading::Ratio { good, valid, unknown: 0 }, ..observation("temp", None) };
     let mut alert = alert(&rule);
     assert_eq!(alert.observe(&rule, &[ratio(0, 99)], 1, DAY), None);
     assert_eq!(alert.observe(&rule, &[ratio(99, 100)], 2, DAY), None);
     assert!(matches!(alert.observe(&rule, &[ratio(98, 100)], 3, DAY), Some(Transition::Fired { .. })));
     assert_eq!(alert.observe(&rule, &[ratio(0, 10)], 4, DAY), None, "too few events do not resolve it either");
     assert!(matches!(alert.observe(&rule, &[ratio(100, 100)], 5, DAY), Some(Transition::Resolved { .. })));
+}
+
+#[test]
+fn good_events_end_nothing_while_too_many_others_are_lost() {
+    let (matching, over) = (Labels::new(), Duration::from_secs(300));
+    let share = Condition::Sli { sli: "latency".into(), matching, below: 0.99, over, min_events: 100, few: None };
+    let share = Rule { condition: share, ..rule(1, 1) };
+    let month = crate::Period::Rolling(Duration::from_secs(30 * 86_400));
+    let objective = crate::Objective::new(0.99, month).unwrap();
+    let (matching, pace) = (Labels::new(), crate::Pace::Fast);
+    let budget = Condition::Budget { sli: "latency".into(), matching, objective, pace, min_events: 0 };
+    let budget = Rule { condition: budget, ..rule(1, 1) };
+    let ratio = |Counts { good, valid, unknown }| Reading::Ratio { good, valid, unknown };
+    let burn = |counts| Reading::Burn { period: counts, long: [counts; 2], short: [counts; 2] };
+    for (rule, reading) in [(&share, &ratio as &dyn Fn(Counts) -> Reading), (&budget, &burn)] {
+        let read = |good, unknown| {
+            [Observation { reading: reading(Counts { good, valid: 1000, unknown }), ..observation("temp", None) }]
+        };
+        let mut alert = alert(rule);
+        assert_eq!(alert.observe(rule, &read(1000, 5000), 1, DAY), None, "what is lost begins nothing");
+        assert!(matches!(alert.observe(rule, &read(0, 5000), 2, DAY), Some(Transition::Fired { .. })));
+        assert_eq!(alert.observe(rule, &read(1000, 112), 3, DAY), None, "of 1,112 a tenth and more was lost");
+        assert!(matches!(alert.observe(rule, &read(1000, 111), 4, DAY), Some(Transition::Resolved { .. })));
+    }
 }
 
 #[test]
@@ -265,14 +290,14 @@ fn where_few_events_come_the_last_of_them_are_judged() {
     let rule = Rule { condition, ..rule(1, 1) };
     let read = |reading| Observation { reading, ..observation("temp", None) };
     let last = |bad: u64, newest_bad: u64| {
-        let counts = |bad: u64, valid: u64| Counts { good: valid - bad, valid };
+        let counts = |bad: u64, valid: u64| Counts { good: valid - bad, valid, unknown: 0 };
         read(Reading::Few(LastEvents { last: counts(bad, 20), newest: counts(newest_bad, 5), per_year: 8_766.0 }))
     };
     let mut alert = alert(&rule);
     assert_eq!(alert.observe(&rule, &[last(3, 3)], 1, DAY), None);
     assert!(matches!(alert.observe(&rule, &[last(4, 4)], 2, DAY), Some(Transition::Fired { .. })));
     // More come, and their share is what counts again.
-    assert_eq!(alert.observe(&rule, &[read(Reading::Ratio { good: 98, valid: 100 })], 3, DAY), None);
+    assert_eq!(alert.observe(&rule, &[read(Reading::Ratio { good: 98, valid: 100, unknown: 0 })], 3, DAY), None);
     assert!(matches!(alert.observe(&rule, &[last(4, 0)], 4, DAY), Some(Transition::Resolved { .. })));
     assert_eq!(
         alert.observe(&rule, &[read(Reading::Few(LastEvents::default()))], 5, DAY),

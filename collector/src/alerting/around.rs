@@ -10,6 +10,7 @@ use rusqlite::{Connection, params};
 use super::book::Change;
 use crate::config::{
     ARCHIVE_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, RUNNING_SLI, SCHEMA_SLI, SIDECARS_SLI,
+    SLICES_SLI,
 };
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::HEADLINE;
@@ -31,8 +32,8 @@ pub(crate) fn affected(
 ) -> rusqlite::Result<Option<String>> {
     let Some(worst) = change.alert.over().next() else { return Ok(None) };
     match (worst.last, &change.rule.condition, window) {
-        (Reading::Ratio { good, valid }, Condition::Sli { sli, over, .. }, _) => {
-            Ok(counted(Counts { good, valid }, sli, &format!("in {}", in_units(*over))))
+        (Reading::Ratio { good, valid, unknown }, Condition::Sli { sli, over, .. }, _) => {
+            Ok(counted(Counts { good, valid, unknown }, sli, &format!("in {}", in_units(*over))))
         }
         (Reading::Burn { long: [first, _], .. }, Condition::Budget { sli, .. }, _) => {
             Ok(counted(first, sli, "in the first window"))
@@ -52,9 +53,8 @@ pub(crate) fn affected(
 /// How many of an indicator's events were bad; none where they are no predictions.
 fn counted(counts: Counts, sli: &str, when: &str) -> Option<String> {
     let events = match sli {
-        ARCHIVE_SLI | RUNNING_SLI | HEARD_SLI | SIDECARS_SLI | FEEDS_SLI | FEEDS_LISTED_SLI | OUTCOMES_SLI => {
-            return None;
-        }
+        ARCHIVE_SLI | RUNNING_SLI | HEARD_SLI | SIDECARS_SLI | FEEDS_SLI | FEEDS_LISTED_SLI | OUTCOMES_SLI
+        | SLICES_SLI => return None,
         "freshness" | SCHEMA_SLI => "predictions",
         "capture" => "exchanges",
         _ => "requests",
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn bad_events_are_what_they_are_of() {
-        let counts = Counts { good: 900, valid: 2100 };
+        let counts = Counts { good: 900, valid: 2100, unknown: 0 };
         assert_eq!(counted(counts, "latency", "in 5m").unwrap(), "1\u{202f}200 of 2\u{202f}100 requests in 5m");
         assert_eq!(counted(counts, "archive", "in 5m"), None);
     }

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use driftline_alerts::{
     Action, Condition, Counts, EvidenceRow, Expression, FewEvents, LastEvents, MAX_ROWS, Member, Micros, Notification,
-    Objective, Pace, Picture, Reading, Rule, Severity, Transition, Unit, Variable, share_in_words, sparkline,
+    Objective, Pace, Pair, Picture, Reading, Rule, Severity, Transition, Unit, Variable, share_in_words, sparkline,
 };
 
 use super::book::{Change, Orphan};
@@ -184,7 +184,7 @@ fn since_of(rule: &Rule, member: &Member, context: &Context<'_>) -> Option<Since
 fn severity_of(reading: Reading) -> f64 {
     match reading {
         Reading::Score { value, threshold, noise, .. } => value / threshold.max(noise).max(f64::MIN_POSITIVE),
-        Reading::Ratio { good, valid } => 1.0 - good as f64 / valid.max(1) as f64,
+        Reading::Ratio { good, valid, .. } => 1.0 - good as f64 / valid.max(1) as f64,
         Reading::Burn { long, .. } => {
             long.iter().map(|counts| counts.bad() as f64 / counts.valid.max(1) as f64).fold(0.0, f64::max)
         }
@@ -290,6 +290,7 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
 fn sli_in_words(sli: &str) -> &str {
     match sli {
         "latency" => "requests in time",
+        "first_message" => "streams begun in time",
         "availability" => "requests answered",
         "freshness" => "fresh features",
         "capture" => "exchanges captured",
@@ -300,6 +301,7 @@ fn sli_in_words(sli: &str) -> &str {
         "feeds" => "files in time",
         "feeds_listed" => "feeds listed",
         "outcomes" => "outcomes in time",
+        "slices" => "windows within their limit",
         "archive" => "archiving in time",
         "delivery" => "notifications delivered",
         other => other,
@@ -309,7 +311,7 @@ fn sli_in_words(sli: &str) -> &str {
 fn reading(reading: Reading) -> String {
     match reading {
         Reading::Score { value, .. } => significant(value),
-        Reading::Ratio { good, valid } => percent(good as f64 / valid.max(1) as f64),
+        Reading::Ratio { good, valid, .. } => percent(good as f64 / valid.max(1) as f64),
         Reading::Burn { long: [first, _], .. } => {
             format!("{} of {} were bad", thousands(first.bad()), thousands(first.valid))
         }
@@ -371,8 +373,8 @@ fn facts(rule: &Rule, members: &[&Member], context: &Context<'_>) -> Vec<(String
                 fact("Limit", format!("from {} on it matters; {chance}", significant(own)));
                 fact("Sample", format!("{} rows of {}", thousands(n), what(worst)));
             }
-            (Reading::Ratio { good, valid }, _) => {
-                fact("Events", format!("{} of {} were good", thousands(good), thousands(valid)));
+            (Reading::Ratio { good, valid, unknown }, _) => {
+                fact("Events", events(Counts { good, valid, unknown }));
             }
             (Reading::Burn { period, long, short }, _) => {
                 if let Condition::Budget { objective, pace, .. } = &rule.condition {
@@ -419,6 +421,37 @@ fn evidence_of_few(few: &FewEvents, events: LastEvents) -> String {
     )
 }
 
+/// How many were good, and between which shares the true one lies where some are unknown.
+fn events(counts: Counts) -> String {
+    let judged = format!("{} of {} were good", thousands(counts.good), thousands(counts.valid));
+    if counts.unknown == 0 {
+        return judged;
+    }
+    let share = |counts: Counts| percent(counts.good as f64 / counts.valid.max(1) as f64);
+    format!(
+        "{judged}, and {} are unknown: between {} and {} of all were good",
+        thousands(counts.unknown),
+        share(counts.at_worst()),
+        share(counts.at_best())
+    )
+}
+
+/// Between which rates the true one lies, of the first window in which some events are unknown; none where all were judged.
+fn unknown_fact(objective: &Objective, windows: impl Iterator<Item = (Pair, Counts)>) -> Option<(String, String)> {
+    let (pair, counts) = windows.into_iter().find(|(_, counts)| counts.unknown > 0)?;
+    let (best, worst) = objective.burn_bounds(counts)?;
+    let text = format!(
+        "of the last {} h {} good, {} bad, {} unknown: the burn rate is {} if all of these were good, and {} if they were bad",
+        pair.long.as_secs() / 3600,
+        thousands(counts.good),
+        thousands(counts.bad()),
+        thousands(counts.unknown),
+        significant(best),
+        significant(worst)
+    );
+    Some(("Unknown".to_owned(), text))
+}
+
 /// How fast a budget burns in each window, how sure that is, and how long what is left lasts.
 fn burn_facts(
     (objective, pace): (&Objective, Pace),
@@ -444,6 +477,7 @@ fn burn_facts(
             ),
         ));
     }
+    facts.extend(unknown_fact(objective, objective.pairs(pace).into_iter().zip(long)));
     let budget = objective.budget(period);
     let lasts = objective.burn_rate(long[0]).and_then(|rate| objective.lasts(budget.left, rate, now));
     let lasts =

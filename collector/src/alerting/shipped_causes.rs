@@ -60,15 +60,15 @@ fn shipped() -> Vec<Rule> {
 
 /// What a rule is told of something that is as bad, or as good, as can be.
 fn observed(rule: &Rule, is_bad: bool) -> Observation {
-    let all = |valid: u64| Counts { good: if is_bad { 0 } else { valid }, valid };
+    let all = |valid: u64| Counts { good: if is_bad { 0 } else { valid }, valid, unknown: 0 };
     let (name, matching, reading) = match &rule.condition {
         Condition::Score { score, matching, .. } => {
             let value = if is_bad { 9.0 } else { 0.0 };
             (score, matching, Reading::Score { value, threshold: 0.2, noise: 0.1, n: 10_000 })
         }
         Condition::Sli { sli, matching, min_events, .. } => {
-            let Counts { good, valid } = all(*min_events);
-            (sli, matching, Reading::Ratio { good, valid })
+            let Counts { good, valid, unknown } = all(*min_events);
+            (sli, matching, Reading::Ratio { good, valid, unknown })
         }
         Condition::Budget { sli, matching, min_events, .. } => {
             let counts = all(*min_events * 10);

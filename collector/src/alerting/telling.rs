@@ -182,7 +182,7 @@ mod tests {
         for (targets, told) in [(all(&["a", "b", "c"]), all(&["b", "c"])), (all(&["a"]), all(&["a"]))] {
             let mut book = Book::new(vec![Rule { targets, ..own.clone() }]);
             let labels = Labels::from([("target".to_owned(), "a".to_owned())]);
-            let reading = Reading::Ratio { good: 0, valid: 6 };
+            let reading = Reading::Ratio { good: 0, valid: 6, unknown: 0 };
             let observed = Observation { name: "delivery".to_owned(), labels, reading };
             assert_eq!(book.observe(0, &[observed], 10, DAY).len(), 1);
             let said = book.tell(&Wishes::default(), (&[], &Routes::default()), 10, &|_, _| DAY, 11);

@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod maintenance;
 mod models;
+mod objectives;
 mod openapi;
 mod postmortem;
 mod reactions;

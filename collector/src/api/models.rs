@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::State;
+use driftline_alerts::Counts;
 use driftline_detectors::{ColumnKind, ReferenceFile};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
@@ -11,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::error::{ApiError, Segments};
+use super::objectives::{self, ObjectiveView};
 use crate::alerting::drills::IS_REAL;
 use crate::config::{CompareWith, EventTime, Model, SLIS};
 use crate::feeds::WatchedFeed;
@@ -61,13 +63,16 @@ pub(crate) struct Latency {
     p99_ms: Option<f64>,
 }
 
-/// Good of valid events.
+/// Good of valid events, and those that could not be judged.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Sli {
-    /// `latency`, `availability`, `freshness`, `capture`, `schema`, `heard`, `sidecars`, `feeds`, `feeds_listed` or `outcomes`.
+    /// `latency`, `first_message`, `availability`, `freshness`, `capture`, `schema`, `heard`, `sidecars`, `feeds`, `feeds_listed`,
+    /// `outcomes` or `slices`.
     sli: String,
     good: u64,
     valid: u64,
+    /// Events that were seen, and lost or unreadable before they could be judged.
+    unknown: u64,
     /// Share of good events; null without valid ones.
     share: Option<f64>,
 }
@@ -115,6 +120,10 @@ pub(crate) struct ModelDetail {
     compare_with: Vec<String>,
     /// Requests faster than this are good, in milliseconds.
     latency_objective_ms: f64,
+    /// Streams whose first message comes sooner than this are good, in milliseconds; null where they may begin when they like.
+    first_message_objective_ms: Option<f64>,
+    /// How the objectives of rules on budgets stand.
+    objectives: Vec<ObjectiveView>,
     /// Files of others that must keep coming.
     feeds: Vec<FeedView>,
     /// How old the newest outcome may be, in seconds; null where outcomes may come as they like.
@@ -209,17 +218,18 @@ pub(crate) async fn one(
 ) -> Result<Json<ModelDetail>, ApiError> {
     let config = check_known(&api, &name).await?;
     let references = std::sync::Arc::clone(&api.references);
-    let (summary, columns, newest_outcome) = api
+    let (now, api_config) = (now_micros(), std::sync::Arc::clone(&api.config));
+    let (summary, objectives, columns, newest_outcome) = api
         .store
         .read({
             let name = name.clone();
             move |db| {
                 let file = references.file(&name);
-                Ok((summary(db, &name, file)?, columns(db, &name, file)?, outcomes::newest(db, &name)?))
+                let objectives = objectives::of_model(db, &api_config.alerting.rules, &name, now)?;
+                Ok((summary(db, &name, file)?, objectives, columns(db, &name, file)?, outcomes::newest(db, &name)?))
             }
         })
         .await?;
-    let now = now_micros();
     let windows = &config.windows;
     Ok(Json(ModelDetail {
         summary,
@@ -236,6 +246,8 @@ pub(crate) async fn one(
         },
         compare_with: compare_with(&config),
         latency_objective_ms: config.slis.latency.as_secs_f64() * 1000.0,
+        first_message_objective_ms: config.slis.first_message.map(|limit| limit.as_secs_f64() * 1000.0),
+        objectives,
         feeds: api.feeds.of(&name).iter().map(|watched| FeedView::of(watched, now)).collect(),
         outcomes_max_age_seconds: config.slis.outcomes.map(|max_age| max_age.as_secs()),
         newest_outcome: newest_outcome.map(rfc3339),
@@ -273,9 +285,11 @@ fn summary(db: &Connection, name: &str, reference: Option<&ReferenceFile>) -> ru
         .into_iter()
         .map(|sli| {
             let sums = slis::sums(db, name, sli, from, now_micros())?;
-            let (good, valid) = sums.values().fold((0, 0), |(good, valid), sum| (good + sum.good, valid + sum.valid));
+            let mut sum = Counts::default();
+            sums.into_values().for_each(|of_label| sum += of_label);
+            let Counts { good, valid, unknown } = sum;
             let share = (valid > 0).then(|| good as f64 / valid as f64);
-            Ok(Sli { sli: sli.to_owned(), good, valid, share })
+            Ok(Sli { sli: sli.to_owned(), good, valid, unknown, share })
         })
         .collect::<rusqlite::Result<_>>()?;
     let window = last_window(db, name)?;

@@ -145,6 +145,8 @@ impl Files<'_> {
             request_id: column("request_id"),
             weight: column("weight"),
             in_sample: column("in_sample"),
+            first_message_ms: column("first_message_ms"),
+            messages: column("messages"),
         })
     }
 
@@ -162,6 +164,8 @@ struct Calls<'c> {
     request_id: Option<&'c [Value<'c>]>,
     weight: Option<&'c [Value<'c>]>,
     in_sample: Option<&'c [Value<'c>]>,
+    first_message_ms: Option<&'c [Value<'c>]>,
+    messages: Option<&'c [Value<'c>]>,
 }
 
 impl Calls<'_> {
@@ -171,20 +175,28 @@ impl Calls<'_> {
             _ => String::new(),
         };
         let end = EndState::named(&text(self.end_state)).unwrap_or_default();
-        let latency = number(&self.latency_ms[row]).filter(|millis| *millis >= 0.0);
+        let micros = |values: &'_ [Value<'_>]| {
+            let millis = number(&values[row]).filter(|millis| *millis >= 0.0)?;
+            Some((millis * 1000.0).round() as u64)
+        };
         let request_id = self.request_id.map(text).unwrap_or_default();
         let of_call = RowMeta {
             request_id: &request_id,
             status: number(&self.status[row]).unwrap_or(0.0) as u16,
             end_state: end.name(),
-            latency_micros: latency.map(|millis| (millis * 1000.0).round() as u64),
+            latency_micros: micros(self.latency_ms),
             // Without an id of the request, every row is a call of its own.
             instance: if self.request_id.is_some() { "" } else { &format!("row {row}") },
             ..meta(time)
         };
-        let weight = self.weight.and_then(|weight| number(&weight[row])).map_or(1, |weight| weight as u32);
-        let in_sample = self.in_sample.is_none_or(|drawn| is_true(&drawn[row]));
-        table.begin_row_of(of_call, Capture { weight, in_sample, ..Capture::default() });
+        let whole = |values: &'_ [Value<'_>]| number(&values[row]).map(|number| number as u32);
+        let capture = Capture {
+            weight: self.weight.and_then(whole).unwrap_or(1),
+            in_sample: self.in_sample.is_none_or(|drawn| is_true(&drawn[row])),
+            first_message_micros: self.first_message_ms.and_then(micros),
+            messages: self.messages.and_then(whole),
+        };
+        table.begin_row_of(of_call, capture);
     }
 }
 

@@ -4,10 +4,10 @@
 //!   archived rows ─▶ calls ─▶ slices and hours, as the pipeline counts them, in a database in memory ─▶ rules by the clock
 //! ```
 //!
-//! Counting, adding up and judging are the pipeline's own; what differs is told to whoever asks. A call is in the archive only
-//! if it had rows, so that what was answered without a body that can be read is missing here. Indicators of what is not rows
-//! (captures, signs of life, the collector's own) cannot be counted again, nor can the form of rows: the archive keeps as
-//! missing what was of another type.
+//! Counting, adding up and judging are the pipeline's own; what differs is told to whoever asks. The status of an archived call
+//! is what its answer came to, an error in an answer of success included. A call is in the archive only if it had rows, so that
+//! what was answered without a body that can be read is missing here. Indicators of what is not rows (captures, signs of life,
+//! the collector's own) cannot be counted again, nor can the form of rows: the archive keeps as missing what was of another type.
 
 use std::collections::BTreeSet;
 
@@ -15,20 +15,22 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType, UInt16Type, UInt32Type};
 use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array};
 use driftline_alerts::{Condition, Counts, Micros, Observation};
-use driftline_protocol::{Cell, EndState, Exchange};
+use driftline_protocol::{Cell, EndState, Exchange, Messages};
 use rusqlite::Connection;
 
-use crate::config::{EventTime, Freshness, Model, Slis, TimeUnit};
+use crate::config::{EventTime, FIRST_MESSAGE_SLI, Freshness, Model, SLICES_SLI, Slis, TimeUnit};
 use crate::pipeline::columns::archived_name;
-use crate::pipeline::exchanges::{count_call, is_fresh, succeeded, weight};
+use crate::pipeline::exchanges::{Call, count_call, is_fresh, weight};
+use crate::pipeline::series::ClosedWindow;
 use crate::pipeline::slis::{SLICE_MICROS, SliCounts};
 use crate::pipeline::table::time_micros;
+use crate::pipeline::time_slices::judged;
 use crate::pipeline::{expressions, judging, tidying};
 use crate::store::SCHEMA;
 use crate::vocabulary::Named;
 
-/// Indicators that rows say all of.
-pub(super) const OF_ROWS: [&str; 3] = ["latency", "availability", "freshness"];
+/// Indicators that rows say all of, or the windows that they make.
+pub(super) const OF_ROWS: [&str; 5] = ["latency", FIRST_MESSAGE_SLI, "availability", "freshness", SLICES_SLI];
 /// Rules are looked at so often at the most: each look adds up what is stored, some of it of a month.
 const MAX_LOOKS: i64 = 100_000;
 
@@ -110,7 +112,7 @@ impl Indicators {
                     self.count(&exchange, at);
                 }
             }
-            if succeeded(&exchange) {
+            if Call::archived(&exchange).succeeded() {
                 self.count_fresh(&fresh, (row, time), at);
             }
         }
@@ -119,7 +121,8 @@ impl Indicators {
 
     fn count(&mut self, exchange: &Exchange, at: (i64, u64)) {
         let known = &mut self.known;
-        count_call(&mut self.counts, (&self.model, exchange), at, self.slis.latency, |sli, _| {
+        let of_call = (&*self.model, Call::archived(exchange), &self.slis);
+        count_call(&mut self.counts, of_call, at, |sli, _| {
             known.insert(sli);
         });
     }
@@ -133,9 +136,28 @@ impl Indicators {
         for (freshness, array) in columns {
             let of = array.as_ref().and_then(|array| time_of(array, row, freshness.unit));
             let good = u64::from(is_fresh(of, time, freshness.max_age)) * weight;
-            self.counts.count(&self.model, "freshness", &freshness.column, at, Counts { good, valid: weight });
+            self.counts.count(
+                &self.model,
+                "freshness",
+                &freshness.column,
+                at,
+                Counts { good, valid: weight, unknown: 0 },
+            );
             self.known.insert("freshness");
         }
+    }
+
+    /// Counts a window that closes, at once: rules may look before the next rows are handed in.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn take_window(&mut self, window: &ClosedWindow) -> Result<(), String> {
+        let mut counts = SliCounts::default();
+        for slices in &self.slis.slices {
+            counts.count(&self.model, SLICES_SLI, &slices.name, window.ends, judged(slices, window));
+            self.known.insert(SLICES_SLI);
+        }
+        counts.store(&self.db).map_err(unkept)
     }
 
     /// Stores what was counted of all rows before a time, so that it is seen, and forgets what is older than it is kept.
@@ -193,6 +215,9 @@ struct Calls<'b> {
     latency_ms: &'b Float64Array,
     /// Archives did not always say it.
     weight: Option<&'b UInt32Array>,
+    /// Nor of streams when they began, and how many messages they had.
+    first_message_ms: Option<&'b Float64Array>,
+    messages: Option<&'b UInt32Array>,
 }
 
 impl<'b> Calls<'b> {
@@ -208,6 +233,10 @@ impl<'b> Calls<'b> {
             end_state: text("end_state")?,
             latency_ms: batch.column_by_name("latency_ms")?.as_primitive_opt::<Float64Type>()?,
             weight: batch.column_by_name("weight").and_then(|weight| weight.as_primitive_opt::<UInt32Type>()),
+            first_message_ms: batch
+                .column_by_name("first_message_ms")
+                .and_then(|first| first.as_primitive_opt::<Float64Type>()),
+            messages: batch.column_by_name("messages").and_then(|count| count.as_primitive_opt::<UInt32Type>()),
         })
     }
 
@@ -224,16 +253,27 @@ impl<'b> Calls<'b> {
     fn exchange(&self, row: usize) -> Exchange {
         let end = EndState::named(self.end_state.value(row)).unwrap_or_default();
         let is_measured = self.latency_ms.is_valid(row);
-        let micros = if is_measured { (self.latency_ms.value(row) * 1000.0).round() as u64 } else { 0 };
+        let micros = micros(self.latency_ms, row).unwrap_or(0);
+        let messages = self.messages.filter(|messages| messages.is_valid(row)).map(|messages| Messages {
+            count: messages.value(row).into(),
+            gaps_micros: self.first_message_ms.and_then(|first| self::micros(first, row)).into_iter().collect(),
+            ..Messages::default()
+        });
         Exchange {
             status: u32::from(self.status[row]),
             end: end.into(),
             duration_micros: micros,
             unmeasured: !is_measured,
             weight: self.weight.map_or(1, |weight| weight.value(row)),
+            response_messages: messages,
             ..Exchange::default()
         }
     }
+}
+
+/// A time in milliseconds, in microseconds; none where none was measured.
+fn micros(millis: &Float64Array, row: usize) -> Option<u64> {
+    millis.is_valid(row).then(|| (millis.value(row) * 1000.0).round() as u64)
 }
 
 /// The last moment before the slice of a time. What is stored of that slice may be later than the time itself.
@@ -275,7 +315,8 @@ mod tests {
     const SECOND: i64 = 1_000_000;
 
     fn model() -> Model {
-        let slis = Slis { latency: Duration::from_millis(100), ..Slis::default() };
+        let first_message = Some(Duration::from_millis(5));
+        let slis = Slis { latency: Duration::from_millis(100), first_message, ..Slis::default() };
         Model { slis, ..Model::undescribed("m") }
     }
 
@@ -288,10 +329,19 @@ mod tests {
         end: EndState,
         latency_ms: Option<u64>,
         weight: u32,
+        /// After how many milliseconds its first message came, if it was a stream.
+        first_ms: Option<u64>,
     }
 
-    const GOOD: Call =
-        Call { second: 0, rows: 1, status: 200, end: EndState::Complete, latency_ms: Some(20), weight: 1 };
+    const GOOD: Call = Call {
+        second: 0,
+        rows: 1,
+        status: 200,
+        end: EndState::Complete,
+        latency_ms: Some(20),
+        weight: 1,
+        first_ms: None,
+    };
 
     fn batch(calls: &[Call]) -> RecordBatch {
         let mut table = Table::default();
@@ -307,7 +357,12 @@ mod tests {
                 instance: "pod",
                 received_at: (call.second + 1) * SECOND,
             };
-            let capture = Capture { weight: call.weight, ..Capture::default() };
+            let capture = Capture {
+                weight: call.weight,
+                first_message_micros: call.first_ms.map(|millis| millis * 1000),
+                messages: call.first_ms.map(|_| 7),
+                ..Capture::default()
+            };
             (0..call.rows).for_each(|_| table.begin_row_of(meta, capture));
         }
         table.finish().unwrap().batch
@@ -323,7 +378,7 @@ mod tests {
         let condition =
             Condition::Sli { sli: sli.into(), matching: Labels::new(), below: 0.9, over, min_events: 1, few: None };
         match indicators.observations((&condition, sli), now).unwrap()[..] {
-            [Observation { reading: Reading::Ratio { good, valid }, .. }] => Some((good, valid)),
+            [Observation { reading: Reading::Ratio { good, valid, .. }, .. }] => Some((good, valid)),
             [] => None,
             ref other => panic!("{other:?}"),
         }
@@ -343,6 +398,17 @@ mod tests {
         assert_eq!(counted(&calls, "latency", 9 * SECOND), Some((1, 11)));
         assert_eq!(counted(&calls, "freshness", 9 * SECOND), None);
         assert_eq!(counted(&calls, "availability", 300 * SECOND), None, "that was long ago");
+    }
+
+    #[test]
+    fn streams_begin_in_time_as_they_did() {
+        let calls = [
+            GOOD,
+            Call { rows: 2, second: 1, first_ms: Some(5), ..GOOD },
+            Call { second: 2, first_ms: Some(6), weight: 3, ..GOOD },
+            Call { second: 3, first_ms: Some(1), status: 500, ..GOOD },
+        ];
+        assert_eq!(counted(&calls, FIRST_MESSAGE_SLI, 9 * SECOND), Some((1, 4)));
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl ModelTrial<'_> {
                 (closes, Some(looks)) if closes.is_none_or(|closes| looks < closes) => self.look(looks)?,
                 (Some(_), _) => {
                     let Some(rebuilt) = self.waiting.pop_front() else { return Ok(()) };
-                    self.judge(&rebuilt);
+                    self.judge(&rebuilt)?;
                 }
                 _ => return Ok(()),
             }
@@ -235,7 +235,7 @@ impl ModelTrial<'_> {
     }
 
     /// Takes a window that closes to the rules.
-    fn judge(&mut self, rebuilt: &Rebuilt) {
+    fn judge(&mut self, rebuilt: &Rebuilt) -> Result<(), String> {
         let Rebuilt { version, window } = rebuilt;
         self.trial.windows += 1;
         let (now, role) = (self.closes_at(rebuilt), self.role);
@@ -250,6 +250,7 @@ impl ModelTrial<'_> {
             self.note(&change, (window.starts, window.ends), now);
         }
         self.trial.course.take(self.model, version, window);
+        self.indicators.as_mut().map_or(Ok(()), |indicators| indicators.take_window(window))
     }
 
     /// What the rules are told of a window beside those before it.
@@ -315,7 +316,7 @@ fn reason(rule: &Rule, group: &Labels, member: &Member) -> Option<Reason> {
         (Condition::Score { score, above, .. }, Reading::Score { value, threshold, noise, n }) => {
             (score, value, above.unwrap_or(threshold).max(noise), n)
         }
-        (Condition::Sli { sli, below, .. }, Reading::Ratio { good, valid }) => {
+        (Condition::Sli { sli, below, .. }, Reading::Ratio { good, valid, .. }) => {
             (sli, good as f64 / valid.max(1) as f64, *below, valid)
         }
         (Condition::Budget { sli, objective, pace, .. }, Reading::Burn { long, .. }) => {

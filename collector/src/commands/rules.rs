@@ -61,7 +61,7 @@ pub(super) fn run(command: &RulesCommand) -> ExitCode {
 fn export(config: &Config, format: Format) -> String {
     match format {
         Format::Prometheus => interchange::prometheus(config),
-        Format::Openslo => interchange::openslo(&config.alerting.rules),
+        Format::Openslo => interchange::openslo(&config.alerting.rules, &|model| config.model(model).windows),
     }
 }
 

@@ -16,6 +16,7 @@ mod routes;
 mod rules;
 mod scoring;
 mod segments;
+mod slices;
 mod storage;
 mod targets;
 mod tensors;
@@ -38,11 +39,12 @@ pub use metadata::MetadataSource;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use reactions::{ReactionConfig, StarterKind};
 pub(crate) use rules::{
-    ARCHIVE_SLI, DELIVERY_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, OWN_SLIS, RUNNING_SLI, SCHEMA_SLI,
-    SIDECARS_SLI, SLIS, part_label,
+    ARCHIVE_SLI, DELIVERY_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, FIRST_MESSAGE_SLI, HEARD_SLI, OUTCOMES_SLI, OWN_SLIS,
+    RUNNING_SLI, SCHEMA_SLI, SIDECARS_SLI, SLICES_SLI, SLIS, part_label,
 };
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};
+pub use slices::Slices;
 pub(crate) use storage::DEFAULT_REQUEST_TIMEOUT;
 pub use storage::{Archive, ArchivePlace, Partition};
 pub use targets::{TargetConfig, TargetKind};

@@ -12,8 +12,10 @@ use super::compare_with::{self, CompareWith};
 use super::false_pages::{self, FalsePages};
 use super::feeds::{Feed, feeds};
 use super::metadata::{MetadataSource, metadata};
+use super::rules::FIRST_MESSAGE_SLI;
 use super::scoring::{Scoring, scoring};
 use super::segments::{Segments, segments};
+use super::slices::{Slices, slices};
 use super::{body, tensors};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -211,12 +213,16 @@ impl Default for Windows {
 pub struct Slis {
     /// Faster than this is good.
     pub latency: Duration,
+    /// A stream whose first message comes sooner than this is good; without it streams may begin when they like.
+    pub first_message: Option<Duration>,
     /// Columns that hold the time of what they were computed from, and how old that may be.
     pub freshness: Vec<Freshness>,
     /// Files of others that must keep coming.
     pub feeds: Vec<Feed>,
     /// How old the newest outcome may be while there are requests; without it outcomes may come as they like.
     pub outcomes: Option<Duration>,
+    /// Windows that are good or bad by a score of theirs.
+    pub slices: Vec<Slices>,
 }
 
 /// How old a feature may be when it is used.
@@ -233,7 +239,14 @@ pub struct Freshness {
 impl Default for Slis {
     fn default() -> Self {
         // A second is what people wait without losing their thought; a model with an own objective names it.
-        Self { latency: Duration::from_secs(1), freshness: Vec::new(), feeds: Vec::new(), outcomes: None }
+        Self {
+            latency: Duration::from_secs(1),
+            first_message: None,
+            freshness: Vec::new(),
+            feeds: Vec::new(),
+            outcomes: None,
+            slices: Vec::new(),
+        }
     }
 }
 
@@ -379,9 +392,11 @@ impl Windows {
 
 fn slis(mut section: Section<'_>, folder: &Path) -> Slis {
     let defaults = Slis::default();
-    let latency = section.optional("latency").and_then(|node| node.section()).and_then(|mut section| {
-        section.required("below")?.duration(Duration::from_millis(1)..=Duration::from_secs(3600))
-    });
+    let mut below = |name: &'static str| {
+        let mut bound = section.optional(name)?.section()?;
+        bound.required("below")?.duration(Duration::from_millis(1)..=Duration::from_secs(3600))
+    };
+    let (latency, first_message) = (below("latency"), below(FIRST_MESSAGE_SLI));
     let freshness = section.optional("freshness").and_then(|node| node.list()).unwrap_or_default();
     let freshness = freshness.into_iter().filter_map(|node| {
         let mut section = node.section()?;
@@ -395,5 +410,6 @@ fn slis(mut section: Section<'_>, folder: &Path) -> Slis {
     let outcomes = section.optional("outcomes").and_then(|node| node.section());
     let outcomes =
         outcomes.and_then(|mut section| section.required("max_age")?.duration(Duration::from_secs(1)..=366 * DAY));
-    Slis { latency: latency.unwrap_or(defaults.latency), freshness, feeds, outcomes }
+    let slices = section.optional("slices").map(|node| slices(&node)).unwrap_or_default();
+    Slis { latency: latency.unwrap_or(defaults.latency), first_message, freshness, feeds, outcomes, slices }
 }

@@ -22,8 +22,9 @@ use crate::segments::{segment_score, watched_score};
 const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
 
 /// Indicators that the collector counts of each model.
-pub(crate) const SLIS: [&str; 10] = [
+pub(crate) const SLIS: [&str; 12] = [
     "latency",
+    FIRST_MESSAGE_SLI,
     "availability",
     "freshness",
     "capture",
@@ -33,7 +34,10 @@ pub(crate) const SLIS: [&str; 10] = [
     FEEDS_SLI,
     FEEDS_LISTED_SLI,
     OUTCOMES_SLI,
+    SLICES_SLI,
 ];
+/// Of the streams, those whose first message came in time.
+pub(crate) const FIRST_MESSAGE_SLI: &str = "first_message";
 /// Of the rows, those that have the columns and types that they always had.
 pub(crate) const SCHEMA_SLI: &str = "schema";
 /// Of the times at which somebody looked, those at which the model was heard as often as ever.
@@ -46,6 +50,8 @@ pub(crate) const FEEDS_SLI: &str = "feeds";
 pub(crate) const FEEDS_LISTED_SLI: &str = "feeds_listed";
 /// Of the times at which somebody looked, those at which the model's newest outcome was young enough.
 pub(crate) const OUTCOMES_SLI: &str = "outcomes";
+/// Of the windows that closed, those whose score stayed below its limit, by slices.
+pub(crate) const SLICES_SLI: &str = "slices";
 /// An indicator of the collector itself: of the times at which somebody looked, those at which the archive kept up.
 pub(crate) const ARCHIVE_SLI: &str = "archive";
 /// Another one: of the times at which somebody looked, those at which a target had got what was its own, by target.

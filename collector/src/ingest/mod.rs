@@ -238,7 +238,9 @@ impl Ingest {
         self.metrics.batches(if appended.new > 0 { "stored" } else { "duplicate" }).inc();
         self.metrics.exchanges_duplicate.inc_by(appended.duplicates);
         self.metrics.exchanges_missing.inc_by(appended.missing);
-        self.metrics.sli(&model, "capture", "").count(capture(appended.growth));
+        for (sli, counts) in indicated(appended.growth) {
+            self.metrics.sli(&model, sli, "").count(counts);
+        }
         if let Some(position) = appended.position {
             self.store.fresh.put(position, batch, raw_bytes);
         }
@@ -249,15 +251,21 @@ impl Ingest {
 }
 
 /// What the sidecar says of itself becomes an indicator: of the exchanges that were to come here and are done with, how
-/// many came. Those that are on their way are neither, yet.
+/// many came. Those that are on their way are neither, yet. Those that were lost are requests that nobody can judge any more.
 fn count_capture(db: &rusqlite::Connection, batch: &Batch, growth: journal::Growth, now: i64) -> rusqlite::Result<()> {
     let mut counts = SliCounts::default();
-    counts.count(&batch.model, "capture", "", now, capture(growth));
+    for (sli, events) in indicated(growth) {
+        counts.count(&batch.model, sli, "", now, events);
+    }
     counts.store(db)
 }
 
-fn capture(growth: journal::Growth) -> Counts {
-    Counts { good: growth.delivered, valid: growth.delivered.saturating_add(growth.lost) }
+/// What the growth of a sidecar's account is for each indicator. What was lost counts as it was counted: one for each, also where
+/// a sample made one stand for several.
+fn indicated(growth: journal::Growth) -> [(&'static str, Counts); 3] {
+    let captured = Counts { good: growth.delivered, valid: growth.delivered.saturating_add(growth.lost), unknown: 0 };
+    let unknown = Counts { unknown: growth.lost, ..Counts::default() };
+    [("capture", captured), ("availability", unknown), ("latency", unknown)]
 }
 
 fn is_model_name(name: &str) -> bool {

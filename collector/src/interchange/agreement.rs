@@ -27,7 +27,7 @@ const BEGINS: i64 = 1_772_324_220_000_000;
 fn requests() -> Vec<Counts> {
     let counts = |line: &str| {
         let fields: Vec<u64> = line.split(',').map(|field| field.parse().unwrap()).collect();
-        Counts { good: fields[1] - fields[2], valid: fields[1] }
+        Counts { good: fields[1] - fields[2], valid: fields[1], unknown: 0 }
     };
     REQUESTS.lines().skip(1).map(counts).collect()
 }
@@ -38,7 +38,7 @@ fn store(db: &Connection, minute: usize, of_minute: Counts) {
     for index in 0..of_minute.valid {
         let good = u64::from(index < of_minute.good);
         let within = MINUTE * index as i64 / of_minute.valid as i64;
-        counts.count("m", "latency", "", time(minute) + within, Counts { good, valid: 1 });
+        counts.count("m", "latency", "", time(minute) + within, Counts { good, valid: 1, unknown: 0 });
     }
     counts.store(db).unwrap();
 }
@@ -50,9 +50,10 @@ fn time(minute: usize) -> i64 {
 /// Requests of the last minutes before one.
 fn direct(requests: &[Counts], minute: usize, window: u64) -> Counts {
     let from = minute.saturating_sub(window as usize / 60);
-    requests[from..minute]
-        .iter()
-        .fold(Counts::default(), |sum, counts| Counts { good: sum.good + counts.good, valid: sum.valid + counts.valid })
+    requests[from..minute].iter().fold(Counts::default(), |mut sum, counts| {
+        sum += *counts;
+        sum
+    })
 }
 
 /// What a rule is told at a time.
@@ -65,7 +66,7 @@ fn reading(db: &Connection, rule: &Rule, now: i64) -> Reading {
         Condition::Sli { sli, over, .. } => {
             let sums = sums(db, "m", sli, now - over.as_micros() as i64, now).unwrap();
             let sum = sums.get("").copied().unwrap_or_default();
-            Reading::Ratio { good: sum.good, valid: sum.valid }
+            Reading::Ratio { good: sum.good, valid: sum.valid, unknown: sum.unknown }
         }
         Condition::Score { .. } | Condition::Expression { .. } => Reading::NotEnoughData,
     }

@@ -236,7 +236,7 @@ impl Pipeline {
             let lag = oldest.map_or(0, |received| (now - received).max(0));
             let max_lag = self.parts.config.archive.max_lag.as_micros() as i64;
             let keeps_up = lag <= max_lag && !self.parts.vitals.archive_has_stopped();
-            let looked = Counts { good: u64::from(keeps_up), valid: 1 };
+            let looked = Counts { good: u64::from(keeps_up), valid: 1, unknown: 0 };
             self.next.slis.count(COLLECTOR, ARCHIVE_SLI, "", now, looked);
             self.parts.metrics.sli(COLLECTOR, ARCHIVE_SLI, "").count(looked);
             self.parts.metrics.archive_lag.set(lag as f64 / 1e6);

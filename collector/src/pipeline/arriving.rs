@@ -39,7 +39,7 @@ impl Pipeline {
             let Some(since) = newest.or(first_seen) else { continue };
             let is_awaited = newest.is_none() || model.heard_at > since;
             let is_late = is_awaited && now.saturating_sub(since) > max_age.as_micros() as i64;
-            let looked = Counts { good: u64::from(!is_late), valid: 1 };
+            let looked = Counts { good: u64::from(!is_late), valid: 1, unknown: 0 };
             slis.count(&model.name, OUTCOMES_SLI, "", now, looked);
             metrics.sli(&model.name, OUTCOMES_SLI, "").count(looked);
         }
@@ -72,7 +72,7 @@ impl Pipeline {
 fn look_at_feed((slis, metrics): (&mut SliCounts, &Metrics), model: &str, watched: &WatchedFeed, now: i64) {
     let (feed, seen) = (&watched.feed, watched.seen());
     let mut count = |sli, is_good: bool| {
-        let looked = Counts { good: u64::from(is_good), valid: 1 };
+        let looked = Counts { good: u64::from(is_good), valid: 1, unknown: 0 };
         slis.count(model, sli, &feed.name, now, looked);
         metrics.sli(model, sli, &feed.name).count(looked);
     };

@@ -27,7 +27,7 @@ impl Pipeline {
         for target in targets {
             let dead = dead.get(target).copied().unwrap_or_default();
             metrics.dead_letters.with_label_values(&[target]).set(dead as i64);
-            let looked = Counts { good: u64::from(!troubles.contains_key(target)), valid: 1 };
+            let looked = Counts { good: u64::from(!troubles.contains_key(target)), valid: 1, unknown: 0 };
             self.next.slis.count(COLLECTOR, DELIVERY_SLI, target, now_micros(), looked);
             metrics.sli(COLLECTOR, DELIVERY_SLI, target).count(looked);
         }

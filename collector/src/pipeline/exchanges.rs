@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driftline_alerts::Counts;
-use driftline_protocol::{Batch, Cell, Column, EndState, Exchange, Rows, decode_rows};
+use driftline_protocol::{Batch, Cell, Column, DecodeError, EndState, Exchange, Rows, decode};
 use tracing::debug;
 
 use super::columns::Kept;
@@ -17,7 +17,8 @@ use super::table::{Capture, ExchangeMeta, Table, category, time_micros};
 use super::{ModelState, Pipeline, Purpose};
 use crate::alerting::changes::{Change, ChangeKind};
 use crate::archive::layout::partition_start;
-use crate::config::{EventTime, Partition};
+use crate::config::{EventTime, FIRST_MESSAGE_SLI, Partition, SCHEMA_SLI, Slis};
+use crate::metrics::SliMetrics;
 
 /// Rows that are gathered before they are counted in between: bounds the memory of one stretch of the journal.
 const MAX_GATHERED_ROWS: usize = 16_384;
@@ -98,12 +99,18 @@ struct Taken<'a> {
     received_at: i64,
     /// When its request began, as far as that can be believed.
     began_at: i64,
+    /// What its answer came to; see [`Call::outcome`].
+    outcome: u32,
     purpose: Purpose,
 }
 
 impl Taken<'_> {
+    fn call(&self) -> Call<'_> {
+        Call { exchange: self.exchange, outcome: self.outcome }
+    }
+
     fn succeeded(&self) -> bool {
-        succeeded(self.exchange)
+        self.call().succeeded()
     }
 
     /// Whether its rows are counted in windows: what the sample did not draw would be over-represented.
@@ -130,23 +137,28 @@ impl Pipeline {
         (position, received_at): (i64, i64),
         purpose: Purpose,
     ) {
+        let naming = self.models.get(batch.model.as_str()).map(|model| Arc::clone(&model.naming));
+        let Some(naming) = naming else { return };
+        let decoded = decode(exchange, &naming);
         let began_at = usable(exchange.started_at_micros, received_at).unwrap_or(received_at);
-        let taken = Taken { batch, exchange, position, received_at, began_at, purpose };
+        let taken = Taken { batch, exchange, position, received_at, began_at, outcome: decoded.outcome, purpose };
         if purpose.count {
             self.indicate(&taken);
         }
-        let Some(model) = self.models.get(batch.model.as_str()) else { return };
-        let naming = Arc::clone(&model.naming);
-        let rows = match decode_rows(exchange, &naming) {
+        let rows = match decoded.rows {
             Ok(rows) => rows,
             Err(error) => {
                 if purpose.count {
                     self.parts.metrics.undecodable(error.reason()).inc();
+                    if !matches!(error, DecodeError::UnknownProtocol { .. }) {
+                        self.miss_rows(&taken);
+                    }
                     debug!(model = batch.model, request = %exchange.request_id, %error, "an exchange has no rows");
                 }
                 return;
             }
         };
+        let Some(model) = self.models.get(batch.model.as_str()) else { return };
         let places = places(model, &rows, &taken);
         let version = self.version(&taken, rows.model_version.as_deref());
         if purpose.count {
@@ -180,12 +192,35 @@ impl Pipeline {
         if exchange.unmeasured {
             return;
         }
-        let limit = model.config.slis.latency;
-        let took = count_call(&mut self.next.slis, (&model.name, exchange), (at, weight), limit, |sli, counts| {
-            if sli == "latency" { metrics.latency.count(counts) } else { metrics.availability.count(counts) }
+        let of_call = (&*model.name, taken.call(), &model.config.slis);
+        let took = count_call(&mut self.next.slis, of_call, (at, weight), |sli, counts| match sli {
+            "latency" => metrics.latency.count(counts),
+            FIRST_MESSAGE_SLI => metrics.first_message.iter().for_each(|metrics| metrics.count(counts)),
+            _ => metrics.availability.count(counts),
         });
         if took {
             metrics.request_duration.observe(exchange.duration_micros as f64 / 1e6);
+        }
+    }
+
+    /// Counts an answer whose rows cannot be read for the indicators of rows: as one, for nobody knows how many it had.
+    fn miss_rows(&mut self, taken: &Taken<'_>) {
+        let Some(model) = self.models.get(taken.batch.model.as_str()) else { return };
+        let is_answer = answered(taken.exchange) && (200..300).contains(&taken.outcome);
+        if !is_answer {
+            return;
+        }
+        let (at, weight) = (taken.indicated_at(), taken.weight());
+        let mut miss = |sli, label: &str, unknown: u64, metrics: &SliMetrics| {
+            let counts = Counts { unknown, ..Counts::default() };
+            self.next.slis.count(&model.name, sli, label, at, counts);
+            metrics.count(counts);
+        };
+        if !taken.exchange.outside_sample {
+            miss(SCHEMA_SLI, "", 1, &model.metrics.schema);
+        }
+        for (freshness, metrics) in model.config.slis.freshness.iter().zip(&model.metrics.freshness) {
+            miss("freshness", &freshness.column, weight, metrics);
         }
     }
 
@@ -278,7 +313,7 @@ impl Pipeline {
             let meta = ExchangeMeta {
                 request_id,
                 // A call that failed inside an answer of 200 is no success in the archive either.
-                status: exchange.outcome() as u16,
+                status: taken.outcome as u16,
                 end_state: exchange.end().name(),
                 latency_micros: (!exchange.unmeasured).then_some(exchange.duration_micros),
                 instance,
@@ -331,9 +366,24 @@ fn add_columns(
     }
 }
 
-/// Whether it was answered, and well.
-pub(crate) fn succeeded(exchange: &Exchange) -> bool {
-    (200..300).contains(&exchange.outcome()) && exchange.end() == EndState::Complete
+/// A call, as indicators see it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) exchange: &'a Exchange,
+    /// What its answer came to, as an HTTP status; see [`driftline_protocol::Decoded::outcome`].
+    pub(crate) outcome: u32,
+}
+
+impl<'a> Call<'a> {
+    /// One whose status says what it came to, as archived ones' do.
+    pub(crate) fn archived(exchange: &'a Exchange) -> Self {
+        Self { exchange, outcome: exchange.status }
+    }
+
+    /// Whether it was answered, and well.
+    pub(crate) fn succeeded(self) -> bool {
+        (200..300).contains(&self.outcome) && self.exchange.end() == EndState::Complete
+    }
 }
 
 /// For how many exchanges one stands.
@@ -344,20 +394,20 @@ pub(crate) fn weight(exchange: &Exchange) -> u64 {
 /// Counts a call's indicators at a time, for as many calls as it stands for, and says which. Gives whether it has a latency.
 pub(crate) fn count_call(
     slis: &mut SliCounts,
-    (model, exchange): (&str, &Exchange),
+    (model, call, limits): (&str, Call<'_>, &Slis),
     (at, weight): (i64, u64),
-    latency: Duration,
     mut say: impl FnMut(&'static str, Counts),
 ) -> bool {
-    let limit_micros = latency.as_micros() as u64;
-    for (sli, is_good) in indicators(exchange, limit_micros) {
-        let counts = Counts { good: if is_good { weight } else { 0 }, valid: weight };
+    let limit_micros = limits.latency.as_micros() as u64;
+    let begun = limits.first_message.and_then(|limit| Some((FIRST_MESSAGE_SLI, began_in_time(call, limit)?)));
+    for (sli, is_good) in indicators(call, limit_micros).chain(begun) {
+        let counts = Counts { good: if is_good { weight } else { 0 }, valid: weight, unknown: 0 };
         slis.count(model, sli, "", at, counts);
         say(sli, counts);
     }
-    let took = exchange.status > 0 || gave_up(exchange, limit_micros);
+    let took = call.exchange.status > 0 || gave_up(call, limit_micros);
     if took {
-        slis.latency(model, at, exchange.duration_micros, weight);
+        slis.latency(model, at, call.exchange.duration_micros, weight);
     }
     took
 }
@@ -369,23 +419,40 @@ pub(crate) fn is_fresh(of: Option<i64>, time: i64, max_age: Duration) -> bool {
 }
 
 /// The indicators that an exchange is valid for, and whether it was good.
-fn indicators(exchange: &Exchange, latency_limit_micros: u64) -> impl Iterator<Item = (&'static str, bool)> {
-    let status = exchange.outcome();
-    // What the sidecar could keep of it says nothing about whether it passed.
-    let answered = matches!(exchange.end(), EndState::Complete | EndState::Truncated | EndState::Budget);
+fn indicators(call: Call<'_>, latency_limit_micros: u64) -> impl Iterator<Item = (&'static str, bool)> {
+    let Call { exchange, outcome: status } = call;
+    let answered = answered(exchange);
     // What the caller did wrong, and what it broke off, says nothing about the model.
     let callers_doing = (400..500).contains(&status) && status != 408 && status != 429
         || matches!(exchange.end(), EndState::Cancelled | EndState::Upgraded | EndState::Unreadable);
     let available = (!callers_doing).then_some(("availability", answered && status < 400));
     let in_time = exchange.duration_micros <= latency_limit_micros;
     let succeeded = answered && (200..300).contains(&status);
-    let timed = (succeeded || gave_up(exchange, latency_limit_micros)).then_some(("latency", in_time));
+    let timed = (succeeded || gave_up(call, latency_limit_micros)).then_some(("latency", in_time));
     available.into_iter().chain(timed)
 }
 
+/// Whether a stream began in time; none of what is no stream. One message alone is none: each answer over gRPC is one. Of what
+/// the caller broke off, its first message or the want of it says whether that was for the waiting.
+fn began_in_time(Call { exchange, outcome }: Call<'_>, limit: Duration) -> Option<bool> {
+    let limit_micros = limit.as_micros() as u64;
+    let messages = exchange.response_messages.as_ref().filter(|_| (200..300).contains(&outcome))?;
+    let is_cancelled = exchange.end() == EndState::Cancelled;
+    let waited = messages.gaps_micros.first().copied();
+    match waited {
+        Some(waited) if (answered(exchange) || is_cancelled) && messages.count > 1 => Some(waited <= limit_micros),
+        _ if is_cancelled && waited.unwrap_or(exchange.duration_micros) > limit_micros => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether the model's answer passed to its end: what the sidecar could keep of it says nothing about that.
+fn answered(exchange: &Exchange) -> bool {
+    matches!(exchange.end(), EndState::Complete | EndState::Truncated | EndState::Budget)
+}
+
 /// Whether the caller broke it off after the limit: whatever the answer would have been, it would have been late.
-fn gave_up(exchange: &Exchange, latency_limit_micros: u64) -> bool {
-    let status = exchange.outcome();
+fn gave_up(Call { exchange, outcome: status }: Call<'_>, latency_limit_micros: u64) -> bool {
     exchange.end() == EndState::Cancelled
         && exchange.duration_micros > latency_limit_micros
         && (status == 0 || (200..300).contains(&status))
@@ -452,7 +519,7 @@ fn freshness(model: &ModelState, rows: &Rows<'_>, times: &[i64], taken: &Taken<'
             is_fresh(of, *time, freshness.max_age)
         };
         let good = times.iter().enumerate().filter(|row| is_fresh(*row)).count() as u64;
-        let counts = Counts { good: good * weight, valid: times.len() as u64 * weight };
+        let counts = Counts { good: good * weight, valid: times.len() as u64 * weight, unknown: 0 };
         slis.count(&model.name, "freshness", &freshness.column, taken.indicated_at(), counts);
         metrics.count(counts);
     }
@@ -460,6 +527,8 @@ fn freshness(model: &ModelState, rows: &Rows<'_>, times: &[i64], taken: &Taken<'
 
 #[cfg(test)]
 mod tests {
+    use driftline_protocol::Messages;
+
     use super::*;
 
     fn exchange(status: u32, end: EndState, micros: u64) -> Exchange {
@@ -467,7 +536,7 @@ mod tests {
     }
 
     fn indicated(status: u32, end: EndState, micros: u64) -> Vec<(&'static str, bool)> {
-        indicators(&exchange(status, end, micros), 1000).collect()
+        indicators(Call::archived(&exchange(status, end, micros)), 1000).collect()
     }
 
     #[test]
@@ -490,12 +559,47 @@ mod tests {
         let called = |code: &str| {
             let status = driftline_protocol::Header { name: "grpc-status".into(), value: code.into() };
             let exchange = Exchange { response_headers: vec![status], ..exchange(200, EndState::Complete, 900) };
-            indicators(&exchange, 1000).collect::<Vec<_>>()
+            indicators(Call { exchange: &exchange, outcome: exchange.outcome() }, 1000).collect::<Vec<_>>()
         };
         assert_eq!(called("0"), [("availability", true), ("latency", true)]);
         assert_eq!(called("14"), [("availability", false)], "unavailable");
         assert_eq!(called("8"), [("availability", false)], "overload is the model's doing");
         assert_eq!(called("3"), [], "the caller's argument");
         assert_eq!(called("no code"), [("availability", false)]);
+    }
+
+    #[test]
+    fn streams_begin_in_time_or_not_and_what_is_no_stream_does_neither() {
+        let began = |end, gaps: &[u64], count, micros| {
+            let messages = Messages { gaps_micros: gaps.to_vec(), count, ..Messages::default() };
+            let exchange = Exchange { response_messages: Some(messages), ..exchange(200, end, micros) };
+            began_in_time(Call::archived(&exchange), Duration::from_millis(1))
+        };
+        assert_eq!(began(EndState::Complete, &[1000, 5], 2, 9000), Some(true), "however long it goes on");
+        assert_eq!(began(EndState::Truncated, &[1001], 900, 9000), Some(false));
+        assert_eq!(began(EndState::Complete, &[5000], 1, 5000), None, "a call over gRPC");
+        assert_eq!(began(EndState::Complete, &[], 0, 5000), None, "nothing was said");
+        assert_eq!(began(EndState::Cancelled, &[900, 5], 2, 9000), Some(true), "broken off for another reason");
+        assert_eq!(began(EndState::Cancelled, &[1001], 1, 1100), Some(false));
+        assert_eq!(began(EndState::Cancelled, &[900], 1, 9000), None);
+        assert_eq!(began(EndState::Cancelled, &[], 0, 1001), Some(false), "before the first");
+        assert_eq!(began(EndState::Cancelled, &[], 0, 1000), None);
+        assert_eq!(began(EndState::UpstreamError, &[5000, 5], 2, 9000), None, "availability's");
+        let alone = exchange(200, EndState::Complete, 9000);
+        assert_eq!(began_in_time(Call::archived(&alone), Duration::from_millis(1)), None);
+        let failed = Exchange {
+            response_messages: Some(Messages { gaps_micros: vec![5000, 1], count: 2, ..Messages::default() }),
+            ..alone
+        };
+        assert_eq!(began_in_time(Call { exchange: &failed, outcome: 500 }, Duration::from_millis(1)), None);
+    }
+
+    #[test]
+    fn an_answer_that_tells_of_an_error_is_no_success_for_its_status() {
+        let exchange = exchange(200, EndState::Complete, 900);
+        let called = |outcome| indicators(Call { exchange: &exchange, outcome }, 1000).collect::<Vec<_>>();
+        assert_eq!(called(200), [("availability", true), ("latency", true)]);
+        assert_eq!(called(500), [("availability", false)]);
+        assert_eq!(called(400), [], "the caller's doing");
     }
 }

@@ -207,8 +207,8 @@ mod tests {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(crate::store::SCHEMA).unwrap();
         let mut counts = SliCounts::default();
-        counts.count("m", "latency", "", 0, Counts { good: 0, valid: 60 });
-        counts.count("m", "latency", "", 58 * MINUTE, Counts { good: 39, valid: 40 });
+        counts.count("m", "latency", "", 0, Counts { good: 0, valid: 60, unknown: 0 });
+        counts.count("m", "latency", "", 58 * MINUTE, Counts { good: 39, valid: 40, unknown: 0 });
         (0..99).for_each(|_| counts.latency("m", 58 * MINUTE, 100_000, 1));
         counts.latency("m", 58 * MINUTE, 2_000_000, 1);
         counts.store(&db).unwrap();

@@ -6,7 +6,7 @@
 //! sleeps at night, or is new, is never missed.
 
 use driftline_alerts::Counts;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Pipeline;
 use super::slis::HOUR_MICROS;
@@ -30,7 +30,7 @@ impl Pipeline {
         for model in self.models.values() {
             let heard = self.parts.store.read_blocking(|db| is_heard(db, &model.name, model.heard_at, now));
             if let Ok(Some(is_heard)) = heard {
-                let looked = Counts { good: u64::from(is_heard), valid: 1 };
+                let looked = Counts { good: u64::from(is_heard), valid: 1, unknown: 0 };
                 self.next.slis.count(&model.name, HEARD_SLI, "", now, looked);
                 model.metrics.heard.count(looked);
             }
@@ -40,12 +40,17 @@ impl Pipeline {
 
 /// When a model's requests were last counted; never, as 0.
 pub(super) fn last_counted(db: &Connection, model: &str) -> rusqlite::Result<i64> {
-    db.prepare_cached("SELECT coalesce(max(slice), 0) FROM sli_counts WHERE model = ?1 AND sli = 'availability'")?
-        .query_row([model], |row| row.get(0))
+    db.prepare_cached(
+        "SELECT slice FROM sli_counts WHERE model = ?1 AND sli = 'availability' AND label = '' AND valid > 0
+         ORDER BY slice DESC LIMIT 1",
+    )?
+    .query_row([model], |row| row.get(0))
+    .optional()
+    .map(Option::unwrap_or_default)
 }
 
 /// Whether a model is heard as its last day lets one expect; none when that says nothing.
-fn is_heard(db: &Connection, model: &str, heard_at: i64, now: i64) -> rusqlite::Result<Option<bool>> {
+pub(super) fn is_heard(db: &Connection, model: &str, heard_at: i64, now: i64) -> rusqlite::Result<Option<bool>> {
     let ends = heard_at.div_euclid(HOUR_MICROS) * HOUR_MICROS;
     let (hours, quietest): (i64, i64) = db
         .prepare_cached(
@@ -75,7 +80,7 @@ mod tests {
         let mut counts = SliCounts::default();
         for hour in 0..30 {
             let valid = if hour == 7 { quietest } else { each };
-            counts.count("m", "availability", "", LAST - hour * HOUR_MICROS, Counts { good: 0, valid });
+            counts.count("m", "availability", "", LAST - hour * HOUR_MICROS, Counts { good: 0, valid, unknown: 0 });
         }
         counts.store(&db).unwrap();
         db

@@ -122,6 +122,7 @@ impl Pipeline {
         for change in changes {
             self.note(&change, Some((model, &window)));
         }
+        self.count_slices(model, &window);
         self.tell();
         let reference = self.models.get(model).map(|state| state.references.identity.clone()).unwrap_or_default();
         self.next.windows.push(StoredWindow {
@@ -254,6 +255,7 @@ impl Pipeline {
             }
             self.parts.metrics.observations_refused.inc_by(self.book.take_refused());
         }
+        self.show_objectives(now);
         self.evaluated_at = now;
         self.tell();
         Ok(())
@@ -304,13 +306,18 @@ pub(crate) fn indicator_observations(
     (condition, sli): (&Condition, &str),
     now: i64,
 ) -> rusqlite::Result<Vec<Observation>> {
-    let observation = |(label, reading)| {
-        let labels = [("model", model.to_owned()), (part_label(sli), label)].into_iter();
-        let labels =
-            labels.filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)).collect();
-        Observation { name: sli.to_owned(), labels, reading }
+    let observation = |(label, reading): (String, Reading)| Observation {
+        name: sli.to_owned(),
+        labels: indicator_labels(model, sli, &label),
+        reading,
     };
     Ok(readings(db, model, condition, now)?.into_iter().map(observation).collect())
+}
+
+/// The labels of an observation of an indicator.
+pub(super) fn indicator_labels(model: &str, sli: &str, label: &str) -> Labels {
+    let labels = [("model", model), (part_label(sli), label)].into_iter().filter(|(_, value)| !value.is_empty());
+    labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// What a condition on an indicator looks at, for each of the indicator's labels.
@@ -333,8 +340,9 @@ fn readings(
             };
             let last = last.into_iter().filter(|(label, _)| !sums.contains_key(label));
             let last: Vec<_> = last.map(|(label, events)| (label, Reading::Few(events))).collect();
-            let shares =
-                sums.into_iter().map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid }));
+            let shares = sums
+                .into_iter()
+                .map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid, unknown: sum.unknown }));
             Ok(shares.chain(last).collect())
         }
         Condition::Budget { sli, objective, pace, .. } => slis::burn(db, model, sli, (objective, *pace), now),

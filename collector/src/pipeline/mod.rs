@@ -27,6 +27,7 @@ pub(crate) mod expressions;
 mod fields;
 mod hearing;
 pub(crate) mod judging;
+pub(crate) mod objectives;
 pub(crate) mod over_time;
 pub(crate) mod rebuild;
 pub(crate) mod rewriting;
@@ -39,6 +40,7 @@ mod starting;
 pub(crate) mod table;
 mod telling;
 pub(crate) mod tidying;
+pub(crate) mod time_slices;
 mod versions;
 
 use std::collections::{BTreeMap, HashMap};

@@ -230,7 +230,7 @@ pub(crate) fn of_indicator(
     let first = today - STREAM_VALUES as i64 * DAY_MICROS;
     let mut rows = statement.query(params![model, sli, first, today, DAY_MICROS])?;
     while let Some(row) = rows.next()? {
-        let counts = Counts { good: row.get::<_, i64>(2)? as u64, valid: row.get::<_, i64>(3)? as u64 };
+        let counts = Counts { good: row.get::<_, i64>(2)? as u64, valid: row.get::<_, i64>(3)? as u64, unknown: 0 };
         days.entry(row.get(0)?).or_default().push((row.get(1)?, counts));
     }
     let of_label = |(label, days): (String, Vec<(i64, Counts)>)| {
@@ -275,10 +275,14 @@ mod tests {
         db.execute_batch(crate::store::SCHEMA).unwrap();
         let mut counts = SliCounts::default();
         for (day, bad) in (0..).zip(bad) {
-            let events = bad.map_or(Counts { good: 0, valid: 10 }, |bad| Counts { good: 1000 - bad, valid: 1000 });
+            let events = bad.map_or(Counts { good: 0, valid: 10, unknown: 0 }, |bad| Counts {
+                good: 1000 - bad,
+                valid: 1000,
+                unknown: 0,
+            });
             // By two hours, as they come.
             for hour in [3, 17] {
-                let half = Counts { good: events.good / 2, valid: events.valid / 2 };
+                let half = Counts { good: events.good / 2, valid: events.valid / 2, unknown: 0 };
                 counts.count("m", "latency", "", day * DAY_MICROS + hour * DAY_MICROS / 24, half);
             }
         }

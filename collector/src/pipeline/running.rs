@@ -20,12 +20,12 @@ impl Pipeline {
     pub(super) fn observe_running(&mut self) {
         let now = now_micros();
         let metrics = self.parts.metrics.sli(COLLECTOR, RUNNING_SLI, "");
-        let missed = Counts { good: 0, valid: 1 };
+        let missed = Counts { good: 0, valid: 1, unknown: 0 };
         for slice in self.ran_until.take().into_iter().flat_map(|ran_until| missed_looks(ran_until, now)) {
             self.next.slis.count(COLLECTOR, RUNNING_SLI, "", slice, missed);
             metrics.count(missed);
         }
-        let looked = Counts { good: 1, valid: 1 };
+        let looked = Counts { good: 1, valid: 1, unknown: 0 };
         self.next.slis.count(COLLECTOR, RUNNING_SLI, "", now, looked);
         metrics.count(looked);
     }
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!((ran_until(&db).unwrap(), was_down(&db, 0).unwrap()), (None, None));
         let mut counts = SliCounts::default();
         for (slice, good) in [(3, 1), (4, 0), (5, 0), (6, 1)] {
-            counts.count(COLLECTOR, RUNNING_SLI, "", slice * SLICE, Counts { good, valid: 1 });
+            counts.count(COLLECTOR, RUNNING_SLI, "", slice * SLICE, Counts { good, valid: 1, unknown: 0 });
         }
         counts.store(&db).unwrap();
         assert_eq!(ran_until(&db).unwrap(), Some(6 * SLICE));

@@ -25,7 +25,7 @@ pub(super) fn fitting(table: &Finished, references: &References) -> Counts {
     let rows = table.batch.num_rows() as u64;
     let absent = references.required.iter().map(|name| rows - table.came.get(name).copied().unwrap_or(0).min(rows));
     let worst = absent.chain(table.wrong_type.values().copied()).max().unwrap_or(0);
-    Counts { good: rows - worst.min(rows), valid: rows }
+    Counts { good: rows - worst.min(rows), valid: rows, unknown: 0 }
 }
 
 #[cfg(test)]
@@ -79,12 +79,15 @@ mod tests {
     fn a_row_fits_with_the_columns_that_the_reference_always_had() {
         assert_eq!(references().required, ["always"]);
         let number = || Some(Cell::Number(1.0));
-        assert_eq!(fit(&[("always", number()), ("always", Some(Cell::Missing))]), Counts { good: 2, valid: 2 });
-        assert_eq!(fit(&[("always", number()), ("renamed", number())]), Counts { good: 1, valid: 2 });
+        assert_eq!(
+            fit(&[("always", number()), ("always", Some(Cell::Missing))]),
+            Counts { good: 2, valid: 2, unknown: 0 }
+        );
+        assert_eq!(fit(&[("always", number()), ("renamed", number())]), Counts { good: 1, valid: 2, unknown: 0 });
         assert_eq!(
             fit(&[("always", number()), ("always", Some(Cell::Text("x".into())))]),
-            Counts { good: 1, valid: 2 }
+            Counts { good: 1, valid: 2, unknown: 0 }
         );
-        assert_eq!(fit(&[("sometimes", None)]), Counts { good: 0, valid: 1 });
+        assert_eq!(fit(&[("sometimes", None)]), Counts { good: 0, valid: 1, unknown: 0 });
     }
 }

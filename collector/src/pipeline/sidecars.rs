@@ -71,7 +71,7 @@ impl Pipeline {
         for (model, of_model) in &sidecars {
             let missed = self.parts.store.read_blocking(|db| missed(db, model, of_model, now));
             if let Ok(Some(missed)) = missed {
-                let looked = Counts { good: u64::from(missed.is_empty()), valid: 1 };
+                let looked = Counts { good: u64::from(missed.is_empty()), valid: 1, unknown: 0 };
                 self.next.slis.count(model, SIDECARS_SLI, "", now, looked);
                 self.parts.metrics.sli(model, SIDECARS_SLI, "").count(looked);
             }
@@ -197,7 +197,7 @@ mod tests {
         let mut counts = SliCounts::default();
         for minute in 1..=60 {
             let valid = if minute <= last { after } else { before };
-            counts.count("m", "availability", "", NOW - minute * MINUTE, Counts { good: 0, valid });
+            counts.count("m", "availability", "", NOW - minute * MINUTE, Counts { good: 0, valid, unknown: 0 });
         }
         counts.store(&db).unwrap();
         db

@@ -1,10 +1,10 @@
-//! Service level indicators: good and valid events, counted exactly, in slices of ten seconds.
+//! Service level indicators: good, valid and unknown events, counted exactly, in slices of ten seconds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use driftline_alerts::{Counts, Few, LastEvents, Objective, Pace, Reading};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 
 /// The length of a slice, in microseconds.
@@ -36,11 +36,9 @@ struct ModelCounts {
 impl SliCounts {
     /// Counts events of one indicator at a time.
     pub(crate) fn count(&mut self, model: &str, sli: &'static str, label: &str, at: i64, events: Counts) {
-        if events.valid > 0 {
+        if events.seen() > 0 {
             let key = (sli, label.to_owned(), at.div_euclid(SLICE_MICROS) * SLICE_MICROS);
-            let counts = self.model(model).counts.entry(key).or_default();
-            counts.good += events.good;
-            counts.valid += events.valid;
+            *self.model(model).counts.entry(key).or_default() += events;
         }
     }
 
@@ -67,18 +65,21 @@ impl SliCounts {
     /// Adds the counts to what is stored.
     pub(crate) fn store(&self, db: &Connection) -> rusqlite::Result<()> {
         let mut statement = db.prepare_cached(
-            "INSERT INTO sli_counts (model, sli, label, slice, good, valid) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (model, sli, label, slice) DO UPDATE SET good = good + excluded.good, valid = valid + excluded.valid",
+            "INSERT INTO sli_counts (model, sli, label, slice, good, valid, unknown) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (model, sli, label, slice) DO UPDATE
+             SET good = good + excluded.good, valid = valid + excluded.valid, unknown = unknown + excluded.unknown",
         )?;
         let mut hourly = db.prepare_cached(
-            "INSERT INTO sli_hours (model, sli, label, hour, good, valid) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (model, sli, label, hour) DO UPDATE SET good = good + excluded.good, valid = valid + excluded.valid",
+            "INSERT INTO sli_hours (model, sli, label, hour, good, valid, unknown) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (model, sli, label, hour) DO UPDATE
+             SET good = good + excluded.good, valid = valid + excluded.valid, unknown = unknown + excluded.unknown",
         )?;
         for (model, of_model) in &self.models {
             for ((sli, label, slice), counts) in &of_model.counts {
-                statement.execute(params![model, sli, label, slice, counts.good as i64, counts.valid as i64])?;
+                let [good, valid, unknown] = [counts.good, counts.valid, counts.unknown].map(|count| count as i64);
+                statement.execute(params![model, sli, label, slice, good, valid, unknown])?;
                 let hour = floor(*slice, HOUR_MICROS);
-                hourly.execute(params![model, sli, label, hour, counts.good as i64, counts.valid as i64])?;
+                hourly.execute(params![model, sli, label, hour, good, valid, unknown])?;
             }
             for (slice, new) in &of_model.latencies {
                 store_latencies(db, model, *slice, new)?;
@@ -120,20 +121,26 @@ pub(crate) fn sums(
 ) -> rusqlite::Result<BTreeMap<String, Counts>> {
     let (first_hour, last_hour) = (floor(from - 1, HOUR_MICROS) + HOUR_MICROS, floor(now, HOUR_MICROS));
     db.prepare_cached(
-        "SELECT label, sum(good), sum(valid) FROM (
-             SELECT label, good, valid FROM sli_counts
+        "SELECT label, sum(good), sum(valid), sum(unknown) FROM (
+             SELECT label, good, valid, unknown FROM sli_counts
              WHERE model = ?1 AND sli = ?2 AND slice >= ?3 AND slice < min(?4, ?6 + 1)
              UNION ALL
-             SELECT label, good, valid FROM sli_hours WHERE model = ?1 AND sli = ?2 AND hour >= ?4 AND hour < ?5
+             SELECT label, good, valid, unknown FROM sli_hours WHERE model = ?1 AND sli = ?2 AND hour >= ?4 AND hour < ?5
              UNION ALL
-             SELECT label, good, valid FROM sli_counts
+             SELECT label, good, valid, unknown FROM sli_counts
              WHERE model = ?1 AND sli = ?2 AND slice >= max(?4, ?5) AND slice <= ?6)
          GROUP BY label",
     )?
     .query_map(params![model, sli, floor(from, SLICE_MICROS), first_hour, last_hour, now], |row| {
-        Ok((row.get(0)?, Counts { good: row.get::<_, i64>(1)? as u64, valid: row.get::<_, i64>(2)? as u64 }))
+        Ok((row.get(0)?, counts_of(row, 1)?))
     })?
     .collect()
+}
+
+/// Good, valid and unknown events, from a column on.
+pub(crate) fn counts_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Counts> {
+    let count = |column: usize| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)? as u64);
+    Ok(Counts { good: count(first)?, valid: count(first + 1)?, unknown: count(first + 2)? })
 }
 
 /// What a budget's rule looks at, for each of the indicator's labels.
@@ -177,7 +184,7 @@ pub(crate) fn last_events(
     let recent = now - over.as_micros() as i64;
     let of_label = |(label, sum): (String, Counts)| {
         let mut slices = db.prepare_cached(
-            "SELECT slice, good, valid FROM sli_counts
+            "SELECT slice, good, valid, unknown FROM sli_counts
              WHERE model = ?1 AND sli = ?2 AND label = ?3 AND slice BETWEEN ?4 AND ?5 ORDER BY slice DESC",
         )?;
         let mut slices = slices.query(params![model, sli, label, from, now])?;
@@ -187,11 +194,10 @@ pub(crate) fn last_events(
         };
         while let Some(slice) = slices.next()? {
             let is_recent = slice.get::<_, i64>(0)? > recent;
-            let (good, valid) = (slice.get::<_, i64>(1)? as u64, slice.get::<_, i64>(2)? as u64);
+            let of_slice = counts_of(slice, 1)?;
             for (counts, wanted) in [(&mut events.newest, few.events.newest()), (&mut events.last, few.events.last())] {
                 if is_recent || counts.valid < wanted {
-                    counts.good += good;
-                    counts.valid += valid;
+                    *counts += of_slice;
                 }
             }
             if !is_recent && events.last.valid >= few.events.last() {
@@ -200,7 +206,8 @@ pub(crate) fn last_events(
         }
         Ok((label, events))
     };
-    sums(db, model, sli, from, now)?.into_iter().map(of_label).collect()
+    let judged = sums(db, model, sli, from, now)?.into_iter().filter(|(_, sum)| sum.valid > 0);
+    judged.map(of_label).collect()
 }
 
 /// How many events come in a year, when so many came since a time, or since the first of them.
@@ -212,7 +219,7 @@ fn per_year(
 ) -> rusqlite::Result<f64> {
     let first: Option<i64> = db
         .prepare_cached(
-            "SELECT min(slice) FROM sli_counts WHERE model = ?1 AND sli = ?2 AND label = ?3 AND slice >= ?4",
+            "SELECT min(slice) FROM sli_counts WHERE model = ?1 AND sli = ?2 AND label = ?3 AND slice >= ?4 AND valid > 0",
         )?
         .query_row(params![model, sli, label, from], |row| row.get(0))?;
     let span = (now - first.unwrap_or(from)).max(HOUR_MICROS);
@@ -303,7 +310,7 @@ mod tests {
         // One event every seven minutes for two days, every fifth of them bad.
         let events: Vec<(i64, u64)> = (0..411).map(|i| (i * 7 * minute, u64::from(i % 5 != 0))).collect();
         for (at, good) in &events {
-            counts.count("m", "latency", "", *at, Counts { good: *good, valid: 1 });
+            counts.count("m", "latency", "", *at, Counts { good: *good, valid: 1, unknown: 0 });
         }
         counts.store(&db).unwrap();
         // Some of them are in the future, in the same hour and in others.
@@ -311,7 +318,8 @@ mod tests {
         for length in [5, 59, 60, 61, 95, 360, 1440, 2000, 100_000] {
             let from = floor(now - length * minute, SLICE_MICROS);
             let within: Vec<_> = events.iter().filter(|(at, _)| (from..=now).contains(at)).collect();
-            let expected = Counts { good: within.iter().map(|(_, good)| good).sum(), valid: within.len() as u64 };
+            let expected =
+                Counts { good: within.iter().map(|(_, good)| good).sum(), valid: within.len() as u64, unknown: 0 };
             let sums = sums(&db, "m", "latency", now - length * minute, now).unwrap();
             assert_eq!(sums.get("").copied().unwrap_or_default(), expected, "{length} minutes");
         }
@@ -330,7 +338,7 @@ mod tests {
             ("2026-03-31T21:59:59Z", 100),
             ("2026-03-31T22:00:00Z", 1000),
         ] {
-            counts.count("m", "latency", "", micros(at), Counts { good: 0, valid });
+            counts.count("m", "latency", "", micros(at), Counts { good: 0, valid, unknown: 0 });
         }
         counts.store(&db).unwrap();
         let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
@@ -343,6 +351,27 @@ mod tests {
         };
         let times = ["2026-02-28T22:59:59Z", "2026-02-28T23:00:05Z", "2026-03-31T21:59:59Z", "2026-03-31T22:00:05Z"];
         assert_eq!(times.map(of_period), [1, 10, 110, 1000]);
+    }
+
+    #[test]
+    fn what_is_unknown_is_kept_beside_what_was_judged_and_judges_nothing_itself() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let mut counts = SliCounts::default();
+        // Of one hour, and of the one that is on; in the middle of it nothing but losses.
+        let last = 2 * HOUR_MICROS + 30_000_000;
+        counts.count("m", "availability", "", HOUR_MICROS, Counts { good: 3, valid: 4, unknown: 2 });
+        counts.count("m", "availability", "", last, Counts { unknown: 5, ..Counts::default() });
+        counts.store(&db).unwrap();
+        let all = sums(&db, "m", "availability", 0, last).unwrap();
+        assert_eq!(all[""], Counts { good: 3, valid: 4, unknown: 7 });
+        assert_eq!(sums(&db, "m", "availability", last, last).unwrap()[""], Counts { unknown: 5, ..Counts::default() });
+        let events = driftline_alerts::FewEvents::new(0.99, 20, 1.0).unwrap();
+        let few = |hours: u64| Few { events, within: Duration::from_secs(hours * 3600) };
+        let over = Duration::from_secs(300);
+        let last_of = |hours: u64| last_events(&db, "m", "availability", (&few(hours), over), last).unwrap();
+        assert_eq!(last_of(24)[0].1.last, Counts { good: 3, valid: 4, unknown: 7 });
+        assert!(last_of(1).is_empty(), "of losses alone there are no last events");
     }
 
     proptest! {
@@ -374,19 +403,28 @@ mod tests {
         // One request every half an hour for two days; the last three failed.
         let mut counts = SliCounts::default();
         for i in 0..96 {
-            counts.count("m", "availability", "", i * 30 * minute, Counts { good: u64::from(i < 93), valid: 1 });
+            counts.count(
+                "m",
+                "availability",
+                "",
+                i * 30 * minute,
+                Counts { good: u64::from(i < 93), valid: 1, unknown: 0 },
+            );
         }
         counts.store(&db).unwrap();
         let now = 95 * 30 * minute + minute;
         let events = last(now).unwrap();
-        assert_eq!((events.last, events.newest), (Counts { good: 17, valid: 20 }, Counts { good: 2, valid: 5 }));
+        assert_eq!(
+            (events.last, events.newest),
+            (Counts { good: 17, valid: 20, unknown: 0 }, Counts { good: 2, valid: 5, unknown: 0 })
+        );
         assert!((events.per_year / (48.0 * 365.25) - 1.0).abs() < 0.03, "{}", events.per_year);
         // A day later there is nothing that is not too old.
         assert_eq!(last(now + 25 * HOUR_MICROS), None);
         // A rush: all of some minutes count, not the seconds that hold the last twenty.
         let mut counts = SliCounts::default();
         (0..60).for_each(|i| {
-            counts.count("m", "availability", "", now + i * 10_000_000, Counts { good: 100, valid: 100 })
+            counts.count("m", "availability", "", now + i * 10_000_000, Counts { good: 100, valid: 100, unknown: 0 })
         });
         counts.store(&db).unwrap();
         let events = last(now + 600_000_000).unwrap();
@@ -403,12 +441,12 @@ mod tests {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(include_str!("../store/schema.sql")).unwrap();
         let mut counts = SliCounts::default();
-        counts.count("m", "latency", "", 15_000_000, Counts { good: 9, valid: 10 });
+        counts.count("m", "latency", "", 15_000_000, Counts { good: 9, valid: 10, unknown: 0 });
         counts.latency("m", 15_000_000, 3000, 1);
         counts.store(&db).unwrap();
         counts.store(&db).unwrap();
         let all = |from, now| sums(&db, "m", "latency", from, now).unwrap();
-        assert_eq!(all(0, 15_000_000), BTreeMap::from([(String::new(), Counts { good: 18, valid: 20 })]));
+        assert_eq!(all(0, 15_000_000), BTreeMap::from([(String::new(), Counts { good: 18, valid: 20, unknown: 0 })]));
         assert!(all(20_000_000, 30_000_000).is_empty());
         assert!(all(0, 9_000_000).is_empty(), "what is in the future is not looked at");
         let bytes: Vec<u8> = db.query_row("SELECT counts FROM latencies", [], |row| row.get(0)).unwrap();

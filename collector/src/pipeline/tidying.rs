@@ -130,8 +130,8 @@ mod tests {
                  INSERT INTO causes VALUES ('m', '1', {at}, 'c', '[]');
                  INSERT INTO comparisons VALUES ('m', '1', {at}, 'c', 'recent', '{{}}');
                  INSERT INTO earlier_windows VALUES ('m', '1', {at}, '', x'');
-                 INSERT INTO sli_counts VALUES ('m', 'latency', '', {at}, 1, 1);
-                 INSERT INTO sli_hours VALUES ('m', 'latency', '', {at}, 1, 1);
+                 INSERT INTO sli_counts VALUES ('m', 'latency', '', {at}, 1, 1, 0);
+                 INSERT INTO sli_hours VALUES ('m', 'latency', '', {at}, 1, 1, 0);
                  INSERT INTO latencies VALUES ('m', {at}, x'');
                  INSERT INTO outcomes VALUES ('m', '{id}', '1', NULL, {at});
                  INSERT INTO cuts (first, last, partition, place, made_at, done_at) VALUES ({at}, {at}, 'hour', '', {at}, {at});

@@ -45,6 +45,7 @@ runbooks![
     "collector-down",
     "delivery-failure",
     "feature-drift",
+    "first-message-slo",
     "late-outcomes",
     "latency-budget",
     "latency-slo",

@@ -33,9 +33,9 @@ pub(crate) const SCHEMA: &str = concat!(
 );
 /// The version of the schema. A database of an older one is brought to it, step by step, as far back as there are steps;
 /// one of any other is refused, never guessed at.
-const SCHEMA_VERSION: i64 = 17;
+const SCHEMA_VERSION: i64 = 18;
 /// What makes each version out of the one before, the oldest first.
-const STEPS: [(i64, &str); 12] = [
+const STEPS: [(i64, &str); 13] = [
     (5, include_str!("segments.sql")),
     (6, include_str!("earlier.sql")),
     (7, include_str!("schema_7_to_8.sql")),
@@ -48,6 +48,7 @@ const STEPS: [(i64, &str); 12] = [
     (14, include_str!("schema_14_to_15.sql")),
     (15, include_str!("schema_15_to_16.sql")),
     (16, include_str!("maintenance.sql")),
+    (17, include_str!("schema_17_to_18.sql")),
 ];
 /// Bytes of a page of a new database; an older one keeps its own. Most of what is written are frames of hundreds of kilobytes,
 /// page by page into the write-ahead log, out of it again, and into the database. With SQLite's own 4 KiB the writer takes
@@ -366,7 +367,8 @@ mod tests {
                  ALTER TABLE episodes DROP COLUMN acknowledged_by; ALTER TABLE episodes DROP COLUMN acknowledged_note;
                  ALTER TABLE episodes DROP COLUMN standing; ALTER TABLE episodes DROP COLUMN is_flapping;
                  ALTER TABLE outbox DROP COLUMN in_doubt; DROP TABLE newest_outcomes; ALTER TABLE senders DROP COLUMN version;
-                 ALTER TABLE senders DROP COLUMN first_heard_at;",
+                 ALTER TABLE senders DROP COLUMN first_heard_at;
+                 ALTER TABLE sli_counts DROP COLUMN unknown; ALTER TABLE sli_hours DROP COLUMN unknown;",
             )
             .unwrap();
         assert!(migrate(&mut database, STEPS[0].0).unwrap());

@@ -149,7 +149,7 @@ CREATE TABLE causes (
     PRIMARY KEY (model, version, ends, column_name)
 ) STRICT, WITHOUT ROWID;
 
--- Good and valid events of a slice of ten seconds. `label` tells several indicators of one name apart (a column).
+-- Good and valid events of a slice of ten seconds, and those that could not be judged. `label` tells several indicators of one name apart (a column).
 CREATE TABLE sli_counts (
     model TEXT NOT NULL,
     sli TEXT NOT NULL,
@@ -157,6 +157,7 @@ CREATE TABLE sli_counts (
     slice INTEGER NOT NULL,
     good INTEGER NOT NULL,
     valid INTEGER NOT NULL,
+    unknown INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (model, sli, label, slice)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sli_counts_by_slice ON sli_counts (slice);
@@ -169,6 +170,7 @@ CREATE TABLE sli_hours (
     hour INTEGER NOT NULL,
     good INTEGER NOT NULL,
     valid INTEGER NOT NULL,
+    unknown INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (model, sli, label, hour)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sli_hours_by_hour ON sli_hours (hour);

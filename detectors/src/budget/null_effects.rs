@@ -27,6 +27,8 @@ const LEAST_TRUSTED: f64 = 0.2;
 const MIN_UNITS: usize = 6;
 /// A span of time is looked at that is at most so many times as long as what of it holds rows.
 const MAX_GAPS: i64 = 4;
+/// One window in so many is small.
+const SMALL: usize = 10;
 /// An effect that is rounding's.
 const NOTHING: f64 = 1e-12;
 /// Digits that an effect is kept with.
@@ -52,7 +54,7 @@ pub struct NullEffects {
     /// In the place of both where one block decides a window's effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub few_blocks: Option<FewBlocks>,
-    /// The noise of independent rows for windows with as many rows as these have.
+    /// The noise of independent rows for windows with as few rows as one in ten of these has.
     pub independent: f64,
     /// Numbers of the windows with the largest effects, by falling effect.
     pub at: Vec<u32>,
@@ -130,8 +132,8 @@ impl NullEffects {
         self.allowed = None;
     }
 
-    /// What a window may reach whose rows, were they independent, would reach so much. Fewer rows than the reference's
-    /// stretches have are more noise, which comes on top.
+    /// What a window may reach whose rows, were they independent, would reach so much. Fewer rows than small stretches of the
+    /// reference have are more noise, which comes on top.
     ///
     /// A kind of rows that the reference hardly has has no spread to draw from; there the exact limit for independent rows
     /// is the least.
@@ -205,7 +207,7 @@ pub(crate) fn null_effects(
     let whole = reference.profile();
     let worlds = (2 * shape.panes / shape.every).clamp(*WORLDS.start(), *WORLDS.end());
     let mut effects: BTreeMap<Detector, Vec<(u32, f64)>> = BTreeMap::new();
-    let mut usual: BTreeMap<Detector, f64> = BTreeMap::new();
+    let mut sizes: Vec<Profile> = Vec::new();
     for world in 0..worlds {
         // Each world's windows begin at another time of the day.
         let phase = world * shape.season / worlds;
@@ -229,8 +231,8 @@ pub(crate) fn null_effects(
             if filled < shape.min_filled {
                 continue;
             }
-            if usual.is_empty() {
-                usual = reference.independent_noise(&window);
+            if sizes.len() < HISTORY as usize && window.usable() > 0 {
+                sizes.push(window.clone());
             }
             let season = units.season;
             let new: f64 = (begins..ends).map(|pane| novel[history[pane / season]] / season as f64).sum();
@@ -239,6 +241,9 @@ pub(crate) fn null_effects(
             }
         }
     }
+    // Small windows are among those that are drawn, and what they make of it is in the limits.
+    sizes.sort_by_key(Profile::usable);
+    let small = sizes.get(sizes.len() / SMALL).map(|window| reference.independent_noise(window)).unwrap_or_default();
     let blocks = units.filled as f64 / block as f64;
     let in_window = f64::from(shape.panes) / (units.season * block) as f64;
     let by_many = (4.0 * blocks.powf(-in_window.max(1.0))).min(1.0);
@@ -253,7 +258,7 @@ pub(crate) fn null_effects(
             |share: f64| effects.get((share * f64::from(windows)) as usize).map_or(0.0, |(_, effect)| *effect);
         let trusted = trusted.max(ENOUGH / f64::from(windows)).min(LEAST_TRUSTED);
         let (near, far) = (exceeded_by(4.0 * trusted), exceeded_by(trusted));
-        let independent = usual.get(&detector).copied()?;
+        let independent = small.get(&detector).copied()?;
         let most = (KEPT * f64::from(windows)).ceil() as usize + 1;
         let (at, effects) = effects.iter().take(most).map(|(at, effect)| (*at, rounded(*effect))).unzip();
         let null = NullEffects {

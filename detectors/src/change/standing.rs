@@ -15,7 +15,8 @@ pub const STAYS_FOR: usize = 10;
 const PART_OF_THRESHOLD: f64 = 0.25;
 
 /// Which change detector looks at a stream of some dozens of values. [`Adwin`](super::Adwin) is none of them: its bound
-/// supposes nothing of the values, and a rise from 0.1 to 0.4 takes it sixty of each.
+/// supposes nothing of the values, and a rise from 0.1 to 0.4 takes it more than sixty of each. Nor is [`Kswin`](super::Kswin): it takes
+/// the counts of the windows themselves, which say more than their scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
     /// [`Cusum`], which learns the stream's level and spread.
@@ -167,7 +168,10 @@ fn angle(share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use super::*;
+    use crate::change::{Adwin, AdwinSettings};
 
     /// Twelve values about a level, none of them far from it.
     fn about(level: f64, spread: f64) -> Vec<f64> {
@@ -208,6 +212,17 @@ mod tests {
         let stream = [about(0.01, 0.0001), vec![0.03; 3]].concat();
         let standing = Stream::of_score(Detector::Psi, &stream, 0.05).standing(ChangeKind::Cusum).unwrap();
         assert!(standing.height > 1.0 && standing.values == 3, "{standing:?}");
+    }
+
+    #[test]
+    fn adwin_tells_no_rise_of_a_score_in_two_months_of_days() {
+        let seen = |from: f64, to: f64, values: usize| {
+            let mut window = Adwin::new(AdwinSettings { clock: 1, ..Default::default() });
+            let stream = iter::repeat_n(from, values).chain(iter::repeat_n(to, values));
+            stream.filter_map(|value| window.update(value)).count() > 0
+        };
+        assert!(!seen(0.1, 0.4, 60) && !seen(0.0, 0.94, 30));
+        assert!(seen(0.1, 0.4, 80), "of hundreds it does");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Anderson-Darling: the squared gap between the two distribution functions, each against what chance makes of it there.
 
-use super::{Distance, NOISE_TAIL, interval, inverse_sizes};
+use super::{Distance, interval, inverse_sizes};
 use crate::null::anderson_darling;
 use crate::steps::{Step, Steps};
 
@@ -28,14 +28,17 @@ pub(crate) fn distance(steps: &Steps) -> Option<Distance> {
     }
     let (value, upper) = bounds(steps);
     let to_effect = inverse_sizes(n, m);
-    let chance_reaches = |tail: f64| anderson_darling::quantile(tail, n, m) * to_effect;
+    let chance_reaches = |limiting: f64| anderson_darling::at_sizes(limiting, n, m) * to_effect;
     Some(Distance {
         value,
         upper,
         effect: value * to_effect,
-        noise: chance_reaches(NOISE_TAIL),
+        noise: chance_reaches(anderson_darling::QUANTILE_999),
         null_mean: to_effect,
-        interval: interval::around_square((value * to_effect, upper * to_effect), chance_reaches(interval::OUTSIDE)),
+        interval: interval::around_square(
+            (value * to_effect, upper * to_effect),
+            chance_reaches(anderson_darling::QUANTILE_95),
+        ),
         p_value: anderson_darling::tail(value, n, m),
     })
 }

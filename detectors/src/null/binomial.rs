@@ -31,6 +31,10 @@ pub(crate) fn upper_limit(successes: u64, trials: u64, tail: f64) -> f64 {
     if successes >= trials {
         return 1.0;
     }
+    if successes == 0 {
+        // (1 − p)ⁿ = tail; most columns have no row of most kinds.
+        return -(tail.ln() / trials as f64).exp_m1();
+    }
     let (mut low, mut high) = (successes as f64 / trials as f64, 1.0);
     for _ in 0..HALVINGS {
         let middle = (low + high) / 2.0;

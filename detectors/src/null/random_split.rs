@@ -168,10 +168,9 @@ impl Kind {
         let first = (mean - REACH * deviation - MARGIN).floor().max(0.0);
         let last = (mean + REACH * deviation + MARGIN).ceil().min(rows);
         let step = (deviation / POINTS_PER_DEVIATION).floor().max(1.0);
+        let (log_chance, log_rest) = (chance.ln(), (1.0 - chance).ln());
         let log_weight = |window: f64| {
-            window * chance.ln() + (rows - window) * (1.0 - chance).ln()
-                - ln_gamma(window + 1.0)
-                - ln_gamma(rows - window + 1.0)
+            window * log_chance + (rows - window) * log_rest - ln_gamma(window + 1.0) - ln_gamma(rows - window + 1.0)
         };
         let windows = steps(first, last, step);
         let points =

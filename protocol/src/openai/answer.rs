@@ -8,6 +8,9 @@ use super::Row;
 use super::lists::{Calls, Embeddings, Few};
 use super::measured::{Measured, Single};
 use crate::decode::DecodeError;
+use crate::events;
+use crate::failure;
+use crate::json::Value;
 use crate::rows::Cell;
 
 /// A whole answer, or a chunk of a chat's or a completion's.
@@ -20,7 +23,7 @@ pub(super) struct Answer<'a> {
     #[serde(borrow)]
     usage: Option<Usage<'a>>,
     #[serde(borrow)]
-    error: Option<Single<'a>>,
+    error: Option<Value<'a>>,
     /// Of chats and completions.
     #[serde(borrow)]
     choices: Option<Few<Choice<'a>>>,
@@ -124,6 +127,8 @@ pub(super) struct Summary {
     tool_calls: u64,
     embeddings: Option<Embeddings>,
     tokens: Tokens,
+    /// The status for which an error stands that was told of.
+    pub(super) failure: Option<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -137,11 +142,17 @@ struct Tokens {
 
 impl Summary {
     /// Adds one of a stream's chunks.
-    pub(super) fn add_chunk(&mut self, data: &[u8]) -> serde_json::Result<()> {
+    pub(super) fn add_chunk(&mut self, chunk: &events::Event<'_>) -> serde_json::Result<()> {
         self.chunks = Some(self.chunks.unwrap_or(0) + 1);
-        let event: Event<'_> = serde_json::from_slice(data)?;
+        // An event that is called an error need not be JSON.
+        if let Some(status) = failure::reported(&chunk.data, None).or(chunk.is_error.then_some(failure::SERVERS_DOING))
+        {
+            self.fail(status);
+            return Ok(());
+        }
+        let event: Event<'_> = serde_json::from_slice(&chunk.data)?;
         let Some(kind) = text(event.kind) else {
-            self.add(serde_json::from_slice(data)?);
+            self.add(serde_json::from_slice(&chunk.data)?);
             return Ok(());
         };
         if let Some(response) = event.response {
@@ -151,9 +162,19 @@ impl Summary {
             self.chars += event.delta.map_or(0, |delta| delta.chars);
         }
         if kind == "error" {
-            self.finish_reason = Some(kind);
+            self.fail(failure::SERVERS_DOING);
         }
         Ok(())
+    }
+
+    fn fail(&mut self, status: u32) {
+        self.failure.get_or_insert(status);
+        self.finish_reason = Some("error".to_owned());
+    }
+
+    /// Whether it has choices, of which none says how it ended.
+    pub(super) fn is_left_open(&self) -> bool {
+        self.choices.is_some() && self.finish_reason.is_none()
     }
 
     /// Adds a whole answer, or the answer as it is by now.
@@ -168,10 +189,12 @@ impl Summary {
             self.add_output(output.0);
         }
         if let Some(ended) = ended(answer.incomplete_details, answer.status) {
+            self.failure = self.failure.or((ended == "failed").then_some(failure::SERVERS_DOING));
             self.finish_reason = Some(ended);
         }
-        if answer.error.is_some() {
-            self.finish_reason = Some("error".to_owned());
+        if let Some(error) = answer.error {
+            self.failure = None;
+            self.fail(failure::status_of(&error));
         }
         if let Some(usage) = answer.usage {
             self.tokens = Tokens::of(&usage);
@@ -181,7 +204,11 @@ impl Summary {
     fn add_choice(&mut self, choice: Choice<'_>) {
         let place = choice.index.and_then(|index| index.count()).unwrap_or(0);
         self.choices = self.choices.max(Some(place.saturating_add(1)));
-        self.finish_reason = self.finish_reason.take().or(text(choice.finish_reason));
+        let reason = text(choice.finish_reason);
+        if reason.as_deref() == Some("error") {
+            self.fail(failure::SERVERS_DOING);
+        }
+        self.finish_reason = self.finish_reason.take().or(reason);
         self.chars += choice.text.map_or(0, |text| text.chars);
         let Some(message) = choice.message.or(choice.delta) else { return };
         self.chars += message.content.map_or(0, |content| content.chars);

@@ -19,7 +19,9 @@ use std::borrow::Cow;
 
 use crate::bodies::Bodies;
 use crate::decode::{DecodeError, joined};
-use crate::events::data_of_events;
+use crate::events::events;
+use crate::exchange::Redaction;
+use crate::failure;
 use crate::format::Format;
 use crate::paths::path_of;
 use crate::rows::{Cell, ColumnsByName, Role, Rows};
@@ -74,9 +76,20 @@ pub(crate) fn rows<'a>(bodies: &Bodies<'a>) -> Result<Rows<'a>, DecodeError> {
     match bodies.format(Role::Prediction) {
         Ok(Format::Json) => summary.add(read(body, Role::Prediction)?),
         Ok(Format::Events) => {
-            // The last event says only that it is the last.
-            for data in data_of_events(body).filter(|data| data.trim_ascii() != b"[DONE]") {
-                summary.add_chunk(&data).map_err(|error| DecodeError::json(Role::Prediction, &error))?;
+            let mut is_done = false;
+            for event in events(body) {
+                // The last event says only that it is the last.
+                if event.data.trim_ascii() == b"[DONE]" {
+                    is_done = true;
+                    continue;
+                }
+                summary.add_chunk(&event).map_err(|error| DecodeError::json(Role::Prediction, &error))?;
+            }
+            // The API ends every stream of choices by a reason and by that event. Without both it stops in mid-sentence,
+            // unless the owner's rules took out what says so.
+            let is_whole = bodies.exchange.response.as_ref().is_some_and(|body| body.redaction() == Redaction::None);
+            if is_whole && !is_done && summary.is_left_open() {
+                summary.failure = Some(failure::SERVERS_DOING);
             }
         }
         format => {
@@ -84,10 +97,10 @@ pub(crate) fn rows<'a>(bodies: &Bodies<'a>) -> Result<Rows<'a>, DecodeError> {
             return Err(DecodeError::ContentType { role: Role::Prediction, content_type });
         }
     }
-    let model_version = summary.model.clone().map(Cow::Owned);
+    let (model_version, failure) = (summary.model.clone().map(Cow::Owned), summary.failure);
     let mut predictions = Row::begin()?;
     summary.describe(&mut predictions)?;
-    Ok(Rows { model_version, ..joined(features.0, Some(predictions.0))? })
+    Ok(Rows { model_version, failure, ..joined(features.0, Some(predictions.0))? })
 }
 
 /// Whether a body on a path that serves all sorts of models is a chat's.
@@ -191,6 +204,57 @@ data: [DONE]
         let broken = r#"data: {"error": {"message": "out of memory", "code": 500}}"#;
         assert!(decoded("/v1/chat/completions", CHAT, EVENTS, broken).unwrap()[0].contains("finish_reason=\"error\""));
         assert_eq!(decoded("/v1/chat/completions", CHAT, EVENTS, "data: {\"choices\": [\n\n"), Err("malformed"));
+    }
+
+    /// What a stream of a chat came to, and how its row says that it ended.
+    fn streamed(path: &str, events: &str) -> (u32, Option<String>) {
+        let exchange = exchange(path, (JSON, CHAT), (EVENTS, events));
+        let naming = crate::Naming::default();
+        let decoded = crate::decode(&exchange, &naming);
+        let rows = decoded.rows.unwrap();
+        let reason = rows.columns.iter().find(|column| column.name == "finish_reason");
+        (decoded.outcome, reason.map(|column| format!("{:?}", column.cells.get(0).unwrap())))
+    }
+
+    #[test]
+    fn a_stream_with_an_error_in_it_is_no_success() {
+        let word = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"In\"}}]}\n\n";
+        let done = "data: [DONE]\n\n";
+        let error = Some(r#"Text("error")"#.to_owned());
+        for (events, outcome) in [
+            // vLLM, before and after it nested its errors; text generation inference; a server's own.
+            (r#"data: {"object":"error","message":"died","type":"InternalServerError","code":500}"#, 500),
+            (r#"data: {"error": {"message": "too long", "type": "BadRequestError", "code": 400}}"#, 400),
+            ("event: error\ndata: {\"error\":\"out of memory\",\"error_type\":\"generation\"}", 500),
+            ("event: error\ndata: out of memory", 500),
+            (r#"data: {"id":"c","choices":[],"error":{"code":502,"message":"the provider is gone"}}"#, 502),
+            (r#"data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"error"}]}"#, 500),
+        ] {
+            let events = format!("{word}{events}\n\n{done}");
+            assert_eq!(streamed("/v1/chat/completions", &events), (outcome, error.clone()), "{events}");
+        }
+        let failed = r#"data: {"type":"response.failed","response":{"id":"r","status":"failed","error":{"code":"server_error","message":"no"}}}"#;
+        assert_eq!(streamed("/v1/responses", failed), (500, error.clone()));
+        let refused = failed.replace("server_error", "invalid_prompt");
+        assert_eq!(streamed("/v1/responses", &refused), (400, error));
+    }
+
+    #[test]
+    fn a_stream_that_says_neither_why_nor_that_it_ends_was_cut() {
+        let word = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"In\"}}]}\n\n";
+        let outcome = |events: &str| streamed("/v1/chat/completions", events).0;
+        assert_eq!(outcome(word), 500);
+        assert_eq!(outcome(&format!("{word}data: [DONE]\n\n")), 200);
+        let reason = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+        assert_eq!(outcome(&format!("{word}{reason}")), 200);
+        assert_eq!(outcome(": keep-alive\n\n"), 200, "nothing was begun");
+        let mut redacted = exchange("/v1/chat/completions", (JSON, CHAT), (EVENTS, word));
+        redacted.response.as_mut().unwrap().set_redaction(crate::Redaction::Rewritten);
+        assert_eq!(
+            crate::decode(&redacted, &crate::Naming::default()).outcome,
+            200,
+            "the reason may be what was cut out"
+        );
     }
 
     #[test]

@@ -77,12 +77,14 @@ fn stacked<'a>(mut sides: Vec<Side<'a>>, rows: &[usize], role: Role) -> Result<S
         return Ok(sides.pop().unwrap_or_default());
     }
     let model_version = sides.iter().rev().find_map(|side| side.model_version.clone());
+    // One error among answers may be any one caller's doing.
+    let is_error = !sides.is_empty() && sides.iter().all(|side| side.is_error);
     let mut stack = Stack::new(role);
     for (side, rows) in sides.into_iter().zip(rows) {
         stack.add(side.columns, *rows)?;
     }
     let (rows, columns) = stack.finish();
-    Ok(Side { rows: Some(rows), columns, id: None, model_version })
+    Ok(Side { rows: Some(rows), columns, id: None, model_version, is_error })
 }
 
 /// Reads a `ModelInferRequest`, a `ModelInferResponse`, or a `ModelStreamInferResponse` with one in it.
@@ -93,6 +95,7 @@ fn side<'a>(message: &'a [u8], naming: &'a Naming, role: Role) -> Result<Side<'a
         Role::Prediction => inside(message).and_then(|message| Infer::read(message, 6)),
     };
     let infer = infer.map_err(malformed)?;
+    let is_error = role == Role::Prediction && is_error(message);
     if infer.tensors.len() > MAX_COLUMNS {
         return Err(DecodeError::TooManyColumns);
     }
@@ -116,7 +119,7 @@ fn side<'a>(message: &'a [u8], naming: &'a Naming, role: Role) -> Result<Side<'a
             None => typed(&contents, datatype, expected).map(Cells::Any).map_err(str::to_owned),
         })?;
     }
-    Ok(Side { id: infer.id, model_version: infer.model_version, ..assembly.finish() })
+    Ok(Side { id: infer.id, model_version: infer.model_version, is_error, ..assembly.finish() })
 }
 
 /// The answer inside a message of a stream. Triton wraps it (`error_message = 1`, `infer_response = 2`); MLServer does not,
@@ -131,6 +134,13 @@ fn inside(message: &[u8]) -> Result<&[u8], &'static str> {
         }
     }
     Ok(inner.unwrap_or_default())
+}
+
+/// Whether a message of a stream is Triton's with an error in it and no answer.
+fn is_error(message: &[u8]) -> bool {
+    let is_text = |field| matches!(field, Ok((1, Value::Bytes(text))) if !text.is_empty());
+    let is_nothing = |field| matches!(field, Ok((2, Value::Bytes([]))));
+    Fields(message).any(is_text) && Fields(message).all(|field| is_text(field) || is_nothing(field))
 }
 
 /// What is read of a `ModelInferRequest` or `ModelInferResponse`.

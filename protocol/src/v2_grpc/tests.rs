@@ -164,6 +164,19 @@ fn an_answer_that_is_an_error_leaves_its_predictions_missing() {
 }
 
 #[test]
+fn a_stream_of_nothing_but_errors_is_one() {
+    let failed = || Wrapped { error_message: "no memory".into(), infer_response: None };
+    let failure = |responses: &[Wrapped]| {
+        let requests: Vec<Request> = responses.iter().map(|_| call("", &[1])).collect();
+        call_rows(&body(&requests), &body(responses)).unwrap().0.failure
+    };
+    assert_eq!(failure(&[failed()]), Some(500));
+    assert_eq!(failure(&[failed(), failed()]), Some(500));
+    assert_eq!(failure(&[failed(), wrapped(answer("", &[30]))]), None, "which may be its caller's doing");
+    assert_eq!(failure(&[wrapped(answer("", &[30]))]), None);
+}
+
+#[test]
 fn a_version_is_not_taken_for_an_answer() {
     for version in ["v1", "2", "10", "2025-11-25"] {
         let plain = Response { model_version: version.into(), ..Response::default() };

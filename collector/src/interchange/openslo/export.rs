@@ -1,22 +1,27 @@
 //! From rules to OpenSLO.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use driftline_alerts::{Condition, Labels, Objective, Pace, Period, Rule};
 
 use super::super::quoting::quoted;
 use super::{
-    API_VERSION, CALENDAR_BEGINS, EVERY_MODEL, GROUP_BY, MIN_EVENTS, RULE, RUNBOOK, SOURCE, calendar_name, rolling_name,
+    API_VERSION, CALENDAR_BEGINS, EVERY_MODEL, GROUP_BY, MIN_EVENTS, RULE, RUNBOOK, SOURCE, TIMESLICES, calendar_name,
+    rolling_name,
 };
+use crate::config::{SLICES_SLI, Windows};
 
-/// The rules on budgets as documents of OpenSLO, and the names of the others.
-pub(crate) fn export(rules: &[Rule]) -> String {
+/// The rules on budgets as documents of OpenSLO, and the names of the others. `windows` are those of a model.
+pub(crate) fn export(rules: &[Rule], windows: &dyn Fn(&str) -> Windows) -> String {
     let mut left_out: Vec<&str> = Vec::new();
     let (mut documents, mut names) = (Vec::new(), BTreeSet::new());
     for rule in rules {
         match &rule.condition {
             Condition::Budget { sli, matching, objective, pace, min_events } => {
-                let budget = Budget { rule, sli, matching, objective, pace: *pace, min_events: *min_events };
+                let windows = windows(matching.get("model").map_or("", String::as_str));
+                let slice = (sli == SLICES_SLI).then(|| windows.pane * windows.panes);
+                let budget = Budget { rule, sli, slice, matching, objective, pace: *pace, min_events: *min_events };
                 let mut name = slug(&rule.name);
                 while !names.insert(name.clone()) {
                     name.push_str("-x");
@@ -38,6 +43,8 @@ pub(crate) fn export(rules: &[Rule]) -> String {
 struct Budget<'a> {
     rule: &'a Rule,
     sli: &'a str,
+    /// How long its events are, where they are windows.
+    slice: Option<Duration>,
     matching: &'a Labels,
     objective: &'a Objective,
     pace: Pace,
@@ -64,6 +71,12 @@ impl Budget<'_> {
             0 => String::new(),
             least => format!("    {MIN_EVENTS}: \"{least}\"\n"),
         };
+        let (method, slices) = match self.slice {
+            None => ("Occurrences", String::new()),
+            Some(length) => {
+                (TIMESLICES, format!("      timeSliceTarget: 1\n      timeSliceWindow: {}\n", rolling_name(length)))
+            }
+        };
         let service = self.matching.get("model").map_or(EVERY_MODEL, String::as_str);
         [
             head("SLO", name),
@@ -72,8 +85,8 @@ impl Budget<'_> {
             format!("    {GROUP_BY}: {}\n{min_events}", quoted(&self.rule.group_by.join(","))),
             format!("spec:\n  service: {}\n", quoted(service)),
             self.indicator(name),
-            format!("  timeWindow:\n{}  budgetingMethod: Occurrences\n", window(self.objective.period())),
-            format!("  objectives:\n    - target: {}\n  alertPolicies:\n{policies}", self.objective.target()),
+            format!("  timeWindow:\n{}  budgetingMethod: {method}\n", window(self.objective.period())),
+            format!("  objectives:\n    - target: {}\n{slices}  alertPolicies:\n{policies}", self.objective.target()),
         ]
         .concat()
     }

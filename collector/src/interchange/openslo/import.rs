@@ -13,7 +13,8 @@ use super::super::quoting::quoted;
 use super::indicators::Indicator;
 use super::objectives::{SloObjective, camel_case, in_percent};
 use super::reading::{Burn, Documents, Either, Slo};
-use super::{GROUP_BY, MIN_EVENTS, PACES, RULE, RUNBOOK, pace_name, period_fields, rolling_name};
+use super::{GROUP_BY, MIN_EVENTS, PACES, RULE, RUNBOOK, TIMESLICES, pace_name, period_fields, rolling_name};
+use crate::config::SLICES_SLI;
 
 /// How far a threshold may be from one of ours, as a share of it: others round theirs.
 const SAME_RATE: f64 = 0.01;
@@ -53,6 +54,7 @@ impl Documents {
             problems.push(name.problem(format!("there is no SLI '{}'", name.value)));
         }
         let before = problems.len();
+        check_slices(slo, indicator, problems);
         let mut named: Vec<(&SloObjective, String, Told)> = Vec::new();
         for objective in &slo.objectives {
             let paces = self.paces(slo, objective, problems);
@@ -84,7 +86,7 @@ impl Documents {
 
     /// The models whose requests are to be compared with something, as a part of our configuration.
     fn models(&self, problems: &mut Vec<Problem>) -> String {
-        let mut bounds: BTreeMap<&str, Duration> = BTreeMap::new();
+        let mut bounds: BTreeMap<(&str, &str), Duration> = BTreeMap::new();
         let objectives = self.slos.iter().flat_map(|slo| slo.objectives.iter().map(move |objective| (slo, objective)));
         for (slo, objective) in objectives {
             let Some(indicator) = self.indicator_of(slo) else { continue };
@@ -113,7 +115,7 @@ impl Documents {
                 None => {
                     problems.push(value.problem("is no whole number of milliseconds from 1 to 3,600,000".to_owned()))
                 }
-                Some(bound) if *bounds.entry(model).or_insert(bound) != bound => {
+                Some(bound) if *bounds.entry((model, &*indicator.sli)).or_insert(bound) != bound => {
                     let what =
                         "is another than that of another objective, and a model has one: leave objectives of one value";
                     problems.push(value.problem(format!("{what} of {model}")));
@@ -121,10 +123,14 @@ impl Documents {
                 Some(_) => {}
             }
         }
-        let model = |(model, bound): (&str, Duration)| {
-            format!("  - name: {}\n    slis: {{latency: {{below: {}}}}}\n", quoted(model), rolling_name(bound))
+        let mut slis: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for ((model, sli), bound) in bounds {
+            slis.entry(model).or_default().push(format!("{sli}: {{below: {}}}", rolling_name(bound)));
+        }
+        let model = |(model, slis): (&str, Vec<String>)| {
+            format!("  - name: {}\n    slis: {{{}}}\n", quoted(model), slis.join(", "))
         };
-        let models: String = bounds.into_iter().map(model).collect();
+        let models: String = slis.into_iter().map(model).collect();
         if models.is_empty() { models } else { format!("models:\n{models}") }
     }
 
@@ -219,6 +225,30 @@ impl Burn {
     }
 }
 
+/// Slices of time are windows, and only of the indicator that counts those.
+fn check_slices(slo: &Slo, indicator: Option<&Indicator>, problems: &mut Vec<Problem>) {
+    match (&slo.timeslices, indicator) {
+        (Some(method), Some(indicator)) if indicator.sli != SLICES_SLI => problems.push(method.problem(format!(
+            "is for the indicator {SLICES_SLI}, whose events are windows; the events of {} are counted one by one: Occurrences",
+            indicator.sli
+        ))),
+        _ => {}
+    }
+    for objective in &slo.objectives {
+        match (&slo.timeslices, &objective.slice) {
+            (Some(_), None) => {
+                problems.push(
+                    objective
+                        .objective
+                        .problem(format!("{TIMESLICES} need a timeSliceTarget of 1 and a timeSliceWindow")),
+                );
+            }
+            (None, Some(slice)) => problems.push(slice.problem(format!("is for {TIMESLICES}"))),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+}
+
 /// What a rule is called, of an objective that has one for each pace or one alone.
 fn name(slo: &Slo, objective: &SloObjective, of_pace: Option<Pace>) -> String {
     let suffix = PACES.into_iter().find(|(pace, _)| Some(*pace) == of_pace).map_or("", |(_, suffix)| suffix);
@@ -228,6 +258,9 @@ fn name(slo: &Slo, objective: &SloObjective, of_pace: Option<Pace>) -> String {
 
 /// A rule as our configuration writes it.
 fn rule(name: &str, slo: &Slo, (objective, indicator): (&SloObjective, &Indicator), told: &Told) -> String {
+    let slice = objective.slice.as_ref().map_or_else(String::new, |slice| {
+        format!("    # Of windows of {}: those of its models must be so long.\n", rolling_name(slice.value))
+    });
     let objective = &objective.objective.value;
     let runbook = slo.annotations.get(RUNBOOK).map_or_else(|| runbook_of(&indicator.sli), String::as_str);
     let matching: Vec<String> =
@@ -244,7 +277,7 @@ fn rule(name: &str, slo: &Slo, (objective, indicator): (&SloObjective, &Indicato
         format!("      targets: [{}]\n", list(&mut targets.iter().map(String::as_str)))
     });
     [
-        format!("    - name: {}\n      severity: {}\n", quoted(name), told.severity),
+        format!("{slice}    - name: {}\n      severity: {}\n", quoted(name), told.severity),
         format!("      runbook: {}\n", quoted(runbook)),
         format!("      when: {{sli: {}{matching}, objective: {}, ", indicator.sli, objective.target()),
         format!("{}, burns: {}{min_events}}}\n", period_fields(objective.period()), pace_name(told.pace)),
@@ -257,6 +290,7 @@ fn rule(name: &str, slo: &Slo, (objective, indicator): (&SloObjective, &Indicato
 fn runbook_of(sli: &str) -> &'static str {
     match sli {
         "latency" => "latency-budget",
+        "first_message" => "first-message-slo",
         "availability" => "availability-budget",
         "freshness" => "stale-features",
         "schema" => "schema-change",
@@ -265,6 +299,7 @@ fn runbook_of(sli: &str) -> &'static str {
         "running" => "collector-down",
         "feeds" | "feeds_listed" => "stale-feed",
         "outcomes" => "late-outcomes",
+        "slices" => "feature-drift",
         "capture" => "capture-loss",
         _ => "archive-lag",
     }

@@ -8,7 +8,7 @@ use driftline_document::{Node, Section};
 
 use super::SOURCE;
 use super::reading::Placed;
-use crate::config::{ARCHIVE_SLI, SLIS};
+use crate::config::{ARCHIVE_SLI, FIRST_MESSAGE_SLI, SLIS};
 
 /// The types of the sources that documents name, by their names.
 pub(super) type DataSources = BTreeMap<String, String>;
@@ -80,13 +80,13 @@ fn counted(node: &Node<'_>, events: &'static str, sources: &DataSources) -> Opti
     Some(Indicator { sli: sli?.to_owned(), matching, unit: None, place: Placed::of(node, ()) })
 }
 
-/// A value of which each is good or not: the latency of a request. What it is compared with stands under the model.
+/// A value of which each is good or not: the latency of a request, or of a stream's first message. What it is compared with
+/// stands under the model.
 fn threshold(node: &Node<'_>, sources: &DataSources) -> Option<Indicator> {
     let mut spec = source(node, sources)?;
     let sli = spec.required("indicator").and_then(|node| {
-        node.parsed("latency: of the others good events are counted, so write a ratioMetric", |name| {
-            (name == "latency").then(|| name.to_owned())
-        })
+        let allowed = "latency or first_message: of the others good events are counted, so write a ratioMetric";
+        node.parsed(allowed, |name| ["latency", FIRST_MESSAGE_SLI].contains(&name).then(|| name.to_owned()))
     });
     let units = [("seconds", Duration::from_secs(1)), ("milliseconds", Duration::from_millis(1))];
     let unit = spec.optional("unit").map_or(Some(units[0].1), |node| node.one_of(&units));

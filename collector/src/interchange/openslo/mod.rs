@@ -57,6 +57,9 @@ fn pace_name(pace: Pace) -> &'static str {
 }
 
 /// A length that has passed, as both write it.
+/// The method of budgets whose events are slices of time.
+const TIMESLICES: &str = "Timeslices";
+
 fn rolling_name(length: Duration) -> String {
     driftline_document::in_units(length)
 }

@@ -10,7 +10,10 @@ use jiff::tz::TimeZone;
 
 use super::indicators::{DataSources, Indicator, indicator};
 use super::objectives::{self, SloObjective};
-use super::{API_VERSION, MIN_EVENTS, calendar_name};
+use super::{API_VERSION, MIN_EVENTS, TIMESLICES, calendar_name};
+
+/// Whether budgets are of slices of time. Of parts of them (`RatioTimeslices`) ours know nothing.
+const METHODS: [(&str, bool); 2] = [("Occurrences", false), (TIMESLICES, true)];
 
 /// What was read, and where it stands.
 #[derive(Default)]
@@ -55,6 +58,8 @@ pub(super) struct Slo {
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) indicator: Option<Either>,
     pub(super) objectives: Vec<SloObjective>,
+    /// Where it says that its events are slices of time.
+    pub(super) timeslices: Option<Placed<()>>,
     pub(super) policies: Vec<Placed<String>>,
 }
 
@@ -152,16 +157,13 @@ impl Documents {
         };
         let window = spec.required("timeWindow").and_then(|node| only(&node, "time window"));
         let period = window.and_then(|node| self::period(node.section()?));
-        if let Some(node) = spec.required("budgetingMethod") {
-            node.parsed("Occurrences: our budgets count events, and no slices of time", |text| {
-                (text == "Occurrences").then_some(())
-            });
-        }
+        let method = spec.required("budgetingMethod");
+        let timeslices = method.and_then(|node| node.one_of(&METHODS)?.then(|| Placed::of(&node, ())));
         let asked = spec.required("objectives").and_then(|node| objectives::asked(&node));
         let policies = spec.optional("alertPolicies").and_then(|node| node.list()).unwrap_or_default();
         let policies = policies.iter().filter_map(|node| self.policy_named(node)).collect();
         let objectives = objectives::over(&period?, asked?)?;
-        Some(Slo { name, annotations, indicator, objectives, policies })
+        Some(Slo { name, annotations, indicator, objectives, timeslices, policies })
     }
 
     fn indicator_here(&self, mut section: Section<'_>) -> Option<Indicator> {

@@ -6,7 +6,7 @@ use driftline_alerts::{Condition, Labels, Rule, Severity};
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, Windows};
 
 const TARGETS: &str = "  targets: {a: {webhook: {url: {env: A}}}, 'b \"é': {webhook: {url: {env: B}}}}\n";
 
@@ -17,7 +17,7 @@ fn config(yaml: &str) -> Vec<Rule> {
 
 /// The rules that come back as themselves.
 fn there_and_back(rules: &[Rule]) -> Vec<Rule> {
-    let exported = export(rules);
+    let exported = export(rules, &|_| Windows::default());
     let imported = import("o.yaml", &exported).unwrap_or_else(|problems| panic!("{problems}\n{exported}"));
     config(&imported.replacen("alerts:\n", &format!("alerts:\n{TARGETS}"), 1))
 }
@@ -68,8 +68,13 @@ fn rules() -> impl Strategy<Value = Rule> {
     )
 }
 
-const SLIS_WITH_RUNBOOKS: [(&str, &str); 3] =
-    [("latency", "latency-slo"), ("availability", "availability-budget"), ("freshness", "stale-features")];
+const SLIS_WITH_RUNBOOKS: [(&str, &str); 5] = [
+    ("latency", "latency-slo"),
+    ("first_message", "first-message-slo"),
+    ("availability", "availability-budget"),
+    ("freshness", "stale-features"),
+    ("slices", "feature-drift"),
+];
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
@@ -95,7 +100,10 @@ fn what_ships_goes_there_and_back() {
         let of = |rules: &[Rule]| rules.iter().find(|rule| rule.name == name).unwrap().condition.clone();
         assert_eq!(of(&back), of(&shipped));
     }
-    assert!(export(&shipped).contains("# Rules that are no objectives, and not here: FeatureDrift, "));
+    assert!(
+        export(&shipped, &|_| Windows::default())
+            .contains("# Rules that are no objectives, and not here: FeatureDrift, ")
+    );
 }
 
 /// An SLO as somebody else would write it, without our annotations.
@@ -182,7 +190,7 @@ fn what_our_rules_cannot_say_is_refused_with_its_line() {
     for (from, to, says) in [
         ("openslo/v1\nkind: SLI", "openslo/v2\nkind: SLI", "o.yaml:1:1: apiVersion: 'openslo/v2' is not allowed"),
         ("type: Driftline", "type: Prometheus", "o.yaml:8:27: spec.ratioMetric.good.metricSource.type: 'Prometheus'"),
-        ("indicator: latency", "indicator: speed", "'speed' is not allowed; allowed is one of latency, availability"),
+        ("indicator: latency", "indicator: speed", "'speed' is not allowed; allowed is one of latency, first_message"),
         ("events: good", "events: valid", "allowed is one of good"),
         ("indicator: latency, events: good", "indicator: capture, events: good", "is of another indicator"),
         ("ratioMetric:\n", "thresholdMetric: {}\n  ratioMetric:\n", "needs either 'ratioMetric' or 'thresholdMetric'"),
@@ -194,7 +202,17 @@ fn what_our_rules_cannot_say_is_refused_with_its_line() {
         (
             "budgetingMethod: Occurrences",
             "budgetingMethod: Timeslices",
-            "our budgets count events, and no slices of time",
+            "is for the indicator slices, whose events are windows; the events of latency are counted one by one",
+        ),
+        (
+            "budgetingMethod: Occurrences",
+            "budgetingMethod: RatioTimeslices",
+            "allowed is one of Occurrences, Timeslices",
+        ),
+        (
+            "targetPercent: 99.5",
+            "targetPercent: 99.5, timeSliceTarget: 1, timeSliceWindow: 1h",
+            "timeSliceWindow: is for Timeslices",
         ),
         ("4w, isRolling: true", "4w, isRolling: false", "allowed is 1w, 1M or 1Q"),
         ("4w, isRolling: true", "1M, isRolling: false", "needs 'calendar' where it does not roll"),
@@ -348,6 +366,9 @@ fn a_value_to_compare_becomes_the_bound_of_its_model() {
     let of_model = |rule: &Rule| rule.condition.matching().get("model").map(String::as_str) == Some("m");
     assert_eq!(config(&text).iter().filter(|rule| of_model(rule)).count(), 2);
     assert_eq!(compared(&format!("{of_m}, unit: milliseconds"), "op: lte, value: 250").unwrap(), text);
+    let begun = compared("indicator: first_message, matching: {model: m}", "op: lte, value: 0.5").unwrap();
+    assert!(begun.starts_with("models:\n  - name: \"m\"\n    slis: {first_message: {below: 500ms}}\n"), "{begun}");
+    assert!(begun.contains("runbook: \"first-message-slo\""), "{begun}");
     for (spec, objective, says) in [
         ("indicator: latency", "op: lte, value: 0.25", "needs a model under 'matching'"),
         ("indicator: freshness, matching: {model: m}", "op: lte, value: 60", "so write a ratioMetric"),
@@ -407,4 +428,30 @@ fn a_window_of_the_calendar_need_not_say_that_it_does_not_roll() {
         )
     };
     assert_eq!(of_month(""), of_month(", isRolling: false"));
+}
+
+#[test]
+fn slices_are_windows_there_as_here() {
+    let rule = "{name: Drift, severity: ticket, runbook: feature-drift, targets: [], when: {sli: slices, matching: {model: m, column: drift}, objective: 0.95, over: 90d, burns: slow}}";
+    let rules: Vec<Rule> = config(&format!("alerts: {{rules: [{rule}]}}"));
+    let rules: Vec<Rule> = rules.into_iter().filter(|rule| rule.name == "Drift").collect();
+    let windows = |model: &str| {
+        assert_eq!(model, "m");
+        Windows { pane: std::time::Duration::from_secs(600), panes: 6, ..Windows::default() }
+    };
+    let exported = export(&rules, &windows);
+    let slices = "budgetingMethod: Timeslices\n  objectives:\n    - target: 0.95\n      timeSliceTarget: 1\n      timeSliceWindow: 1h\n";
+    assert!(exported.contains(slices), "{exported}");
+    let imported = import("o.yaml", &exported).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(imported.contains("    # Of windows of 1h: those of its models must be so long.\n"), "{imported}");
+    let back = config(&imported).into_iter().find(|rule| rule.name == "Drift").unwrap();
+    assert_eq!(back.condition, rules[0].condition);
+    for (from, to, says) in [
+        ("timeSliceTarget: 1", "timeSliceTarget: 0.9", "timeSliceTarget"),
+        ("      timeSliceWindow: 1h\n", "", "go together"),
+        ("      timeSliceTarget: 1\n      timeSliceWindow: 1h\n", "", "Timeslices need a timeSliceTarget of 1"),
+    ] {
+        let problems = import("o.yaml", &exported.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(problems.contains(says), "{problems}");
+    }
 }
