@@ -1,10 +1,11 @@
 //! The command that pulls the rows that an alert rests on, ready to be run where the collector's configuration is.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use driftline_alerts::{Condition, Member, Micros, Reading, Rule};
 
-use crate::config::{EventTime, Model, SegmentBy};
+use crate::config::{EventTime, FIRST_MESSAGE_SLI, Model, SegmentBy};
 use crate::pipeline::columns::archived_name;
 use crate::pipeline::judging::by_the_clock;
 use crate::pipeline::series::ClosedWindow;
@@ -56,7 +57,7 @@ fn over(condition: &Condition, reading: Reading) -> Option<Micros> {
 
 /// Whether what is bad by an indicator is in the archive.
 fn has_rows(sli: &str) -> bool {
-    matches!(sli, "latency" | "availability" | "freshness" | "schema")
+    matches!(sli, "latency" | FIRST_MESSAGE_SLI | "availability" | "freshness" | "schema")
 }
 
 /// What tells the rows that are bad, or that the member is of, from the others.
@@ -65,8 +66,10 @@ fn conditions(rule: &Rule, worst: &Member, model: &Model) -> Vec<String> {
         Condition::Sli { sli, .. } | Condition::Budget { sli, .. } => sli.as_str(),
         Condition::Score { .. } | Condition::Expression { .. } => "",
     };
+    let slower = |column: &str, limit: Duration| format!("{column} > {}", limit.as_secs_f64() * 1000.0);
     let is_bad = match sli {
-        "latency" => Some(format!("latency_ms > {}", model.slis.latency.as_secs_f64() * 1000.0)),
+        "latency" => Some(slower("latency_ms", model.slis.latency)),
+        FIRST_MESSAGE_SLI => model.slis.first_message.map(|limit| slower("first_message_ms", limit)),
         "availability" => Some("(status >= 500 or status = 0)".to_owned()),
         _ => None,
     };
@@ -118,7 +121,7 @@ mod tests {
     const CONFIGURATION: &str = "
 models:
   - name: m
-    slis: {latency: {below: 250ms}}
+    slis: {latency: {below: 250ms}, first_message: {below: 400ms}}
     segments: [{column: origin}, {name: far, where: distance > 1500}]
   - name: of-old-times
     event_time: {column: flown_at, unit: rfc3339}
@@ -166,6 +169,7 @@ models:
         let of_rule = |rule| of("m", rule, &[("model", "m")], false);
         let slow = "driftline samples --model m --from 2027-01-15T07:55:00Z --to 2027-01-15T08:00:01Z --where 'latency_ms > 250'";
         assert_eq!(of_rule("LatencySlo").unwrap(), slow);
+        assert!(of_rule("FirstMessageSlo").unwrap().ends_with("--where 'first_message_ms > 400'"));
         assert!(of_rule("AvailabilityBudget").unwrap().ends_with("--where '(status >= 500 or status = 0)'"));
         assert!(["CaptureLoss", "ModelSilent", "StaleFeed"].into_iter().all(|rule| of_rule(rule).is_none()));
         assert_eq!(of("of-old-times", "LatencySlo", &[], false), None, "its rows' times are not those of requests");

@@ -42,6 +42,7 @@ fn edges() -> Vec<(&'static str, &'static str, i64)> {
         ("StaleFeed", "StaleFeatures", 0),
         ("LateOutcomes", "ModelSilent", 1),
         ("LateOutcomes", "CollectorDown", 1),
+        ("LatencySlo", "FirstMessageSlo", 0),
         ("LatencyBudget", "LatencySlo", 6),
         ("AvailabilityBudget", "AvailabilitySlo", 6),
         ("AvailabilityBudget", "ModelSilent", 6),
