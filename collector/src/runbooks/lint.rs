@@ -7,23 +7,31 @@ use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 
-use driftline_alerts::Rule;
+use driftline_alerts::{Condition, Rule};
 
 use super::{Runbook, Runbooks};
 
 /// What every runbook says, in this order.
-const SECTIONS: [&str; 8] = [
+const SECTIONS: [&str; 12] = [
     "In 30 seconds",
     "What it means",
     "Who is hurt",
+    "Urgency",
     "First five minutes",
+    "Decision tree",
     "Mitigate",
     "Verify",
     "Escalate",
     "False alarms and tuning",
+    "After",
+    "Changes",
 ];
+/// What one of the configuration's folder may leave out.
+const MAY_BE_LEFT_OUT: [&str; 4] = ["Urgency", "Decision tree", "After", "Changes"];
 /// Fields that every head has.
 const FIELDS: [&str; 5] = ["id", "rule", "severity", "owner", "boundary"];
+/// Fields that those which ship have besides.
+const SHIPPED_FIELDS: [&str; 2] = ["escalation", "slo"];
 /// Words that are read in half a minute.
 const FIRST_WORDS: usize = 90;
 /// The metrics of collector and sidecar. Both binaries' tests hold this page to their code.
@@ -89,12 +97,24 @@ fn of_rule(runbook: &Runbook, said: &str, own: &[&Rule], find: &mut impl FnMut(u
         Some(rule) if runbook.field("severity").is_some_and(|severity| severity != rule.severity.name()) => {
             find(1, format!("says another severity than its rule, which is {}", rule.severity.name()));
         }
-        Some(_) => {}
+        Some(rule) => {
+            let reads = match &rule.condition {
+                Condition::Score { score, .. } => &**score,
+                Condition::Sli { sli, .. } | Condition::Budget { sli, .. } => &**sli,
+                // It may read several, and its text is in the rule.
+                Condition::Expression { .. } => return,
+            };
+            let is_said = |said: &str| said.split(',').any(|name| name.trim() == reads);
+            if runbook.field("slo").is_some_and(|said| !is_said(said)) {
+                find(1, format!("says under 'slo' nothing of {reads}, which its rule {} reads", rule.name));
+            }
+        }
     }
 }
 
 fn head(runbook: &Runbook, runbooks: &Runbooks, find: &mut impl FnMut(usize, String)) {
-    for name in FIELDS {
+    let shipped = SHIPPED_FIELDS.into_iter().filter(|_| !runbook.is_own());
+    for name in FIELDS.into_iter().chain(shipped) {
         match runbook.field(name).map(str::trim) {
             None | Some("") => find(1, format!("the head says no '{name}'")),
             Some(id) if name == "id" && id != runbook.id => {
@@ -133,20 +153,18 @@ fn sections(runbook: &Runbook, find: &mut impl FnMut(usize, String)) {
         .filter_map(|line| Some((line.number, line.text.strip_prefix("## ")?)))
         .collect();
     let names: Vec<&str> = headings.iter().map(|(_, name)| *name).collect();
-    if names != SECTIONS {
-        let place = names
-            .iter()
-            .zip(SECTIONS)
-            .position(|(name, wanted)| *name != wanted)
-            .unwrap_or(names.len().min(SECTIONS.len()));
-        let (line, wanted) = (headings.get(place).map_or(1, |(line, _)| *line), SECTIONS.get(place));
+    let may_miss = |name: &str| runbook.is_own() && MAY_BE_LEFT_OUT.contains(&name) && !names.contains(&name);
+    let all: Vec<&str> = SECTIONS.into_iter().filter(|name| !may_miss(name)).collect();
+    if names != all {
+        let place =
+            names.iter().zip(&all).position(|(name, wanted)| name != wanted).unwrap_or(names.len().min(all.len()));
+        let (line, wanted) = (headings.get(place).map_or(1, |(line, _)| *line), all.get(place));
         find(
             line,
             match wanted {
-                Some(wanted) => format!(
-                    "here the section '{wanted}' is wanted; all of them, in their order: {}",
-                    SECTIONS.join(", ")
-                ),
+                Some(wanted) => {
+                    format!("here the section '{wanted}' is wanted; all of them, in their order: {}", all.join(", "))
+                }
                 None => "has a section more than it should".to_owned(),
             },
         );
@@ -308,11 +326,12 @@ mod tests {
             ("severity: page", "severity: info", "slow:1: says another severity than its rule, which is page"),
             ("owner: me\n", "", "slow:1: the head says no 'owner'"),
             ("tested: 2026-05-01\n", "", "slow:1: was never tested"),
+            ("boundary: mine", "boundary: mine\nslo: availability", "slow:1: says under 'slo' nothing of latency"),
             ("2026-05-01", "May", "slow:1: 'tested' is no day"),
             ("2026-05-01", "2025-05-01", "slow:1: was last tested 396 days ago"),
             ("boundary: mine", "boundary: mine\nrelated: latency-slo, nowhere", "slow:1: is related to 'nowhere'"),
-            ("## Verify\n", "## Check\n", "slow:28: here the section 'Verify' is wanted"),
-            ("2. More.\n   Undo: less.", "2. More.", "slow:26: a step of Mitigate does not say how it is undone"),
+            ("## Verify\n", "## Check\n", "slow:34: here the section 'Verify' is wanted"),
+            ("2. More.\n   Undo: less.", "2. More.", "slow:32: a step of Mitigate does not say how it is undone"),
             ("## Who is hurt\n\nText.", "## Who is hurt\n\nTODO", "slow:19: something is left to do"),
             (
                 "## In 30 seconds\n\nText.",
@@ -340,6 +359,27 @@ mod tests {
         ] {
             assert_eq!(found(&whole().replacen("Text.", fine, 1)), [""; 0], "{fine}");
         }
+    }
+
+    #[test]
+    fn own_ones_may_be_shorter_and_shipped_ones_may_not() {
+        let short =
+            MAY_BE_LEFT_OUT.iter().fold(whole(), |text, name| text.replace(&format!("## {name}\n\nText.\n"), ""));
+        assert_eq!(found(&short), [""; 0]);
+        let turned = short
+            .replace("## Mitigate", "## Decision tree\n\nText.\n## Mitigate")
+            .replace("## Verify", "## Urgency\n\nText.\n## Verify");
+        assert!(found(&turned)[0].contains("here the section 'Urgency' is wanted"), "{:?}", found(&turned));
+
+        let mut runbooks = Runbooks::shipped();
+        let shipped =
+            runbooks.find("latency-slo").unwrap().text.replace("## Urgency", "## Hurry").replace("\nslo: ", "\nsli: ");
+        let id = Cow::Borrowed("latency-slo");
+        runbooks.0.insert(id.clone(), Runbook { id, text: Cow::Owned(shipped), is_own: false });
+        let rules = Config::parse("", "", Path::new("")).unwrap().alerting.rules;
+        let said: Vec<String> = lint(&runbooks, &rules, AGE).into_iter().map(|found| found.what).collect();
+        assert!(said.iter().any(|said| said.contains("here the section 'Urgency' is wanted")), "{said:?}");
+        assert!(said.iter().any(|said| said == "the head says no 'slo'"), "{said:?}");
     }
 
     #[test]
