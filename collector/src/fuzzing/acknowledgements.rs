@@ -29,6 +29,8 @@ use crate::times::now_micros;
 
 const KEY: &str = "a key of which no input knows anything";
 const REACTION: &str = "retrain.e";
+/// For how long it waits.
+const DAYS: i64 = 3_650;
 /// What stands for the right signature.
 const SIGN: &str = "SIGN";
 /// Largest answer that is read.
@@ -162,7 +164,8 @@ fn populate(db: &Connection) -> rusqlite::Result<()> {
     db.execute(
         "INSERT INTO reactions (id, reaction, episode, model, state, created_at, good_until)
          VALUES (?1, 'retrain', 'e', 'm', 'asked', ?2, ?3)",
-        params![REACTION, now, i64::MAX],
+        // The yes is good for as long as the question was, counted from when it is given.
+        params![REACTION, now, now + DAYS * 86_400_000_000],
     )?;
     Ok(())
 }
@@ -196,4 +199,33 @@ fn check_and_reset(db: &Connection, may_decide: bool) -> rusqlite::Result<()> {
          DELETE FROM reactions WHERE id != 'retrain.e'; DELETE FROM episodes WHERE id != 'e';
          DELETE FROM ticks; DELETE FROM silences; DELETE FROM maintenance; DELETE FROM outbox; DELETE FROM drills;",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seeds_are_answered_as_what_they_are() {
+        let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/acknowledgements");
+        for (name, status) in [
+            ("acknowledge", 200),
+            ("escapes", 400),
+            ("tick", 200),
+            ("approve", 200),
+            ("signed", 200),
+            ("look", 200),
+            ("forged", 403),
+            ("silence", 201),
+            ("window", 201),
+            ("end", 404),
+        ] {
+            let seed = std::fs::read(seeds.join(name)).unwrap();
+            // Twice: what the first has changed is taken back.
+            for _ in 0..2 {
+                assert_eq!(ask(&seed).map(|answered| answered.as_u16()), Some(status), "{name}");
+            }
+        }
+        assert_eq!(ask(b"no request"), None);
+    }
 }
