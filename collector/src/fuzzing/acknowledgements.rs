@@ -29,8 +29,8 @@ use crate::times::now_micros;
 
 const KEY: &str = "a key of which no input knows anything";
 const REACTION: &str = "retrain.e";
-/// For how long it waits.
-const DAYS: i64 = 3_650;
+/// For how long it waits: ten years.
+const WAITS_MICROS: i64 = 3_650 * 86_400_000_000;
 /// What stands for the right signature.
 const SIGN: &str = "SIGN";
 /// Largest answer that is read.
@@ -165,7 +165,7 @@ fn populate(db: &Connection) -> rusqlite::Result<()> {
         "INSERT INTO reactions (id, reaction, episode, model, state, created_at, good_until)
          VALUES (?1, 'retrain', 'e', 'm', 'asked', ?2, ?3)",
         // The yes is good for as long as the question was, counted from when it is given.
-        params![REACTION, now, now + DAYS * 86_400_000_000],
+        params![REACTION, now, now + WAITS_MICROS],
     )?;
     Ok(())
 }
@@ -192,13 +192,13 @@ fn check_and_reset(db: &Connection, may_decide: bool) -> rusqlite::Result<()> {
     }
     let decided = count("SELECT count(*) FROM reactions WHERE decided_at IS NOT NULL")?;
     assert!(decided == 0 || may_decide, "somebody decided who may not");
-    db.execute_batch(
+    db.execute_batch(&format!(
         "UPDATE episodes SET acknowledged_at = NULL, acknowledged_by = NULL, acknowledged_note = NULL WHERE id = 'e';
          UPDATE reactions SET state = 'asked', decided_at = NULL, decided_by = NULL, decided_note = NULL, result = NULL,
-                result_note = NULL, result_at = NULL, settled_at = NULL, why = NULL;
+                result_note = NULL, result_at = NULL, settled_at = NULL, why = NULL, good_until = created_at + {WAITS_MICROS};
          DELETE FROM reactions WHERE id != 'retrain.e'; DELETE FROM episodes WHERE id != 'e';
-         DELETE FROM ticks; DELETE FROM silences; DELETE FROM maintenance; DELETE FROM outbox; DELETE FROM drills;",
-    )
+         DELETE FROM ticks; DELETE FROM silences; DELETE FROM maintenance; DELETE FROM outbox; DELETE FROM drills;"
+    ))
 }
 
 #[cfg(test)]
