@@ -8,6 +8,9 @@ use crate::period::Period;
 use crate::slo::{Budget, Counts, Objective, Pace};
 use crate::state::Micros;
 
+/// What the rounding of shares such as 0.99 may leave of a budget that is spent to its last event.
+const ROUNDING: f64 = 1e-9;
+
 /// How an objective stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ObjectiveState {
@@ -100,7 +103,7 @@ impl ObjectiveState {
     fn judged(objective: &Objective, pace: Pace, events: &ObjectiveEvents, as_if: fn(Counts) -> Counts) -> Self {
         let Budget { left, .. } = objective.budget(as_if(events.period));
         let mut pairs = objective.pairs(pace).into_iter().zip(events.long.into_iter().zip(events.short));
-        if left <= 0.0 {
+        if left < ROUNDING {
             Self::Exhausted
         } else if pairs.any(|(pair, (long, short))| objective.burns(&pair, as_if(long), as_if(short))) {
             Self::Burning

@@ -83,6 +83,10 @@ fn render(runbook: &Runbook, values: &Values) -> String {
                 }
                 events.push(event);
             }
+            Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
+                let dest_url = served(&dest_url).map_or(dest_url, Into::into);
+                events.push(Event::Start(Tag::Link { link_type, dest_url, title, id }));
+            }
             Event::Text(ref text) => {
                 if let Some(heading) = &mut heading {
                     heading.push_str(text);
@@ -96,6 +100,13 @@ fn render(runbook: &Runbook, values: &Values) -> String {
     pulldown_cmark::html::push_html(&mut html, events.into_iter());
     // Text is escaped, so these are tags. What scrolls can be reached, and scrolled, by keyboard.
     html.replace("<pre>", "<pre tabindex=\"0\">").replace("<table>", TABLE).replace("</table>", TABLE_END)
+}
+
+/// Where a link to another runbook's file leads on these pages; none of any other link.
+fn served(target: &str) -> Option<String> {
+    let (file, anchor) = target.split_at(target.find('#').unwrap_or(target.len()));
+    let id = file.strip_suffix(".md").filter(|id| !id.contains('/'))?;
+    Some(format!("/runbooks/{id}{anchor}"))
 }
 
 const TABLE: &str = "<div class=\"table-scroller\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>";
@@ -155,5 +166,18 @@ mod tests {
         let html = render(shipped.find("feature-drift").unwrap(), &values);
         assert!(html.contains("http://driftline:4600/api/v1/models/MODEL"), "{html}");
         assert!(html.contains("<h2 id=\"in-30-seconds\">"));
+    }
+
+    #[test]
+    fn links_between_files_lead_to_pages() {
+        let (own, elsewhere) = (served("stale-features.md#verify"), served("https://example.com/a.md"));
+        assert_eq!((own.as_deref(), elsewhere), (Some("/runbooks/stale-features#verify"), None));
+        let shipped = Runbooks::shipped();
+        for runbook in shipped.iter() {
+            let html = render(runbook, &Values::new("http://driftline:4600", None));
+            let links = html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
+            let to_files: Vec<&str> = links.filter(|link| !link.contains("://") && link.contains(".md")).collect();
+            assert!(to_files.is_empty(), "{}: {to_files:?}", runbook.id);
+        }
     }
 }
