@@ -98,7 +98,7 @@ def test_a_sidecar_whose_requests_nobody_has_is_missed_and_named(tmp_path):
         for slice in range(now // (10 * MICROS) - 40, now // (10 * MICROS)):
             at = slice * 10 * MICROS
             requests = 200 if at < silent_since else 100
-            database.execute("INSERT OR REPLACE INTO sli_counts VALUES ('m', 'availability', '', ?, ?, ?)", [at, requests, requests])
+            database.execute("INSERT OR REPLACE INTO sli_counts VALUES ('m', 'availability', '', ?, ?, ?, 0)", [at, requests, requests])
     database.close()
     with collector(tmp_path, configuration) as url:
         missed = eventually(lambda: firing(url).get("SidecarSilent"), "pod-b is missed")
@@ -119,7 +119,7 @@ def test_a_collector_that_was_down_says_so_afterwards_and_from_when_to_when(tmp_
     with database:
         database.execute("DELETE FROM sli_counts WHERE sli = 'running'")
         for slice in range(this - 84, this - 72):
-            database.execute("INSERT INTO sli_counts VALUES ('', 'running', '', ?, 1, 1)", [slice * 10 * MICROS])
+            database.execute("INSERT INTO sli_counts VALUES ('', 'running', '', ?, 1, 1, 0)", [slice * 10 * MICROS])
     database.close()
     with collector(tmp_path, configuration) as url:
         down = eventually(lambda: firing(url).get("CollectorDown"), "it was down")
