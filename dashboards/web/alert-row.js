@@ -40,7 +40,7 @@ function alertRow(episode, withModel) {
     h('div', { class: 'alert-severity' }, severityBadge(episode)),
     h('div', { class: 'alert-what' },
       h('a', { class: 'alert-summary', href: alertPath(episode.id) }, shortSummary(episode, withModel)),
-      h('div', { class: 'sub' }, episode.rule, withModel && model !== undefined && [', ', h('a', { href: modelPath(model) }, model)])),
+      h('div', { class: 'sub' }, episode.rule, withModel && model && [', ', h('a', { href: modelPath(model) }, model)])),
     h('div', { class: 'alert-when' }, stateWords(episode)),
     h('a', { class: 'alert-runbook', href: runbookPath(episode.runbook_url) }, 'Runbook',
       h('span', { class: 'unseen' }, ` for ${episode.summary}`)));

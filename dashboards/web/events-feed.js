@@ -90,7 +90,8 @@ function line(group) {
     icon(isOver ? 'quiet' : kind.icon),
     h('div', { class: 'event-text' },
       h('span', { class: 'unseen' }, `${kind.words}: `),
-      h('a', { class: 'event-model', href: modelPath(event.model) }, event.model), ' ',
+      // What the collector says of itself is of no model.
+      event.model && [h('a', { class: 'event-model', href: modelPath(event.model) }, event.model), ' '],
       group.length === 1 ? withoutModel(text, event.model) : h('details', null,
         h('summary', null, `${counted(group.length, 'file')} archived`),
         h('ul', { class: 'plain files' }, group.map((one) => h('li', null, one.text)))),

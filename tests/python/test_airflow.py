@@ -68,6 +68,9 @@ class Airflow:
             "CORE__DAGS_FOLDER": folder / "dags",
             "CORE__LOAD_EXAMPLES": False,
             "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
+            # A DAG that changes is what it is now, and not what it was half a minute ago.
+            "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": 0,
+            "CORE__MIN_SERIALIZED_DAG_FETCH_INTERVAL": 0,
             "CORE__SIMPLE_AUTH_MANAGER_USERS": "driftline:user",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": folder / "passwords.json",
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
