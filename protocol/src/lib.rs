@@ -5,7 +5,7 @@
 //! * **The wire.** A sidecar sends [`Batch`]es of [`Exchange`]s, each in a [`frame`] with a checksum. The collector
 //!   writes the same frame to its journal and answers with an [`Acknowledgement`].
 //! * **The bodies.** [`inference_path`] tells which requests are inference and which protocol they speak;
-//!   [`decode`] turns an exchange's bodies into [`Rows`] of named columns, and says whether its answer tells of an error.
+//!   [`decode()`] turns an exchange's bodies into [`Rows`] of named columns, and says whether its answer tells of an error.
 //!
 //! ```
 //! use driftline_protocol::{Batch, Exchange, frame};
