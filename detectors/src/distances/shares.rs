@@ -107,7 +107,7 @@ impl Shares {
             effect: value,
             noise: chance.quantile(NOISE_TAIL),
             null_mean: chance.mean,
-            interval: (low, high + upper - value),
+            interval: (low, high + (upper - value)),
             p_value: chance.tail(value),
         }
     }
