@@ -214,7 +214,7 @@ impl Sidecar {
 
 fn hostile(kind: &str, healthy: &Collector, binaries: &Path, folder: &Path) -> Result<(SocketAddr, Held), String> {
     match kind {
-        HEALTHY => Ok((healthy.address, Held::Nothing)),
+        HEALTHY | HEALTHY_TOO => Ok((healthy.address, Held::Nothing)),
         "refusing" => Ok((free_address(), Held::Nothing)),
         "black-holed" => Ok(black_hole()),
         "never-reads" => Ok((answering(|_| Vec::new(), false), Held::Nothing)),
