@@ -298,10 +298,13 @@ def test_mlserver_says_what_types_the_columns_have(tmp_path, mlserver):
                 counted = f'driftline_rows_counted_total{{model="{model}"}}'
                 eventually(lambda: metric(counted) == 2, "both rows are counted")
         wrong = {model: metric(f'driftline_values_wrong_type_total{{model="{model}"}}') for model in ["told", "gone"]}
-        types = {
-            model: {column["name"]: column["type"] for column in httpx.get(f"{url}/api/v1/models/{model}").json()["columns"]}
-            for model in ["told", "gone"]
-        }
+
+        def columns_of(model: str) -> dict[str, str]:
+            columns = httpx.get(f"{url}/api/v1/models/{model}").json()["columns"]
+            return {column["name"]: column["type"] for column in columns}
+
+        # What is counted is written down within a second.
+        types = {model: eventually(lambda: columns_of(model), f"the columns of {model} are known") for model in ["told", "gone"]}
     assert types["told"] == {"a": "number", "b": "number", "c": "number", "predict": "boolean"}
     assert types["gone"] == {"x_0": "integer", "x_1": "integer", "x_2": "integer", "predict": "boolean"}, "as they came first"
     assert wrong == {"told": 0, "gone": 3}
