@@ -88,6 +88,7 @@ mod score;
 mod segments;
 mod steps;
 mod survey;
+mod tally;
 mod vectors;
 
 pub use associations::{AssociationProfile, Associations};

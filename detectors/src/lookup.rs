@@ -22,15 +22,16 @@ const LANES: usize = 16;
 /// Signs with exponents of a double.
 const CLASSES: usize = 1 << 12;
 const MANTISSA_BITS: u32 = 52;
+/// Set in a bucket in which more than one number lies. It stays set in the place that follows from the bucket, so one look at
+/// that says whether the bucket must be searched.
+const CROWDED: u32 = 1 << 31;
 
 /// Where to look for a number.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Lookup {
     spread: Spread,
-    /// At least one, unless the list is bisected. What lies beyond the last lies in it.
+    /// One for each place that the function knows, unless the list is bisected.
     buckets: Vec<Bucket>,
-    /// Whether a bucket holds more than one number of the list.
-    is_crowded: bool,
 }
 
 /// What is in a bucket: side by side, so that one look at memory tells all.
@@ -38,7 +39,8 @@ pub(crate) struct Lookup {
 struct Bucket {
     /// The smallest number of the list in it; infinite when there is none.
     first: f64,
-    /// How many numbers of the list are in the buckets before it.
+    /// Twice how many numbers of the list are in the buckets before it, which is the place of what is less than its first; and
+    /// [`CROWDED`] where it holds more than one.
     before: u32,
     /// How many are in it.
     inside: u32,
@@ -58,20 +60,27 @@ enum Spread {
 struct Even {
     lowest: f64,
     scale: f64,
+    /// The last bucket: what lies beyond it lies in it.
+    last: f64,
 }
 
 /// Buckets of one width for each sign and exponent of the distance from the middle.
 #[derive(Debug, Clone, PartialEq)]
 struct Exponents {
+    /// Negative zero where it is zero: subtracting that leaves no zero with a sign, which would be of another class.
     middle: f64,
-    classes: Vec<Class>,
+    classes: Box<[Class; CLASSES]>,
+    /// The bucket of what lies beyond all that have any.
+    last: u32,
 }
 
 /// The buckets of one sign and exponent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Class {
+    /// The first of them, less the class's own bits: shifted bits are added to it as they are, without the mantissa being cut
+    /// out of them first.
     first: u32,
-    /// By how much a mantissa is shifted to count from there.
+    /// By how much the bits of a distance are shifted to count from there.
     shift: u32,
 }
 
@@ -79,8 +88,10 @@ struct Class {
 #[derive(Debug, Clone, PartialEq)]
 struct Clusters {
     outer: Even,
-    /// At least one. What lies beyond the last lies in it.
+    /// One for each place that the outer knows.
     stretches: Vec<Stretch>,
+    /// The bucket of what lies beyond all.
+    last: u32,
 }
 
 /// The buckets of one stretch.
@@ -88,8 +99,6 @@ struct Clusters {
 struct Stretch {
     even: Even,
     first: u32,
-    /// The bucket of its last number, counted from its first.
-    last: u32,
 }
 
 impl Lookup {
@@ -97,89 +106,101 @@ impl Lookup {
     pub(crate) fn new(sorted: &[f64]) -> Self {
         let middle = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
         let even = Even::of(sorted, BUCKETS_PER_NUMBER);
-        let table = Self::table(sorted, |number| even.bucket(number), Spread::Even(even));
-        let from = |middle| {
-            let exponents = Exponents::of(sorted, middle);
-            Self::table(sorted, |number| exponents.bucket(number), Spread::Exponents(exponents.clone()))
-        };
-        let in_clusters = || {
-            let clusters = Clusters::of(sorted);
-            Self::table(sorted, |number| clusters.bucket(number), Spread::Clusters(clusters.clone()))
-        };
-        let bisected = Self { spread: Spread::Bisected, buckets: Vec::new(), is_crowded: false };
+        let from = |middle| Self::table(sorted, Spread::Exponents(Exponents::of(sorted, middle)));
+        let in_clusters = || Self::table(sorted, Spread::Clusters(Clusters::of(sorted)));
+        let bisected = Self { spread: Spread::Bisected, buckets: Vec::new() };
+        let table = Self::table(sorted, Spread::Even(even));
         table.or_else(|| from(middle)).or_else(|| from(0.0)).or_else(in_clusters).unwrap_or(bisected)
     }
 
     /// The table of a spread; none when it crowds the list.
-    fn table(sorted: &[f64], bucket: impl Fn(f64) -> u32, spread: Spread) -> Option<Self> {
-        let bucket = |number: f64| bucket(number) as usize;
-        let last = sorted.last().map_or(0, |number| bucket(*number));
-        // One more, for what lies beyond the list.
-        let mut buckets = vec![Bucket { first: f64::INFINITY, before: 0, inside: 0 }; last + 2];
-        for number in sorted.iter().rev() {
-            let bucket = &mut buckets[bucket(*number)];
+    fn table(sorted: &[f64], spread: Spread) -> Option<Self> {
+        let mut buckets = vec![Bucket { first: f64::INFINITY, before: 0, inside: 0 }; spread.last()? as usize + 1];
+        let mut of_numbers = vec![0; sorted.len()];
+        spread.fill(sorted, &mut of_numbers);
+        for (number, bucket) in sorted.iter().zip(of_numbers).rev() {
+            let bucket = &mut buckets[bucket as usize];
             bucket.first = *number;
             bucket.inside += 1;
         }
         let (mut before, mut shared) = (0, 0);
         for bucket in &mut buckets {
-            bucket.before = before;
+            bucket.before = 2 * before + if bucket.inside > 1 { CROWDED } else { 0 };
             before += bucket.inside;
             shared += bucket.inside.saturating_sub(1);
         }
-        let is_crowded = shared > 0;
-        (f64::from(shared) <= FEW * sorted.len() as f64).then_some(Self { spread, buckets, is_crowded })
+        (f64::from(shared) <= FEW * sorted.len() as f64).then_some(Self { spread, buckets })
     }
 
     /// The places of finite numbers: twice how many numbers of the list are less, and one more where the list has it.
     pub(crate) fn places(&self, sorted: &[f64], numbers: &[f64], places: &mut [u32]) {
         match &self.spread {
-            Spread::Even(even) => fill(numbers, places, |number| even.bucket(number)),
-            Spread::Exponents(exponents) => fill(numbers, places, |number| exponents.bucket(number)),
-            Spread::Clusters(clusters) => fill(numbers, places, |number| clusters.bucket(number)),
-            Spread::Bisected => return bisect(sorted, numbers, places),
+            // A table that is looked up first leaves nothing to do several at a time, and one loop costs less than two.
+            Spread::Exponents(exponents) => {
+                for (number, place) in numbers.iter().zip(places) {
+                    *place = self.place(sorted, *number, exponents.bucket(*number));
+                }
+            }
+            spread if spread.fill(numbers, places) => {
+                for (number, place) in numbers.iter().zip(places) {
+                    *place = self.place(sorted, *number, *place);
+                }
+            }
+            _ => bisect(sorted, numbers, places),
         }
-        self.look_up(sorted, numbers, places);
     }
 
-    /// From buckets to places, without choices inside the loops.
-    fn look_up(&self, sorted: &[f64], numbers: &[f64], places: &mut [u32]) {
-        let last = self.buckets.len() - 1;
-        let bucket = |place: u32| &self.buckets[(place as usize).min(last)];
-        if self.is_crowded {
-            for (number, place) in numbers.iter().zip(places) {
-                *place = bucket(*place).place_among(sorted, *number);
-            }
-        } else {
-            for (number, place) in numbers.iter().zip(places) {
-                *place = bucket(*place).place(*number);
-            }
-        }
+    /// The place of a number in a bucket, with one choice, which is nearly always the same.
+    #[inline]
+    fn place(&self, sorted: &[f64], number: f64, bucket: u32) -> u32 {
+        let bucket = &self.buckets[bucket as usize];
+        let place = bucket.place(number);
+        if place < CROWDED { place } else { bucket.place_among(sorted, number) }
     }
 }
 
-/// The buckets of numbers, in a loop of its own: several at a time where their function has no table.
-fn fill(numbers: &[f64], buckets: &mut [u32], bucket: impl Fn(f64) -> u32) {
-    for (number, place) in numbers.iter().zip(buckets) {
-        *place = bucket(*number);
+impl Spread {
+    /// The last bucket of all; none when there are none.
+    fn last(&self) -> Option<u32> {
+        match self {
+            Self::Even(even) => Some(even.last as u32),
+            Self::Exponents(exponents) => Some(exponents.last),
+            Self::Clusters(clusters) => Some(clusters.last),
+            Self::Bisected => None,
+        }
+    }
+
+    /// The buckets of numbers, in a loop of its own: several at a time where the function has no table. Says whether there
+    /// are any.
+    fn fill(&self, numbers: &[f64], buckets: &mut [u32]) -> bool {
+        fn all(numbers: &[f64], buckets: &mut [u32], bucket: impl Fn(f64) -> u32) -> bool {
+            numbers.iter().zip(buckets).for_each(|(number, place)| *place = bucket(*number));
+            true
+        }
+        match self {
+            Self::Even(even) => all(numbers, buckets, |number| even.bucket(number)),
+            Self::Exponents(exponents) => all(numbers, buckets, |number| exponents.bucket(number)),
+            Self::Clusters(clusters) => all(numbers, buckets, |number| clusters.bucket(number)),
+            Self::Bisected => false,
+        }
     }
 }
 
 impl Bucket {
     /// The place of a number that is in this bucket, where it has the company of one at most.
+    #[inline]
     fn place(&self, number: f64) -> u32 {
-        2 * self.before + u32::from(self.first < number) + u32::from(self.first <= number)
+        self.before + u32::from(self.first < number) + u32::from(self.first <= number)
     }
 
-    /// The same among any company.
+    /// The same in a crowd.
+    #[cold]
     fn place_among(&self, sorted: &[f64], number: f64) -> u32 {
-        if self.inside < 2 || number <= self.first {
-            return self.place(number);
-        }
-        let company = &sorted[self.before as usize..][..self.inside as usize];
+        let before = self.before - CROWDED;
+        let company = &sorted[before as usize / 2..][..self.inside as usize];
         let less = company.partition_point(|one| *one < number);
         let is_there = company.get(less).is_some_and(|one| *one == number);
-        2 * (self.before + less as u32) + u32::from(is_there)
+        before + 2 * less as u32 + u32::from(is_there)
     }
 }
 
@@ -187,73 +208,81 @@ impl Even {
     fn of(sorted: &[f64], buckets_per_number: usize) -> Self {
         let (lowest, highest) = (sorted.first().copied().unwrap_or(0.0), sorted.last().copied().unwrap_or(0.0));
         let scale = (buckets_per_number * sorted.len()) as f64 / (highest - lowest);
-        Self { lowest, scale: if scale.is_finite() { scale } else { 0.0 } }
+        let even = Self { lowest, scale: if scale.is_finite() { scale } else { 0.0 }, last: f64::from(u32::MAX) };
+        // One more than the list fills, for what lies beyond it.
+        Self { last: f64::from(even.bucket(highest) + 1), ..even }
     }
 
     /// What is below the lowest is in the first. A number that 2⁵² is added to has its nearest whole number in its last bits:
     /// there is no instruction that converts several to integers.
     fn bucket(&self, number: f64) -> u32 {
         const WHOLE: f64 = (1u64 << MANTISSA_BITS) as f64;
-        const MOST: f64 = u32::MAX as f64;
         let place = (number - self.lowest) * self.scale;
         let place = if place > 0.0 { place } else { 0.0 };
-        let place = if place < MOST { place } else { MOST };
+        let place = if place < self.last { place } else { self.last };
         (place + WHOLE).to_bits() as u32
     }
 }
 
 impl Exponents {
     fn of(sorted: &[f64], middle: f64) -> Self {
+        let middle = if middle == 0.0 { -0.0 } else { middle };
         let mut inside = vec![0usize; CLASSES];
         for number in sorted {
-            inside[class(distance_bits(*number, middle))] += 1;
+            inside[class((number - middle).to_bits())] += 1;
         }
-        let mut first = 0;
-        let class = |inside: usize| {
+        let mut classes = Box::new([Class { first: 0, shift: MANTISSA_BITS }; CLASSES]);
+        let mut first = 0u32;
+        // From the lowest distances to the highest: those below the middle by falling exponent.
+        for class in (CLASSES / 2..CLASSES).rev().chain(0..CLASSES / 2) {
             // A class without any shares the first bucket of the next.
+            let inside = inside[class];
             let bits = if inside == 0 { None } else { Some((BUCKETS_PER_NUMBER * inside).next_power_of_two().ilog2()) };
-            let class = Class { first, shift: MANTISSA_BITS - bits.unwrap_or(0) };
+            let shift = MANTISSA_BITS - bits.unwrap_or(0);
+            let begins = (class as u64) << MANTISSA_BITS;
+            let last = begins | ((1 << MANTISSA_BITS) - 1);
+            let lowest = if class < CLASSES / 2 { begins } else { last };
+            classes[class] = Class { first: first.wrapping_sub(shifted(lowest, shift)), shift };
             first += bits.map_or(0, |bits| 1 << bits);
-            class
-        };
-        Self { middle, classes: inside.into_iter().map(class).collect() }
+        }
+        Self { middle, classes, last: first }
     }
 
     fn bucket(&self, number: f64) -> u32 {
-        let bits = distance_bits(number, self.middle);
+        let bits = (number - self.middle).to_bits();
         let Class { first, shift } = self.classes[class(bits)];
-        first + ((bits & ((1 << MANTISSA_BITS) - 1)) >> shift) as u32
+        first.wrapping_add(shifted(bits, shift))
     }
 }
 
 impl Clusters {
     fn of(sorted: &[f64]) -> Self {
         let outer = Even::of(sorted, 1);
-        let count = sorted.last().map_or(0, |number| outer.bucket(*number)) + 1;
         let (mut rest, mut first) = (sorted, 0);
         let stretch = |index: u32| {
             let (inside, after) = rest.split_at(rest.partition_point(|number| outer.bucket(*number) <= index));
             rest = after;
             let even = Even::of(inside, BUCKETS_PER_NUMBER_OF_A_CLUSTER);
-            let last = inside.last().map_or(0, |number| even.bucket(*number));
-            let stretch = Stretch { even, first, last };
             // One without any shares the first bucket of the next.
-            first += if inside.is_empty() { 0 } else { last + 1 };
+            let even = if inside.is_empty() { Even { last: 0.0, ..even } } else { even };
+            let stretch = Stretch { even, first };
+            first += if inside.is_empty() { 0 } else { even.last as u32 + 1 };
             stretch
         };
-        Self { outer, stretches: (0..count).map(stretch).collect() }
+        let stretches = (0..=outer.last as u32).map(stretch).collect();
+        Self { outer, stretches, last: first }
     }
 
     fn bucket(&self, number: f64) -> u32 {
-        let stretch = (self.outer.bucket(number) as usize).min(self.stretches.len() - 1);
-        let Stretch { even, first, last } = self.stretches[stretch];
-        first + even.bucket(number).min(last)
+        let Stretch { even, first } = self.stretches[self.outer.bucket(number) as usize];
+        first + even.bucket(number)
     }
 }
 
-/// Bits of a distance that order like it.
-fn distance_bits(number: f64, middle: f64) -> u64 {
-    ordered_bits(number - middle).cast_unsigned() ^ (1 << 63)
+/// The bits of a distance, shifted, so that they order like it within a sign and exponent. Below the middle they would order
+/// the other way round.
+fn shifted(bits: u64, shift: u32) -> u32 {
+    (bits >> shift) as u32 ^ (bits.cast_signed() >> 63) as u32
 }
 
 /// Sign and exponent.
@@ -315,12 +344,11 @@ mod tests {
         let even = Even::of(sorted, BUCKETS_PER_NUMBER);
         let tables = [middle, 0.0].map(|middle| {
             let exponents = Exponents::of(sorted, middle);
-            Lookup::table(sorted, |number| exponents.bucket(number), Spread::Exponents(exponents.clone()))
+            Lookup::table(sorted, Spread::Exponents(exponents))
         });
-        let bisected = Lookup { spread: Spread::Bisected, buckets: Vec::new(), is_crowded: false };
-        let even = Lookup::table(sorted, |number| even.bucket(number), Spread::Even(even));
-        let clusters = Clusters::of(sorted);
-        let in_clusters = Lookup::table(sorted, |number| clusters.bucket(number), Spread::Clusters(clusters.clone()));
+        let bisected = Lookup { spread: Spread::Bisected, buckets: Vec::new() };
+        let even = Lookup::table(sorted, Spread::Even(even));
+        let in_clusters = Lookup::table(sorted, Spread::Clusters(Clusters::of(sorted)));
         tables.into_iter().chain([even, in_clusters]).flatten().chain([bisected, Lookup::new(sorted)]).collect()
     }
 

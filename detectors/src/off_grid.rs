@@ -6,12 +6,10 @@
 //! their bounds. Being past the bound depends on the union of the values alone, so merging stays commutative and
 //! associative.
 
-use std::collections::{BTreeMap, HashMap};
-
-use foldhash::fast::RandomState;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::lookup::ordered_bits;
+use crate::tally::Tally;
 
 /// How many distinct off-grid values one profile keeps. 4,096 is more than a discrete column brings anew, costs at
 /// most 64 KiB, and a continuous column passes it in its first few thousand rows.
@@ -20,14 +18,8 @@ pub const MAX_OFF_GRID_VALUES: usize = 4096;
 /// Exact counts of the finite values that are not on the grid, or the knowledge that there were too many.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OffGrid {
-    /// Keyed by bits that order like the numbers. None once the bound was passed. Hashed, for a month that is warmer than the
-    /// reference's looks up every row; written in order, so that the same rows make the same bytes.
-    #[serde(serialize_with = "in_order")]
-    counts: Option<HashMap<i64, u64, RandomState>>,
-}
-
-fn in_order<S: Serializer>(counts: &Option<HashMap<i64, u64, RandomState>>, serializer: S) -> Result<S::Ok, S::Error> {
-    counts.as_ref().map(|counts| counts.iter().collect::<BTreeMap<_, _>>()).serialize(serializer)
+    /// Keyed by bits that order like the numbers. None once the bound was passed.
+    counts: Option<Tally>,
 }
 
 fn from_ordered_bits(ordered: i64) -> f64 {
@@ -41,7 +33,7 @@ impl OffGrid {
     /// assert!(driftline_detectors::OffGrid::counting().is_exact());
     /// ```
     pub fn counting() -> Self {
-        Self { counts: Some(HashMap::default()) }
+        Self { counts: Some(Tally::default()) }
     }
 
     /// Not counting: for grids that are not exact, where the cells are all there is.
@@ -75,13 +67,8 @@ impl OffGrid {
     /// ```
     pub fn count(&mut self, value: f64) {
         let Some(counts) = &mut self.counts else { return };
-        let bits = ordered_bits(value);
-        if let Some(known) = counts.get_mut(&bits) {
-            *known += 1;
-        } else {
-            counts.insert(bits, 1);
-            self.close_if_past_bound();
-        }
+        counts.count(ordered_bits(value));
+        self.close_if_past_bound();
     }
 
     /// Adds another's counts.
@@ -97,8 +84,8 @@ impl OffGrid {
     pub fn merge(&mut self, other: &Self) {
         match (&mut self.counts, &other.counts) {
             (Some(mine), Some(theirs)) => {
-                for (value, count) in theirs {
-                    *mine.entry(*value).or_insert(0) += count;
+                for (value, count) in theirs.iter() {
+                    mine.add(value, count);
                 }
                 self.close_if_past_bound();
             }
@@ -109,12 +96,7 @@ impl OffGrid {
     /// Takes back what was merged before.
     pub(crate) fn remove(&mut self, other: &Self) {
         if let (Some(mine), Some(theirs)) = (&mut self.counts, &other.counts) {
-            for (value, count) in theirs {
-                if let Some(known) = mine.get_mut(value) {
-                    *known -= count;
-                }
-            }
-            mine.retain(|_, count| *count > 0);
+            mine.subtract(theirs);
         }
     }
 
@@ -128,7 +110,7 @@ impl OffGrid {
     /// assert_eq!(values.values().unwrap().collect::<Vec<_>>(), [(-1.0, 1), (2.5, 1)]);
     /// ```
     pub fn values(&self) -> Option<impl Iterator<Item = (f64, u64)> + '_> {
-        let mut values: Vec<(i64, u64)> = self.counts.as_ref()?.iter().map(|(bits, count)| (*bits, *count)).collect();
+        let mut values: Vec<(i64, u64)> = self.counts.as_ref()?.iter().collect();
         values.sort_unstable();
         Some(values.into_iter().map(|(bits, count)| (from_ordered_bits(bits), count)))
     }

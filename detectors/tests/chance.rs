@@ -91,6 +91,46 @@ fn categories_that_have_not_drifted_stay_quiet_though_new_ones_come() {
     }
 }
 
+/// How a column comes about.
+type Draw = fn(&mut Uniform) -> f64;
+
+/// Columns of which much is tied, from a constant with exceptions to a few whole numbers, and one without ties.
+const TIED: [(&str, Draw); 6] = [
+    ("without ties", Uniform::bell),
+    ("half are zero", |uniform| if uniform.next() < 0.5 { 0.0 } else { uniform.bell().exp() }),
+    ("nine of ten are zero", |uniform| if uniform.next() < 0.9 { 0.0 } else { uniform.bell().exp() }),
+    ("half are in the middle", |uniform| if uniform.next() < 0.5 { 0.0 } else { uniform.bell() }),
+    ("yes or no", |uniform| f64::from(uniform.next() < 0.3)),
+    ("ten whole numbers", |uniform| (10.0 * uniform.next()).floor()),
+];
+
+#[test]
+fn anderson_darlings_p_values_are_uniform_whatever_is_tied() {
+    const TRIALS: u32 = 2000;
+    let mut uniform = Uniform(29);
+    for (n, m) in [(400, 100), (150, 300)] {
+        for (what, draw) in TIED {
+            let mut p_values: Vec<f64> = (0..TRIALS)
+                .map(|_| {
+                    let reference = numeric((0..n).map(|_| draw(&mut uniform)));
+                    let mut window = reference.empty_profile();
+                    let rows: Vec<f64> = (0..m).map(|_| draw(&mut uniform)).collect();
+                    reference.count_numbers(&mut window, &rows);
+                    let asked = [Detector::AndersonDarling];
+                    reference.scores_of(asked, &window, &Thresholds::default(), true)[0].p_value
+                })
+                .collect();
+            p_values.sort_by(f64::total_cmp);
+            let share = |p: f64| p_values.partition_point(|one| *one <= p) as f64 / f64::from(TRIALS);
+            // Three standard errors and a tenth more. Before ties were known, one in ten was below 0.05 where half are zero.
+            for p in [0.01, 0.05, 0.1, 0.25, 0.5] {
+                let error = 3.0 * (p * (1.0 - p) / f64::from(TRIALS)).sqrt() + 0.1 * p;
+                assert!((share(p) - p).abs() < error, "{what}, {n} against {m}: {} are below {p}", share(p));
+            }
+        }
+    }
+}
+
 #[test]
 fn rows_that_are_missing_by_chance_stay_quiet() {
     let mut uniform = Uniform(7);

@@ -1,7 +1,8 @@
 //! Anderson-Darling: the squared gap between the two distribution functions, each against what chance makes of it there.
 
 use super::{Distance, interval, inverse_sizes};
-use crate::null::anderson_darling;
+use crate::null::anderson_darling::{self, Chance};
+use crate::null::tied_ranks::Traces;
 use crate::steps::{Step, Steps};
 
 /// The two-sample statistic A² with mid-ranks for ties (Scholz & Stephens 1987, equation 7), from 0 up, as SciPy's
@@ -18,6 +19,8 @@ use crate::steps::{Step, Steps};
 /// In a gap, order and ties are unknown; both bounds then follow from the ends of the gap. Of one sample alone there the mean of
 /// x is known, however its values are tied, and its squares add up to no less than that of the mean (Jensen). The effect is `A²·(1/n + 1/m)`, about `∫ (F − G)²/(H(1 − H)) dH`.
 /// None for less than four values.
+///
+/// Noise and p-value know which rows are tied ([`tied_ranks`](crate::null::tied_ranks)); those in a gap are taken as untied.
 pub(crate) fn distance(steps: &Steps) -> Option<Distance> {
     let (n, m) = (steps.reference, steps.window);
     if n + m < 4 {
@@ -25,7 +28,9 @@ pub(crate) fn distance(steps: &Steps) -> Option<Distance> {
     }
     let (value, upper) = bounds(steps);
     let to_effect = inverse_sizes(n, m);
-    let chance_reaches = |limiting: f64| anderson_darling::at_sizes(limiting, n, m) * to_effect;
+    let tied = |step: &Step| (step.reference() + step.window(), matches!(step, Step::Point { .. }));
+    let chance = Chance::of(n, m, Traces::of(steps.steps.iter().map(tied), n + m));
+    let chance_reaches = |limiting: f64| chance.as_rare_as(limiting) * to_effect;
     Some(Distance {
         value,
         upper,
@@ -36,7 +41,7 @@ pub(crate) fn distance(steps: &Steps) -> Option<Distance> {
             (value * to_effect, upper * to_effect),
             chance_reaches(anderson_darling::QUANTILE_95),
         ),
-        p_value: anderson_darling::tail(value, n, m),
+        p_value: chance.tail(value),
     })
 }
 

@@ -10,3 +10,4 @@ pub(crate) mod largest_difference;
 pub(crate) mod lattice_paths;
 pub(crate) mod random_split;
 pub(crate) mod tails;
+pub(crate) mod tied_ranks;
