@@ -171,7 +171,7 @@ mod tests {
     fn what_does_not_move_is_not_ready_and_after_minutes_not_alive() {
         let (mut watchdog, [_, _, pipeline], vitals, metrics) = watchdog();
         pipeline.beat();
-        let after = |seconds: u64| clock() + 1000 * seconds;
+        let after = |seconds: u64| pipeline.0.load(Ordering::Relaxed) + 1000 * seconds;
         assert!(!watchdog.look(after(31)) && !watchdog.look(after(32)));
         assert_eq!(vitals.problem().unwrap(), "the pipeline has not moved for 32 s");
         assert_eq!((vitals.failure(), metrics.part_stalls("pipeline").get()), (None, 1));
@@ -187,10 +187,17 @@ mod tests {
         // The runtime may begin with the task that blocks it.
         pulse.beat();
         tokio::spawn(beat_for_runtime(pulse.clone()));
-        let blocked = tokio::spawn(async { std::thread::sleep(Duration::from_millis(2500)) });
+        let ((begun, is_blocked), (go, gone)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+        let blocked = tokio::spawn(async move {
+            begun.send(()).unwrap();
+            gone.recv().unwrap();
+        });
         // No timer fires meanwhile, the test's own neither.
-        std::thread::sleep(Duration::from_millis(2200));
-        assert!(pulse.age(clock()) > Duration::from_millis(1500), "{:?}", pulse.age(clock()));
+        is_blocked.recv().unwrap();
+        let two_beats = Duration::from_millis(2200);
+        std::thread::sleep(two_beats);
+        assert!(pulse.age(clock()) >= two_beats, "{:?}", pulse.age(clock()));
+        go.send(()).unwrap();
         blocked.await.unwrap();
         let beats_again = async {
             while pulse.age(clock()) > Duration::from_millis(1500) {

@@ -28,7 +28,7 @@ use stage::Stage;
 use summary::{Counted, Summary};
 
 /// How long everything may take to settle after the replay.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Runs Driftline on real flights, a real model and real HTTP, all on this machine.
 #[derive(Debug, Parser)]

@@ -138,9 +138,9 @@ models:
       origin: 2013-01-01T05:00:00Z   # midnight in New York
       lateness: 6h
       min_filled: 5
-      close_when_idle: 3s
+      close_when_idle: 10s
     slis:
-      latency: {{below: 50ms}}
+      latency: {{below: 250ms}}
       freshness:
         - {{column: weather_at, max_age: 2h}}
 alerts:

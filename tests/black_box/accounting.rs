@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
-use driftline_tests::{Collector, ModelServer, Sidecar, client, eventually, metric};
+use driftline_tests::{Collector, ModelServer, PATIENCE, Sidecar, client, eventually, metric};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -58,20 +58,19 @@ fn account(metrics: &str) -> (f64, f64, f64) {
     (metric(metrics, SEEN, &[]), metric(metrics, DELIVERED, &[]), metric(metrics, DROPPED, &[]))
 }
 
-/// Waits until the sidecar has nothing on its way, and checks the law.
+/// Waits until the sidecar has nothing on its way, and has given its memory back, and checks the law.
 async fn at_rest(sidecar: &Sidecar, requests: usize) -> String {
-    let metrics = eventually("every exchange is delivered or dropped", async || {
+    eventually("every exchange is delivered or dropped", async || {
         let metrics = sidecar.metrics().await;
         let (seen, delivered, dropped) = account(&metrics);
-        if seen == requests as f64 && seen == delivered + dropped {
+        let held = metric(&metrics, "driftline_sidecar_capture_bytes", &[]);
+        if seen == requests as f64 && seen == delivered + dropped && held == 0.0 {
             Ok(metrics)
         } else {
-            Err(format!("seen {seen}, delivered {delivered}, dropped {dropped}"))
+            Err(format!("seen {seen}, delivered {delivered}, dropped {dropped}, {held} bytes held"))
         }
     })
-    .await;
-    assert_eq!(metric(&metrics, "driftline_sidecar_capture_bytes", &[]), 0.0, "memory is given back");
-    metrics
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,10 +191,18 @@ async fn what_a_sidecar_dropped_is_unknown_and_all_of_it_is_what_was_seen() {
     .await;
     assert_eq!(collector.stop().await, Some(0));
     collector.restart().await;
-    let objectives = collector.api("models/m").await.unwrap()["objectives"].clone();
-    let of_answers = objectives.as_array().unwrap().iter().find(|of| of["rule"] == "AvailabilityBudget").unwrap();
-    assert_eq!((&of_answers["state"], &of_answers["unknown"]), (&json!("degraded_capture"), &json!(dropped as u64)));
-    assert_eq!(is_whole(&collector).await, Ok(()), "and it stays so over a restart");
+    eventually("and it stays so over a restart", async || {
+        let objectives = collector.api("models/m").await?["objectives"].clone();
+        let of_answers = objectives.as_array().into_iter().flatten().find(|of| of["rule"] == "AvailabilityBudget");
+        let shown = of_answers.map(|of| (of["state"].clone(), of["unknown"].clone()));
+        if shown == Some((json!("degraded_capture"), json!(dropped as u64))) {
+            Ok(())
+        } else {
+            Err(format!("{shown:?}"))
+        }
+    })
+    .await;
+    assert_eq!(is_whole(&collector).await, Ok(()), "and so do the counts");
 }
 
 fn log_of(folder: &std::path::Path) -> String {
@@ -252,7 +259,11 @@ async fn a_collector_that_refuses_costs_what_it_refused() {
     send(&sidecar, 300, 0).await;
     let metrics = at_rest(&sidecar, 300).await;
     assert_eq!(metric(&metrics, DROPPED, &[("reason", "rejected")]), 300.0);
-    assert!(log_of(folder.path()).contains("no such model"));
+    eventually("it is logged why", async || match log_of(folder.path()) {
+        log if log.contains("no such model") => Ok(()),
+        log => Err(log),
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -264,9 +275,7 @@ async fn a_collector_that_is_silent_or_talks_nonsense_costs_the_callers_nothing(
         let folder = tempfile::tempdir().unwrap();
         let stop = ["--flush-budget=1s", "--drain-grace=1s"];
         let mut sidecar = Sidecar::start(folder.path(), &model.address(), &collector, "m", &stop).await;
-        let started = std::time::Instant::now();
-        send(&sidecar, 500, 100).await;
-        assert!(started.elapsed() < Duration::from_secs(20));
+        tokio::time::timeout(PATIENCE, send(&sidecar, 500, 100)).await.expect("callers wait for no collector");
         assert_eq!(sidecar.stop().await, Some(0));
         let log = log_of(folder.path());
         assert!(log.contains("seen=500 delivered=0 dropped=500"), "{log}");

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 
 const NOBODY: &str = "http://127.0.0.1:9";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const REQUEST: &[u8] = b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
 
 /// A server that answers every request with the same bytes, and then waits.
@@ -50,7 +50,7 @@ async fn a_slow_caller_gets_all_of_its_answer_when_the_sidecar_stops() {
     let answer = answer_of(3 << 20);
     let upstream = answering(answer.clone()).await;
     let folder = tempfile::tempdir().unwrap();
-    let more = ["--flush-budget=0s", "--drain-grace=20s"];
+    let more = ["--flush-budget=0s", "--drain-grace=50s"];
     let mut sidecar = Sidecar::start(folder.path(), &upstream, NOBODY, "m", &more).await;
     // A small window, so that most of the answer waits on the way.
     let socket = TcpSocket::new_v4().unwrap();
@@ -88,7 +88,7 @@ async fn during_the_drain_delay_it_is_not_ready_and_still_serves() {
     let answer = answer_of(2);
     let upstream = answering(answer.clone()).await;
     let folder = tempfile::tempdir().unwrap();
-    let more = ["--flush-budget=0s", "--drain-delay=3s", "--threads=2"];
+    let more = ["--flush-budget=0s", "--drain-delay=8s", "--threads=2"];
     let mut sidecar = Sidecar::start(folder.path(), &upstream, NOBODY, "m", &more).await;
     let (address, ready) = (sidecar.address(), sidecar.admin("/readyz"));
     let (code, ()) = tokio::join!(sidecar.stop(), async {

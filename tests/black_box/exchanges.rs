@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use driftline_protocol::{Batch, Body, EndState, Exchange, Messages, frame};
 use driftline_tests::{Collector, Sidecar, client, eventually, metric};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 
 fn now_micros() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64
@@ -213,8 +213,11 @@ fn over_http2(path: &str) -> Vec<u8> {
 async fn what_was_asked_of_a_server_that_is_gone_counts_as_unanswered_and_probes_do_not() {
     let folder = tempfile::tempdir().unwrap();
     let mut collector = Collector::start(folder.path(), "archive: {folder: archive, max_age: 200ms}\n").await;
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
-    let mut sidecar = Sidecar::start(folder.path(), &gone, &collector.url(), "m", &["--flush-interval=50ms"]).await;
+    // It listens to nobody, and as long as it is held nobody else listens there.
+    let gone = TcpSocket::new_v4().unwrap();
+    gone.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let upstream = gone.local_addr().unwrap().to_string();
+    let mut sidecar = Sidecar::start(folder.path(), &upstream, &collector.url(), "m", &["--flush-interval=50ms"]).await;
     let address = sidecar.address();
     let head = "POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: 20\r\n\r\n";
     refused(&address, format!("{head}{}", r#"{"instances": [[1]]}"#).as_bytes()).await;

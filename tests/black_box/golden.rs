@@ -105,7 +105,7 @@ async fn scores_of_real_months_equal_scipys() {
     let mut configuration = "archive: {partition: day, max_age: 1s}\nmodels:\n".to_owned();
     for (number, origin, days, _) in MONTHS {
         configuration.push_str(&format!(
-            "  - name: month-{number:02}\n    reference: january.json\n    scores: [all]\n    event_time: {{column: scheduled_at}}\n    windows: {{pane: 1d, window: {days}d, every: {days}d, origin: {origin}, lateness: 1d, close_when_idle: 2s}}\n"
+            "  - name: month-{number:02}\n    reference: january.json\n    scores: [all]\n    event_time: {{column: scheduled_at}}\n    windows: {{pane: 1d, window: {days}d, every: {days}d, origin: {origin}, lateness: 1d, close_when_idle: 10s}}\n"
         ));
     }
     let collector = Collector::start(folder.path(), &configuration).await;

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 const NOBODY: &str = "http://127.0.0.1:9";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that sends back what it gets.
 async fn echoing() -> String {
@@ -112,25 +112,30 @@ async fn who_sends_without_pause_does_not_keep_others_waiting() {
         tokio::join!(send, receive);
     });
     let mut modest = TcpStream::connect(sidecar.address()).await.unwrap();
-    let before = sidecar.metrics().await;
-    let mut waits = Vec::new();
-    for _ in 0..50 {
-        let asked = Instant::now();
-        assert!(is_answered(&mut modest).await);
-        waits.push(asked.elapsed());
-    }
-    let passed = |metrics: &str| {
-        ["client", "upstream"]
-            .map(|from| metric(metrics, "driftline_sidecar_bytes_total", &[("from", from)]))
-            .iter()
-            .sum()
+    let passed = async || -> f64 {
+        let metrics = sidecar.metrics().await;
+        let from = |from| metric(&metrics, "driftline_sidecar_bytes_total", &[("from", from)]);
+        ["client", "upstream"].map(from).iter().sum()
     };
-    let (before, after): (f64, f64) = (passed(&before), passed(&sidecar.metrics().await));
+    let (before, begun, mut waits) = (passed().await, Instant::now(), Vec::new());
+    // Until the greedy one has had its turns, too.
+    let sent = loop {
+        for _ in 0..50 {
+            let asked = Instant::now();
+            assert!(is_answered(&mut modest).await);
+            waits.push(asked.elapsed());
+        }
+        let sent = passed().await - before;
+        if sent > 16e6 || begun.elapsed() > PATIENCE {
+            break sent;
+        }
+    };
     stream.abort();
     waits.sort_unstable();
-    assert!(after - before > 16e6, "the greedy one sent all the while: {} bytes", after - before);
+    assert!(sent > 16e6, "the greedy one sent all the while: {sent} bytes");
     // A turn is a megabyte; to wait for the greedy one's end would be to wait for ever.
-    assert!(waits[25] < Duration::from_millis(500), "half of the answers took longer than {:?}", waits[25]);
+    let median = waits[waits.len() / 2];
+    assert!(median < Duration::from_millis(500), "half of the answers took longer than {median:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -268,6 +273,7 @@ async fn a_stop_takes_no_longer_than_its_times_together() {
     assert_eq!(sidecar.stop().await, Some(0));
     let took = asked.elapsed();
     assert!(took >= Duration::from_millis(600), "it waited: {took:?}");
-    assert!(took < Duration::from_millis(1600 + 2500), "delay, grace and budget are 1.6 s; it took {took:?}");
+    // Whoever would wait for an answer would wait for half a minute.
+    assert!(took < Duration::from_millis(1600 + 10_000), "delay, grace and budget are 1.6 s; it took {took:?}");
     held.abort();
 }

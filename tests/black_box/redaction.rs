@@ -81,10 +81,14 @@ impl Stage {
     }
 
     fn write_rules(&self, rules: &str) {
-        // As a ConfigMap does it: something else under the same name.
-        let new = self.folder.path().join("new.yaml");
-        std::fs::write(&new, rules).unwrap();
-        std::fs::rename(new, self.folder.path().join("rules.yaml")).unwrap();
+        self.replace("rules.yaml", rules);
+    }
+
+    /// As a ConfigMap does it: something else under the same name, and never a part of it.
+    fn replace(&self, name: &str, contents: &str) {
+        let new = self.folder.path().join("new");
+        std::fs::write(&new, contents).unwrap();
+        std::fs::rename(new, self.folder.path().join(name)).unwrap();
     }
 
     async fn reloaded(&self, outcome: &str, count: f64) -> String {
@@ -233,7 +237,7 @@ async fn rules_are_loaded_again_when_they_change_and_on_a_signal_and_wrong_ones_
     assert_eq!(pseudonym.len(), 32);
 
     // Another key under the same rules.
-    std::fs::write(stage.folder.path().join("key"), "another key that nobody guesses").unwrap();
+    stage.replace("key", "another key that nobody guesses");
     stage.reloaded("ok", 2.0).await;
     assert_ne!(ssn(3).await, pseudonym);
 
@@ -247,7 +251,6 @@ async fn rules_are_loaded_again_when_they_change_and_on_a_signal_and_wrong_ones_
     assert!(!log.contains("hunter2"), "{log}");
 
     stage.write_rules(&rules("drop"));
-    stage.sidecar.signal("-HUP");
     stage.reloaded("ok", 3.0).await;
     assert_eq!(ssn(5).await, "");
     // A signal loads them also when nothing changed.

@@ -2,16 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use driftline_tests::{Sidecar, metric};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::sync::Notify;
 
 const NOBODY: &str = "http://127.0.0.1:9";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that reads what a script says it will, and answers with what it says.
 async fn scripted(script: Vec<(usize, Vec<u8>)>, closes: bool) -> String {
@@ -201,8 +202,17 @@ async fn a_half_closed_side_still_receives() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reset_is_a_reset_and_a_missing_server_too() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let upstream = listener.local_addr().unwrap().to_string();
+    let bound = |address: SocketAddr| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseport(true).unwrap();
+        socket.bind(address).unwrap();
+        socket
+    };
+    let first = bound("127.0.0.1:0".parse().unwrap());
+    // Once the server is missing, nobody else listens in its place.
+    let held = bound(first.local_addr().unwrap());
+    let upstream = held.local_addr().unwrap().to_string();
+    let listener = first.listen(16).unwrap();
     let (_folder, sidecar) = sidecar_before(&upstream).await;
     let mut caller = TcpStream::connect(sidecar.address()).await.unwrap();
     let (server, _) = listener.accept().await.unwrap();
@@ -267,7 +277,7 @@ async fn after_sigterm_exchanges_under_way_end_and_idle_connections_close() {
     });
     let folder = tempfile::tempdir().unwrap();
     let mut sidecar =
-        Sidecar::start(folder.path(), &upstream, NOBODY, "m", &["--flush-budget=0s", "--drain-grace=20s"]).await;
+        Sidecar::start(folder.path(), &upstream, NOBODY, "m", &["--flush-budget=0s", "--drain-grace=50s"]).await;
     let mut idle = TcpStream::connect(sidecar.address()).await.unwrap();
     let mut busy = TcpStream::connect(sidecar.address()).await.unwrap();
     busy.write_all(request).await.unwrap();
@@ -280,6 +290,6 @@ async fn after_sigterm_exchanges_under_way_end_and_idle_connections_close() {
     });
     assert_eq!(code, Some(0));
     assert!(response.ends_with(b"ok"), "{response:?}");
-    assert!(started.elapsed() < Duration::from_secs(10), "it did not wait for the grace to pass");
+    assert!(started.elapsed() < Duration::from_secs(40), "it did not wait for the grace to pass");
     assert_eq!(idle.read(&mut [0; 1]).await.unwrap(), 0, "an idle connection is closed, not reset");
 }

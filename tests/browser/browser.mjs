@@ -13,7 +13,7 @@ const { AxeBuilder } = require('@axe-core/playwright');
 /** The narrow no-break space that stands in figures. */
 const THIN = '\u202f';
 const GRAVE = new Set(['serious', 'critical']);
-const PATIENCE_MILLISECONDS = 30_000;
+const PATIENCE_MILLISECONDS = 60_000;
 
 /** Widths and looks: every page must do in each. */
 export const VIEWS = [

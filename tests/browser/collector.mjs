@@ -10,16 +10,28 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const BINARIES = process.env.DRIFTLINE_BINARIES ?? path.join(ROOT, 'target', 'ci');
 export const DEMO = process.env.DRIFTLINE_DEMO ?? path.join(ROOT, 'driftline-demo');
-const PATIENCE_MILLISECONDS = 30_000;
+const PATIENCE_MILLISECONDS = 60_000;
+// Below the ports that the kernel gives to whoever calls out. Every process begins elsewhere, and gives no port twice.
+const [FIRST_PORT, PORTS] = [10_000, 22_000];
+let asked = process.pid * 101;
 
 /** @typedef {{url: string, api: (path: string) => Promise<any>, stop: () => Promise<void>}} Collector */
 
 export async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => { server.listen(0, '127.0.0.1', () => resolve(undefined)); });
-  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
-  await new Promise((resolve) => { server.close(resolve); });
-  return port;
+  for (let looks = 0; looks < PORTS; looks += 1) {
+    const port = FIRST_PORT + asked % PORTS;
+    asked += 1;
+    const server = createServer();
+    const isFree = await new Promise((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (isFree) {
+      await new Promise((resolve) => { server.close(resolve); });
+      return port;
+    }
+  }
+  throw new Error('no port is free');
 }
 
 /**
@@ -54,7 +66,9 @@ export async function eventually(look, what) {
  */
 async function start(name, options, log) {
   const output = await open(log, 'a');
-  const child = spawn(path.join(BINARIES, name), options, { stdio: ['ignore', output.fd, output.fd] });
+  // Nothing routes to a test's sidecar that would have to learn that it leaves.
+  const env = { DRIFTLINE_DRAIN_DELAY: '0s', ...process.env };
+  const child = spawn(path.join(BINARIES, name), options, { stdio: ['ignore', output.fd, output.fd], env });
   const ended = new Promise((resolve) => { child.once('close', resolve); child.once('error', resolve); });
   await output.close();
   return {

@@ -89,12 +89,13 @@ describe('an open page', () => {
       status = 500;
       await call(FAILED);
       await page.locator('.badge-page', { hasText: '1 page firing' }).waitFor();
-      assert.equal(await textOf(requests), count(ANSWERED + FAILED));
-      assert.ok((await textOf(tile(page, 'Answered'))).includes(`${FAILED} of ${ANSWERED + FAILED} not`));
+      // Alerts are told at once, and counts are written down a moment later.
+      await eventually(async () => await textOf(requests) === count(ANSWERED + FAILED), 'the page shows those that failed');
+      await eventually(async () => (await textOf(tile(page, 'Answered'))).includes(`${FAILED} of ${ANSWERED + FAILED} not`), 'and that they did');
       await eventually(async () => (await textOf(page.locator('#firing-count'))).startsWith('1'), 'the bar counts the alert');
       await page.locator('.alert-firing.alert-page').waitFor();
       await overview.page.locator('.models tbody tr').first().locator('.badge-page').waitFor();
-      assert.ok((await textOf(overview.page.locator('.models tbody tr').first())).includes(MODEL), 'what pages stands first');
+      await eventually(async () => (await textOf(overview.page.locator('.models tbody tr').first())).includes(MODEL), 'what pages stands first');
 
       await page.locator('.alert-firing .alert-summary').click();
       await page.locator('.alert-head-page', { hasText: 'Firing' }).waitFor();
@@ -139,7 +140,7 @@ describe('an open page', () => {
       await page.context().setOffline(false);
       await page.getByRole('button', { name: 'Try again now' }).click();
       await page.locator('#outage > div').waitFor({ state: 'detached' });
-      assert.equal(await textOf(page.locator('#live')), 'Live');
+      await eventually(async () => await textOf(page.locator('#live')) === 'Live', 'it answers again');
     } finally {
       await close();
     }

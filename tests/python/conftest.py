@@ -1,6 +1,7 @@
 """Fixtures: the binaries as processes, a finished demo, and free ports."""
 
 import contextlib
+import inspect
 import itertools
 import json
 import os
@@ -17,6 +18,9 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 # Nothing routes to a test's sidecar that would have to learn that it leaves.
 os.environ.setdefault("DRIFTLINE_DRAIN_DELAY", "0s")
 BINARIES = pathlib.Path(os.environ.get("DRIFTLINE_BINARIES", ROOT / "target" / "ci"))
+# A machine that stands still for five seconds is slow, and no server that does not answer.
+_answer_within = inspect.signature(httpx.get).parameters["timeout"].default
+_answer_within.connect = _answer_within.read = _answer_within.write = _answer_within.pool = 60.0
 
 
 # Below the ports that the kernel gives to whoever calls out: a caller could take one between two starts of its server.
@@ -24,17 +28,31 @@ BINARIES = pathlib.Path(os.environ.get("DRIFTLINE_BINARIES", ROOT / "target" / "
 PORTS = itertools.cycle(range(10_000, 32_000))
 for _ in range(os.getpid() * 101 % 22_000):
     next(PORTS)
+HELD = []
 
 
 def free_port() -> int:
+    """A port that nobody else is given: it stays taken for all but those who say that they use addresses again, as servers do."""
     for port in itertools.islice(PORTS, 22_000):
-        with contextlib.suppress(OSError), socket.socket() as server:
-            server.bind(("127.0.0.1", port))
-            return port
+        held = socket.socket()
+        try:
+            held.bind(("127.0.0.1", port))
+        except OSError:
+            held.close()
+            continue
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        HELD.append(held)
+        return port
     raise AssertionError("no port is free")
 
 
-def eventually(look, what: str, patience: float = 30.0):
+def stay_within_a_day(seconds: float = 180.0):
+    """Waits for the next day where this one may end meanwhile."""
+    if (left := 86_400 - time.time() % 86_400) < seconds:
+        time.sleep(left + 1)
+
+
+def eventually(look, what: str, patience: float = 120.0):
     """Calls until it returns something true, and fails otherwise."""
     deadline = time.monotonic() + patience
     last = None
@@ -43,7 +61,7 @@ def eventually(look, what: str, patience: float = 30.0):
             last = look()
             if last:
                 return last
-        except (httpx.HTTPError, OSError, KeyError, AssertionError) as error:
+        except (httpx.HTTPError, OSError, LookupError, TypeError, ValueError, StopIteration, AssertionError) as error:
             last = error
         time.sleep(0.1)
     raise AssertionError(f"{what}: still {last!r} after {patience} s")
@@ -59,7 +77,7 @@ def process(arguments, log: pathlib.Path, **more):
     finally:
         child.terminate()
         try:
-            child.wait(timeout=20)
+            child.wait(timeout=60)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()

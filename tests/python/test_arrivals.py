@@ -40,13 +40,16 @@ def test_feeds_of_buckets_are_told_apart_fresh_stale_and_unknown(tmp_path, store
     feeds = [feed("fresh", ", suffix: .parquet"), feed("old", "", "1s"), feed("other", ", suffix: .parquet"), feed("gone", "", bucket="none")]
     configuration = "data_dir: data\nmodels:\n  - name: m\n    slis:\n      feeds:\n" + "\n".join(feeds) + f"\nalerts:{RULES}"
     with collector(tmp_path, configuration, SECRETS) as url:
-        alerts = eventually(lambda: (found := firing(url)).keys() >= {"StaleFeed", "FeedUnreadable"} and found, "both fire")
-        assert {row["what"] for row in alerts["StaleFeed"]["members"]} == {"old", "other"}
-        assert {row["what"] for row in alerts["FeedUnreadable"]["members"]} == {"gone"}
+        members = lambda found, rule: {row["what"] for row in found[rule]["members"]}
+        all_stale = lambda: members(found := firing(url), "StaleFeed") == {"old", "other"} and "FeedUnreadable" in found and found
+        alerts = eventually(all_stale, "both fire")
+        assert members(alerts, "FeedUnreadable") == {"gone"}
         why = facts(alerts["FeedUnreadable"])["Not listed"]
         assert why.startswith("gone (s3://none/feed/gone)") and "s3:ListBucket" in why
-        said = {feed["name"]: feed for feed in of_model(url)["feeds"]}
-        assert {name: feed["state"] for name, feed in said.items()} == {"fresh": "fresh", "old": "stale", "other": "stale", "gone": "unknown"}
+        states = {"fresh": "fresh", "old": "stale", "other": "stale", "gone": "unknown"}
+        feeds = lambda: {feed["name"]: feed for feed in of_model(url)["feeds"]}
+        known = lambda: (found := feeds()) and {name: feed["state"] for name, feed in found.items()} == states and found
+        said = eventually(known, "all were looked at")
         assert said["fresh"]["newest"] == "date=1/a.parquet" and said["other"]["newest"] is None
         text = httpx.get(f"{url}/metrics").text
         assert 'driftline_feed_listings_total{feed="gone",model="m",outcome="ok"} 0' in text
@@ -63,7 +66,7 @@ def test_a_feed_in_a_folder_comes_back_with_its_next_file(tmp_path):
     configuration = f"data_dir: data\nmodels: [{{name: m, slis: {{feeds: [{feed}]}}}}]\nalerts:{RULES}"
     with collector(tmp_path, configuration) as url:
         eventually(lambda: "FeedUnreadable" in firing(url), "there is no such folder")
-        assert of_model(url)["feeds"][0]["state"] == "unknown"
+        eventually(lambda: of_model(url)["feeds"][0]["state"] == "unknown", "so nothing is known of it")
         folder.mkdir()
         (folder / "a.csv").write_text("x")
         eventually(lambda: of_model(url)["feeds"][0]["state"] == "fresh", "the file is seen")
@@ -81,7 +84,7 @@ def test_outcomes_are_late_when_requests_came_since_the_newest(tmp_path):
         known = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         outcome = f'{{"model": "m", "row_id": "1", "outcome": true, "observed_at": "{known}"}}'
         httpx.post(f"{url}/v1/outcomes", content=outcome).raise_for_status()
-        assert of_model(url)["newest_outcome"] == known
+        eventually(lambda: of_model(url)["newest_outcome"] == known, "it is the newest")
         shown = 'driftline_newest_outcome_timestamp_seconds{model="m"}'
         eventually(lambda: shown in httpx.get(f"{url}/metrics").text, "it is shown")
         # No request came since, so none is owed: however old it gets, the looks are good again.

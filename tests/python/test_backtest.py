@@ -171,14 +171,14 @@ models:
   - name: m
     reference: reference.json
     windows: {pane: 10s, window: 10s, every: 10s, min_filled: 1, lateness: 0s}
-    slis: {latency: {below: 100ms}}
+    slis: {latency: {below: 500ms}}
 alerts:
   evaluation_interval: 200ms
   targets:
     oncall: {pagerduty: {routing_key: {env: KEY}, url: "http://127.0.0.1:%(port)d/oncall"}}
   rules:
     - {name: Failing, severity: page, runbook: availability-slo, when: {sli: availability, below: 0.9, over: 10s, min_events: 10}}
-    - {name: Slow, severity: ticket, runbook: latency-slo, when: "p50[10s] > 100ms and latency.valid[10s] >= 5"}
+    - {name: Slow, severity: ticket, runbook: latency-slo, when: "p50[10s] > 500ms and latency.valid[10s] >= 5"}
     - {name: SchemaChange, severity: ticket, runbook: schema-change, when: {sli: schema, below: 0.5, over: 1m, min_events: 5}}
     - {name: ModelSilent, severity: ticket, runbook: model-silent, when: {sli: heard, below: 0.5, over: 1m, min_events: 5}}
 """
@@ -194,11 +194,13 @@ def test_indicators_are_counted_again_as_they_were_when_the_calls_came(tmp_path)
         oncall = OnCall(tmp_path, stack, CALLS)
         oncall.ask(20)
         # Half of the calls fail, and all are slow; a slice of ten seconds ends before they are well again.
+        ill = time.time()
         oncall.model.pause, oncall.model.statuses = 0.15, itertools.cycle([500, 200])
         oncall.ask(30)
         while rules - {alert["rule"] for alert in oncall.get("alerts?state=firing")}:
             oncall.ask(2)
         time.sleep(10.5 - time.time() % 10)
+        well = time.time()
         oncall.resolves("Failing")
         oncall.resolves("Slow")
         live = {alert["rule"]: alert for alert in oncall.get("alerts") if alert["rule"] in rules}
@@ -208,9 +210,9 @@ def test_indicators_are_counted_again_as_they_were_when_the_calls_came(tmp_path)
     episodes = {e["rule"]: e for e in found["episodes"] if e["rule"] in rules}
     assert set(episodes) == set(live) == rules
     for rule, episode in episodes.items():
-        # A look at the end of a slice sees what one in the middle of it saw.
-        assert 0 <= seconds(episode["fired"]) - seconds(live[rule]["started_at"]) <= 11, rule
-        assert 0 <= seconds(episode["resolved"]) - seconds(live[rule]["resolved_at"]) <= 11, rule
+        # A look at the end of a slice sees what one in the middle of it saw; what came late, the live one did not see before.
+        assert ill <= seconds(episode["fired"]) <= seconds(live[rule]["started_at"]) + 11, rule
+        assert well <= seconds(episode["resolved"]) <= seconds(live[rule]["resolved_at"]) + 11, rule
     because = episodes["Failing"]["because"][0]
     assert because["score"] == "availability" and because["value"] < because["limit"] == 0.9
     for says in ("rule SchemaChange is not tried: the archive keeps as missing", "rule ModelSilent is not tried: the indicator heard"):

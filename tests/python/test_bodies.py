@@ -131,8 +131,8 @@ def test_a_change_of_type_is_an_event_and_costs_the_value_only(tmp_path):
         for temp in [39.02, "warm", "cold", 7]:
             httpx.post(f"{address}/v1/models/m:predict", json={"instances": [{"temp": temp}]}).raise_for_status()
         eventually(lambda: httpx.get(f"{url}/api/v1/archive").json()["rows"] == 4, "all rows are archived")
-        events = httpx.get(f"{url}/api/v1/events").json()
-        told = [event["text"] for event in events if event["kind"] == "type_change"]
+        events = lambda: httpx.get(f"{url}/api/v1/events").json()
+        told = eventually(lambda: [event["text"] for event in events() if event["kind"] == "type_change"], "it is told")
         assert told == ["temp held what is no number; such values are kept as missing"]
         assert 'driftline_values_wrong_type_total{model="m"} 2' in httpx.get(f"{url}/metrics").text
     server.shutdown()

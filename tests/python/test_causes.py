@@ -17,7 +17,7 @@ models:
   - name: flights
     reference: reference.json
     event_time: {column: scheduled_at}
-    windows: {pane: 1d, window: 1d, every: 1d, lateness: 1h, close_when_idle: 1s}
+    windows: {pane: 1d, window: 1d, every: 1d, lateness: 1h}
 """
 
 
@@ -42,7 +42,9 @@ def test_a_change_of_unit_is_named_with_its_beginning(tmp_path):
     flights = sorted(table.to_pylist(), key=lambda row: row["scheduled_at"])
     january = [row for row in flights if row["scheduled_at"].isoformat() < "2013-01-27"]
     build_reference(tmp_path, january[::2])
-    lines = [as_fed(row) for row in january[1::2]]
+    # The last is of the next day, so that the windows before it close.
+    after = next(row for row in flights if row["scheduled_at"].isoformat() > "2013-01-27T06")
+    lines = [as_fed(row) for row in [*january[1::2], after]]
     with collector(tmp_path, CONFIGURATION) as url:
         for start in range(0, len(lines), 2000):
             body = "\n".join(lines[start : start + 2000])

@@ -26,7 +26,7 @@ def parrot(tmp_path_factory):
     log = tmp_path_factory.mktemp("parrot") / "parrot.log"
     with process([sys.executable, SERVERS / "parrot.py", port], log, start_new_session=True) as child:
         health = f"http://127.0.0.1:{port}/health"
-        eventually(lambda: httpx.get(health).status_code == 200, f"LitServe is up ({log})", patience=60)
+        eventually(lambda: httpx.get(health).status_code == 200, f"LitServe is up ({log})", patience=180)
         yield f"127.0.0.1:{port}"
         os.killpg(child.pid, signal.SIGTERM)
 
@@ -43,8 +43,11 @@ def test_a_streamed_chat_is_a_row_of_tokens_reason_and_time_to_first_token(parro
         failing = [{"role": "user", "content": "ja fail"}]
         assert len(list(client.chat.completions.create(model="parrot", messages=failing, stream=True))) == 1
         eventually(lambda: httpx.get(f"{url}/api/v1/archive").json()["rows"] == 3, "the chats are archived")
+        # Indicators are written down a moment later.
+        parrot_s = lambda: httpx.get(f"{url}/api/v1/models/parrot").json()["slis"]
+        counted = lambda: {sli["sli"]: (sli["good"], sli["valid"]) for sli in parrot_s()}
+        slis = eventually(lambda: (found := counted())["availability"][1] == 3 and found, "the three are counted")
         metrics = httpx.get(f"{url}/metrics").text
-        slis = {sli["sli"]: (sli["good"], sli["valid"]) for sli in httpx.get(f"{url}/api/v1/models/parrot").json()["slis"]}
     files = str(tmp_path / "archive" / "**" / "*.parquet")
     columns = "response_id, stream, finish_reason, completion_tokens, completion_chars, chunk_count, messages, status"
     found = duckdb.connect().execute(f"SELECT {columns}, first_message_ms FROM read_parquet('{files}') ORDER BY event_time")

@@ -36,7 +36,7 @@ def chat(tmp_path_factory):
     """A FastAPI model behind uvicorn; gives its host and port."""
     port = free_port()
     log = tmp_path_factory.mktemp("chat") / "chat.log"
-    command = [V / "uvicorn", "--app-dir", SERVERS, "--port", port, "--log-level", "warning", "chat:app"]
+    command = [V / "uvicorn", "--app-dir", SERVERS, "--port", port, "--log-level", "warning", "--timeout-keep-alive", "600", "chat:app"]
     with process(command, log):
         eventually(lambda: httpx.get(f"http://127.0.0.1:{port}/docs").status_code == 200, "uvicorn is up")
         yield f"127.0.0.1:{port}"
@@ -48,7 +48,7 @@ def calls(tmp_path_factory):
     port = free_port()
     with process([sys.executable, SERVERS / "calls.py", port], tmp_path_factory.mktemp("calls") / "calls.log"):
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            grpc.channel_ready_future(channel).result(timeout=30)
+            grpc.channel_ready_future(channel).result(timeout=120)
         yield f"127.0.0.1:{port}"
 
 
@@ -75,7 +75,7 @@ def mlserver(tmp_path_factory):
     )
     with process([V / "mlserver", "start", folder], folder / "mlserver.log", cwd=folder):
         ready = f"http://127.0.0.1:{rest}/v2/models/classifier/ready"
-        eventually(lambda: httpx.get(ready).status_code == 200, "MLServer is up", patience=90)
+        eventually(lambda: httpx.get(ready).status_code == 200, "MLServer is up", patience=240)
         yield f"127.0.0.1:{rest}", f"127.0.0.1:{calls}"
 
 
@@ -84,7 +84,9 @@ def through(tmp_path, upstream, keeper, *more):
 
 
 def curl(*arguments) -> bytes:
-    ran = subprocess.run(["curl", "--silent", "--show-error", "--include", "--raw", *arguments], capture_output=True, timeout=60)
+    # It waits for the answer to Expect: 100-continue for as long as it takes.
+    shown = ["--silent", "--show-error", "--include", "--raw", "--expect100-timeout", "60"]
+    ran = subprocess.run(["curl", *shown, *arguments], capture_output=True, timeout=120)
     assert ran.returncode == 0, ran.stderr.decode()
     return b"\n".join(line for line in ran.stdout.split(b"\n") if not line.startswith(b"date:"))
 
@@ -142,9 +144,10 @@ def test_tokens_of_a_stream_are_told_apart_with_their_times(tmp_path, chat, keep
     # What no message holds is the comment that keeps the connection alive.
     assert sum(messages.sizes) <= exchange.response.size
     assert exchange.response.content.count(b"data:") == 9
-    gaps = list(messages.gaps_micros)[1:8]
-    assert all(20_000 < gap < 2_000_000 for gap in gaps), gaps
-    assert messages.longest_gap_micros == max(list(messages.gaps_micros)[1:])
+    first, *gaps = messages.gaps_micros
+    # A pause was before each. What a machine that stands still holds up comes with the next.
+    assert sorted(gaps[:7])[3] > 20_000 and first + sum(gaps) <= exchange.duration_micros, messages.gaps_micros
+    assert messages.longest_gap_micros == max(gaps)
 
 
 def test_a_caller_that_leaves_a_stream_has_cancelled_it(tmp_path, chat, keeper):
@@ -206,7 +209,7 @@ def test_grpc_calls_of_every_kind_are_read(tmp_path, calls, keeper):
     assert (stream.request_messages.count, stream.response_messages.count) == (3, 3)
     assert list(stream.request_messages.sizes) == [7, 7, 7]
     answers = by_path["Predict"][0].response_messages
-    assert answers.count == 3 and all(gap > 15_000 for gap in answers.gaps_micros)
+    assert answers.count == 3 and sorted(answers.gaps_micros)[1] > 15_000, answers.gaps_micros
     assert by_path["MultiInference"][0].request_messages.count == 2
     bodies = {exchange.request.content[5:]: exchange.response.content[5:] for exchange in by_path["ModelInfer"][3:]}
     assert bodies == {str(index).encode(): str(index).encode()[::-1] for index in range(200)}
@@ -220,7 +223,7 @@ def test_a_cancelled_grpc_call_is_cancelled_and_the_connection_goes_on(tmp_path,
 
             def requests():
                 yield b"ab"
-                more.wait(10)
+                more.wait(120)
 
             call = stream(requests())
             assert next(call) == b"ba"
@@ -297,7 +300,8 @@ def test_mlserver_says_what_types_the_columns_have(tmp_path, mlserver):
                     assert answer.status_code == 200, answer.text
                 counted = f'driftline_rows_counted_total{{model="{model}"}}'
                 eventually(lambda: metric(counted) == 2, "both rows are counted")
-        wrong = {model: metric(f'driftline_values_wrong_type_total{{model="{model}"}}') for model in ["told", "gone"]}
+        wrongs = lambda: {model: metric(f'driftline_values_wrong_type_total{{model="{model}"}}') for model in ["told", "gone"]}
+        wrong = eventually(lambda: (found := wrongs())["gone"] and found, "what is no integer is counted")
 
         def columns_of(model: str) -> dict[str, str]:
             columns = httpx.get(f"{url}/api/v1/models/{model}").json()["columns"]

@@ -56,7 +56,7 @@ def own_runbook(folder):
 
 def test_a_drill_is_told_and_ended_like_a_real_alert_counted_by_nothing_and_stamps_the_runbook(tmp_path, alertmanager):  # noqa: F811
     mailbox, port = Mailbox(), free_port()
-    smtp = Controller(mailbox, hostname="127.0.0.1", port=port)
+    smtp = Controller(mailbox, hostname="127.0.0.1", port=port, ready_timeout=60)
     smtp.start()
     own_runbook(tmp_path)
     configuration = f"""
@@ -74,7 +74,7 @@ alerts:
             assert "was never tested" in lint(tmp_path / "driftline.yaml", 1)
             unsaid = driftline(url, "drill", "CheckoutLatency").communicate()
             assert "say which model it is to be about: m, n" in unsaid[1]
-            drill = driftline(url, "drill", "checkout-latency", "--model", "m", "--resolve-after", "5s")
+            drill = driftline(url, "drill", "checkout-latency", "--model", "m", "--resolve-after", "12s")
             (alert,) = eventually(lambda: httpx.get(f"{alertmanager}/api/v2/alerts").json(), "Alertmanager has it")
             assert alert["labels"] == {"alertname": "CheckoutLatency", "severity": "page", "model": "m", "drill": "true"}
             (shown,) = get("alerts?drills=true")
@@ -83,18 +83,19 @@ alerts:
             assert not any(line.endswith(" 1") for line in metric("driftline_alerts_firing"))
             again = driftline(url, "drill", "CheckoutLatency", "--model", "n")
             assert shown["id"] in again.communicate()[1] and again.returncode == 1, "one at a time"
-            said, _ = drill.communicate(timeout=30)
+            said, _ = drill.communicate(timeout=120)
             assert drill.returncode == 0
             told = sorted(" ".join(line.split()[:3]) for line in said.splitlines())
             assert told == [f"{who} {what} accepted" for who in ("cluster", "mail") for what in ("resolve", "trigger")], said
-            assert httpx.get(f"{alertmanager}/api/v2/alerts").json() == []
+            eventually(lambda: httpx.get(f"{alertmanager}/api/v2/alerts").json() == [], "Alertmanager has it no more")
             first, last = mailbox.mails
             assert "[DRILL]" in first["Subject"] and last["In-Reply-To"] == first["Message-ID"]
             assert "nothing is wrong: ada made this up" in first.get_body(("plain",)).get_content()
             assert get("alerts?drills=true&state=resolved")[0]["id"] == shown["id"]
             assert metric("driftline_notifications_total") == [], "no incident was told"
             sent = [f'driftline_drill_notifications_total{{outcome="delivered",target="{who}"}} 2' for who in ("cluster", "mail")]
-            assert [line for line in metric("driftline_drill_notifications_total") if "repeated" not in line] == sent
+            counted = lambda: [line for line in metric("driftline_drill_notifications_total") if "repeated" not in line]
+            eventually(lambda: counted() == sent, "what was told is counted")
             assert metric("driftline_drills_total") == ['driftline_drills_total{outcome="passed",rule="CheckoutLatency"} 1']
             assert "Last drilled 20" in httpx.get(f"{url}/runbooks/checkout-latency").text
             assert {event["kind"] for event in get("events")} == {"drill"}
@@ -118,7 +119,7 @@ alerts:
     try:
         with collector(tmp_path, configuration, secrets) as url:
             failed = driftline(url, "drill", "CheckoutLatency", "--resolve-after", "1s")
-            said, why = failed.communicate(timeout=30)
+            said, why = failed.communicate(timeout=120)
             assert failed.returncode == 1 and "not everybody was reached" in why
             words = {tuple(line.split()[:4]) for line in said.splitlines()}
             assert ("hook", "trigger", "GIVEN", "UP") in words and ("mailbox", "resolve", "accepted", "after") in words, said

@@ -19,7 +19,7 @@ models:
   - name: flights
     reference: reference.json
     event_time: {column: scheduled_at}
-    windows: {pane: 12h, window: 1d, every: 12h, lateness: 1h, close_when_idle: 8s}
+    windows: {pane: 12h, window: 1d, every: 12h, lateness: 1h}
     compare_with: {recent: {over: 7d}, same_hour: {weeks: 2}}
 """
 
@@ -28,7 +28,7 @@ models:
 def flights() -> list[dict]:
     table = pyarrow.parquet.read_table(FLIGHTS, columns=["scheduled_at", "distance", "origin"]).to_pylist()
     rows = sorted(table, key=lambda row: row["scheduled_at"])
-    return [row for row in rows if row["scheduled_at"].isoformat() < "2013-01-28"]
+    return [row for row in rows if row["scheduled_at"].isoformat() < "2013-01-29"]
 
 
 def build_reference(folder, rows: list[dict]) -> None:
@@ -59,8 +59,11 @@ def day(number: int) -> str:
 
 
 def test_a_change_that_stays_is_new_for_a_week_and_then_the_reference_is_old(flights, tmp_path):
-    build_reference(tmp_path, flights[::2])
-    lines = [as_fed(row) for row in flights[1::2]]
+    january = [row for row in flights if row["scheduled_at"].isoformat() < "2013-01-28"]
+    build_reference(tmp_path, january[::2])
+    # The last is of the next day, so that the windows before it close.
+    after = next(row for row in flights if row["scheduled_at"].isoformat() > "2013-01-28T06")
+    lines = [as_fed(row) for row in [*january[1::2], after]]
     killed = {"DRIFTLINE_FAILPOINT": "checkpoint_due:5"}
     with collector(tmp_path, CONFIGURATION, killed) as url, pytest.raises(httpx.HTTPError):
         while True:

@@ -106,7 +106,7 @@ def test_a_sidecar_whose_requests_nobody_has_is_missed_and_named(tmp_path):
         # As many as the other in a shorter time.
         assert len(facts) == 1 and re.fullmatch(r"pod-b, heard last at [-0-9]+ [:0-9]+ UTC, had 51\.\d% of the requests", facts[0]), facts
         Sidecar(url, "pod-b").send(1, seen=1)
-        eventually(lambda: "SidecarSilent" not in firing(url), "it is heard again", patience=40)
+        eventually(lambda: "SidecarSilent" not in firing(url), "it is heard again")
 
 
 def test_a_collector_that_was_down_says_so_afterwards_and_from_when_to_when(tmp_path):

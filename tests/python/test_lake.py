@@ -13,7 +13,7 @@ import httpx
 import polars
 import pyarrow.parquet
 import pytest
-from conftest import collector, eventually
+from conftest import BINARIES, collector, eventually, process, stay_within_a_day
 from deltalake import DeltaTable
 from test_senders import count
 
@@ -164,28 +164,27 @@ def test_spark_reads_the_files_and_leaves_out_what_it_need_not_read(lake, tmp_pa
 
 
 def test_files_that_are_too_old_go_once_and_everything_that_lists_them_knows(tmp_path):
-    configuration = CONFIGURATION + ", retention: 3s, partition: day}\n"
+    # Today's files are kept for as long as today goes on.
+    stay_within_a_day()
+    keeps, configuration = (f"{CONFIGURATION}, {more}partition: day}}\n" for more in ("", "retention: 3s, "))
     now = datetime.datetime.now(datetime.UTC).isoformat()
 
     def told() -> int:
         return sum(len(DeltaTable(table).file_uris()) for table in (tmp_path / "archive").glob("model=*/version=*"))
 
-    with collector(tmp_path, configuration, {"DRIFTLINE_FAILPOINT": "file_deleted:2"}) as url:
+    with collector(tmp_path, keeps) as url:
         send(url, range(60), in_july)
         send(url, range(60, 70), lambda _: now)
         eventually(lambda: httpx.get(f"{url}/api/v1/archive").json()["rows"] == 70, "all rows are archived")
-        everything = files(tmp_path)
-        mine = tmp_path / "archive" / sorted(everything)[0]
-        mine = mine.with_name("mine.parquet")
-        mine.write_bytes(b"somebody's own")
-
-        def has_died():
-            try:
-                return not httpx.get(f"{url}/livez")
-            except httpx.ConnectError:
-                return True
-
-        eventually(has_died, "the collector dies after its second deletion")
+    everything = files(tmp_path)
+    mine = tmp_path / "archive" / sorted(everything)[0]
+    mine = mine.with_name("mine.parquet")
+    mine.write_bytes(b"somebody's own")
+    config = tmp_path / "driftline.yaml"
+    config.write_text(config.read_text().replace(keeps, configuration))
+    command, dies = [BINARIES / "driftline", "serve", "--config", config], {**os.environ, "DRIFTLINE_FAILPOINT": "file_deleted:2"}
+    with process(command, tmp_path / "killed.log", env=dies) as child:
+        assert child.wait(120) != 0, "the collector dies after its second deletion"
     assert len(everything - files(tmp_path)) == 2
     old = {path for path in everything if "date=2013" in path}
     assert told() == len(manifest(tmp_path)[1]) == len(everything - old), "what is deleted is told of nowhere before"
@@ -194,8 +193,8 @@ def test_files_that_are_too_old_go_once_and_everything_that_lists_them_knows(tmp
         eventually(lambda: files(tmp_path) == (everything - old) | {own}, "files that are too old are deleted")
         left = {line["path"] for line in manifest(tmp_path)[1]}
         assert left == everything - old, "of the day that goes on nothing is deleted"
-        assert httpx.get(f"{url}/api/v1/archive").json()["rows"] == 10
-        assert count(url, "driftline_archive_files_deleted_total") >= len(old) - 2
+        eventually(lambda: httpx.get(f"{url}/api/v1/archive").json()["rows"] == 10, "no list has them")
+        eventually(lambda: count(url, "driftline_archive_files_deleted_total") >= len(old) - 2, "they are counted")
         assert count(url, "driftline_archive_bytes_deleted_total") > 0
         # A new cut brings nothing back.
         send(url, range(70, 80), lambda _: now)

@@ -16,7 +16,7 @@ def lint(exposition: str):
 def test_promtool_accepts_the_collectors_metrics(demo_collector):
     def complete():
         found = httpx.get(f"{demo_collector}/metrics").text
-        return "driftline_rows_counted_total" in found and "driftline_alerts_firing" in found and found
+        return all(f"\n{name}{{" in found for name in ("driftline_rows_counted_total", "driftline_alerts_firing", "driftline_score")) and found
 
     # What a model has to say is there once the pipeline has read its state, a moment after the start.
     text = eventually(complete, "the models' metrics are there")

@@ -66,7 +66,7 @@ def test_what_kserves_and_seldons_loggers_send_becomes_rows(tmp_path, form):
         assert rows["request_id"].to_list() == ["k-1", "k-1", "s-1"]
         assert rows["latency_ms"].to_list() == [None] * 3, "nobody measured it"
         assert rows["instance"].to_list() == ["http://localhost:9081/"] * 3
-        assert count(url, "driftline_rows_counted_total", model="flights") == 3
+        eventually(lambda: count(url, "driftline_rows_counted_total", model="flights") == 3, "the rows are counted")
         for sli in ("latency", "availability"):
             assert count(url, "driftline_sli_valid_total", model="flights", sli=sli) == 0
         events = {
@@ -143,8 +143,8 @@ def test_applications_send_rows_and_each_request_counts_once(tmp_path):
         assert frame["event_time"][0].isoformat() == "2013-01-01T05:00:00+00:00"
         assert (tmp_path / "archive/model=flights/version=2").is_dir()
         assert count(url, "driftline_exchanges_received_total", model="flights") == 3
-        counted = count(url, "driftline_rows_counted_total") + count(url, "driftline_rows_late_total")
-        assert counted == 3
+        counted = lambda: count(url, "driftline_rows_counted_total") + count(url, "driftline_rows_late_total")
+        eventually(lambda: counted() == 3, "the rows are counted, or late")
 
 
 ARROW = "application/vnd.apache.arrow.stream"

@@ -8,18 +8,18 @@ import httpx
 import pytest
 from conftest import BINARIES, collector, eventually, sidecar
 from pagerduty import PagerDuty, Wrong, change_of, event_of
-from test_alert_delivery import Model, serve
+from test_alert_delivery import Model, at_once, serve
 
 KEYS = {name: name.ljust(32, "0") for name in ("fine", "busy", "broken", "loses", "hangs", "refuses")}
-# Longer than any delivery may take.
-HANGS_FOR = 32.0
+# Much longer than any delivery may take.
+HANGS_FOR = 300.0
 
 
 def configuration(pagerduty: PagerDuty) -> str:
     target = lambda name: f"    {name}: {{pagerduty: {{url: '{pagerduty.url}', routing_key: {{env: KEY_{name}}}}}, rate: 50 per 1s}}\n"
     return f"""
 data_dir: data
-models: [{{name: m, slis: {{latency: {{below: 100ms}}}}}}]
+models: [{{name: m, slis: {{latency: {{below: 500ms}}}}}}]
 alerts:
   evaluation_interval: 200ms
   targets:
@@ -58,7 +58,7 @@ def test_whoever_accepted_a_trigger_gets_one_resolve_whatever_they_answered(tmp_
         stack.callback(model.shutdown)
         ask = lambda: httpx.post(f"{address}/v1/models/m:predict", json={"instances": [[1.0]]}).raise_for_status()
         Model.pause = 0.15
-        [ask() for _ in range(15)]
+        at_once(ask, 15)
         eventually(lambda: all("trigger" in latency(name) for name in KEYS), "everybody has taken the trigger")
         Model.pause = 0.0
 
@@ -67,7 +67,8 @@ def test_whoever_accepted_a_trigger_gets_one_resolve_whatever_they_answered(tmp_
             return all("resolve" in latency(name) for name in KEYS if name not in ("hangs", "refuses"))
 
         eventually(over, "everybody who answers has taken the resolve")
-        assert "resolve" not in latency("hangs"), "it waits for the trigger that nobody knows of"
+        so_far = latency("hangs")
+        assert "resolve" not in so_far or so_far[:2] == ["trigger"] * 2, "it waits for the trigger that nobody knows of"
 
         # What is refused is kept, and told to the others.
         by = lambda **query: httpx.get(f"{url}/api/v1/deliveries", params=query).raise_for_status().json()
@@ -78,9 +79,9 @@ def test_whoever_accepted_a_trigger_gets_one_resolve_whatever_they_answered(tmp_
         told = next(event for event in pagerduty.events if event["event_action"] == "trigger" and "refuses" in event["payload"]["summary"])
         assert "400" in told["payload"]["custom_details"]["Last error"]
         assert httpx.get(told["links"][0]["href"]).text.count(told["dedup_key"]) >= 1
-        metrics = httpx.get(f"{url}/metrics").text
-        assert 'driftline_notifications_dead_letters{target="refuses"} 1' in metrics
-        assert 'driftline_target_failing{target="refuses"} 0' in metrics, "it answers"
+        metrics = lambda: httpx.get(f"{url}/metrics").text
+        eventually(lambda: 'driftline_notifications_dead_letters{target="refuses"} 1' in metrics(), "it is counted")
+        assert 'driftline_target_failing{target="refuses"} 0' in metrics(), "it answers"
 
         # Once it takes it, it is sent again, and the trouble is over.
         pagerduty.refused_actions = set()
@@ -129,7 +130,7 @@ def test_changes_are_told_once_whatever_became_of_the_first_tries_and_of_the_col
             assert dead["summary"] == "m: version 1 was seen first"
             httpx.post(f"{url}/api/v1/deliveries/{dead['id']}/resend").raise_for_status()
             eventually(lambda: told("refuses") == ["m: version 1 was seen first"], "it is sent again")
-            page = pagerduty.changes[0]["links"][0]["href"]
+            page = next(change for change in pagerduty.changes if change["routing_key"] == KEYS["fine"])["links"][0]["href"]
             assert page.endswith("/models/m") and httpx.get(page).status_code == 200
         with collector(tmp_path, f"{before}  repeat: 4h\n", secrets) as url:
             rows(url, "m", "2")

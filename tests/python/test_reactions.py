@@ -27,7 +27,7 @@ models:
   - name: flights
     reference: reference.json
     event_time: {column: at}
-    windows: {pane: 1d, window: 1d, every: 1d, lateness: 1h, close_when_idle: 1s}
+    windows: {pane: 1d, window: 1d, every: 1d, lateness: 0s}
 alerts:
   evaluation_interval: 200ms
   targets: {team: {webhook: {url: {env: TEAM}}}}
@@ -176,7 +176,7 @@ class Watched:
         stack.callback(self.server.shutdown)
         self.server.heard, self.server.runs, self.held = [], [], set()
         self.released = threading.Event()
-        self.server.hold = lambda what: what in self.held and self.released.wait(30)
+        self.server.hold = lambda what: what in self.held and self.released.wait(300)
         stack.callback(self.released.set)
         self.random = random.Random(7)
         with open(folder / "reference.csv", "w", newline="") as file:
@@ -242,7 +242,7 @@ class Watched:
 
     def driftline(self, *words):
         environment = {"DRIFTLINE_COLLECTOR": self.url, "DRIFTLINE_TOKEN": "s3cret", "USER": "bob"}
-        return subprocess.run([str(BINARIES / "driftline"), *words], env=environment, capture_output=True, text=True, timeout=30)
+        return subprocess.run([str(BINARIES / "driftline"), *words], env=environment, capture_output=True, text=True, timeout=120)
 
     def counted(self):
         lines = httpx.get(f"{self.url}/metrics", headers={"authorization": "Bearer s3cret"}).text.splitlines()
@@ -292,9 +292,9 @@ def test_drift_that_persists_starts_one_run_on_right_data_by_a_signed_link_and_t
     one.ready()
     with contextlib.suppress(httpx.TransportError):
         assert "ada approved" in httpx.post(address, data=said).text
-    assert one.child.wait(20) != 0 and not one.heard("airflow"), "it ended before it asked"
+    assert one.child.wait(120) != 0 and not one.heard("airflow"), "it ended before it asked"
     one.start("start_answered:1")
-    assert one.child.wait(20) != 0 and len(one.server.runs) == 1, "it ended before it knew"
+    assert one.child.wait(120) != 0 and len(one.server.runs) == 1, "it ended before it knew"
     one.start()
     one.ready()
     assert httpx.post(address, data={**said, "decision": "decline"}).status_code == 409
@@ -310,7 +310,7 @@ def test_drift_that_persists_starts_one_run_on_right_data_by_a_signed_link_and_t
     assert one.api("POST", result, json={"state": "failed"}).status_code == 409
     assert one.api("POST", result, json={"state": "done"}).status_code == 422
     assert (one.reaction()["result"]["state"], one.reaction()["result"]["note"]) == ("succeeded", "v43")
-    assert one.counted()["retrain", "started"] == 1 and one.counted()["retrain", "job_succeeded"] == 1
+    eventually(lambda: one.counted()["retrain", "started"] == one.counted()["retrain", "job_succeeded"] == 1, "both are counted, once")
     draft = one.api("GET", f"alerts/{one.drift()['id']}/postmortem").text
     for line in ("approved by ada: new fleet", f"started as run {started['reference']}", "the job reports 'succeeded': v43"):
         assert line in draft, draft
@@ -334,13 +334,13 @@ def test_every_scheduler_is_asked_as_it_is_documented_and_github_never_twice(wat
     one.held.add("repos")
     one.days(3)
     eventually(lambda: one.heard("repos"), "GitHub has the event, and has not answered")
-    eventually(lambda: one.reaction("job")["state"] == "started", "Databricks has the run", 15)
+    eventually(lambda: one.reaction("job")["state"] == "started", "Databricks has the run")
     assert one.reaction("job")["reference"] == "455644833" and one.reaction("job")["attempts"] == 2
     tokens = [body["idempotency_token"] for body in one.heard("databricks")]
     assert len(tokens) == 2 and len(set(tokens)) == 1
     told = json.loads(one.heard("databricks")[0]["job_parameters"]["driftline"])
     assert told["labels"]["model"] == "flights" and told["approved_by"] is None
-    eventually(lambda: one.reaction("event")["reference"] == "workflow-1", "the webhook has the event", 15)
+    eventually(lambda: one.reaction("event")["reference"] == "workflow-1", "the webhook has the event")
     events = one.heard("events")
     assert len(events) == 2 and events[0] == events[1] and events[0]["data"]["reaction"] == "event"
 
@@ -354,7 +354,7 @@ def test_every_scheduler_is_asked_as_it_is_documented_and_github_never_twice(wat
     time.sleep(2)
     assert len(one.heard("repos")) == 1
     assert one.reaction("lost")["state"] == "unknown" and len(one.heard("lost")) == 1, "what may have arrived"
-    assert one.reaction("nowhere")["state"] == "starting" and one.reaction("nowhere")["attempts"] > 1, "what has not"
+    eventually(lambda: one.reaction("nowhere")["attempts"] > 1 and one.reaction("nowhere")["state"] == "starting", "what has not")
     (payload,) = one.heard("repos")[0]["client_payload"].values()
     assert payload["rule"] == "FeatureDrift"
     listed = one.driftline("reaction", "list", "--state", "asked").stdout

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import yaml
 from conftest import BINARIES, ROOT, collector, eventually, prometheus, sidecar
-from test_alert_delivery import serve
+from test_alert_delivery import SLOW, at_once, serve
 from test_targets import alertmanager  # noqa: F401 (a fixture)
 
 BURN = ROOT / "tests" / "golden" / "burn"
@@ -108,7 +108,7 @@ def test_a_rule_on_a_target_finds_it_in_prometheus_under_the_same_name(tmp_path)
     with collector(tmp_path, TWO_TARGETS) as url:
         looked = re.compile(r'^driftline_sli_valid_total({[^}]*sli="delivery"[^}]*})', re.MULTILINE)
         found = lambda: looked.findall(httpx.get(f"{url}/metrics").text)
-        targets = eventually(lambda: (labels := found()) and len(labels) == 2 and labels, "both targets were looked at", 30)
+        targets = eventually(lambda: (labels := found()) and len(labels) == 2 and labels, "both targets were looked at")
     (tmp_path / "rules.yaml").write_text(export(tmp_path / "driftline.yaml"))
     series = []
     for labels in targets:
@@ -227,8 +227,9 @@ def test_a_real_prometheus_says_beside_us_what_we_say(tmp_path, alertmanager):  
             bad, of_all = int(said[3]), int(said[4])
             assert 3 <= bad == of_all - 40 <= 20
             assert [float(said[1]), float(said[2])] == pytest.approx([100 * bad / of_all] * 2, rel=0.01), facts
-            slis = {sli["sli"]: sli for sli in httpx.get(f"{url}/api/v1/models/m").json()["slis"]}
-            assert (slis["availability"]["good"], slis["availability"]["valid"]) == (40, 60)
+            slis = lambda: {sli["sli"]: sli for sli in httpx.get(f"{url}/api/v1/models/m").json()["slis"]}
+            sums = lambda: (slis()["availability"]["good"], slis()["availability"]["valid"])
+            eventually(lambda: sums() == (40, 60), "all are counted")
             rate = 20 / 60 / 0.01
             for window in ("5m", "1h"):
                 burn = f'driftline:sli_bad:ratio{window}{{model="m",sli="availability"}} / (1 - 0.99)'
@@ -246,8 +247,13 @@ def test_a_real_prometheus_says_beside_us_what_we_say(tmp_path, alertmanager):  
             eventually(lambda: value(f"sum(increase({valid}[10s]))") == [0.0], "its window is empty", 60)
             assert "Shortly" in ours() and theirs() == [1.0, 1.0]
 
+            asked_at = [0.0]
+
             def over():
-                [ask().raise_for_status() for _ in range(20)]
+                # Now and then, for the budget's long windows are to keep the failures in mind.
+                if time.monotonic() > asked_at[0] + 5:
+                    [ask().raise_for_status() for _ in range(20)]
+                    asked_at[0] = time.monotonic()
                 return "Shortly" not in ours() and value('ALERTS{alertname="Shortly"}') == []
 
             eventually(over, "both let go of what is over")
@@ -266,7 +272,7 @@ alerts:
     - name: SlowAndBusy
       severity: page
       runbook: latency-slo
-      when: p90[10s] > 100ms and latency.valid[10s] >= 10
+      when: p90[10s] > 500ms and latency.valid[10s] >= 10
       owner: forecasts
       labels: {team: forecasts}
       summary: "{{ model }} is slow: {{ value }}"
@@ -277,16 +283,17 @@ alerts:
 def test_an_expression_tells_in_its_rules_own_words_and_ends_when_it_holds_no_more(tmp_path):
     model = serve(Model)
     upstream = f"127.0.0.1:{model.server_port}"
-    Model.fails, Model.pause = False, 0.2
+    Model.fails, Model.pause = False, SLOW
     with collector(tmp_path, EXPRESSION) as url, sidecar(tmp_path, upstream, url, "m") as (address, _):
         ask = lambda: httpx.post(f"{address}/v1/models/m:predict", json={"instances": [[1.0]]}).raise_for_status()
         alerts = lambda: [alert for alert in httpx.get(f"{url}/api/v1/alerts").json() if alert["rule"] == "SlowAndBusy"]
-        [ask() for _ in range(9)]
+        at_once(ask, 9)
         eventually(lambda: httpx.get(f"{url}/api/v1/models/m").json()["requests"] == 9, "nine are counted")
         assert alerts() == [], "nine are no ten"
-        [ask() for _ in range(6)]
-        (alert,) = eventually(alerts, "it fires")
-        assert re.fullmatch(r"m is slow: p90\[10s\] 0\.2\d* s, latency\.valid\[10s\] 1\d", alert["summary"]), alert["summary"]
+        at_once(ask, 6)
+        (alert,) = eventually(lambda: ask() and alerts(), "it fires")
+        said = re.fullmatch(r"m is slow: p90\[10s\] ([\d.]+) s, latency\.valid\[10s\] (\d+)", alert["summary"])
+        assert said and float(said[1]) >= SLOW and int(said[2]) >= 10, alert["summary"]
         one = httpx.get(f"{url}/api/v1/alerts/{alert['id']}").json()
         facts = {fact["name"]: fact["value"] for fact in one["facts"]}
         assert facts["Details"] == "Ask forecasts." and facts["Owner"] == "forecasts"
@@ -302,6 +309,6 @@ def test_an_expression_tells_in_its_rules_own_words_and_ends_when_it_holds_no_mo
         eventually(over, "it is over")
     model.shutdown()
     wrong = tmp_path / "wrong.yaml"
-    wrong.write_text(EXPRESSION.replace("p90[10s] > 100ms", "p9[10s] > 100"))
+    wrong.write_text(EXPRESSION.replace("p90[10s] > 500ms", "p9[10s] > 500"))
     checked = subprocess.run([BINARIES / "driftline", "check", "--config", wrong], capture_output=True, text=True)
     assert checked.returncode == 64 and "when: at character 1: 'p9' is no name; did you mean 'p9" in checked.stderr

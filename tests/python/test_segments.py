@@ -18,7 +18,7 @@ models:
   - name: flights
     reference: reference.json
     event_time: {column: scheduled_at}
-    windows: {pane: 6h, window: 2d, every: 1d, min_filled: 4, lateness: 1h, close_when_idle: 1s}
+    windows: {pane: 6h, window: 2d, every: 1d, min_filled: 4, lateness: 1h}
     segments:
       - {column: carrier, most: 8}
       - {name: long_haul, where: distance > 1500}
@@ -133,8 +133,8 @@ def test_windows_made_again_have_the_same_segments(watched):
 
 def test_the_alert_is_a_ticket_that_names_the_segment(watched):
     get, *_ = watched
-    alerts = [one for one in get("/alerts", model="flights") if one["rule"] == "SegmentDrift"]
-    (alert,) = eventually(lambda: alerts, "the segment's alert fires")
+    alerts = lambda: [one for one in get("/alerts", model="flights") if one["rule"] == "SegmentDrift"]
+    (alert,) = eventually(alerts, "the segment's alert fires")
     assert alert["severity"] == "ticket" and "dep_delay in segment carrier=US" in alert["summary"], alert
     facts = {fact["name"]: fact["value"] for fact in get(f"/alerts/{alert['id']}")["facts"]}
     assert "in dep_delay in segment carrier=US" in facts["Looks like"], facts
@@ -142,8 +142,9 @@ def test_the_alert_is_a_ticket_that_names_the_segment(watched):
 
 def test_metrics_say_how_many_limits_the_worst_score_is(watched):
     _, _, url, _ = watched
-    lines = httpx.get(f"{url}/metrics").text.splitlines()
-    of = [line for line in lines if line.startswith("driftline_segment_worst_score{") and 'segment="carrier=US"' in line]
+    lines = lambda: httpx.get(f"{url}/metrics").text.splitlines()
+    worst = lambda: [line for line in lines() if line.startswith("driftline_segment_worst_score{") and 'segment="carrier=US"' in line]
+    of = eventually(worst, "it is shown")
     assert len(of) == 1 and float(of[0].split()[-1]) > 1
 
 

@@ -10,7 +10,7 @@ import time
 import httpx
 import pytest
 from conftest import collector, eventually, free_port, process, sidecar
-from test_alert_delivery import RULES, Model, serve
+from test_alert_delivery import RULES, Model, at_once, serve
 
 
 class Services(http.server.BaseHTTPRequestHandler):
@@ -116,7 +116,7 @@ def test_every_kind_of_target_hears_of_the_beginning_and_of_the_end(tmp_path, al
     url = f"http://127.0.0.1:{services.server_port}"
     configuration = f"""
 data_dir: data
-models: [{{name: m, slis: {{latency: {{below: 100ms}}}}}}]
+models: [{{name: m, slis: {{latency: {{below: 500ms}}}}}}]
 alerts:
   heartbeat: {{url: {{env: ALIVE}}, every: 1s}}
   targets:
@@ -147,8 +147,7 @@ alerts:
         ):
             ask = lambda: httpx.post(f"{address}/v1/models/m:predict", json={"instances": [[1.0]]}).raise_for_status()
             Model.pause = 0.15
-            for _ in range(15):
-                ask()
+            at_once(ask, 15)
 
             def told():
                 return (
@@ -165,7 +164,8 @@ alerts:
             episode = heard("/v2/alerts")[0]["alias"]
             said = {"by": "ada <!channel>", "note": "on it"}
             httpx.post(f"{own}/api/v1/alerts/{episode}/acknowledgement", json=said).raise_for_status()
-            eventually(lambda: len(heard("/slack/chat.postMessage")) == 2, "the thread hears who is on it")
+            hears = lambda: len(heard("/slack/chat.postMessage")) == 2 and heard("/slack/chat.update")
+            eventually(hears, "the thread hears who is on it")
             reply = heard("/slack/chat.postMessage")[1]["text"]
             assert "Acknowledged by ada &lt;!channel&gt;" in reply and "<!channel>" not in reply
             assert "on it" in heard("/slack/chat.update")[0]["blocks"][1]["text"]["text"]
@@ -189,10 +189,12 @@ alerts:
             trigger, resolve = heard("/api/v1/events")
             assert (trigger["alert_type"], resolve["alert_type"]) == ("error", "success")
             assert trigger["aggregation_key"] == resolve["aggregation_key"] == episode
-            deliveries = httpx.get(f"{own}/api/v1/alerts/{episode}").json()["deliveries"]
-            assert len(deliveries) == 16 and all(d["state"] == "delivered" for d in deliveries)
+            said = lambda: httpx.get(f"{own}/api/v1/alerts/{episode}").json()["deliveries"]
+            all_taken = lambda: (found := said()) and all(d["state"] == "delivered" for d in found) and found
+            deliveries = eventually(all_taken, "it is known that all was taken")
+            assert len(deliveries) == 16
             assert {d["attempts"] for d in deliveries if d["target"] == "teams" and d["action"] == "trigger"} == {2}
-            assert len(heard("/alive")) >= 2
+            eventually(lambda: len(heard("/alive")) >= 2, "it says that it lives")
         log = (tmp_path / "collector.log").read_text()
         assert not any(word in log for word in ("xoxb-right", "dd-right", "og-right", "secret-path", '"signing"'))
     finally:
@@ -209,7 +211,7 @@ def test_what_a_service_says_against_a_key_is_kept_for_whoever_looks_and_a_right
     key.write_text("dd-wrong")
     configuration = f"""
 data_dir: data
-models: [{{name: m, slis: {{latency: {{below: 100ms}}}}}}]
+models: [{{name: m, slis: {{latency: {{below: 500ms}}}}}}]
 alerts:
   targets:
     slack: {{slack: {{token: {{file: {token}}}, channel: "#alerts", url: {url}/slack}}}}
@@ -221,8 +223,7 @@ alerts:
             sidecar(tmp_path, f"127.0.0.1:{model.server_port}", own, "m") as (address, _),
         ):
             Model.pause = 0.15
-            for _ in range(15):
-                httpx.post(f"{address}/v1/models/m:predict", json={"instances": [[1.0]]}).raise_for_status()
+            at_once(lambda: httpx.post(f"{address}/v1/models/m:predict", json={"instances": [[1.0]]}).raise_for_status(), 15)
             Model.pause = 0.0
 
             def deliveries():
@@ -234,7 +235,7 @@ alerts:
             assert "invalid_auth" in said["slack"] and "403" in said["datadog"]
             token.write_text("xoxb-right")
             key.write_text("dd-right")
-            eventually(lambda: all(d["state"] == "delivered" for d in deliveries().values()), "both are told", 60)
+            eventually(lambda: all(d["state"] == "delivered" for d in deliveries().values()), "both are told", 180)
     finally:
         model.shutdown()
         services.shutdown()

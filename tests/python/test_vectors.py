@@ -7,7 +7,7 @@ import httpx
 import numpy
 import pytest
 import typed_server
-from conftest import BINARIES, collector, eventually, sidecar
+from conftest import BINARIES, collector, eventually, sidecar, stay_within_a_day
 from test_reference import normal_numbers
 
 CONFIGURATION = """
@@ -44,6 +44,7 @@ def test_the_kernel_distance_of_vectors_over_v2_is_numpys(tmp_path):
     columns = json.loads((tmp_path / "reference.json").read_text())["columns"]
     kernel = next(column for column in columns if column["column"] == "x.features")["normal"]["kernel"]
     with typed_server.typed_server(tmp_path) as (rest, _), collector(tmp_path, CONFIGURATION) as url:
+        stay_within_a_day()
         (tmp_path / "sidecar").mkdir()
         with sidecar(tmp_path / "sidecar", rest, url, "typed", "--flush-interval=50ms") as (address, _):
             for start in range(0, 600, 100):

@@ -50,7 +50,7 @@ def test_a_batch_is_what_the_description_says(tmp_path):
         headers = {"x-request-id": "r-1", "traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01"}
         body = '{"instances": [[39.02]]}'
         httpx.post(f"{address}/v1/models/m:predict?a=1", content=body, headers=headers).raise_for_status()
-        path, content_type, frame = Receiver.frames.get(timeout=10)
+        path, content_type, frame = Receiver.frames.get(timeout=120)
         delivered = "driftline_sidecar_exchanges_delivered_total 1"
         eventually(lambda: delivered in httpx.get(f"{admin}/metrics").text, "the acknowledgement is understood")
     assert (path, content_type) == ("/v1/exchanges", "application/vnd.driftline.v1+protobuf")

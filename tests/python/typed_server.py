@@ -30,7 +30,7 @@ def typed_server(folder: pathlib.Path):
     environment = {**os.environ, "PYTHONPATH": str(SERVERS)}
     with process([MLSERVER, "start", folder], folder / "mlserver.log", cwd=folder, env=environment):
         ready = f"http://127.0.0.1:{rest}/v2/models/typed/ready"
-        eventually(lambda: httpx.get(ready).status_code == 200, "MLServer is up", patience=90)
+        eventually(lambda: httpx.get(ready).status_code == 200, "MLServer is up", patience=240)
         yield f"127.0.0.1:{rest}", f"127.0.0.1:{calls}"
 
 

@@ -12,7 +12,7 @@ pub use process::{Collector, Finished, Sidecar, binary, free_port, run};
 use std::time::Duration;
 
 /// How long anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until something holds, and fails with what it last was otherwise.
 ///

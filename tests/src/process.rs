@@ -1,10 +1,13 @@
 //! The binaries as processes.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use crate::{PATIENCE, client, eventually};
 
@@ -30,19 +33,30 @@ pub fn binary(name: &str) -> PathBuf {
 const FIRST_PORT: u32 = 10_000;
 const PORTS: u32 = 22_000;
 
-/// A port for a listener that is not there yet, or not all the time.
+/// A port for a listener that is not there yet, or not all the time. Nobody else is given it: it stays taken for all but
+/// those who say that they use addresses again, as servers do.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn free_port() -> u16 {
     static ASKED: AtomicU32 = AtomicU32::new(0);
+    static HELD: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
     // Every process begins elsewhere, and gives no port twice.
     let begin = std::process::id().wrapping_mul(101);
     let port = || FIRST_PORT + begin.wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed)) % PORTS;
-    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     let mut candidates = (0..PORTS).filter_map(|_| u16::try_from(port()).ok());
-    candidates.find(is_free).expect("a free port")
+    let (port, held) = candidates.find_map(|port| Some((port, hold(port).ok()?))).expect("a free port");
+    HELD.lock().expect("nobody fails there").push(held);
+    port
+}
+
+/// A socket at a port, which listens to nobody.
+fn hold(port: u16) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+    socket.set_reuse_address(true)?;
+    Ok(socket)
 }
 
 /// A process that is killed when the test ends, however it ends.

@@ -188,7 +188,7 @@ mod tests {
     fn a_model_and_a_token_are_limited_each_by_its_own() {
         let rates = Rates { exchanges: Some(1), bytes: None };
         let meters = Meters::new(&[], rates);
-        meters.take(None, "a", 10, 0).unwrap();
+        meters.take(None, "a", 10_000, 0).unwrap();
         assert!(matches!(meters.take(None, "a", 1, 0), Err(Refused::TooFast { .. })));
         meters.take(None, "b", 1, 0).unwrap();
         let unlimited = Meters::new(&[], Rates::default());

@@ -201,7 +201,7 @@ async fn send(collector: &Collector, model: &str, sequence: u64, (status, weight
     };
     let framed = frame::encode(&batch).expect("a batch can be framed");
     let request = client().post(format!("{}/v1/exchanges", collector.url())).body(framed);
-    let response = request.timeout(Duration::from_secs(10)).send().await.expect("the collector answers");
+    let response = request.timeout(Duration::from_secs(60)).send().await.expect("the collector answers");
     assert_eq!(response.status(), 200);
 }
 

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use driftline_tests::{Collector, eventually, metric};
 
@@ -81,8 +80,12 @@ pub(crate) async fn run(options: &Options, dice: &mut Dice) -> Outcome {
     full_database_is_told(&collector, &ledger).await;
     collector.kill().await;
     collector.relaunch(&[]);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let refuses = collector.has_ended();
+    let refuses = eventually("it refuses to start, or is there", async || match collector.has_ended() {
+        true => Ok(true),
+        false if collector.is_alive().await => Ok(false),
+        false => Err("it has not begun to answer".to_owned()),
+    })
+    .await;
     if refuses {
         let log = std::fs::read_to_string(path.join("collector.log")).expect("a log");
         let last = log.lines().last().unwrap_or_default();

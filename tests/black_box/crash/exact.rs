@@ -20,7 +20,7 @@ pub(crate) const MODEL: &str = "  - name: exact
     reference: reference.json
     event_time: {column: at, unit: microseconds}
     columns: {integer: integer, flag: boolean}
-    windows: {pane: 2s, window: 2s, every: 2s, lateness: 10m, min_filled: 1, close_when_idle: 5s}
+    windows: {pane: 2s, window: 2s, every: 2s, lateness: 10m, min_filled: 1, close_when_idle: 15s}
 ";
 /// Rows of its reference.
 const REFERENCE_ROWS: u64 = 2000;

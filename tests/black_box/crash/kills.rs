@@ -13,7 +13,7 @@ use crate::senders::{Boot, Ledger, Senders};
 use crate::{Folder, Options, Outcome};
 
 /// A named point is reached within this, or it is no point of the code that runs.
-const REACHED_WITHIN: Duration = Duration::from_secs(30);
+const REACHED_WITHIN: Duration = Duration::from_secs(120);
 /// Everything is held against what was sent after so many kills, and at the end.
 const CHECK_EVERY: u64 = 25;
 /// Short windows, so that kills hit every stage. They do not overlap: rows add up.

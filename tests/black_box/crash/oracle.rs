@@ -68,7 +68,11 @@ fn files_below(folder: &Path) -> Vec<(String, Bytes)> {
         if path.is_dir() {
             files.extend(files_below(&path));
         } else {
-            files.push((path.display().to_string(), std::fs::read(&path).expect("a file").into()));
+            // One that is being written has another name until it is whole, and may have had it when it was listed.
+            match std::fs::read(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                contents => files.push((path.display().to_string(), contents.expect("a file").into())),
+            }
         }
     }
     files

@@ -1,25 +1,38 @@
 //! A real S3 server: SeaweedFS, in a process of its own that can be killed.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use driftline_tests::free_port;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::{ObjectStoreExt as _, PutPayload};
 
 pub(crate) const BUCKET: &str = "models";
 /// It makes its buckets, its volumes and its own state.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
+const STARTS_WITHIN: Duration = Duration::from_secs(180);
+/// Where it listens, by the names of its options. Those that are not said lie ten thousand above others, where callers have
+/// theirs, or are always the same.
+const PORTS: [&str; 10] = [
+    "s3.port",
+    "s3.port.grpc",
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+    "admin.port",
+    "admin.port.grpc",
+];
 
 /// A running server.
 pub(crate) struct S3 {
     child: Child,
     weed: PathBuf,
     folder: PathBuf,
-    /// S3, master, volume, filer.
-    ports: [u16; 4],
+    ports: [u16; PORTS.len()],
 }
 
 impl S3 {
@@ -32,8 +45,7 @@ impl S3 {
         std::fs::write(folder.join("s3.json"), identity).expect("a file");
         std::fs::write(folder.join("key"), "AK").expect("a file");
         std::fs::write(folder.join("secret"), "SK").expect("a file");
-        let listeners = [(); 4].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
-        let ports = listeners.map(|listener| listener.local_addr().expect("a bound address").port());
+        let ports = PORTS.map(|_| free_port());
         let child = launch(weed, folder, ports);
         let server = Self { child, weed: weed.to_owned(), folder: folder.to_owned(), ports };
         server.wait_until_up().await;
@@ -90,7 +102,7 @@ impl Drop for S3 {
     }
 }
 
-fn launch(weed: &Path, folder: &Path, [s3, master, volume, filer]: [u16; 4]) -> Child {
+fn launch(weed: &Path, folder: &Path, ports: [u16; PORTS.len()]) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(folder.join("weed.log")).expect("a log file");
     Command::new(weed)
         .arg("mini")
@@ -104,11 +116,8 @@ fn launch(weed: &Path, folder: &Path, [s3, master, volume, filer]: [u16; 4]) -> 
             "-s3.port.lance=0",
         ])
         .arg(format!("-bucket={BUCKET}"))
-        .arg(format!("-s3.port={s3}"))
         .arg(format!("-s3.config={}", folder.join("s3.json").display()))
-        .arg(format!("-master.port={master}"))
-        .arg(format!("-volume.port={volume}"))
-        .arg(format!("-filer.port={filer}"))
+        .args(PORTS.iter().zip(ports).map(|(name, port)| format!("-{name}={port}")))
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log file"))
