@@ -25,7 +25,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that may wait to be accepted. The kernel caps it at its own limit (`somaxconn`, usually 4,096); a full queue
 /// makes callers wait a second or more for their next try.
 const BACKLOG: i32 = 4096;
-/// A TLS handshake is a few round trips. One that takes longer holds a place that others wait for.
+/// A TLS handshake is a few round trips. A caller that takes longer for its part of one holds a place that others wait for.
+/// How long the model's server takes to be connected to is not limited: a caller that stood there itself would wait as well.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every connection needs.
@@ -121,12 +122,10 @@ impl Serving {
             None => (Stream::Plain(client), self.connect(&[]).await),
             Some(tls) => {
                 // Boxed: a handshake's state would else stay part of every connection.
-                let handshake = Box::pin(tokio::time::timeout(HANDSHAKE_TIMEOUT, self.handshake(client, tls)));
-                match handshake.await {
-                    Ok(Some(both)) => both,
-                    Ok(None) => return,
-                    Err(_) => {
-                        debug!("a TLS handshake did not end in time");
+                match Box::pin(self.handshake(client, tls)).await {
+                    Ok(both) => both,
+                    Err(error) => {
+                        debug!(%error, "a TLS handshake failed");
                         return self.shared.metrics.tls_failures.inc();
                     }
                 }
@@ -148,21 +147,13 @@ impl Serving {
         upstream.ok()
     }
 
-    /// Ends the caller's TLS with the application protocol that the model's server speaks. None when the caller's side
-    /// failed, and no second stream when the server's did.
-    async fn handshake(&self, client: Socket, tls: &ServerTls) -> Option<(Stream, Option<Stream>)> {
-        let failed = |error: io::Error| {
-            debug!(%error, "a TLS handshake failed");
-            self.shared.metrics.tls_failures.inc();
-        };
-        let mut start = LazyConfigAcceptor::new(Acceptor::default(), client);
-        let start = match (&mut start).await {
-            Ok(start) => start,
-            Err(error) => {
-                failed(error);
-                return None;
-            }
-        };
+    /// Ends the caller's TLS with the application protocol that the model's server speaks. There is no second stream when
+    /// that could not be connected to.
+    ///
+    /// # Errors
+    /// What went wrong on the caller's side.
+    async fn handshake(&self, client: Socket, tls: &ServerTls) -> io::Result<(Stream, Option<Stream>)> {
+        let start = in_time(LazyConfigAcceptor::new(Acceptor::default(), client)).await?;
         let offered: Vec<Vec<u8>> =
             start.client_hello().alpn().map(|names| names.map(<[u8]>::to_vec).collect()).unwrap_or_default();
         // Over TLS the model's server chooses from what the caller offers; in plain text the settings know what it speaks.
@@ -172,20 +163,21 @@ impl Serving {
         }
         let config = match &upstream {
             _ if offered.is_empty() => tls.config(&[]),
-            Some(Stream::Tls(stream)) => {
-                let chosen = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-                tls.config(&chosen.into_iter().collect::<Vec<_>>())
+            Some(stream) if stream.is_tls() => {
+                tls.config(&stream.application_protocol().into_iter().collect::<Vec<_>>())
             }
-            Some(Stream::Plain(_)) | None => tls.config(tls.protocols()),
+            Some(_) | None => tls.config(tls.protocols()),
         };
-        match start.into_stream(config).await {
-            Ok(stream) => Some((Stream::Tls(Box::new(stream.into())), upstream)),
-            Err(error) => {
-                failed(error);
-                None
-            }
-        }
+        let stream = in_time(start.into_stream(config)).await?;
+        Ok((Stream::tls(stream.into()), upstream))
     }
+}
+
+/// Waits for a caller's part of a handshake.
+async fn in_time<T>(part: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late =
+        |_| io::Error::new(io::ErrorKind::TimedOut, format!("the caller did not go on within {HANDSHAKE_TIMEOUT:?}"));
+    tokio::time::timeout(HANDSHAKE_TIMEOUT, part).await.map_err(late)?
 }
 
 struct Decrement(prometheus::IntGauge);

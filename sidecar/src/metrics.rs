@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::account::Accounts;
 use crate::reader::Unreadable;
@@ -48,6 +48,7 @@ pub(crate) struct Metrics {
     pub(crate) queue_length: IntGauge,
     pub(crate) backlog_batches: IntGauge,
     pub(crate) collector_up: IntGauge,
+    pub(crate) collector_backoff: Gauge,
     collector_requests: [IntCounter; Outcome::ALL.len()],
     bodies_rewritten: IntCounter,
     bodies_withheld: [IntCounter; Withheld::ALL.len()],
@@ -124,7 +125,16 @@ impl Metrics {
             backlog_batches: gauge("driftline_sidecar_backlog_batches", "Batches waiting for the collector.")?,
             collector_up: gauge(
                 "driftline_sidecar_collector_up",
-                "1 if the collector answered last time it was asked.",
+                "1 if the collector took or refused the last batch for good; 0 if it did not answer or asked to come back, and before \
+                 the first batch.",
+            )?,
+            collector_backoff: register(
+                &registry,
+                Gauge::new(
+                    "driftline_sidecar_collector_backoff_seconds",
+                    "The pause between tries while the collector takes no batch; 0 while it does. It doubles from 0.2 to 30 s, less up to \
+                     half of it at random, and is longer where the collector asks for more.",
+                )?,
             )?,
             collector_requests: Outcome::ALL.map(|(_, name)| collector_requests.with_label_values(&[name])),
             bodies_rewritten: counter(

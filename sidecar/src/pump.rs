@@ -4,7 +4,7 @@
 //! only then read by the [`Tap`]; only an unwritten rest is copied, and while there is one, nothing more is read from
 //! that side (backpressure). No byte is ever written that was not read.
 //!
-//! Ends carry over: a half-close on one side is a half-close on the other, a reset is a reset.
+//! Ends carry over: a half-close on one side is a half-close on the other, a reset is a reset, and under TLS a cut is a cut.
 
 use std::cell::RefCell;
 use std::future::{Future as _, poll_fn};
@@ -176,7 +176,7 @@ impl Direction {
             }
             if self.source_ended {
                 // A side that is gone already needs no telling.
-                ready!(sink.poll_end(context)).ok();
+                ready!(sink.poll_end_as(source, context)).ok();
                 self.over = true;
                 return Poll::Ready(Ok(()));
             }

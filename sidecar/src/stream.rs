@@ -3,7 +3,7 @@
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -26,7 +26,15 @@ pub(crate) enum Stream {
     /// Bytes as they are.
     Plain(Socket),
     /// Bytes under TLS; boxed, for its state is large.
-    Tls(Box<TlsStream<Socket>>),
+    Tls(Box<Tls>),
+}
+
+/// A connection under TLS.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    stream: TlsStream<Socket>,
+    /// The other side ended without saying so: its process may have died in the middle of an answer.
+    was_cut: bool,
 }
 
 impl Socket {
@@ -87,6 +95,18 @@ impl AsyncWrite for Socket {
 }
 
 impl Stream {
+    pub(crate) fn tls(stream: TlsStream<Socket>) -> Self {
+        Self::Tls(Box::new(Tls { stream, was_cut: false }))
+    }
+
+    /// The application protocol that both ends of TLS agreed on; none in plain text.
+    pub(crate) fn application_protocol(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => tls.stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec),
+        }
+    }
+
     /// Reads into a buffer; 0 bytes are the end.
     pub(crate) fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         // Reading by `poll_read` rather than by readiness and `try_read`: a read that does not fill the buffer has
@@ -94,17 +114,16 @@ impl Stream {
         let mut buffer = ReadBuf::new(buffer);
         let read = match self {
             Self::Plain(socket) => Pin::new(socket).poll_read(context, &mut buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+            Self::Tls(tls) => match Pin::new(&mut tls.stream).poll_read(context, &mut buffer) {
+                // What came were whole records. That the end was not announced is for the other side to know.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    tls.was_cut = true;
+                    Poll::Ready(Ok(()))
+                }
+                read => read,
+            },
         };
-        match read {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(buffer.filled().len())),
-            // TLS that ends without saying so: what came was whole records, and the other side is told the same end.
-            Poll::Ready(Err(error)) if self.is_tls() && error.kind() == io::ErrorKind::UnexpectedEof => {
-                Poll::Ready(Ok(0))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
-        }
+        read.map_ok(|()| buffer.filled().len())
     }
 
     /// Writes some of the bytes.
@@ -115,7 +134,7 @@ impl Stream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Pin::new(socket).poll_write(context, bytes),
                 written => Poll::Ready(written),
             },
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(tls) => Pin::new(&mut tls.stream).poll_write(context, bytes),
         }
     }
 
@@ -123,7 +142,7 @@ impl Stream {
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(_) => Poll::Ready(Ok(())),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(tls) => Pin::new(&mut tls.stream).poll_flush(context),
         }
     }
 
@@ -131,7 +150,19 @@ impl Stream {
     pub(crate) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(tls) => Pin::new(&mut tls.stream).poll_shutdown(context),
+        }
+    }
+
+    /// Carries the end of the other side's stream over. Under TLS an end that was not announced is not announced here
+    /// either: to say that all was said would make a cut answer a whole one.
+    pub(crate) fn poll_end_as(&mut self, other: &Self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match (self, other) {
+            (Self::Tls(tls), Self::Tls(other)) if other.was_cut => {
+                ready!(Pin::new(&mut tls.stream).poll_flush(context))?;
+                Pin::new(tls.stream.get_mut().0).poll_shutdown(context)
+            }
+            (this, _) => this.poll_end(context),
         }
     }
 
@@ -139,7 +170,7 @@ impl Stream {
     pub(crate) fn reset_on_close(&self) {
         match self {
             Self::Plain(socket) => socket.reset_on_close(),
-            Self::Tls(stream) => stream.get_ref().0.reset_on_close(),
+            Self::Tls(tls) => tls.stream.get_ref().0.reset_on_close(),
         }
     }
 

@@ -120,7 +120,7 @@ impl Connector {
             Arc::make_mut(&mut config).alpn_protocols = protocols.to_vec();
         }
         let stream = TlsConnector::from(config).connect(name.clone(), socket).await?;
-        Ok(Stream::Tls(Box::new(stream.into())))
+        Ok(Stream::tls(stream.into()))
     }
 }
 

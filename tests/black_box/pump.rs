@@ -210,26 +210,33 @@ async fn a_slow_server_holds_its_caller_back_and_gets_every_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn small_writes_do_not_wait_for_each_other() {
+async fn small_writes_do_not_wait_for_each_other_either_way() {
     // Nagle's algorithm beside a delayed acknowledgement would hold each second one for 40 ms.
     const WRITES: usize = 25;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (_folder, sidecar) = sidecar_before(&listener.local_addr().unwrap().to_string(), &[]).await;
-    let (mut server, mut caller) = both_sides(&sidecar, &listener).await;
-    server.set_nodelay(true).unwrap();
-    let mut gaps = Vec::new();
-    for _ in 0..WRITES {
-        // Two tokens of an answer, one right after the other.
-        server.write_all(b"a").await.unwrap();
-        timeout(PATIENCE, caller.read_exact(&mut [0; 1])).await.unwrap().unwrap();
-        server.write_all(b"b").await.unwrap();
-        let written = Instant::now();
-        timeout(PATIENCE, caller.read_exact(&mut [0; 1])).await.unwrap().unwrap();
-        gaps.push(written.elapsed());
+    for server_speaks in [true, false] {
+        let (server, caller) = both_sides(&sidecar, &listener).await;
+        let (mut speaker, mut hearer) = if server_speaks { (server, caller) } else { (caller, server) };
+        speaker.set_nodelay(true).unwrap();
+        let mut gaps = Vec::new();
+        for _ in 0..WRITES {
+            // Two tokens of an answer, or two pieces of a request, one right after the other.
+            speaker.write_all(b"a").await.unwrap();
+            timeout(PATIENCE, hearer.read_exact(&mut [0; 1])).await.unwrap().unwrap();
+            speaker.write_all(b"b").await.unwrap();
+            let written = Instant::now();
+            timeout(PATIENCE, hearer.read_exact(&mut [0; 1])).await.unwrap().unwrap();
+            gaps.push(written.elapsed());
+        }
+        // The first acknowledgements of a connection are not delayed.
+        let shortest = gaps.split_off(WRITES - 10).into_iter().min().unwrap();
+        let who = if server_speaks { "the server" } else { "the caller" };
+        assert!(
+            shortest < Duration::from_millis(20),
+            "each of the last ten pieces of {who} took {shortest:?} or longer"
+        );
     }
-    // The first acknowledgements of a connection are not delayed.
-    let shortest = gaps.split_off(WRITES - 10).into_iter().min().unwrap();
-    assert!(shortest < Duration::from_millis(20), "each of the last ten tokens took {shortest:?} or longer");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

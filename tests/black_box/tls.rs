@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,10 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client};
 
 const NOBODY: &str = "http://127.0.0.1:9";
@@ -61,6 +64,20 @@ fn caller(authority: &Authority, protocols: &[&str], identity: Option<(&Path, &P
     };
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     TlsConnector::from(Arc::new(config))
+}
+
+/// A model's server with TLS.
+fn server(certificate: &Path, key: &Path, protocols: &[&str]) -> TlsAcceptor {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_file(certificate).unwrap()],
+            PrivateKeyDer::from_pem_file(key).unwrap(),
+        )
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 async fn connect(connector: &TlsConnector, sidecar: &Sidecar) -> std::io::Result<client::TlsStream<TcpStream>> {
@@ -137,6 +154,17 @@ async fn callers_must_have_a_certificate_where_an_authority_is_named() {
     let mut stream = connect(&known, &sidecar).await.unwrap();
     assert!(infer(&mut stream).await.unwrap().starts_with("HTTP/1.1 200"));
     assert!(metric(&sidecar.metrics().await, "driftline_sidecar_tls_failures_total", &[]) >= 1.0);
+    // Another authority takes its place: its callers are let in, and those of the first no longer.
+    let other = Authority::new(&file("ca.pem"));
+    other.issue("caller.test", &file("other.pem"), &file("other.key"));
+    let welcome = caller(&authority, &[], Some((&file("other.pem"), &file("other.key"))));
+    eventually("the new authority is in force", async || {
+        let answer = async { infer(&mut connect(&welcome, &sidecar).await?).await };
+        answer.await.map_err(|error| error.to_string()).map(drop)
+    })
+    .await;
+    let refused = async { infer(&mut connect(&known, &sidecar).await?).await };
+    assert!(refused.await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -145,16 +173,7 @@ async fn a_server_with_tls_is_asked_which_protocol_it_speaks() {
     let file = |name: &str| folder.path().join(name);
     let authority = Authority::new(&file("ca.pem"));
     authority.issue("model.test", &file("cert.pem"), &file("key.pem"));
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![CertificateDer::from_pem_file(file("cert.pem")).unwrap()],
-            PrivateKeyDer::from_pem_file(file("key.pem")).unwrap(),
-        )
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = server(&file("cert.pem"), &file("key.pem"), &["h2"]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = format!("https://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -231,4 +250,174 @@ async fn http2_under_tls_is_read() {
     })
     .await;
     connection.abort();
+}
+
+trait Both: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Both for T {}
+
+/// Where a sidecar stands between TLS on one side, or on both.
+struct Between {
+    sidecar: Sidecar,
+    listener: TcpListener,
+    /// None where callers come in plain text.
+    caller: Option<TlsConnector>,
+    /// None where the server speaks plain text.
+    server: Option<TlsAcceptor>,
+    _folder: tempfile::TempDir,
+}
+
+impl Between {
+    async fn new(callers_by_tls: bool, server_by_tls: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let authority = Authority::new(&file("ca.pem"));
+        authority.issue("model.test", &file("cert.pem"), &file("key.pem"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut upstream = listener.local_addr().unwrap().to_string();
+        let mut flags = vec!["--flush-budget=0s".to_owned(), "--drain-grace=0s".to_owned()];
+        if callers_by_tls {
+            flags.push(format!("--tls-certificate={}", file("cert.pem").display()));
+            flags.push(format!("--tls-key={}", file("key.pem").display()));
+        }
+        if server_by_tls {
+            upstream = format!("https://{upstream}");
+            flags.push(format!("--upstream-ca={}", file("ca.pem").display()));
+            flags.push("--upstream-server-name=model.test".to_owned());
+        }
+        let more: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let sidecar = Sidecar::start(folder.path(), &upstream, NOBODY, "m", &more).await;
+        let caller = callers_by_tls.then(|| caller(&authority, &[], None));
+        let server = server_by_tls.then(|| server(&file("cert.pem"), &file("key.pem"), &[]));
+        Self { sidecar, listener, caller, server, _folder: folder }
+    }
+
+    /// A caller's side of a connection through the sidecar, and the server's. Whichever is let go is reset.
+    async fn connect(&self) -> (Box<dyn Both>, Box<dyn Both>) {
+        let caller = async {
+            let stream = TcpStream::connect(self.sidecar.address()).await.unwrap();
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            match &self.caller {
+                None => Box::new(stream) as Box<dyn Both>,
+                Some(tls) => Box::new(tls.connect(ServerName::try_from("model.test").unwrap(), stream).await.unwrap()),
+            }
+        };
+        let server = async {
+            let (stream, _) = self.listener.accept().await.unwrap();
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            match &self.server {
+                None => Box::new(stream) as Box<dyn Both>,
+                Some(tls) => Box::new(tls.accept(stream).await.unwrap()),
+            }
+        };
+        timeout(PATIENCE, async { tokio::join!(caller, server) }).await.unwrap()
+    }
+}
+
+async fn say(speaker: &mut Box<dyn Both>, words: &[u8]) {
+    speaker.write_all(words).await.unwrap();
+    speaker.flush().await.unwrap();
+}
+
+async fn hear(listener: &mut Box<dyn Both>, words: &[u8]) {
+    let mut heard = vec![0; words.len()];
+    timeout(PATIENCE, listener.read_exact(&mut heard)).await.unwrap().unwrap();
+    assert_eq!(heard, words);
+}
+
+/// All that is said until the other side says that it was all.
+async fn hear_all(listener: &mut Box<dyn Both>) -> std::io::Result<Vec<u8>> {
+    let mut heard = Vec::new();
+    timeout(PATIENCE, listener.read_to_end(&mut heard)).await.unwrap().map(|_| heard)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_closes_and_resets_are_carried_through_tls() {
+    for (callers_by_tls, server_by_tls) in [(true, false), (false, true), (true, true)] {
+        let what = format!("callers by TLS: {callers_by_tls}, the server by TLS: {server_by_tls}");
+        let between = Between::new(callers_by_tls, server_by_tls).await;
+        for caller_first in [true, false] {
+            let (caller, server) = between.connect().await;
+            let (mut first, mut second) = if caller_first { (caller, server) } else { (server, caller) };
+            say(&mut first, b"that is all").await;
+            first.shutdown().await.unwrap();
+            assert_eq!(hear_all(&mut second).await.unwrap(), b"that is all", "{what}");
+            say(&mut second, b"and this is my answer").await;
+            second.shutdown().await.unwrap();
+            assert_eq!(hear_all(&mut first).await.unwrap(), b"and this is my answer", "{what}");
+        }
+        for caller_resets in [true, false] {
+            let (caller, server) = between.connect().await;
+            let (mut first, mut second) = if caller_resets { (caller, server) } else { (server, caller) };
+            say(&mut second, b"hello").await;
+            hear(&mut first, b"hello").await;
+            say(&mut first, b"half a wor").await;
+            hear(&mut second, b"half a wor").await;
+            drop(first);
+            let error = hear_all(&mut second).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{what}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_cut_off_under_tls_does_not_look_whole() {
+    let between = Between::new(true, true).await;
+    let attempt = async {
+        let stream = TcpStream::connect(between.sidecar.address()).await.unwrap();
+        let tls = between.caller.as_ref().unwrap();
+        let mut caller = tls.connect(ServerName::try_from("model.test").unwrap(), stream).await.unwrap();
+        let mut heard = Vec::new();
+        let end = timeout(PATIENCE, caller.read_to_end(&mut heard)).await.unwrap();
+        // It still speaks, and its own end is cut, too.
+        caller.write_all(b"is that all?").await.unwrap();
+        caller.flush().await.unwrap();
+        caller.get_mut().0.shutdown().await.unwrap();
+        (heard, end)
+    };
+    let server = async {
+        let (stream, _) = between.listener.accept().await.unwrap();
+        let mut server = between.server.as_ref().unwrap().accept(stream).await.unwrap();
+        // An answer that goes on until its end, and a process that dies in the middle of it: the kernel ends its connections.
+        server.write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf an ans").await.unwrap();
+        server.flush().await.unwrap();
+        server.get_mut().0.shutdown().await.unwrap();
+        let mut heard = Vec::new();
+        let end = timeout(PATIENCE, server.read_to_end(&mut heard)).await.unwrap();
+        (heard, end)
+    };
+    let ((answer, answer_end), (question, question_end)) = tokio::join!(attempt, server);
+    assert!(answer.ends_with(b"half an ans"), "{answer:?}");
+    assert_eq!(answer_end.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    assert_eq!(question, b"is that all?");
+    assert_eq!(question_end.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_slow_to_shake_hands_is_waited_for_and_a_caller_is_not() {
+    // A model that is being loaded: its server takes connections, and answers none.
+    const LONGER_THAN_A_CALLER_MAY_TAKE: Duration = Duration::from_millis(10_500);
+    let between = Between::new(true, true).await;
+    let late = async {
+        let (stream, _) = between.listener.accept().await.unwrap();
+        tokio::time::sleep(LONGER_THAN_A_CALLER_MAY_TAKE).await;
+        between.server.as_ref().unwrap().accept(stream).await.unwrap()
+    };
+    let patient = async {
+        let stream = TcpStream::connect(between.sidecar.address()).await.unwrap();
+        let tls = between.caller.as_ref().unwrap();
+        tls.connect(ServerName::try_from("model.test").unwrap(), stream).await
+    };
+    let silent = async {
+        let mut stream = TcpStream::connect(between.sidecar.address()).await.unwrap();
+        timeout(PATIENCE, stream.read(&mut [0; 1])).await.expect("its place is given to others")
+    };
+    let all = async { tokio::join!(late, patient, silent) };
+    let (mut server, caller, silent) = timeout(2 * PATIENCE, all).await.unwrap();
+    assert!(matches!(silent, Ok(0) | Err(_)), "{silent:?}");
+    let mut caller = caller.expect("the caller is let in once the server is there");
+    caller.write_all(b"at last").await.unwrap();
+    caller.flush().await.unwrap();
+    timeout(PATIENCE, server.read_exact(&mut [0; 7])).await.unwrap().unwrap();
+    assert_eq!(metric(&between.sidecar.metrics().await, "driftline_sidecar_tls_failures_total", &[]), 1.0);
 }

@@ -316,6 +316,35 @@ def test_mlserver_says_what_types_the_columns_have(tmp_path, mlserver):
     assert log.count("there are no metadata of the model") == 1 and "v2/models/nobody" in log, "said once"
 
 
+def test_curl_upgrades_to_http2_in_plain_text(tmp_path, chat, keeper):
+    """`Upgrade: h2c` of a client and a server that we did not write: nghttpx before the model."""
+    port = free_port()
+    listens, before = f"--frontend=127.0.0.1,{port};no-tls", f"--backend={chat.replace(':', ',')}"
+    # The second request goes over the connection that has turned to HTTP/2.
+    bodies = ['{"instances": [[1]]}', '{"instances": [[1], [2]]}']
+
+    def ask(server):
+        one, two = [["--http2", "--json", body, f"{server}/v1/models/m:predict"] for body in bodies]
+        return curl(*one, "--next", "--silent", "--show-error", "--include", "--raw", *two)
+
+    with process(["nghttpx", "--conf=/dev/null", "--workers=1", listens, before], tmp_path / "nghttpx.log"):
+        nghttpx = f"http://127.0.0.1:{port}"
+        eventually(lambda: httpx.get(f"{nghttpx}/docs").status_code == 200, "nghttpx is up")
+        with through(tmp_path, f"127.0.0.1:{port}", keeper) as (address, admin):
+            direct, same = ask(nghttpx), ask(address)
+            exchanges = keeper.wait_for(2)
+            metrics = httpx.get(f"{admin}/metrics").text
+    assert direct.startswith(b"HTTP/1.1 101 ") and direct.count(b"HTTP/2 200") == 2, direct
+    assert same == direct
+    assert [(exchange.status, end_state(exchange)) for exchange in exchanges] == [(200, "COMPLETE")] * 2
+    # What stream 1 answers belongs to the request that asked for the upgrade.
+    assert [exchange.request.content.decode() for exchange in exchanges] == bodies
+    answered = [json.loads(exchange.response.content) for exchange in exchanges]
+    assert answered == [{"predictions": [0.5]}, {"predictions": [0.5, 0.5]}]
+    assert "driftline_sidecar_connections_total 1\n" in metrics, "both over one connection"
+    assert 'connections_unread_total{reason="upgraded"} 0' in metrics
+
+
 def test_h2load_finds_no_error(tmp_path, keeper):
     nghttpd = shutil.which("nghttpd")
     (tmp_path / "v1").mkdir()

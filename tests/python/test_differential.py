@@ -1,12 +1,18 @@
-"""The same bytes, sent to a real server directly and through the sidecar, are answered with the same bytes."""
+"""The same bytes, sent to a real server directly and through the sidecar, are answered with the same bytes: in plain text, with
+TLS that ends in the sidecar, with TLS to the server, and with both."""
 
+import concurrent.futures
+import contextlib
 import re
 import socket
+import ssl
 import time
 
+import httpx
 import pytest
-from conftest import sidecar
-from test_clients import chat  # noqa: F401
+from certificates import Authority
+from conftest import eventually, free_port, process, sidecar
+from test_clients import SERVERS, V, chat  # noqa: F401
 
 POST = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: m\r\nContent-Type: application/json\r\n"
 BODY = b'{"instances": [[1]]}'
@@ -62,27 +68,87 @@ CORPUS = {
 RACES = {"a head past the server's limit", "an early error and more body"}
 
 
-def talk(address: str, pieces: list[bytes]) -> tuple[bytes, str]:
+# Whether callers speak TLS, and whether the server does.
+WAYS = {"plain": (False, False), "ended in the sidecar": (True, False), "to the server": (False, True), "both": (True, True)}
+
+
+class Plain:
+    """A connection, of which each side ends by itself."""
+
+    def __init__(self, connection: socket.socket):
+        self.connection = connection
+        self.send, self.receive = connection.sendall, lambda: connection.recv(65536)
+
+    def end(self):
+        self.connection.shutdown(socket.SHUT_WR)
+
+
+class Secure:
+    """The same under TLS: Python's own wrapper cannot end one side and go on reading."""
+
+    def __init__(self, connection: socket.socket, context: ssl.SSLContext):
+        self.connection, self.incoming, self.outgoing = connection, ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="127.0.0.1")
+        self.step(self.tls.do_handshake)
+
+    def step(self, step, *arguments):
+        while True:
+            try:
+                result = step(*arguments)
+            except ssl.SSLWantReadError:
+                self.flush()
+                if received := self.connection.recv(65536):
+                    self.incoming.write(received)
+                else:
+                    self.incoming.write_eof()
+            else:
+                self.flush()
+                return result
+
+    def flush(self):
+        if waiting := self.outgoing.read():
+            self.connection.sendall(waiting)
+
+    def send(self, piece: bytes):
+        if piece:
+            self.step(self.tls.write, piece)
+
+    def receive(self) -> bytes:
+        with contextlib.suppress(ssl.SSLZeroReturnError):
+            return self.step(self.tls.read, 65536)
+        return b""
+
+    def end(self):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.unwrap()
+        self.flush()
+        self.connection.shutdown(socket.SHUT_WR)
+
+
+def talk(address: str, pieces: list[bytes], context: ssl.SSLContext | None = None) -> tuple[bytes, str]:
     """What is answered to these pieces, and how the connection ends after the caller has said all."""
-    host, port = address.removeprefix("http://").split(":")
+    host, port = address.split("://")[-1].split(":")
     received = b""
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            caller = Secure(connection, context) if context else Plain(connection)
             for piece in pieces:
-                connection.sendall(piece)
+                caller.send(piece)
                 time.sleep(0.003)
             connection.settimeout(1.5)
             try:
-                while chunk := connection.recv(65536):
+                while chunk := caller.receive():
                     received += chunk
                 return received, "closed by the server"
             except TimeoutError:
-                connection.shutdown(socket.SHUT_WR)
+                caller.end()
             connection.settimeout(10)
-            while chunk := connection.recv(65536):
+            while chunk := caller.receive():
                 received += chunk
             return received, "closed after the caller"
+        except ssl.SSLEOFError:
+            return received, "cut off"
         except (ConnectionResetError, BrokenPipeError):
             return received, "reset"
 
@@ -92,10 +158,51 @@ def normal(received: bytes) -> bytes:
     return re.sub(rb"\r\ndate: [^\r]*", b"", received)
 
 
+@contextlib.contextmanager
+def secure_chat(folder, authority: Authority):
+    """The same model behind a uvicorn that speaks TLS; gives its address."""
+    port = free_port()
+    certificate, key = authority.issue("server")
+    command = [V / "uvicorn", "--app-dir", SERVERS, "--port", port, "--log-level", "warning"]
+    with process([*command, "--ssl-certfile", certificate, "--ssl-keyfile", key, "chat:app"], folder / "secure.log"):
+        trusted = ssl.create_default_context(cafile=authority.file)
+        ready = f"https://127.0.0.1:{port}/docs"
+        eventually(lambda: httpx.get(ready, verify=trusted).status_code == 200, "uvicorn is up")
+        yield f"https://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory, chat) -> dict:  # noqa: F811
+    """What each of the corpus is answered, directly and through a sidecar in each way. Most of it is waiting, so many wait at
+    once."""
+    folder = tmp_path_factory.mktemp("ways")
+    authority = Authority(folder, "ca")
+    certificate, key = authority.issue("sidecar")
+    context = ssl.create_default_context(cafile=authority.file)
+    with contextlib.ExitStack() as running, concurrent.futures.ThreadPoolExecutor(12) as callers:
+        servers = {False: chat, True: running.enter_context(secure_chat(folder, authority))}
+        asked = {
+            ("direct", by_tls, name): callers.submit(talk, server, CORPUS[name], context if by_tls else None)
+            for by_tls, server in servers.items()
+            for name in CORPUS
+        }
+        for way, (callers_by_tls, server_by_tls) in WAYS.items():
+            place = folder / way.replace(" ", "-")
+            place.mkdir()
+            flags = ["--flush-budget=0s", "--drain-grace=0s"]
+            flags += [f"--tls-certificate={certificate}", f"--tls-key={key}"] if callers_by_tls else []
+            flags += [f"--upstream-ca={authority.file}"] if server_by_tls else []
+            through = sidecar(place, servers[server_by_tls], "http://127.0.0.1:9", "m", *flags)
+            address, _ = running.enter_context(through)
+            for name, pieces in CORPUS.items():
+                asked[way, name] = callers.submit(talk, address, pieces, context if callers_by_tls else None)
+        yield {key: answer.result() for key, answer in asked.items()}
+
+
 @pytest.mark.parametrize("name", CORPUS)
-def test_the_same_bytes_are_answered_with_the_same_bytes(name, tmp_path, chat):  # noqa: F811
-    direct, direct_end = talk(chat, CORPUS[name])
-    with sidecar(tmp_path, chat, "http://127.0.0.1:9", "m", "--flush-budget=0s", "--drain-grace=0s") as (address, _):
-        through, end = talk(address, CORPUS[name])
+@pytest.mark.parametrize("way", WAYS)
+def test_the_same_bytes_are_answered_with_the_same_bytes(way, name, answers):
+    direct, direct_end = answers["direct", WAYS[way][1], name]
+    through, end = answers[way, name]
     assert normal(through) == normal(direct)
     assert end == direct_end or name in RACES

@@ -4,10 +4,12 @@
 mod flights;
 mod model_server;
 mod process;
+mod receiver;
 
 pub use flights::{MonthOfFlights, january_file, month};
 pub use model_server::ModelServer;
 pub use process::{Collector, Finished, Sidecar, binary, free_port, run};
+pub use receiver::{Answer, Receiver};
 
 use std::time::Duration;
 

@@ -14,6 +14,7 @@ use crate::metrics::{Metrics, Outcome};
 
 /// Waiting time after the first failure; it doubles from there.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Longest pause, and the longest that a collector may ask for. What it asks for is drawn out by up to a half.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// When it is time to stop, an answer that is awaited already may take this much longer. A connection that is dead would
 /// else take the whole flush budget; what was received all the same is recognised when it comes again.
@@ -103,6 +104,7 @@ impl Sender {
             self.metrics.backlog_batches.set(backlog.in_memory() as i64);
             self.metrics.collector_requests(outcome).inc();
             self.metrics.collector_up.set(1);
+            self.metrics.collector_backoff.set(0.0);
         }
     }
 
@@ -125,6 +127,7 @@ impl Sender {
     async fn pause(&mut self, after: Option<Duration>) {
         let pause = pause(after, self.failures);
         self.failures = self.failures.saturating_add(1);
+        self.metrics.collector_backoff.set(pause.as_secs_f64());
         if *self.draining.borrow() {
             tokio::time::sleep(pause.min(FIRST_PAUSE)).await;
         } else {
@@ -146,37 +149,77 @@ async fn last_wait(mut draining: watch::Receiver<bool>) {
 }
 
 /// What the collector asks for, and never less than after so many failures it should be: one that says "at once" would
-/// else be asked in a busy loop.
+/// else be asked in a busy loop. It asks the same of a whole fleet, so that is drawn out.
 fn pause(after: Option<Duration>, failures: u32) -> Duration {
-    after.unwrap_or_default().max(pause_after(failures)).min(LONGEST_PAUSE)
+    let asked = after.unwrap_or_default().min(LONGEST_PAUSE).mul_f64(1.0 + random() / 2.0);
+    asked.max(pause_after(failures))
 }
 
 /// Between half and all of the doubled pause, so that a fleet does not come back as one.
 fn pause_after(failures: u32) -> Duration {
-    let full = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
-    let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
-    full.mul_f64(0.5 + random / 2.0)
+    doubled_pause(failures).mul_f64(0.5 + random() / 2.0)
+}
+
+/// What a pause is at most after so many failures before this one.
+fn doubled_pause(failures: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE)
+}
+
+/// A number from 0 to 1, another each time and in each process.
+fn random() -> f64 {
+    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn pauses_grow_and_stay_within_bounds() {
-        for failures in 0..100 {
+    proptest! {
+        #[test]
+        fn a_pause_lies_between_half_and_all_of_what_so_many_failures_make_it(failures in 0u32..1000) {
+            let most = doubled_pause(failures);
+            prop_assert!(most >= FIRST_PAUSE && most <= LONGEST_PAUSE);
+            prop_assert!(doubled_pause(failures + 1) == (most * 2).min(LONGEST_PAUSE));
             let pause = pause_after(failures);
-            assert!(pause >= FIRST_PAUSE / 2 && pause <= LONGEST_PAUSE);
+            prop_assert!(pause >= most / 2 && pause <= most, "{pause:?} of {most:?}");
         }
-        assert!(pause_after(9) > pause_after(0) * 10);
+
+        #[test]
+        fn what_a_collector_asks_for_is_kept_to_and_drawn_out_by_half_at_most(asked in 0u64..100_000, failures in 0u32..20) {
+            let bound = Duration::from_millis(asked).min(LONGEST_PAUSE);
+            let pause = pause(Some(Duration::from_millis(asked)), failures);
+            prop_assert!(pause >= bound && pause >= doubled_pause(failures) / 2, "{pause:?}");
+            prop_assert!(pause <= (bound.mul_f64(1.5)).max(doubled_pause(failures)), "{pause:?}");
+        }
+    }
+
+    /// That one of ten equal parts stays empty in a thousand draws happens once in 10^44 runs.
+    fn fills_its_range(low: Duration, high: Duration, draw: impl Fn() -> Duration) {
+        let mut parts = [0; 10];
+        for _ in 0..1000 {
+            let part = (draw() - low).as_secs_f64() / (high - low).as_secs_f64() * 10.0;
+            parts[(part as usize).min(9)] += 1;
+        }
+        assert!(parts.iter().all(|count| *count > 0), "{parts:?}");
     }
 
     #[test]
-    fn a_collector_can_ask_for_more_patience_but_not_for_none() {
+    fn pauses_fill_their_range_whoever_asked_for_them() {
+        for failures in [0, 3, 20] {
+            fills_its_range(doubled_pause(failures) / 2, doubled_pause(failures), || pause_after(failures));
+        }
+        // A whole fleet that was told seven seconds does not come back in the same moment, nor one that was told hours.
+        let seven = Duration::from_secs(7);
+        fills_its_range(seven, seven.mul_f64(1.5), || pause(Some(seven), 0));
+        fills_its_range(LONGEST_PAUSE, LONGEST_PAUSE.mul_f64(1.5), || pause(Some(Duration::from_secs(7000)), 0));
+    }
+
+    #[test]
+    fn a_collector_that_asks_for_no_patience_is_shown_some() {
         assert!(pause(Some(Duration::ZERO), 0) >= FIRST_PAUSE / 2);
         assert!(pause(Some(Duration::ZERO), 9) >= LONGEST_PAUSE / 2);
-        assert_eq!(pause(Some(Duration::from_secs(7)), 0), Duration::from_secs(7));
-        assert_eq!(pause(Some(Duration::from_secs(7000)), 0), LONGEST_PAUSE);
     }
 
     #[tokio::test]

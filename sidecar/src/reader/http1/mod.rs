@@ -17,6 +17,8 @@ use super::{Moment, Unreadable};
 
 /// Requests that may wait for their responses on one connection. Real clients pipeline few or none.
 const MAX_PIPELINE: usize = 64;
+/// Of those, how many an idle connection keeps room for.
+const KEPT_PIPELINE: usize = 4;
 
 /// Both directions of a connection.
 #[derive(Debug)]
@@ -150,6 +152,7 @@ impl Messages for Requests<'_> {
         if open.response_ended {
             let ended = self.open.pop_back();
             self.finished.extend(ended.and_then(|open| open.complete(self.now)));
+            give_back(self.open);
         }
     }
 }
@@ -212,7 +215,15 @@ impl Messages for Responses<'_> {
         if open.request_ended {
             let ended = self.open.pop_front();
             self.finished.extend(ended.and_then(|open| open.complete(self.now)));
+            give_back(self.open);
         }
+    }
+}
+
+/// An idle connection keeps nothing of its deepest pipeline.
+fn give_back(open: &mut VecDeque<Open>) {
+    if open.is_empty() {
+        open.shrink_to(KEPT_PIPELINE);
     }
 }
 

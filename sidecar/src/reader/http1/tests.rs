@@ -5,6 +5,7 @@ use std::sync::Arc;
 use driftline_protocol::{EndState, Exchange, Redaction};
 use proptest::prelude::*;
 
+use super::{Http1, KEPT_PIPELINE, MAX_PIPELINE};
 use crate::reader::script::Piece::{self, Client, ClientEnds, Server, ServerEnds};
 use crate::reader::script::{self, Read, assert_accounted, limits, read_timed};
 use crate::reader::{CaptureLimits, Over, Reader, Side, Unreadable};
@@ -64,6 +65,21 @@ fn pipelined_requests_meet_their_own_responses() {
     let responses = [OK, b"HTTP/1.1 500 No\r\nContent-Length: 1\r\n\r\nx"].concat();
     let (exchanges, _) = read(&[Client(&[POST, POST].concat()), Server(&responses)]);
     assert_eq!(bodies(&exchanges), [complete(200, "abcd", "ok"), complete(500, "abcd", "x")]);
+}
+
+#[test]
+fn a_deep_pipeline_leaves_no_memory_behind() {
+    let limits = limits(1 << 20, 1 << 16);
+    let mut http1 = Http1::new();
+    let mut finished = Vec::new();
+    let now = script::moment(0);
+    let probe = b"GET /v2/health/ready HTTP/1.1\r\n\r\n";
+    http1.request_bytes(&probe.repeat(MAX_PIPELINE), now, &limits, &mut finished).unwrap();
+    assert!(http1.open.capacity() >= MAX_PIPELINE);
+    let ready = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    http1.response_bytes(&ready.repeat(MAX_PIPELINE), now, &limits, &mut finished).unwrap();
+    assert!(http1.is_idle());
+    assert!(http1.open.capacity() <= 2 * KEPT_PIPELINE, "room for {}", http1.open.capacity());
 }
 
 #[test]

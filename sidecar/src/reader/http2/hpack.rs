@@ -150,6 +150,12 @@ impl FieldList {
         self.ends.shrink_to(KEPT_LIST_BYTES / ENTRY_BYTES);
     }
 
+    /// The memory that it holds, used or not.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<(u32, u32)>()
+    }
+
     fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), Unreadable> {
         self.bytes.extend_from_slice(name);
         let name_end = self.bytes.len();

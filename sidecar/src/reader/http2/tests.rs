@@ -3,6 +3,7 @@
 use driftline_protocol::{EndState, Exchange, Framing};
 use proptest::prelude::*;
 
+use super::Http2;
 use super::frame::FIRST_MAX_FRAME_BYTES;
 use crate::reader::connection::PREFACE;
 use crate::reader::script::Piece::{self, Client, Server, ServerEnds};
@@ -274,6 +275,37 @@ fn a_lower_table_size_holds_from_its_acknowledgement() {
     let answered = [server, before, frame(SETTINGS, ACK, 0, &[]), after].concat();
     let (_, result) = read_with(&limits(1 << 20, 1 << 16), &[Client(&[client, requests].concat()), Server(&answered)]);
     assert_eq!(result, Err(Unreadable::Malformed), "what was evicted cannot be referred to");
+}
+
+#[test]
+fn heads_that_nobody_needs_leave_no_memory_behind() {
+    // A kilobyte in the table, and sixty references to it: heads of 60 KB in a few bytes, which no budget knows of.
+    let long = [b"\x40\x01n\x7f\xe9\x06".as_slice(), &[b'v'; 1000]].concat();
+    let large = [0xbe; 60];
+    let (client, server) = hello();
+    let limits = limits(1 << 20, 1 << 16);
+    let mut http2 = Http2::with_prior_knowledge();
+    let now = script::moment(0);
+    let mut finished = Vec::new();
+    let asked = [
+        client[PREFACE.len()..].to_vec(),
+        frame(HEADERS, END_HEADERS, 1, &[call(), long.clone()].concat()),
+        // The same stream's trailers.
+        frame(HEADERS, END_HEADERS, 1, &large),
+    ];
+    http2.request_bytes(&asked.concat(), now, &limits, &mut finished).unwrap();
+    assert!(http2.fields.memory() <= 8 << 10, "{} bytes after trailers", http2.fields.memory());
+    let interim = [b"\x08\x03103".as_slice(), &long, &large].concat();
+    let promised = [&[0, 0, 0, 2], large.as_slice()].concat();
+    for (what, answered) in [
+        ("an interim response", [server, frame(HEADERS, END_HEADERS, 1, &interim)].concat()),
+        ("a response of no stream", frame(HEADERS, END_HEADERS, 7, &large)),
+        ("a promise", frame(PUSH_PROMISE, END_HEADERS, 1, &promised)),
+    ] {
+        http2.response_bytes(&answered, now, &limits, &mut finished).unwrap();
+        assert!(http2.fields.memory() <= 8 << 10, "{} bytes after {what}", http2.fields.memory());
+    }
+    http2.abandon(EndState::Cancelled, now, &mut finished);
 }
 
 #[test]
