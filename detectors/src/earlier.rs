@@ -50,7 +50,22 @@ impl Reference {
     /// # Panics
     /// When a profile is not of this reference.
     ///
-    /// The page of this module has an example.
+    /// ```
+    /// use driftline_detectors::{ColumnKind, Detector, Earlier, ReferenceBuilder, Thresholds, Verdict};
+    /// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+    /// (0..2400).for_each(|i| builder.number(None, f64::from(i % 24)));
+    /// let reference = builder.build(None).unwrap();
+    /// let counted = |hours: i32| {
+    ///     let mut profile = reference.empty_profile();
+    ///     reference.count_numbers(&mut profile, &(0..1200).map(|i| f64::from(i % hours)).collect::<Vec<_>>());
+    ///     profile
+    /// };
+    /// // Since last week there are mornings only.
+    /// let (last_week, today) = (counted(24), counted(12));
+    /// let earlier = Earlier { profile: &last_week, windows: 7 };
+    /// let psi = &reference.scores_beside([Detector::Psi], earlier, &today, &Thresholds::default(), true)[0];
+    /// assert_eq!((psi.verdict, psi.n_reference), (Verdict::Drift, 1200));
+    /// ```
     pub fn scores_beside(
         &self,
         detectors: impl IntoIterator<Item = Detector>,

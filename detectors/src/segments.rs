@@ -122,6 +122,20 @@ impl Segments {
     ///
     /// # Panics
     /// When the column is not one of its columns.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, Reference, ReferenceBuilder, Segments};
+    /// let rows = |first: i32| {
+    ///     let mut rows = ReferenceBuilder::new("x", ColumnKind::Numeric);
+    ///     (first..100).for_each(|i| rows.number(None, f64::from(i)));
+    ///     rows
+    /// };
+    /// let whole = Reference::of_rows("x", ColumnKind::Numeric, &rows(0), None).unwrap();
+    /// let shared = whole.in_segments(&rows(0)).unwrap().unwrap();
+    /// let large = shared.of_segment(&rows(60), None).unwrap();
+    /// let segments = Segments { columns: vec![shared], by: Vec::new() };
+    /// assert_eq!(segments.reference(0, &large).profile().rows(), 40);
+    /// ```
     pub fn reference(&self, column: usize, of_segment: &SegmentColumn) -> Reference {
         let mut reference = self.columns[column].clone();
         reference.set_profile(of_segment.profile.clone());
@@ -193,6 +207,17 @@ impl Reference {
     ///
     /// # Errors
     /// When the rows cannot be read.
+    ///
+    /// ```
+    /// use driftline_detectors::{ColumnKind, Reference, ReferenceBuilder};
+    /// let mut rows = ReferenceBuilder::new("place", ColumnKind::Categorical);
+    /// ["JFK", "LGA", "EWR"].iter().cycle().take(300).for_each(|name| rows.category(None, name));
+    /// let whole = Reference::of_rows("place", ColumnKind::Categorical, &rows, None).unwrap();
+    /// let mut at_night = ReferenceBuilder::new("place", ColumnKind::Categorical);
+    /// (0..50).for_each(|_| at_night.category(None, "JFK"));
+    /// let segment = whole.in_segments(&rows).unwrap().unwrap().of_segment(&at_night, None).unwrap();
+    /// assert_eq!(segment.profile.usable(), 50);
+    /// ```
     pub fn of_segment(&self, rows: &dyn Rows, window: Option<WindowShape>) -> Result<SegmentColumn, BuildError> {
         let mut counted = self.clone();
         let panes = counted.take_rows(rows, window.is_some())?;

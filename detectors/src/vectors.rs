@@ -267,6 +267,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::laws::parts_make_the_whole;
 
     fn vector(row: usize) -> Box<[f32]> {
         (0..20).map(|place| normal(row * 20 + place) as f32).collect()
@@ -310,12 +311,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn counting_any_split_equals_counting_the_whole_to_the_bit(rows in proptest::collection::vec(0usize..600, 0..30), at in 0usize..30) {
+        fn profiles_add_up_to_the_bit(rows in proptest::collection::vec(0usize..600, 0..30), at in (0usize..30, 0usize..30)) {
             let kernel = kernel();
             let counted = |rows: &[usize]| {
                 let mut profile = VectorProfile::empty(&kernel);
                 for row in rows {
                     match row % 7 {
+                        4 => profile.missing += 1,
                         5 => profile.count(&kernel, &[1.0]),
                         6 => profile.count(&kernel, &[f32::NAN; 20]),
                         _ => profile.count(&kernel, &vector(*row)),
@@ -323,16 +325,8 @@ mod tests {
                 }
                 profile
             };
-            let at = at.min(rows.len());
-            let (one, other, whole) = (counted(&rows[..at]), counted(&rows[at..]), counted(&rows));
-            for (mut sum, more) in [(one.clone(), &other), (other.clone(), &one)] {
-                sum.merge(more);
-                prop_assert_eq!(&sum, &whole);
-            }
-            let mut taken_back = whole.clone();
-            taken_back.remove(&other);
-            prop_assert_eq!(taken_back, one);
-            prop_assert_eq!(whole.all_rows(), rows.len() as u64);
+            parts_make_the_whole(&rows, at, counted, (VectorProfile::merge, VectorProfile::remove));
+            prop_assert_eq!(counted(&rows).all_rows(), rows.len() as u64);
         }
     }
 }

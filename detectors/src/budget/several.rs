@@ -104,6 +104,24 @@ impl Several<'_> {
 
 /// How many alerts of a rule on several scores begin, for each window, however strict the limits are: because it asks for numbers
 /// of its own, and not for limits. None when it may hold in any window, or the references know of none.
+///
+/// ```
+/// use driftline_detectors::{
+///     ColumnKind, Detector, Known, Persistence, ReferenceBuilder, Several, WindowShape, begins_by_itself,
+/// };
+///
+/// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+/// (0..3000).for_each(|row| builder.number(Some(row / 100), (row * 7 % 24) as f64));
+/// let shape = WindowShape { panes: 5, min_filled: 3, every: 1, season: 1 };
+/// let references = [builder.build(Some(shape)).unwrap()];
+/// let begins = |least: f64| {
+///     let may_hold = |known: &[Option<Known>]| known[0].as_ref().is_some_and(|psi| *psi.effect.end() > least);
+///     let persistence = Persistence { k: 2, m: 3 };
+///     begins_by_itself(&references, &Several { detectors: vec![Detector::Psi], may_hold: &may_hold, persistence })
+/// };
+/// // As psi > 100, which no window of the histories comes near; and as psi > 0, which any may exceed.
+/// assert_eq!((begins(100.0), begins(0.0)), (Some(0.0), None));
+/// ```
 pub fn begins_by_itself(columns: &[Reference], rule: &Several<'_>) -> Option<f64> {
     rule.episodes(columns, super::windows_drawn(columns)?, 0.0)
 }

@@ -287,6 +287,15 @@ impl Reference {
 
 /// Adds to what a drift looks like that segments are mixed otherwise, where that is worth a word. The other causes are then
 /// of what changed within segments: of the change they keep what the mix leaves of it.
+///
+/// ```
+/// use driftline_detectors::causes::{Cause, CauseKind, MixShift, with_mix};
+/// let shift = Cause { kind: CauseKind::Shift { by: 3.0, deviations: Some(0.5) }, share: 0.9 };
+/// let mix = MixShift { mix: 0.3, within: 0.1, share: 0.75, segments: Vec::new() };
+/// let causes = with_mix(vec![shift], "age", &mix);
+/// assert!(matches!(&causes[0].kind, CauseKind::MixShift { by, .. } if by == "age"));
+/// assert!((causes[1].share - 0.9 * 0.25).abs() < 1e-12, "of the shift, what the mix leaves of it");
+/// ```
 pub fn with_mix(mut causes: Vec<Cause>, by: &str, shift: &MixShift) -> Vec<Cause> {
     if shift.share < MENTIONED {
         return causes;
@@ -305,6 +314,22 @@ pub fn with_mix(mut causes: Vec<Cause>, by: &str, shift: &MixShift) -> Vec<Cause
 }
 
 /// Whether one of the scores that compare how the usable values are distributed drifts: what a mix can account for.
+///
+/// ```
+/// use driftline_detectors::causes::is_distribution_drift;
+/// use driftline_detectors::{ColumnKind, ReferenceBuilder, Thresholds};
+/// let mut builder = ReferenceBuilder::new("hour", ColumnKind::Numeric);
+/// (0..2400).for_each(|i| builder.number(None, f64::from(i % 24)));
+/// let reference = builder.build(None).unwrap();
+/// let drifts = |hours: i32, missing: u64| {
+///     let mut window = reference.empty_profile();
+///     reference.count_numbers(&mut window, &(0..1200).map(|i| f64::from(i % hours)).collect::<Vec<_>>());
+///     reference.count_missing(&mut window, missing);
+///     is_distribution_drift(&reference.scores(&window, &Thresholds::default(), true))
+/// };
+/// // Mornings only; and as ever, but for many that are missing, of which no distribution tells.
+/// assert!(drifts(12, 0) && !drifts(24, 1200));
+/// ```
 pub fn is_distribution_drift(scores: &[Score]) -> bool {
     scores.iter().any(|score| score.verdict == Verdict::Drift && DISTANCES.contains(&score.detector))
 }
