@@ -102,7 +102,7 @@ pub use state::{
     Unjudged,
 };
 pub use targets::{
-    Alertmanager, Datadog, Delivery, Email, EmailError, Heartbeat, Mailbox, Opsgenie, PagerDuty, Slack, SlackWay,
+    Alertmanager, Datadog, Delivery, Email, Heartbeat, Mailbox, Opsgenie, PagerDuty, Pictures, Slack, SlackWay, Smtp,
     SmtpTls, Target, Teams, Transport, Webhook,
 };
 pub use telling::{Saying, Told};

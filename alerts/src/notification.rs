@@ -38,6 +38,10 @@ pub struct Notification {
     /// every target shows all of them.
     #[serde(default)]
     pub drill: bool,
+    /// What its runbook says first, for whoever was just woken: whether it is real, who is hurt, what to do first. Name and
+    /// words; empty where the runbook has no such section.
+    #[serde(default)]
+    pub briefing: Vec<(String, String)>,
     /// What it rests on: name and value, in the order in which a person wants them.
     pub facts: Vec<(String, String)>,
     /// The members that are over, the worst first.
@@ -83,6 +87,14 @@ impl Notification {
         }
     }
 
+    /// What is to be known first. Nothing once it is over, or in somebody's hands.
+    pub(crate) fn briefing(&self) -> &[(String, String)] {
+        match self.action {
+            Action::Trigger | Action::Remind => &self.briefing,
+            Action::Acknowledge | Action::Resolve => &[],
+        }
+    }
+
     /// Where to look, in the order in which a person does, each with its name.
     pub(crate) fn links(&self) -> Vec<(&'static str, &str)> {
         let known = [("Runbook", self.runbook_url.as_str()), ("Alert in Driftline", self.page_url.as_str())];
@@ -99,7 +111,8 @@ impl Notification {
 
     /// All that it rests on, as lines of plain text: for targets that have one field for it.
     pub(crate) fn description(&self) -> String {
-        let mut lines = vec![self.condition.clone()];
+        let mut lines: Vec<String> = self.briefing().iter().map(|(name, words)| format!("{name} {words}")).collect();
+        lines.push(self.condition.clone());
         lines.extend(self.acknowledged.iter().map(|said| format!("Acknowledged: {}", said.in_words())));
         lines.extend(self.facts.iter().map(|(name, value)| format!("{name}: {value}")));
         lines.extend(self.rows.iter().map(|row| {
@@ -207,6 +220,25 @@ pub(crate) fn shorten(text: &str, max_chars: usize) -> String {
     text.chars().take(max_chars.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// How long something took, in the two largest units that it has.
+pub(crate) fn duration_in_words(micros: Micros) -> String {
+    let seconds = micros.max(0) / 1_000_000;
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let first = units.iter().position(|(size, _)| seconds >= *size).unwrap_or(units.len() - 1);
+    let mut left = seconds;
+    let parts = units[first..].iter().take(2).map(|(size, name)| {
+        let count = left / size;
+        left %= size;
+        (count, name)
+    });
+    let parts: Vec<String> = parts
+        .enumerate()
+        .filter(|(place, (count, _))| *place == 0 || *count > 0)
+        .map(|(_, (count, name))| format!("{count} {name}"))
+        .collect();
+    parts.join(" ")
+}
+
 /// A time as people write it, to the second and in UTC.
 pub(crate) fn time_in_words(micros: Micros) -> String {
     let time = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
@@ -243,6 +275,9 @@ pub(crate) mod tests {
             }),
             reminder: u64::from(action == Action::Remind),
             drill: false,
+            briefing: [("Real?", "Yes."), ("Hurt?", "Whoever acts on it."), ("First:", "Look at the shape (step 3).")]
+                .map(|(name, words)| (name.to_owned(), words.to_owned()))
+                .into(),
             facts: vec![("Rows".into(), "29 425 in the last window".into())],
             rows: vec![EvidenceRow {
                 what: "temp".into(),
@@ -274,6 +309,14 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_comes_first_is_said_first_and_not_of_what_is_over() {
+        let said = |action| notification(action).description();
+        assert!(said(Action::Trigger).starts_with("Real? Yes.\nHurt? Whoever acts on it.\nFirst: Look"));
+        assert!(said(Action::Remind).starts_with("Real?"));
+        assert!(said(Action::Resolve).starts_with("psi above 0.2"));
+    }
+
+    #[test]
     fn texts_are_cut_between_characters() {
         assert_eq!(shorten("größer", 10), "größer");
         assert_eq!(shorten("größer", 4), "grö…");
@@ -290,6 +333,14 @@ pub(crate) mod tests {
                 _ => prop_assert_eq!(short, text),
             }
         }
+    }
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        let words =
+            [0, 59, 60, 3_661, 7_200, 90_061, 86_400 * 30].map(|seconds| duration_in_words(seconds * 1_000_000));
+        assert_eq!(words, ["0 s", "59 s", "1 min", "1 h 1 min", "2 h", "1 d 1 h", "30 d"]);
+        assert_eq!(duration_in_words(-5), "0 s");
     }
 
     #[test]

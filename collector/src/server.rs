@@ -135,6 +135,7 @@ impl Collector {
             references: Arc::clone(&references),
             metadata,
             feeds: Arc::clone(&feeds),
+            runbooks: Arc::clone(&runbooks),
             cuts,
             vitals: vitals.clone(),
             tracer: tracer.clone(),

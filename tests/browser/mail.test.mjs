@@ -7,43 +7,18 @@ import { after, before, describe, test } from 'node:test';
 
 import { VIEWS, assertAccessible, launch, textOf } from './browser.mjs';
 import { DEMO } from './collector.mjs';
+import { read } from './mail.mjs';
 
 const DRIFT = /^featuredrift-.*\.trigger\.eml$/;
 
-/**
- * The parts of a mail that are none themselves: media type, content id, and what they hold.
- * @param {string} mail
- * @returns {{type: string, id: string | null, content: Buffer}[]}
- */
-function parts(mail) {
-  const end = mail.indexOf('\r\n\r\n');
-  const head = mail.slice(0, end).replaceAll(/\r\n[ \t]+/g, ' ');
-  const body = mail.slice(end + 4);
-  const header = (/** @type {string} */ name) => head.match(new RegExp(`^${name}: (.*)$`, 'im'))?.[1] ?? null;
-  const type = header('Content-Type') ?? 'text/plain';
-  const boundary = type.match(/boundary="([^"]+)"/)?.[1];
-  if (boundary !== undefined) {
-    return body.split(`--${boundary}`).slice(1, -1).flatMap((part) => parts(part.replace(/^\r\n/, '').replace(/\r\n$/, '')));
-  }
-  const coding = header('Content-Transfer-Encoding');
-  const plain = body.replaceAll(/=\r\n/g, '').replaceAll(/=([0-9A-F]{2})/g, (_, code) => String.fromCharCode(parseInt(code, 16)));
-  const content = coding === 'base64' ? Buffer.from(body, 'base64') : Buffer.from(coding === 'quoted-printable' ? plain : body, 'latin1');
-  return [{ type: type.split(';')[0], id: header('Content-ID'), content }];
-}
-
-/** What a reader of mail draws: the HTML, with the mail's own picture in it. */
+/** The demo's mail about drift. */
 async function drawn() {
   const folder = path.join(DEMO, 'mails');
   const name = (await readdir(folder)).find((file) => DRIFT.test(file));
   assert.ok(name !== undefined, `${folder} holds a mail about drift`);
-  const all = parts(await readFile(path.join(folder, name), 'latin1'));
-  assert.deepEqual(all.map(({ type }) => type), ['text/plain', 'text/html', 'image/png']);
-  const [text, html, picture] = all;
-  assert.equal(picture.id, '<picture>');
-  return {
-    text: text.content.toString('utf8'),
-    html: html.content.toString('utf8').replace('cid:picture', `data:image/png;base64,${picture.content.toString('base64')}`),
-  };
+  const mail = read(await readFile(path.join(folder, name), 'latin1'));
+  assert.deepEqual(mail.types, ['text/plain', 'text/html', 'image/png']);
+  return mail;
 }
 
 describe('the mail about drift', () => {
@@ -72,6 +47,14 @@ describe('the mail about drift', () => {
         assert.match(heading, /flight-delay: .*temp.* (has|have) drifted/);
         assert.ok(mail.text.replaceAll(/\s+/g, ' ').includes(heading), 'the text says the same');
         assert.match(await textOf(page.locator('body')), /^Ticket/);
+        // What comes first is seen without scrolling, also on a phone.
+        const briefing = page.locator('p', { has: page.locator('b') });
+        assert.deepEqual(await briefing.locator('b').allInnerTexts(), ['Real?', 'Hurt?', 'First:']);
+        for (const words of await briefing.all()) {
+          assert.ok((await textOf(words)).length > 40 && mail.text.replaceAll(/\s+/g, ' ').includes(await textOf(words)));
+        }
+        const end = await briefing.last().boundingBox();
+        assert.ok(end !== null && end.y + end.height < view.height, JSON.stringify(end));
         const links = await page.locator('a').evaluateAll((all) => all.map((a) => [a.textContent, a.getAttribute('href')]));
         assert.deepEqual(links.map(([words]) => words), ['Open the runbook', 'See the alert']);
         for (const [, address] of links) assert.ok(mail.text.includes(address ?? ''), `${address} is in the text, too`);

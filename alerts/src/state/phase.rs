@@ -214,10 +214,9 @@ impl Alert {
         self.began_at.len() >= times as usize
     }
 
-    /// Unique, and readable: the rule, the time, and the alert's fingerprint.
+    /// Unique, and readable: the rule, the time to the microsecond, and the alert's fingerprint. A rule's ids sort by time.
     fn episode_id(&self, now: Micros) -> String {
         let time = jiff::Timestamp::from_microsecond(now).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        let digits: String = time.to_string().chars().filter(char::is_ascii_digit).take(20).collect();
-        format!("{}-{digits}-{}", self.rule.to_lowercase(), self.fingerprint())
+        format!("{}-{}-{}", self.rule.to_lowercase(), time.strftime("%Y%m%d%H%M%S%6f"), self.fingerprint())
     }
 }

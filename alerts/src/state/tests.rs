@@ -63,6 +63,19 @@ fn phases(rule: &Rule, history: &[Option<f64>]) -> Vec<&'static str> {
 }
 
 #[test]
+fn ids_of_a_rule_sort_by_time_and_differ_within_a_second() {
+    let rule = rule(1, 1);
+    let id = |now| match alert(&rule).observe(&rule, &[observation("temp", Some(0.9))], now, DAY) {
+        Some(Transition::Fired { episode }) => episode,
+        other => panic!("{other:?}"),
+    };
+    let times = [0, 1, 10, 100_000, 999_999, MINUTE, 3 * DAY, 1_373_500_000_000_000, 1_373_500_000_100_000];
+    let ids: Vec<String> = times.map(id).into();
+    assert!(ids.is_sorted() && ids.iter().all(|id| id.len() == ids[0].len()), "{ids:?}");
+    assert_eq!(ids.len(), ids.iter().collect::<std::collections::BTreeSet<_>>().len());
+}
+
+#[test]
 fn fires_at_k_of_m_and_resolves_when_it_stays_quiet() {
     let (low, high) = (Some(0.1), Some(0.9));
     assert_eq!(

@@ -13,6 +13,8 @@ const MAX_TITLE: usize = 500;
 const MAX_TEXT: usize = 4000;
 const MAX_KEY: usize = 100;
 const MAX_TAG: usize = 200;
+/// Of a link, so that there is room for three and for what is said besides.
+const MAX_ADDRESS_BYTES: usize = 1000;
 
 /// An organisation's events.
 #[derive(Debug)]
@@ -48,7 +50,9 @@ fn event(notification: &Notification) -> Value {
         (_, Severity::Page) => "error",
         (_, Severity::Ticket) => "warning",
     };
-    let links = notification.links().into_iter().map(|(name, address)| format!("[{name}]({address})"));
+    // Cut, an address leads nowhere.
+    let links = notification.links().into_iter().filter(|(_, address)| address.len() <= MAX_ADDRESS_BYTES);
+    let links = links.map(|(name, address)| format!("[{name}]({address})"));
     let links = links.collect::<Vec<_>>().join(" · ");
     let room = MAX_TEXT.saturating_sub(links.chars().count() + 20);
     let text = format!("%%% \n{}\n\n{links}\n %%%", shorten(&notification.description(), room));
@@ -76,6 +80,7 @@ mod tests {
     fn both_ends_of_an_episode_share_its_key_and_the_links_are_never_cut() {
         let mut huge = notification(Action::Trigger);
         huge.facts = vec![("fact".into(), "ü".repeat(3000)); 9];
+        huge.dashboard_url = Some(format!("https://grafana/{}", "d".repeat(5000)));
         let (trigger, resolve) = (event(&huge), event(&notification(Action::Resolve)));
         assert_eq!(trigger["aggregation_key"], resolve["aggregation_key"]);
         assert_eq!((&trigger["alert_type"], &resolve["alert_type"]), (&json!("warning"), &json!("success")));

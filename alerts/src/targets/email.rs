@@ -6,24 +6,21 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use lettre::Message;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, MultiPart, SinglePart};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use super::Delivery;
+use super::http::retry;
+use super::smtp::Smtp;
 use crate::html::escape_html;
-use crate::notification::{Action, Notification, shorten, time_in_words};
+use crate::notification::{Action, Notification, duration_in_words, shorten, time_in_words};
 use crate::rule::Severity;
-use crate::secret::SecretSource;
 
-/// For one command; the delivery as a whole has its own limit.
-const SMTP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Readers cut subjects much earlier than this.
 const MAX_SUBJECT_CHARS: usize = 200;
 
@@ -42,45 +39,9 @@ pub struct Email {
 #[derive(Debug, Clone)]
 pub enum Transport {
     /// To a mail server.
-    Smtp {
-        /// Its name, which its certificate must carry.
-        host: String,
-        /// Its port: by custom 587 for STARTTLS, 465 for implicit TLS.
-        port: u16,
-        /// Whether and when the connection is encrypted.
-        tls: SmtpTls,
-        /// A PEM file of further certificates to trust.
-        ca_file: Option<PathBuf>,
-        /// User name and password.
-        credentials: Option<(String, SecretSource)>,
-    },
+    Smtp(Smtp),
     /// As `.eml` files into a folder.
     Directory(PathBuf),
-}
-
-/// Whether and when a connection to a mail server is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SmtpTls {
-    /// By STARTTLS, and not at all without it.
-    StartTls,
-    /// From the first byte.
-    Implicit,
-    /// Never: for a relay on the same machine.
-    None,
-}
-
-/// Why a mail could not be made or sent.
-#[derive(Debug, thiserror::Error)]
-pub enum EmailError {
-    /// The secret, a certificate or a folder.
-    #[error("{0}")]
-    Setup(String),
-    /// The message's parts do not fit together.
-    #[error("the mail cannot be made: {0}")]
-    Message(#[from] lettre::error::Error),
-    /// The server, or the way to it.
-    #[error("{0}")]
-    Smtp(#[from] lettre::transport::smtp::Error),
 }
 
 impl Email {
@@ -90,60 +51,28 @@ impl Email {
     }
 
     pub(super) async fn deliver(&self, notification: &Notification) -> Delivery {
-        match self.send(notification).await {
-            Ok(()) => Delivery::Accepted { receipt: None },
-            Err(EmailError::Smtp(error)) if error.is_permanent() => Delivery::Refused { why: error.to_string() },
-            Err(EmailError::Message(error)) => Delivery::Refused { why: error.to_string() },
-            // A server that ended the conversation may have taken the mail before.
-            Err(error) => {
-                Delivery::Retry { after: None, in_doubt: matches!(error, EmailError::Smtp(_)), why: error.to_string() }
-            }
-        }
-    }
-
-    async fn send(&self, notification: &Notification) -> Result<(), EmailError> {
-        let message = self.message(notification)?;
+        let message = match self.message(notification) {
+            Ok(message) => message,
+            Err(error) => return Delivery::Refused { why: format!("the mail cannot be made: {error}") },
+        };
         match &self.transport {
+            Transport::Smtp(smtp) => smtp.deliver(&message).await,
             Transport::Directory(directory) => {
                 let path = directory.join(format!("{}.eml", notification.key()));
-                let (directory, bytes) = (directory.clone(), message.formatted());
+                let (own, bytes) = (directory.clone(), message.formatted());
                 let written = tokio::task::spawn_blocking(move || {
-                    std::fs::create_dir_all(&directory)?;
-                    std::fs::write(&path, bytes).map(|()| path)
+                    std::fs::create_dir_all(&own)?;
+                    std::fs::write(&path, bytes)
                 });
-                let setup = |error: &dyn std::fmt::Display| {
-                    EmailError::Setup(format!("cannot write a mail into {}: {error}", self.place()))
-                };
-                written.await.map_err(|error| setup(&error))?.map_err(|error| setup(&error))?;
-            }
-            Transport::Smtp { host, port, tls, ca_file, credentials } => {
-                let parameters = tls_parameters(host, ca_file.as_ref())?;
-                let mut smtp = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
-                    .port(*port)
-                    .timeout(Some(SMTP_TIMEOUT))
-                    .tls(match tls {
-                        SmtpTls::StartTls => Tls::Required(parameters),
-                        SmtpTls::Implicit => Tls::Wrapper(parameters),
-                        SmtpTls::None => Tls::None,
-                    });
-                if let Some((user, password)) = credentials {
-                    let password = password.read().map_err(EmailError::Setup)?;
-                    smtp = smtp.credentials(Credentials::new(user.clone(), password.reveal().to_owned()));
+                match written.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+                    Ok(()) => Delivery::Accepted { receipt: None },
+                    Err(error) => retry(format!("cannot write a mail into {}: {error}", directory.display())),
                 }
-                smtp.build().send(message).await?;
             }
         }
-        Ok(())
     }
 
-    fn place(&self) -> String {
-        match &self.transport {
-            Transport::Smtp { host, port, .. } => format!("{host}:{port}"),
-            Transport::Directory(directory) => directory.display().to_string(),
-        }
-    }
-
-    fn message(&self, notification: &Notification) -> Result<Message, EmailError> {
+    fn message(&self, notification: &Notification) -> Result<Message, lettre::error::Error> {
         let domain = self.from.email.domain();
         let first = format!("<{}.{}@{domain}>", notification.episode, Action::Trigger.name());
         let mut message = Message::builder()
@@ -181,18 +110,6 @@ impl Email {
     }
 }
 
-fn tls_parameters(host: &str, ca_file: Option<&PathBuf>) -> Result<TlsParameters, EmailError> {
-    let mut builder = TlsParameters::builder(host.to_owned());
-    if let Some(path) = ca_file {
-        let setup = |error: &dyn std::fmt::Display| {
-            EmailError::Setup(format!("the certificates in {} cannot be read: {error}", path.display()))
-        };
-        let pem = std::fs::read(path).map_err(|error| setup(&error))?;
-        builder = builder.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| setup(&error))?);
-    }
-    Ok(builder.build_rustls()?)
-}
-
 /// Control characters would end a header line and begin another.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -218,7 +135,10 @@ fn when(notification: &Notification) -> String {
     let since = time_in_words(notification.started_at);
     match notification.resolved_at {
         None => format!("since {since}"),
-        Some(resolved) => format!("from {since} to {}", time_in_words(resolved)),
+        Some(resolved) => {
+            let lasted = duration_in_words(resolved - notification.started_at);
+            format!("from {since} to {}, {lasted}", time_in_words(resolved))
+        }
     }
 }
 
@@ -231,6 +151,12 @@ fn text(notification: &Notification) -> String {
     // Writing to a String cannot fail.
     let mut line = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").unwrap_or_default();
     line(format_args!("{state}{}\n", notification.summary));
+    for (name, words) in notification.briefing() {
+        line(format_args!("{name} {words}"));
+    }
+    if !notification.briefing().is_empty() {
+        line(format_args!(""));
+    }
     line(format_args!("Runbook:  {}", notification.runbook_url));
     line(format_args!("Alert:    {}", notification.page_url));
     notification.dashboard_url.iter().for_each(|address| line(format_args!("Graphs:   {address}")));
@@ -293,6 +219,13 @@ fn html(notification: &Notification) -> String {
     for (name, value) in &notification.facts {
         fact(name, value);
     }
+    let briefing: String = notification
+        .briefing()
+        .iter()
+        .map(|(name, words)| {
+            format!("<p style=\"margin:0 0 8px 0;\"><b>{}</b> {}</p>", escape_html(name), escape_html(words))
+        })
+        .collect();
     let mut rows = String::new();
     if !notification.rows.is_empty() {
         rows.push_str("<table style=\"border-collapse:collapse;margin:16px 0 0 0;font-size:14px;\"><tr>");
@@ -319,22 +252,29 @@ fn html(notification: &Notification) -> String {
     });
     let button = "display:inline-block;padding:8px 14px;margin:0 8px 8px 0;border-radius:4px;text-decoration:none;";
     let quiet = format!("{button}border:1px solid #c8ced6;color:#1c2430;");
-    let dashboard = notification.dashboard_url.as_ref().map_or_else(String::new, |address| {
-        format!("<a href=\"{}\" style=\"{quiet}\">Dashboard</a>", escape_html(address))
-    });
+    let loud = format!("{button}background:{accent};border:1px solid {accent};color:#ffffff;");
+    let link = |name: &str, address: &str, style: &str| {
+        // A rule that is gone has no runbook.
+        let link = format!("<a href=\"{}\" style=\"{style}\">{name}</a>", escape_html(address));
+        if address.is_empty() { String::new() } else { link }
+    };
+    let (runbook, page) = (notification.runbook_url.as_str(), notification.page_url.as_str());
+    // Once it is over nobody needs to be told what to do.
+    let mut links = match notification.action {
+        Action::Resolve => link("See what happened", page, &loud) + &link("Open the runbook", runbook, &quiet),
+        _ => link("Open the runbook", runbook, &loud) + &link("See the alert", page, &quiet),
+    };
+    links.extend(notification.dashboard_url.iter().map(|address| link("Dashboard", address, &quiet)));
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{summary}</title></head>\
 <body style=\"margin:0;padding:24px;background:#ffffff;color:#1c2430;font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;font-size:15px;line-height:1.45;\">\
 <div style=\"max-width:640px;border-top:4px solid {accent};padding-top:16px;\">\
 <p style=\"margin:0;color:{accent};font-weight:600;\">{state}</p>\
-<h1 style=\"margin:4px 0 16px 0;font-size:20px;line-height:1.3;\">{summary}</h1>\
-<p style=\"margin:0 0 8px 0;\"><a href=\"{runbook}\" style=\"{button}background:{accent};color:#ffffff;\">Open the runbook</a>\
-<a href=\"{page}\" style=\"{quiet}\">See the alert</a>{dashboard}</p>\
+<h1 style=\"margin:4px 0 16px 0;font-size:20px;line-height:1.3;\">{summary}</h1>{briefing}\
+<p style=\"margin:0 0 8px 0;\">{links}</p>\
 <table style=\"border-collapse:collapse;font-size:14px;\">{facts}</table>{rows}{picture}\
 </div></body></html>",
         summary = escape_html(&notification.summary),
-        runbook = escape_html(&notification.runbook_url),
-        page = escape_html(&notification.page_url),
     )
 }
 
@@ -428,6 +368,8 @@ mod tests {
     fn the_text_part_says_it_all() {
         let text = text(&notification(Action::Trigger));
         for part in [
+            "Real? Yes.",
+            "First: Look at the shape (step 3).",
             "http://driftline/runbooks/feature-drift",
             "https://grafana/d/driftline",
             "psi above 0.2 in 2 of 3 windows",

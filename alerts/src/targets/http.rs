@@ -129,3 +129,40 @@ fn without_url(error: reqwest::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_with_a_line_end_makes_no_header_and_is_not_told_of() {
+        for secret in ["Bearer a\r\nX-Evil: 1", "a\nb", "a\0b"] {
+            let Err(Delivery::Retry { why, in_doubt: false, .. }) = secret_header("authorization", secret) else {
+                panic!("somebody can put it right, and nothing was sent");
+            };
+            assert!(why.contains("authorization") && !why.contains(secret) && !why.contains("Evil"), "{why}");
+        }
+        let headers = secret_header("authorization", "Bearer right").unwrap();
+        assert!(!format!("{headers:?}").contains("right"));
+    }
+
+    #[test]
+    fn what_can_be_put_right_is_tried_again_and_what_was_not_taken_is_in_no_doubt() {
+        let answer = |status: u16| Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            text: "ü".repeat(1000),
+            after: Some(Duration::from_secs(7)),
+        };
+        for (status, in_doubt) in [(401, false), (403, false), (404, false), (429, false), (500, true), (503, true)] {
+            let Delivery::Retry { after, why, in_doubt: is_in_doubt } = answer(status).delivery() else {
+                panic!("{status}")
+            };
+            assert_eq!((after, is_in_doubt), (Some(Duration::from_secs(7)), in_doubt), "{status}");
+            assert!(why.chars().count() < 2 * MAX_ANSWER_CHARS, "an answer is cut between characters");
+        }
+        for status in [400, 413, 422] {
+            assert!(matches!(answer(status).delivery(), Delivery::Refused { .. }), "{status}");
+        }
+        assert_eq!(answer(202).delivery(), Delivery::Accepted { receipt: None });
+    }
+}

@@ -8,6 +8,7 @@ pub(crate) mod http;
 mod opsgenie;
 mod pagerduty;
 mod slack;
+mod smtp;
 mod teams;
 mod webhook;
 
@@ -15,11 +16,12 @@ use std::time::Duration;
 
 pub use alertmanager::Alertmanager;
 pub use datadog::Datadog;
-pub use email::{Email, EmailError, Mailbox, SmtpTls, Transport};
+pub use email::{Email, Mailbox, Transport};
 pub use heartbeat::Heartbeat;
 pub use opsgenie::Opsgenie;
-pub use pagerduty::PagerDuty;
+pub use pagerduty::{PagerDuty, Pictures};
 pub use slack::{Slack, SlackWay};
+pub use smtp::{Smtp, SmtpTls};
 pub use teams::Teams;
 pub use webhook::Webhook;
 pub(crate) use webhook::signature as webhook_signature;
@@ -95,7 +97,7 @@ impl Target {
     /// for a few times as long.
     pub fn again(&self) -> Option<Duration> {
         match self {
-            Self::Alertmanager(_) => Some(Alertmanager::AGAIN),
+            Self::Alertmanager(target) => Some(target.resend()),
             _ => None,
         }
     }

@@ -29,7 +29,17 @@ const MAX_ADDRESS_BYTES: usize = 2048;
 pub struct PagerDuty {
     url: String,
     routing_key: SecretSource,
+    pictures: Pictures,
     http: Http,
+}
+
+/// Whether pictures can be looked at by their address. PagerDuty takes no picture itself, and only addresses of https.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pictures {
+    /// By everybody who reaches it.
+    Open,
+    /// Not without a token. PagerDuty shows an image that cannot be loaded in the place of one.
+    Guarded,
 }
 
 impl PagerDuty {
@@ -37,8 +47,9 @@ impl PagerDuty {
     ///
     /// # Errors
     /// When no TLS provider is installed, or the system's certificates cannot be read.
-    pub fn new(url: Option<String>, routing_key: SecretSource) -> Result<Self, String> {
-        Ok(Self { url: url.unwrap_or_else(|| DEFAULT_URL.to_owned()), routing_key, http: Http::new()? })
+    pub fn new(url: Option<String>, routing_key: SecretSource, pictures: Pictures) -> Result<Self, String> {
+        let url = url.unwrap_or_else(|| DEFAULT_URL.to_owned());
+        Ok(Self { url, routing_key, pictures, http: Http::new()? })
     }
 
     /// Where changes go if events go to `url`; none if it is not the address of events.
@@ -47,7 +58,7 @@ impl PagerDuty {
     }
 
     pub(super) async fn deliver(&self, notification: &Notification) -> Delivery {
-        self.post(&self.url, |key| body(notification, key)).await
+        self.post(&self.url, |key| body(notification, key, self.pictures)).await
     }
 
     pub(super) async fn deliver_change(&self, change: &ChangeEvent) -> Delivery {
@@ -71,6 +82,7 @@ impl PagerDuty {
 /// How much of an event's details is told.
 #[derive(Debug, Clone, Copy)]
 struct Details {
+    has_picture: bool,
     rows: usize,
     /// Of each text.
     chars: usize,
@@ -83,14 +95,20 @@ impl Details {
     /// Shorter than this, texts say less than their number does.
     const FEWEST_CHARS: usize = 256;
 
-    fn all(notification: &Notification) -> Self {
-        Self { rows: notification.rows.len(), chars: Self::MOST_CHARS, facts: notification.facts.len() }
+    fn all(notification: &Notification, pictures: Pictures) -> Self {
+        Self {
+            has_picture: pictures == Pictures::Open,
+            rows: notification.rows.len(),
+            chars: Self::MOST_CHARS,
+            facts: notification.facts.len(),
+        }
     }
 
-    /// The next smaller ones: the rows go first, then the ends of texts, then facts from the last. What remains still says
-    /// what is wrong. None where nothing can go any more.
+    /// The next smaller ones: the picture goes first, then rows, then the ends of texts, then facts from the last. What remains
+    /// still says what is wrong. None where nothing can go any more.
     fn fewer(self) -> Option<Self> {
         match self {
+            Self { has_picture: true, .. } => Some(Self { has_picture: false, ..self }),
             Self { rows: 1.., .. } => Some(Self { rows: self.rows / 2, ..self }),
             Self { chars, .. } if chars > Self::FEWEST_CHARS => Some(Self { chars: chars / 2, ..self }),
             Self { facts: 1.., .. } => Some(Self { facts: self.facts / 2, ..self }),
@@ -100,8 +118,8 @@ impl Details {
 }
 
 /// The event, with as many details as there is room for.
-fn body(notification: &Notification, routing_key: &str) -> String {
-    let mut details = Details::all(notification);
+fn body(notification: &Notification, routing_key: &str, pictures: Pictures) -> String {
+    let mut details = Details::all(notification, pictures);
     loop {
         let text = event(notification, routing_key, details).to_string();
         match details.fewer() {
@@ -112,7 +130,7 @@ fn body(notification: &Notification, routing_key: &str) -> String {
 }
 
 fn event(notification: &Notification, routing_key: &str, details: Details) -> Value {
-    let Details { rows, chars, facts } = details;
+    let Details { has_picture, rows, chars, facts } = details;
     let mut event = json!({
         "routing_key": routing_key,
         "event_action": match notification.action {
@@ -128,7 +146,7 @@ fn event(notification: &Notification, routing_key: &str, details: Details) -> Va
     }
     let mut details: Map<String, Value> = Map::new();
     details.insert("condition".into(), json!(shorten(&notification.condition, chars)));
-    for (name, value) in notification.facts.iter().take(facts) {
+    for (name, value) in notification.briefing().iter().chain(notification.facts.iter().take(facts)) {
         details.insert(shorten(name, MAX_NAME_CHARS), json!(shorten(value, chars)));
     }
     let members: Vec<Value> = notification
@@ -172,7 +190,8 @@ fn event(notification: &Notification, routing_key: &str, details: Details) -> Va
     if !links.is_empty() {
         event["links"] = json!(links);
     }
-    if let Some((address, caption)) = notification.picture_address().filter(|(address, _)| is_address(address)) {
+    let picture = notification.picture_address().filter(|(address, _)| has_picture && is_address(address));
+    if let Some((address, caption)) = picture {
         event["images"] = json!([
             { "src": address, "href": notification.page_url, "alt": shorten(caption, MAX_NAME_CHARS) },
         ]);
@@ -211,19 +230,22 @@ mod tests {
 
     #[test]
     fn a_trigger_says_what_where_and_how_much_and_a_resolve_only_which() {
-        let trigger: Value = serde_json::from_str(&body(&notification(Action::Trigger), "key")).unwrap();
+        let trigger: Value =
+            serde_json::from_str(&body(&notification(Action::Trigger), "key", Pictures::Open)).unwrap();
         assert_eq!(trigger["payload"]["severity"], "warning");
         assert_eq!(trigger["payload"]["custom_details"]["members"][0]["what"], "temp");
+        assert_eq!(trigger["payload"]["custom_details"]["First:"], "Look at the shape (step 3).");
         let links: Vec<&Value> = trigger["links"].as_array().unwrap().iter().map(|link| &link["text"]).collect();
         assert_eq!(links, ["Runbook", "Alert in Driftline", "Dashboard"]);
-        let resolve: Value = serde_json::from_str(&body(&notification(Action::Resolve), "key")).unwrap();
+        let resolve: Value =
+            serde_json::from_str(&body(&notification(Action::Resolve), "key", Pictures::Open)).unwrap();
         assert_eq!(resolve["dedup_key"], trigger["dedup_key"]);
         assert_eq!(resolve.as_object().unwrap().len(), 3);
     }
 
     #[test]
     fn a_reminder_is_the_incident_once_more_and_an_acknowledgement_its_own() {
-        let event = |action| event(&notification(action), "key", Details::all(&notification(action)));
+        let event = |action| event(&notification(action), "key", Details::all(&notification(action), Pictures::Open));
         let action = |action| event(action)["event_action"].clone();
         assert_eq!((action(Action::Remind), action(Action::Acknowledge)), (json!("trigger"), json!("acknowledge")));
         assert!(event(Action::Acknowledge).get("payload").is_none());
@@ -258,7 +280,7 @@ mod tests {
         for row in &mut huge.rows {
             row.what = "€".repeat(20_000);
         }
-        let text = body(&huge, "key");
+        let text = body(&huge, "key", Pictures::Open);
         let event: Value = serde_json::from_str(&text).unwrap();
         assert!(text.len() <= MAX_BODY_BYTES);
         assert_eq!(event["payload"]["summary"].as_str().unwrap().chars().count(), MAX_SUMMARY_CHARS);
@@ -269,7 +291,7 @@ mod tests {
     fn severities_are_theirs() {
         let theirs = |severity| {
             let said = Notification { severity, ..notification(Action::Trigger) };
-            event(&said, "key", Details::all(&said))["payload"]["severity"].clone()
+            event(&said, "key", Details::all(&said, Pictures::Open))["payload"]["severity"].clone()
         };
         assert_eq!(
             Severity::ALL.map(theirs),
@@ -284,17 +306,45 @@ mod tests {
     #[test]
     fn a_picture_is_shown_where_it_is_served_to_all_who_look_by_https_and_addresses_are_whole_or_left_out() {
         let mut said = notification(Action::Trigger);
-        let event_of = |said: &Notification| event(said, "key", Details::all(said));
+        let event_of = |said: &Notification| event(said, "key", Details::all(said, Pictures::Open));
         assert!(event_of(&said).get("images").is_none(), "not over http");
         said.page_url = "https://driftline/alerts/episode-1".into();
         let image = event_of(&said)["images"][0].clone();
         assert_eq!(image["src"], "https://driftline/api/v1/alerts/episode-1/picture");
         assert_eq!(image["href"], "https://driftline/alerts/episode-1");
+        let guarded = event(&said, "key", Details::all(&said, Pictures::Guarded));
+        assert!(guarded.get("images").is_none(), "nobody at PagerDuty has a token");
         said.page_url = format!("https://driftline/{}", "a".repeat(MAX_ADDRESS_BYTES));
         said.runbook_url = String::new();
         said.dashboard_url = Some(String::new());
         let event = event_of(&said);
         assert!(["links", "images", "client_url"].iter().all(|field| event.get(*field).is_none()));
+    }
+
+    #[test]
+    fn the_picture_goes_before_anything_that_is_said() {
+        let mut said = notification(Action::Trigger);
+        said.page_url = "https://driftline/alerts/episode-1".into();
+        let fits = body(&said, "key", Pictures::Open).len();
+        assert!(body(&said, "key", Pictures::Open).contains("/picture"));
+        // One that is too large by a character, or by as much as the picture takes.
+        for over in [1, 100] {
+            let mut large = said.clone();
+            large.facts.clear();
+            let own = body(&large, "key", Pictures::Open).len();
+            let each = "f".repeat(Details::MOST_CHARS);
+            while body(&large, "key", Pictures::Open).len() + each.len() + 20 < MAX_BODY_BYTES {
+                large.facts.push((format!("{:08}", large.facts.len()), each.clone()));
+            }
+            let room = MAX_BODY_BYTES - body(&large, "key", Pictures::Open).len();
+            large.facts.push(("last".into(), "l".repeat(room + over - r#","last":"""#.len())));
+            assert!(own < fits + 20);
+            let event: Value = serde_json::from_str(&body(&large, "key", Pictures::Open)).unwrap();
+            assert!(event.get("images").is_none());
+            let details = event["payload"]["custom_details"].as_object().unwrap();
+            assert_eq!(details["members"].as_array().unwrap().len(), 1);
+            assert!(details["last"].as_str().unwrap().ends_with('l'), "nothing else is cut");
+        }
     }
 
     proptest! {
@@ -314,7 +364,7 @@ mod tests {
             said.facts = (0..texts.len()).map(|index| (long(index), long(index + 1))).collect();
             let row = said.rows[0].clone();
             said.rows = (0..rows).map(|index| EvidenceRow { what: long(index), value: long(index + 2), ..row.clone() }).collect();
-            let text = body(&said, "key");
+            let text = body(&said, "key", Pictures::Open);
             prop_assert!(text.len() <= MAX_BODY_BYTES, "{} bytes", text.len());
             let event: Value = serde_json::from_str(&text).unwrap();
             let chars = |value: &Value| value.as_str().unwrap().chars().count();

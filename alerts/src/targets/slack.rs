@@ -14,6 +14,11 @@ const DEFAULT_URL: &str = "https://slack.com/api";
 /// Slack's limits, in characters.
 const MAX_HEADER: usize = 150;
 const MAX_SECTION: usize = 3000;
+/// Of a name, and of any other text: nobody reads longer ones there, and escaped each is still whole in a section.
+const MAX_NAME: usize = 200;
+const MAX_TEXT: usize = 580;
+/// Instead of what there is no room for.
+const MORE: &str = "… and more: see the alert";
 /// A message of more rows is no message.
 const MAX_ROWS: usize = 8;
 /// Errors that the same message will meet again.
@@ -124,29 +129,58 @@ fn message(notification: &Notification) -> Value {
         None => format!("since {}", time_in_words(notification.started_at)),
         Some(end) => format!("from {} to {}", time_in_words(notification.started_at), time_in_words(end)),
     };
-    let mut lines = vec![format!("*{}*, {}", escape(&notification.condition), since)];
-    lines.extend(notification.acknowledged.iter().map(|said| format!("*Acknowledged* {}", escape(&said.in_words()))));
-    lines.extend(notification.facts.iter().map(|(name, value)| format!("*{}*: {}", escape(name), escape(value))));
+    let named = |(name, words): &(String, String)| format!("*{}* {}", cut(name, MAX_NAME), cut(words, MAX_TEXT));
+    let briefing: Vec<String> = notification.briefing().iter().map(named).collect();
+    let mut lines = vec![format!("*{}*, {since}", cut(&notification.condition, MAX_TEXT))];
+    lines.extend(
+        notification.acknowledged.iter().map(|said| format!("*Acknowledged* {}", cut(&said.in_words(), MAX_TEXT))),
+    );
     for row in notification.rows.iter().take(MAX_ROWS) {
-        let (what, value, threshold) = (escape(&row.what), escape(&row.value), escape(&row.threshold));
-        lines.push(format!("• `{what}` {value} (limit {threshold}, n = {}) {}", escape(&row.n), row.sparkline));
+        let [what, value, threshold, n] =
+            [&row.what, &row.value, &row.threshold, &row.n].map(|text| cut(text, MAX_NAME));
+        lines.push(format!("• `{what}` {value} (limit {threshold}, n = {n}) {}", row.sparkline));
     }
     let hidden = notification.rows.len().saturating_sub(MAX_ROWS) as u64 + notification.more_rows;
     if hidden > 0 {
         lines.push(format!("and {hidden} more"));
     }
-    let links = notification.links().into_iter().map(|(name, address)| format!("<{}|{name}>", escape(address)));
-    let links = links.collect::<Vec<_>>().join(" · ");
-    let section =
-        |text: &str| json!({ "type": "section", "text": { "type": "mrkdwn", "text": shorten(text, MAX_SECTION) } });
-    json!({
-        "text": shorten(&escape(&headline(notification)), MAX_SECTION),
-        "blocks": [
-            { "type": "header", "text": { "type": "plain_text", "text": shorten(&headline(notification), MAX_HEADER) } },
-            section(&lines.join("\n")),
-            section(&links),
-        ],
-    })
+    lines.extend(notification.facts.iter().map(named));
+    let links: Vec<String> =
+        notification.links().into_iter().map(|(name, address)| format!("<{}|{name}>", escape(address))).collect();
+    let section = |text: String| json!({ "type": "section", "text": { "type": "mrkdwn", "text": text } });
+    // What to do is above what is known, and its links are at hand without scrolling.
+    let parts = [whole(&briefing, "\n"), whole(&links, " · "), whole(&lines, "\n")];
+    let mut blocks = vec![json!({
+        "type": "header", "text": { "type": "plain_text", "text": shorten(&headline(notification), MAX_HEADER) },
+    })];
+    blocks.extend(parts.into_iter().filter(|text| !text.is_empty()).map(section));
+    json!({ "text": cut(&headline(notification), MAX_TEXT), "blocks": blocks })
+}
+
+/// As many of the parts as there is room for, each of them whole: half a link leads nowhere, and half an entity is none.
+fn whole(parts: &[String], between: &str) -> String {
+    let room = MAX_SECTION - MORE.chars().count() - between.len();
+    let mut text = String::new();
+    let mut is_short = false;
+    for part in parts {
+        let between = if text.is_empty() { "" } else { between };
+        if text.chars().count() + between.len() + part.chars().count() > room {
+            is_short = true;
+            continue;
+        }
+        text.push_str(between);
+        text.push_str(part);
+    }
+    if is_short {
+        text.push_str(between);
+        text.push_str(MORE);
+    }
+    text
+}
+
+/// A text of at most so many characters, as Slack is to show it.
+fn cut(text: &str, max_chars: usize) -> String {
+    escape(&shorten(text, max_chars))
 }
 
 /// Slack's three characters of control. A line end in a name would begin a line of its own.
@@ -157,6 +191,8 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::notification::tests::notification;
 
@@ -164,20 +200,55 @@ mod tests {
     fn nothing_in_a_message_is_markup_that_somebody_else_wrote() {
         let mut hostile = notification(Action::Trigger);
         hostile.rows[0].what = "<!channel> `x`\n*bold* & co".into();
-        let text = message(&hostile)["blocks"][1]["text"]["text"].to_string();
+        let text = message(&hostile)["blocks"][3]["text"]["text"].to_string();
         assert!(text.contains("&lt;!channel&gt;") && !text.contains("<!channel>"), "{text}");
     }
 
+    /// The texts of all sections.
+    fn sections(message: &Value) -> Vec<&str> {
+        message["blocks"].as_array().unwrap()[1..].iter().map(|block| block["text"]["text"].as_str().unwrap()).collect()
+    }
+
     #[test]
-    fn messages_keep_within_slacks_limits() {
+    fn what_to_do_comes_first_and_of_what_is_over_it_is_not_said() {
+        let (trigger, resolve) = (message(&notification(Action::Trigger)), message(&notification(Action::Resolve)));
+        assert!(sections(&trigger)[0].starts_with("*Real?* Yes."), "{trigger}");
+        assert!(sections(&trigger)[1].starts_with("<http://driftline/runbooks/feature-drift|Runbook> · "));
+        assert!(sections(&resolve)[0].starts_with("<http://driftline/runbooks/"));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_cut_within_a_link_or_an_entity_and_all_of_it_fits(
+            texts in proptest::collection::vec(("[\\PC&<>\n`]{0,30}", 1usize..200), 1..12),
+            link in 0usize..4000,
+        ) {
+            let long = |index: usize| texts[index % texts.len()].0.repeat(texts[index % texts.len()].1);
+            let mut said = notification(Action::Trigger);
+            (said.summary, said.condition) = (long(0), long(1));
+            said.briefing = (0..3).map(|index| (long(index), long(index + 1))).collect();
+            said.facts = (0..texts.len()).map(|index| (long(index), long(index + 3))).collect();
+            said.rows[0].what = long(2);
+            said.dashboard_url = Some(format!("https://grafana/{}", "d&".repeat(link)));
+            let message = message(&said);
+            prop_assert!(message["blocks"][0]["text"]["text"].as_str().unwrap().chars().count() <= MAX_HEADER);
+            prop_assert!(message["text"].as_str().unwrap().chars().count() <= MAX_SECTION);
+            for text in sections(&message) {
+                prop_assert!(!text.is_empty() && text.chars().count() <= MAX_SECTION, "{} characters", text.chars().count());
+                let plain = ["&amp;", "&lt;", "&gt;"].iter().fold(text.to_owned(), |text, entity| text.replace(entity, ""));
+                prop_assert!(!plain.contains('&'), "half an entity: {}", text);
+                prop_assert_eq!(plain.matches('<').count(), plain.matches('>').count(), "half a link: {}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_said_to_be_missing() {
         let mut huge = notification(Action::Trigger);
         huge.summary = "ü".repeat(9000);
         huge.facts = vec![("a".repeat(500), "€".repeat(5000)); 9];
-        huge.rows = vec![huge.rows[0].clone(); 20];
         let message = message(&huge);
-        let chars = |value: &Value| value.as_str().unwrap().chars().count();
-        assert_eq!(chars(&message["blocks"][0]["text"]["text"]), MAX_HEADER);
-        assert_eq!(chars(&message["blocks"][1]["text"]["text"]), MAX_SECTION);
-        assert!(message["blocks"][2]["text"]["text"].as_str().unwrap().contains("Runbook"));
+        assert_eq!(message["blocks"][0]["text"]["text"].as_str().unwrap().chars().count(), MAX_HEADER);
+        assert!(sections(&message)[2].ends_with(MORE), "{message}");
     }
 }

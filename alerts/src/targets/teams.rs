@@ -56,8 +56,9 @@ fn body(notification: &Notification) -> String {
 fn facts(notification: &Notification) -> Vec<Value> {
     let fact =
         |title: &str, value: &str| json!({ "title": shorten(title, 100), "value": shorten(value, MAX_FACT_CHARS) });
-    let mut facts =
-        vec![fact("Condition", &notification.condition), fact("Since", &time_in_words(notification.started_at))];
+    let mut facts: Vec<Value> = notification.briefing().iter().map(|(name, words)| fact(name, words)).collect();
+    facts.push(fact("Condition", &notification.condition));
+    facts.push(fact("Since", &time_in_words(notification.started_at)));
     facts.extend(notification.resolved_at.map(|end| fact("Until", &time_in_words(end))));
     facts.extend(notification.facts.iter().map(|(name, value)| fact(name, value)));
     facts.extend(notification.rows.iter().map(|row| {
@@ -114,7 +115,7 @@ mod tests {
         let card: Value = serde_json::from_str(&text).unwrap();
         let content = &card["attachments"][0]["content"];
         let shown = content["body"][1]["facts"].as_array().unwrap().len();
-        assert_eq!(content["body"][2]["text"], format!("and {} more", 82 - shown));
+        assert_eq!(content["body"][2]["text"], format!("and {} more", 85 - shown));
         assert_eq!(content["actions"][0]["title"], "Runbook");
     }
 }

@@ -343,6 +343,7 @@ mod tests {
             acknowledged: None,
             reminder: 0,
             drill: false,
+            briefing: Vec::new(),
             facts: Vec::new(),
             rows: Vec::new(),
             more_rows: 0,

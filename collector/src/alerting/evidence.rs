@@ -107,6 +107,7 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
         acknowledged: None,
         reminder: 0,
         drill: false,
+        briefing: Vec::new(),
         facts: worded
             .facts()
             .into_iter()
@@ -124,6 +125,20 @@ pub(crate) fn notification(change: &Change, context: &Context<'_>) -> Notificati
             dashboard.of(Shown { labels, rule: &rule.name, severity, episode, started_at, now: context.now })
         }),
     }
+}
+
+/// Puts facts in the order in which a person wants them: whom it concerns, since when and what was changed before, then what it
+/// looks like, and last how it was measured. What else there is stays in between, as it came.
+pub(crate) fn put_in_order(facts: &mut [(String, String)]) {
+    const FIRST: [&str; 8] =
+        [no_verdict::FACT, "Severity", "Details", "Owner", "Affected", "Since", "Changed before", "Also moved"];
+    const LAST: [&str; 4] = ["Limit", "Sample", "Version", "Rows"];
+    let place = |name: &str| {
+        let first = FIRST.iter().position(|known| *known == name);
+        let last = || LAST.iter().position(|known| *known == name).map(|place| FIRST.len() + 1 + place);
+        first.or_else(last).unwrap_or(FIRST.len())
+    };
+    facts.sort_by_key(|(name, _)| place(name));
 }
 
 /// The resolve of an episode whose rule is gone, or whose alert cannot be read any more: what was said when it began, if
@@ -145,6 +160,7 @@ pub(crate) fn orphaned(orphan: &Orphan, public_url: &str, now: Micros) -> Notifi
         acknowledged: None,
         reminder: 0,
         drill: false,
+        briefing: Vec::new(),
         facts: Vec::new(),
         rows: Vec::new(),
         more_rows: 0,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use driftline_alerts::{
-    Alertmanager, ChangeEvent, Datadog, Delivery, Email, Gate, Micros, Notification, Opsgenie, PagerDuty, Rest, Slack,
-    Target, Teams, Webhook, is_given_up, pause_after,
+    Alertmanager, ChangeEvent, Datadog, Delivery, Email, Gate, Micros, Notification, Opsgenie, PagerDuty, Pictures,
+    Rest, Slack, Target, Teams, Webhook, is_given_up, pause_after,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -42,9 +42,11 @@ pub(crate) async fn run(
     if let Err(error) = store.writer.write(move |db| change_events::forget_others(db, &told_changes)).await {
         warn!(%error, "how far targets were told of changes cannot be written; one may be told of old ones");
     }
+    // A token is asked for wherever a page is shown, so for pictures, too.
+    let pictures = if config.reading.tokens.is_empty() { Pictures::Open } else { Pictures::Guarded };
     let mut tasks = JoinSet::new();
     for (name, target) in &config.alerting.targets {
-        let open = open(&target.kind)
+        let open = open(&target.kind, pictures)
             .inspect_err(|error| warn!(target = %name, %error, "this target cannot be used"))
             .map(|open| Gated { target: open, gate: Gate::new(target.rate) });
         metrics.target_failing.with_label_values(&[name]).set(0);
@@ -287,13 +289,15 @@ fn no_target(name: &str) -> Delivery {
     Delivery::Retry { after: None, why: format!("there is no usable target '{name}'"), in_doubt: false }
 }
 
-fn open(kind: &TargetKind) -> Result<Target, String> {
+fn open(kind: &TargetKind, pictures: Pictures) -> Result<Target, String> {
     Ok(match kind.clone() {
-        TargetKind::PagerDuty { url, routing_key, .. } => Target::PagerDuty(PagerDuty::new(url, routing_key)?),
+        TargetKind::PagerDuty { url, routing_key, .. } => {
+            Target::PagerDuty(PagerDuty::new(url, routing_key, pictures)?)
+        }
         TargetKind::Email { from, to, transport } => Target::Email(Email::new(from, to, transport)),
         TargetKind::Slack(way) => Target::Slack(Slack::new(way)?),
         TargetKind::Teams { url } => Target::Teams(Teams::new(url)?),
-        TargetKind::Alertmanager { urls } => Target::Alertmanager(Alertmanager::new(urls)?),
+        TargetKind::Alertmanager { urls, resend } => Target::Alertmanager(Alertmanager::new(urls, resend)?),
         TargetKind::Datadog { site, url, api_key } => Target::Datadog(Datadog::new(&site, url, api_key)?),
         TargetKind::Opsgenie { url, api_key } => Target::Opsgenie(Opsgenie::new(url, api_key)?),
         TargetKind::Webhook { url, signing_key } => Target::Webhook(Webhook::new(url, signing_key)?),

@@ -88,6 +88,8 @@ pub(crate) struct EpisodeDetail {
     episode: Episode,
     /// The rule's condition in words.
     condition: String,
+    /// What its runbook says first: whether it is real, who is hurt, what to do first. Empty where it has no such list.
+    briefing: Vec<Fact>,
     facts: Vec<Fact>,
     members: Vec<MemberView>,
     more_members: u64,
@@ -286,6 +288,8 @@ fn read_one(
         .query_map(params![mute_text(id), MAX_LIMIT], |row| Ok(self::episode(row)?.0))?
         .collect::<rusqlite::Result<_>>()?;
     let ticks = ticks::of(db, id)?.into_iter().map(TickView::from).collect();
+    let fact = |(name, value)| Fact { name, value };
+    let briefing = notification.iter().flat_map(|said| said.briefing.clone()).map(fact).collect();
     let (condition, facts, rows, more_members, picture) = match notification.clone() {
         Some(said) => (said.condition, said.facts, said.rows, said.more_rows, said.picture),
         None => (String::new(), Vec::new(), Vec::new(), 0, None),
@@ -293,7 +297,8 @@ fn read_one(
     let detail = EpisodeDetail {
         episode,
         condition,
-        facts: facts.into_iter().map(|(name, value)| Fact { name, value }).collect(),
+        briefing,
+        facts: facts.into_iter().map(fact).collect(),
         members: rows
             .into_iter()
             .map(|row| MemberView {

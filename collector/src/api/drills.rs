@@ -17,6 +17,7 @@ use super::error::{ApiError, Segments};
 use super::writing::{Asker, Body};
 use crate::alerting::drills::{self, Begun, Drill, MAX_RUNNING};
 use crate::pipeline::earlier::Against;
+use crate::runbooks::briefing;
 use crate::segments::watched_score;
 use crate::store::journal;
 use crate::times::{now_micros, rfc3339};
@@ -101,13 +102,14 @@ pub(crate) async fn begin(
     let routed = api.config.alerting.routes.of(&rule, &labels, now);
     rule.severity = routed.severity.unwrap_or(rule.severity);
     let made_up = drills::made_up(&rule, &member, limit(&rule), (&by, resolve_at), (&api.config.public_url, now));
-    let Some((said, fingerprint)) = made_up else {
+    let Some((mut said, fingerprint)) = made_up else {
         return Err(ApiError::conflict(format!(
             "nothing breaches the rule {}: {}",
             rule.name,
             rule.condition.in_words()
         )));
     };
+    briefing::brief(&mut said, api.runbooks.find(&rule.runbook), &api.config.public_url);
     let targets = targets(&rule, routed, new.targets)?;
     let drill = Drill {
         episode: said.episode.clone(),

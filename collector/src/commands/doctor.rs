@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use driftline_alerts::{SecretSource, SlackWay, Transport};
+use driftline_alerts::{SecretSource, SlackWay, Smtp, Transport};
 
 use super::load;
 use super::samples::Archive;
@@ -252,7 +252,7 @@ fn secrets(config: &Config) -> Vec<(String, &SecretSource)> {
         let mut named = |what: &str, secret| secrets.push((format!("the {what} of {name}"), secret));
         match &target.kind {
             TargetKind::PagerDuty { routing_key, .. } => named("key", routing_key),
-            TargetKind::Email { transport: Transport::Smtp { credentials: Some((_, password)), .. }, .. } => {
+            TargetKind::Email { transport: Transport::Smtp(Smtp { credentials: Some((_, password)), .. }), .. } => {
                 named("password", password);
             }
             TargetKind::Slack(SlackWay::Api { token, .. }) => named("token", token),

@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use driftline_alerts::{Action, Mailbox, PagerDuty, Rate, SecretSource, SlackWay, SmtpTls, Transport};
+use driftline_alerts::{
+    Action, Alertmanager, Mailbox, PagerDuty, Rate, SecretSource, SlackWay, Smtp, SmtpTls, Transport,
+};
 use driftline_document::{Node, Section, parse_duration};
 
 use super::alerting::secret;
@@ -12,6 +14,9 @@ use super::told_changes::ToldChanges;
 
 /// A rate over a shorter time is none of anybody's, and over a longer one it would hold pages back for too long.
 const PER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// How often Alertmanager is told again of what fires. An alert that nobody ends goes on for four times as long.
+const RESEND: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 
 /// A target as it is configured.
 #[derive(Debug, Clone)]
@@ -54,6 +59,8 @@ pub enum TargetKind {
     Alertmanager {
         /// Where each of its replicas is.
         urls: Vec<String>,
+        /// How often what fires is sent again.
+        resend: Duration,
     },
     /// Datadog's events.
     Datadog {
@@ -201,7 +208,8 @@ fn alertmanager(mut section: Section<'_>, _: &Path) -> Option<TargetKind> {
     if urls.is_empty() {
         section.problem("'urls' is empty; name every replica");
     }
-    Some(TargetKind::Alertmanager { urls })
+    let resend = section.optional("resend").and_then(|node| node.duration(RESEND)).unwrap_or(Alertmanager::RESEND);
+    Some(TargetKind::Alertmanager { urls, resend })
 }
 
 fn datadog(mut section: Section<'_>, folder: &Path) -> Option<TargetKind> {
@@ -264,5 +272,5 @@ fn smtp(mut section: Section<'_>, folder: &Path) -> Option<Transport> {
     if user.is_some() && tls == SmtpTls::None {
         section.problem("a password would cross the network in the clear; use tls: starttls");
     }
-    Some(Transport::Smtp { host: host?, port: port as u16, tls, ca_file, credentials: user.zip(password) })
+    Some(Transport::Smtp(Smtp { host: host?, port: port as u16, tls, ca_file, credentials: user.zip(password) }))
 }

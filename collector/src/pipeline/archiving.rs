@@ -279,6 +279,7 @@ mod tests {
             store: Store::open(folder).unwrap(),
             references: Arc::new(LoadedReferences::load(&config).unwrap()),
             feeds: Arc::default(),
+            runbooks: Arc::new(crate::runbooks::Runbooks::shipped()),
             metadata: Arc::default(),
             config: Arc::new(config),
             vitals: Vitals::new(metrics.archive_stopped.clone()),

@@ -24,6 +24,7 @@ use crate::alerting::{around, changes, pulling};
 use crate::causes::{HISTORY_WINDOWS, Past};
 use crate::config::{EventTime, OWN_SLIS, Windows, part_label};
 use crate::numbers::{significant, thousands};
+use crate::runbooks::briefing;
 use crate::segments::{beyond, segment_score};
 use crate::store::{Store, StoreError};
 use crate::times::{self, now_micros};
@@ -155,6 +156,8 @@ impl Pipeline {
         };
         let mut notification = evidence::notification(change, &context);
         if let Transition::Fired { .. } = change.transition {
+            let runbook = self.parts.runbooks.find(&change.rule.runbook);
+            briefing::brief(&mut notification, runbook, context.public_url);
             let since = evidence::since(change, &context).map(|since| since.first);
             notification.facts.extend(self.around(change, window, since, now));
             notification.facts.extend(self.made_of_it(change));
@@ -164,6 +167,7 @@ impl Pipeline {
         notification.facts.extend(self.facts_of_arrivals(change));
         notification.facts.extend(self.facts_of_sidecars(change));
         notification.facts.extend(self.facts_of_running(change));
+        evidence::put_in_order(&mut notification.facts);
         let kind = match change.transition {
             Transition::Fired { .. } => EventKind::AlertFired,
             Transition::Resolved { .. } => EventKind::AlertResolved,

@@ -71,6 +71,7 @@ use crate::feeds::Feeds;
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::model_metadata::ModelMetadata;
 use crate::references::LoadedReferences;
+use crate::runbooks::Runbooks;
 use crate::segments::stored::last_windows;
 use crate::store::{Store, StoreError, journal};
 use crate::telemetry::{Spanning, Tracer};
@@ -107,6 +108,7 @@ pub(crate) struct Parts {
     pub(crate) references: Arc<LoadedReferences>,
     pub(crate) metadata: Arc<ModelMetadata>,
     pub(crate) feeds: Arc<Feeds>,
+    pub(crate) runbooks: Arc<Runbooks>,
     pub(crate) cuts: Cuts,
     pub(crate) vitals: Vitals,
     pub(crate) tracer: Tracer,

@@ -9,11 +9,11 @@ use jiff::civil::Date;
 
 use driftline_alerts::{Condition, Rule};
 
-use super::{Runbook, Runbooks};
+use super::{Runbook, Runbooks, briefing};
 
 /// What every runbook says, in this order.
 const SECTIONS: [&str; 12] = [
-    "In 30 seconds",
+    briefing::SECTION,
     "What it means",
     "Who is hurt",
     "Urgency",

@@ -1,6 +1,7 @@
 //! Runbooks: Markdown with a head. Those that ship are one for each shipped rule; a configuration adds its own from a folder,
 //! and those of the same name take the place of ours.
 
+pub(crate) mod briefing;
 pub(crate) mod lint;
 pub(crate) mod steps;
 pub(crate) mod values;

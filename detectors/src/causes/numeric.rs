@@ -3,7 +3,8 @@
 //! A change of unit is read off matched quantiles, but not believed for fitting well: two free numbers bring any bell onto
 //! any other. A conversion that people know has none. So a known one is claimed when it fits about as well as the best that
 //! free numbers can do and clearly better than a plain shift or spread; an unknown one only where it fits nearly perfectly,
-//! and multiplies by more than a column does by itself.
+//! and multiplies by more than a column does by itself. One that mirrors a column is believed where it is all that happened, or
+//! where it takes shares from one: nobody's unit mirrors and moves besides.
 
 use super::conversions::{CONVERSIONS, Conversion};
 use super::shape::{Affine, Shape};
@@ -34,6 +35,8 @@ const LARGE_SHIFT: f64 = 2.0;
 /// An unknown factor must account for so much, and be larger than this or smaller than its inverse.
 const MIN_UNKNOWN: f64 = 0.97;
 const LARGE_FACTOR: f64 = 3.0;
+/// A factor that lies so close to -1 takes something from a whole: one less the share, a hundred less the per cent.
+const COMPLEMENT: f64 = 0.05;
 /// An offset below this part of the standard deviation is none.
 const NO_OFFSET: f64 = 0.1;
 /// Fits that account for as much as the best but this are as good.
@@ -215,7 +218,9 @@ fn moved(before: &Shape, now: &Shape, whole: Whole) -> Vec<Cause> {
         return vec![unit_change(fit, known_as)];
     }
     let factor = free.change.factor;
-    let is_large = factor < 0.0 || factor.ln().abs() >= LARGE_FACTOR.ln();
+    let is_mirrored =
+        factor < 0.0 && ((factor + 1.0).abs() <= COMPLEMENT || free.change.offset.abs() <= NO_OFFSET * now.deviation);
+    let is_large = is_mirrored || factor.abs().ln().abs() >= LARGE_FACTOR.ln();
     // Of values that lie in one open cell only mean and spread are known, which any two free numbers fit. A factor alone has one.
     let is_told_apart = now.is_known() || factor > 0.0 && free.change.offset.abs() <= NO_OFFSET * now.deviation;
     if is_large && is_told_apart && free.share >= MIN_UNKNOWN && is_clearly_better(free) {
