@@ -211,32 +211,42 @@ async fn a_slow_server_holds_its_caller_back_and_gets_every_byte() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_writes_do_not_wait_for_each_other_either_way() {
-    // Nagle's algorithm beside a delayed acknowledgement would hold each second one for 40 ms.
-    const WRITES: usize = 25;
+    // Nagle's algorithm would hold the second of two until the first is acknowledged, which a side that speaks itself does 40 ms
+    // late, in the hope of an answer to send along.
+    const ROUNDS: usize = 60;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (_folder, sidecar) = sidecar_before(&listener.local_addr().unwrap().to_string(), &[]).await;
+    let mut quick = Vec::new();
     for server_speaks in [true, false] {
         let (server, caller) = both_sides(&sidecar, &listener).await;
         let (mut speaker, mut hearer) = if server_speaks { (server, caller) } else { (caller, server) };
         speaker.set_nodelay(true).unwrap();
         let mut gaps = Vec::new();
-        for _ in 0..WRITES {
+        for _ in 0..ROUNDS {
+            pass(&mut hearer, &mut speaker, b"?").await;
             // Two tokens of an answer, or two pieces of a request, one right after the other.
-            speaker.write_all(b"a").await.unwrap();
-            timeout(PATIENCE, hearer.read_exact(&mut [0; 1])).await.unwrap().unwrap();
-            speaker.write_all(b"b").await.unwrap();
+            pass(&mut speaker, &mut hearer, b"a").await;
             let written = Instant::now();
-            timeout(PATIENCE, hearer.read_exact(&mut [0; 1])).await.unwrap().unwrap();
+            pass(&mut speaker, &mut hearer, b"b").await;
             gaps.push(written.elapsed());
         }
-        // The first acknowledgements of a connection are not delayed.
-        let shortest = gaps.split_off(WRITES - 10).into_iter().min().unwrap();
-        let who = if server_speaks { "the server" } else { "the caller" };
-        assert!(
-            shortest < Duration::from_millis(20),
-            "each of the last ten pieces of {who} took {shortest:?} or longer"
-        );
+        // What a machine that is busy makes of some of them is not meant.
+        gaps.sort_unstable();
+        quick.push(gaps[ROUNDS / 4]);
     }
+    let bound = Duration::from_millis(20);
+    assert!(
+        quick.iter().all(|gap| *gap < bound),
+        "three of four second pieces of server and caller took {quick:?} or longer"
+    );
+}
+
+/// Sends a byte from one side to the other.
+async fn pass(from: &mut TcpStream, to: &mut TcpStream, byte: &[u8; 1]) {
+    from.write_all(byte).await.unwrap();
+    let mut read = [0; 1];
+    timeout(PATIENCE, to.read_exact(&mut read)).await.unwrap().unwrap();
+    assert_eq!(&read, byte);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
