@@ -38,8 +38,10 @@ describe('deliveries', () => {
     server = receiver.server;
     const targets = [...REFUSING, 'away'];
     for (const target of targets) process.env[`URL_${target}`] = `${receiver.url}/${target}`;
-    // The demo's configuration ends with its targets.
-    collector = await demoCollector(targets.map((target) => `    ${target}: {webhook: {url: {env: URL_${target}}}}\n`).join(''));
+    // The demo's configuration ends with its targets. That it has been away since would be told to them, too.
+    const own = targets.map((target) => `    ${target}: {webhook: {url: {env: URL_${target}}}}\n`);
+    const away = ['CollectorDown', 'ModelSilent', 'SidecarSilent'].map((rule) => `    - {name: ${rule}, enabled: false}\n`);
+    collector = await demoCollector([...own, '  rules:\n', ...away].join(''));
     browser = await launch();
     await drill('LatencySlo', '1h', targets);
     await eventually(async () => (await collector.api('/deliveries')).length === REFUSING.length, 'all that is refused is given up');

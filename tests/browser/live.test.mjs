@@ -92,10 +92,17 @@ describe('an open page', () => {
       // Alerts are told at once, and counts are written down a moment later.
       await eventually(async () => await textOf(requests) === count(ANSWERED + FAILED), 'the page shows those that failed');
       await eventually(async () => (await textOf(tile(page, 'Answered'))).includes(`${FAILED} of ${ANSWERED + FAILED} not`), 'and that they did');
-      await eventually(async () => (await textOf(page.locator('#firing-count'))).startsWith('1'), 'the bar counts the alert');
+      // Where the demo ran slowly, its own model has an alert, too.
+      const firing = async () => (await collector.api('/alerts?state=firing')).length;
+      await eventually(async () => (await textOf(page.locator('#firing-count'))).split(' ')[0] === String(await firing()), 'the bar counts the alert');
       await page.locator('.alert-firing.alert-page').waitFor();
       await overview.page.locator('.models tbody tr').first().locator('.badge-page').waitFor();
-      await eventually(async () => (await textOf(overview.page.locator('.models tbody tr').first())).includes(MODEL), 'what pages stands first');
+      await eventually(async () => {
+        const rows = await overview.page.locator('.models tbody tr').evaluateAll((all, name) => all.map((one) => ({
+          isOwn: one.textContent?.includes(name), pages: one.querySelector('.badge-page') !== null,
+        })), MODEL);
+        return rows.slice(0, rows.findIndex(({ isOwn }) => isOwn) + 1).every(({ pages }) => pages) && rows.some(({ isOwn }) => isOwn);
+      }, 'what pages stands first');
 
       await page.locator('.alert-firing .alert-summary').click();
       await page.locator('.alert-head-page', { hasText: 'Firing' }).waitFor();

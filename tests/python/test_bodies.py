@@ -137,7 +137,7 @@ def test_a_change_of_type_is_an_event_and_costs_the_value_only(tmp_path):
         assert 'driftline_values_wrong_type_total{model="m"} 2' in httpx.get(f"{url}/metrics").text
     server.shutdown()
     files = str(tmp_path / "archive" / "**" / "*.parquet")
-    kept = duckdb.connect().execute(f"SELECT temp FROM read_parquet('{files}') ORDER BY event_time").fetchall()
+    kept = duckdb.connect().execute(f"SELECT temp FROM read_parquet('{files}', union_by_name = true) ORDER BY event_time").fetchall()
     assert kept == [(39.02,), (None,), (None,), (7.0,)]
 
 

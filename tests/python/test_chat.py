@@ -50,7 +50,7 @@ def test_a_streamed_chat_is_a_row_of_tokens_reason_and_time_to_first_token(parro
         metrics = httpx.get(f"{url}/metrics").text
     files = str(tmp_path / "archive" / "**" / "*.parquet")
     columns = "response_id, stream, finish_reason, completion_tokens, completion_chars, chunk_count, messages, status"
-    found = duckdb.connect().execute(f"SELECT {columns}, first_message_ms FROM read_parquet('{files}') ORDER BY event_time")
+    found = duckdb.connect().execute(f"SELECT {columns}, first_message_ms FROM read_parquet('{files}', union_by_name = true) ORDER BY event_time")
     streamed, at_once, failed = found.fetchall()
 
     said = "".join(chunk.choices[0].delta.content or "" for _, chunk in chunks)

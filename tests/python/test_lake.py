@@ -143,6 +143,7 @@ def test_each_version_is_a_delta_table(lake):
         assert sorted(before["x"].to_pylist()) == [n for n in expected if n < 60] and "gate" not in before.column_names
 
 
+@pytest.mark.timeout(1200)
 def test_spark_reads_the_files_and_leaves_out_what_it_need_not_read(lake, tmp_path):
     python = os.environ.get("DRIFTLINE_SPARK")
     if not python:
@@ -154,7 +155,7 @@ def test_spark_reads_the_files_and_leaves_out_what_it_need_not_read(lake, tmp_pa
         file.write_bytes(b"PAR1 not really")
     script = pathlib.Path(__file__).parent / "spark_reader.py"
     run = [python, script, tmp_path, lake / "archive", archive]
-    ran = subprocess.run(run, capture_output=True, text=True, timeout=300)
+    ran = subprocess.run(run, capture_output=True, text=True, timeout=1100)
     assert ran.returncode == 0, ran.stderr[-4000:]
     found = json.loads(ran.stdout.splitlines()[-1])
     assert found["rows"] == [[n, n / 2, "B7" if n >= 60 else None, int("1" if n % 3 else "2")] for n in range(100)]
