@@ -189,49 +189,6 @@ impl Shared<'_> {
         self.headers.decode(block, self.fields, self.limits)
     }
 
-    /// Opens a stream by the head of its request, which was decoded last.
-    fn open(&mut self, id: u32, began: Moment) {
-        let Shared { streams, fields, limits, .. } = self;
-        let (mut method, mut path) = ("", "");
-        for (name, value) in fields.fields().take_while(|(name, _)| name.starts_with(':')) {
-            match name {
-                ":method" => method = std::str::from_utf8(value).unwrap_or_default(),
-                ":path" => path = std::str::from_utf8(value).unwrap_or_default(),
-                _ => {}
-            }
-        }
-        let rules = limits.rules.load();
-        let route = rules.route(method, path);
-        match streams.make_room_for(id, &limits.budget) {
-            Ok(()) => {
-                let begin = |route| Capture::begin(limits, &rules, route, (method, path), &**fields, began);
-                streams.open(id, route.and_then(begin));
-            }
-            Err(reason) if route.is_some() => limits.accounts.ticket().dropped(reason),
-            Err(_) => {}
-        }
-    }
-
-    /// Takes what was decoded last for a head of a stream's response, or its trailers.
-    fn answer(&mut self, id: u32, began: Moment) {
-        let Shared { streams, fields, limits, .. } = self;
-        let Some(stream) = streams.get(id) else { return };
-        let status = fields.fields().find(|(name, _)| *name == ":status").map(|(_, value)| value);
-        let status = status.and_then(|value| std::str::from_utf8(value).ok()?.parse::<u16>().ok()).unwrap_or(0);
-        if !stream.answered && (100..200).contains(&status) {
-            return;
-        }
-        let is_final = !std::mem::replace(&mut stream.answered, true);
-        if let Some(capture) = &mut stream.capture {
-            let rules = limits.rules.load();
-            if is_final {
-                capture.response_head(status, &**fields, began, &rules);
-            } else {
-                capture.response_trailers(&**fields, &rules);
-            }
-        }
-    }
-
     fn settings(&mut self, settings: Settings) -> Result<(), Unreadable> {
         if self.allowed.table_bytes.len() == MAX_UNACKNOWLEDGED {
             return Err(Unreadable::Malformed);
@@ -269,10 +226,30 @@ impl Events for Requests<'_> {
         let Self(shared) = self;
         shared.decode(block)?;
         // Others are trailers, or belong to a stream that is closed.
-        if shared.streams.is_new(id) {
-            shared.open(id, began);
+        if !shared.streams.is_new(id) {
+            shared.fields.clear();
+            return Ok(());
         }
-        shared.fields.clear();
+        let Shared { streams, fields, limits, .. } = shared;
+        let (mut method, mut path) = ("", "");
+        for (name, value) in fields.fields().take_while(|(name, _)| name.starts_with(':')) {
+            match name {
+                ":method" => method = std::str::from_utf8(value).unwrap_or_default(),
+                ":path" => path = std::str::from_utf8(value).unwrap_or_default(),
+                _ => {}
+            }
+        }
+        let rules = limits.rules.load();
+        let route = rules.route(method, path);
+        match streams.make_room_for(id, &limits.budget) {
+            Ok(()) => {
+                let begin = |route| Capture::begin(limits, &rules, route, (method, path), &**fields, began);
+                streams.open(id, route.and_then(begin));
+            }
+            Err(reason) if route.is_some() => limits.accounts.ticket().dropped(reason),
+            Err(_) => {}
+        }
+        fields.clear();
         Ok(())
     }
 
@@ -322,8 +299,27 @@ impl Events for Responses<'_> {
     fn headers(&mut self, id: u32, block: &[u8], began: Moment) -> Result<(), Unreadable> {
         let Self(shared) = self;
         shared.decode(block)?;
-        shared.answer(id, began);
-        shared.fields.clear();
+        let Shared { streams, fields, limits, .. } = shared;
+        let Some(stream) = streams.get(id) else {
+            fields.clear();
+            return Ok(());
+        };
+        let status = fields.fields().find(|(name, _)| *name == ":status").map(|(_, value)| value);
+        let status = status.and_then(|value| std::str::from_utf8(value).ok()?.parse::<u16>().ok()).unwrap_or(0);
+        if !stream.answered && (100..200).contains(&status) {
+            fields.clear();
+            return Ok(());
+        }
+        let is_final = !std::mem::replace(&mut stream.answered, true);
+        if let Some(capture) = &mut stream.capture {
+            let rules = limits.rules.load();
+            if is_final {
+                capture.response_head(status, &**fields, began, &rules);
+            } else {
+                capture.response_trailers(&**fields, &rules);
+            }
+        }
+        fields.clear();
         Ok(())
     }
 
