@@ -139,6 +139,10 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        // Most were absorbed by another.
+        if self.bytes == 0 {
+            return;
+        }
         if self.is_framed {
             self.budget.framed.fetch_sub(self.bytes, Ordering::Relaxed);
         }

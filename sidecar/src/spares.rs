@@ -77,13 +77,15 @@ fn empty(text: &mut String) {
 
 /// The memory of a body, if nobody else reads it.
 fn buffer(body: Option<Body>) -> Vec<u8> {
-    let content =
-        body.map(|body| body.content).filter(|content| !content.is_empty() && content.len() <= MAX_BODY_BYTES);
-    let buffer = content.and_then(|content| content.try_into_mut().ok()).map(Vec::from).unwrap_or_default();
+    let Some(Body { content, .. }) = body else { return Vec::new() };
+    // One that somebody else reads would be copied.
+    if content.is_empty() || content.len() > MAX_BODY_BYTES || !content.is_unique() {
+        return Vec::new();
+    }
+    let mut buffer = Vec::from(content);
     if buffer.capacity() > 2 * MAX_BODY_BYTES {
         return Vec::new();
     }
-    let mut buffer = buffer;
     buffer.clear();
     buffer
 }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::account::DropReason;
 use crate::handover::Handover;
 use crate::metrics::Metrics;
-use crate::reader::{CaptureLimits, Finished, Moment, Reader, Unreadable};
+use crate::reader::{CaptureLimits, Captured, Finished, Moment, Reader, Unreadable};
 pub(crate) use crate::reader::{Over, Side};
+use crate::rules::{Rules, with_rules};
 
 /// What all taps share.
 #[derive(Debug, Clone)]
@@ -79,23 +80,28 @@ impl Tap {
             self.shared.metrics.unread(reason).inc();
             self.reader = None;
         }
-        let TapShared { limits, handover, makes_spans, .. } = &self.shared;
-        for mut captured in self.finished.drain(..) {
-            let rules = limits.rules.load();
-            if !rules.sample(&mut captured.exchange) {
-                captured.ticket.dropped(DropReason::Sampled);
-                continue;
-            }
-            limits.accounts.captured();
-            let put = if rules.rewrites_nothing() && !makes_spans {
-                handover.put(captured, now.monotonic, &limits.spares)
-            } else {
-                handover.put_whole(captured)
-            };
-            if let Err(captured) = put {
-                captured.ticket.dropped(DropReason::QueueFull);
-            }
+        if !self.finished.is_empty() {
+            with_rules(&self.shared.limits.rules, |rules| {
+                self.finished.drain(..).for_each(|captured| hand_over(captured, rules, &self.shared, now))
+            });
         }
+    }
+}
+
+/// Puts a finished exchange on its way to the shipper, if the sample draws it.
+fn hand_over(mut captured: Captured, rules: &Rules, shared: &TapShared, now: Moment) {
+    let TapShared { limits, handover, makes_spans, .. } = shared;
+    if !rules.sample(&mut captured.exchange) {
+        return captured.ticket.dropped(DropReason::Sampled);
+    }
+    limits.accounts.captured();
+    let put = if rules.rewrites_nothing() && !makes_spans {
+        handover.put(captured, now.monotonic, &limits.spares)
+    } else {
+        handover.put_whole(captured)
+    };
+    if let Err(captured) = put {
+        captured.ticket.dropped(DropReason::QueueFull);
     }
 }
 

@@ -19,10 +19,11 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// A body that has not begun, and an empty buffer for it, which is used if the budget has room.
-    pub(super) fn new(buffer: Vec<u8>, memory: &mut Reservation) -> Self {
-        let has_room = buffer.capacity() == 0 || memory.grow(buffer.capacity());
-        Self { bytes: if has_room { buffer } else { Vec::new() }, size: 0, claimed: None, cutter: None }
+    /// Two bodies that have not begun, and empty buffers for them, which are used if the budget has room for both.
+    pub(super) fn both(buffers: [Vec<u8>; 2], memory: &mut Reservation) -> [Self; 2] {
+        let bytes = buffers.iter().map(Vec::capacity).sum();
+        let has_room = bytes == 0 || memory.grow(bytes);
+        buffers.map(|buffer| Self { bytes: if has_room { buffer } else { Vec::new() }, ..Self::default() })
     }
 
     /// How long it will be, and how its messages are told apart, once its head is known.
@@ -105,7 +106,7 @@ mod tests {
     fn reserved(claimed: Option<usize>, pieces: &[usize]) -> Vec<usize> {
         let budget = Budget::new(1 << 20);
         let mut memory = budget.reserve(0).unwrap();
-        let mut body = Kept::new(Vec::new(), &mut memory);
+        let [mut body, _] = Kept::both(Default::default(), &mut memory);
         body.head(claimed, None);
         let keep = |bytes: &usize| {
             assert!(body.keep(&vec![0; *bytes], 1 << 19, &mut memory));

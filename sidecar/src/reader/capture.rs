@@ -116,9 +116,8 @@ impl Capture {
         }
         capture.captured.exchange.request_headers = head.kept.into_lines();
         let memory = &mut capture.captured.reservation;
-        capture.request = Kept::new(request, memory);
+        [capture.request, capture.response] = Kept::both([request, response], memory);
         capture.request.head(head.claimed, head.cutter);
-        capture.response = Kept::new(response, memory);
         Some(capture)
     }
 

@@ -7,6 +7,7 @@
 mod file;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod in_force;
 mod key;
 mod path;
 mod redact;
@@ -20,6 +21,7 @@ use arc_swap::ArcSwap;
 use driftline_protocol::{Exchange, ModelProtocol, inference_path, path_of};
 
 pub(crate) use file::{Fingerprint, RulesFile};
+pub(crate) use in_force::with_rules;
 pub(crate) use redact::{BothRedacted, Redacted, Withheld, withhold};
 pub(crate) use reload::Reloading;
 

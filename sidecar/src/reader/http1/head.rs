@@ -89,40 +89,62 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// Parses a whole request head and hands it on.
+/// What is to be read of bytes that begin with a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// A head that is known to be whole.
+    Whole,
+    /// Perhaps a whole head, and what comes after it. What is none is not judged yet: it may be one when more has come.
+    Perhaps,
+}
+
+impl Expected {
+    /// What to do about a head that was not read.
+    fn otherwise<T>(self, why: Unreadable) -> Result<Option<T>, Unreadable> {
+        match self {
+            Self::Whole => Err(why),
+            Self::Perhaps => Ok(None),
+        }
+    }
+}
+
+/// Parses a request head, and hands it on. Gives what that came to, and how many bytes the head has; None where none was
+/// [expected](Expected) for certain and there is none.
 pub(super) fn parse_request<T>(
-    head: &[u8],
+    bytes: &[u8],
+    expected: Expected,
     then: impl FnOnce(RequestHead<'_>) -> Result<T, Unreadable>,
-) -> Result<T, Unreadable> {
+) -> Result<Option<(T, usize)>, Unreadable> {
     // Left as they are until the parser writes them: clearing them costs as much as parsing a short head.
     let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(head, &mut lines) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Err(httparse::Error::TooManyHeaders) => return Err(Unreadable::HeadTooLarge),
-        _ => return Err(Unreadable::Malformed),
-    }
+    let end = match request.parse_with_uninit_headers(bytes, &mut lines) {
+        Ok(httparse::Status::Complete(end)) => end,
+        Err(httparse::Error::TooManyHeaders) => return expected.otherwise(Unreadable::HeadTooLarge),
+        _ => return expected.otherwise(Unreadable::Malformed),
+    };
     let (Some(method), Some(target)) = (request.method, request.path) else { return Err(Unreadable::Malformed) };
     let headers = Headers { lines: request.headers };
     let length = headers.length(Length::None)?;
-    then(RequestHead { method, target, headers, length })
+    then(RequestHead { method, target, headers, length }).map(|came_to| Some((came_to, end)))
 }
 
-/// Parses a whole response head and hands it on.
+/// Parses a response head as [`parse_request`] does a request's.
 pub(super) fn parse_response<T>(
-    head: &[u8],
+    bytes: &[u8],
+    expected: Expected,
     then: impl FnOnce(ResponseHead<'_>) -> Result<T, Unreadable>,
-) -> Result<T, Unreadable> {
+) -> Result<Option<(T, usize)>, Unreadable> {
     let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut response, head, &mut lines) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Err(httparse::Error::TooManyHeaders) => return Err(Unreadable::HeadTooLarge),
-        _ => return Err(Unreadable::Malformed),
-    }
+    let end = match config.parse_response_with_uninit_headers(&mut response, bytes, &mut lines) {
+        Ok(httparse::Status::Complete(end)) => end,
+        Err(httparse::Error::TooManyHeaders) => return expected.otherwise(Unreadable::HeadTooLarge),
+        _ => return expected.otherwise(Unreadable::Malformed),
+    };
     let Some(status) = response.code else { return Err(Unreadable::Malformed) };
     let headers = Headers { lines: response.headers };
     let length = headers.length(Length::UntilClose)?;
-    then(ResponseHead { status, headers, length })
+    then(ResponseHead { status, headers, length }).map(|came_to| Some((came_to, end)))
 }

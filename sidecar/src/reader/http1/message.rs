@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 
 use super::chunked::{Chunked, Fed};
-use super::head::Length;
+use super::head::{Expected, Length};
 use crate::budget::Budget;
 use crate::reader::buffer::Buffer;
 use crate::reader::{Moment, Unreadable};
@@ -14,8 +14,9 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// What a direction's messages are told to.
 pub(super) trait Messages {
-    /// A head has arrived, whose first byte came at this time.
-    fn head(&mut self, head: &[u8], began: Moment) -> Result<Next, Unreadable>;
+    /// Bytes that begin with a head, as far as is expected, whose first byte came at this time. Gives what follows it, and
+    /// how long it is; None where it is not whole, or none.
+    fn head(&mut self, bytes: &[u8], expected: Expected, began: Moment) -> Result<Option<(Next, usize)>, Unreadable>;
     /// Bytes of the body, with the transfer coding undone.
     fn body(&mut self, bytes: &[u8]);
     /// The message is over.
@@ -114,6 +115,12 @@ impl Direction {
             // Empty lines before a head are allowed (RFC 9112, section 2.2).
             let skip = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             let bytes = &bytes[skip..];
+            // Nearly all heads come whole. Those are parsed where they lie, without a search for their end before.
+            let within = bytes.get(..MAX_HEAD_BYTES).unwrap_or(bytes);
+            if let Some((next, end)) = messages.head(within, Expected::Perhaps, now)? {
+                self.follow(next, messages);
+                return Ok(&bytes[end..]);
+            }
             if let Some(end) = end_of_head(bytes, 0).filter(|end| *end <= MAX_HEAD_BYTES) {
                 self.begin(&bytes[..end], now, messages)?;
                 return Ok(&bytes[end..]);
@@ -144,14 +151,19 @@ impl Direction {
     }
 
     fn begin(&mut self, head: &[u8], began: Moment, messages: &mut impl Messages) -> Result<(), Unreadable> {
-        match messages.head(head, began)? {
+        let (next, _) = messages.head(head, Expected::Whole, began)?.ok_or(Unreadable::Malformed)?;
+        self.follow(next, messages);
+        Ok(())
+    }
+
+    fn follow(&mut self, next: Next, messages: &mut impl Messages) {
+        match next {
             Next::Http2 => self.state = State::Http2,
             Next::Body(Length::None | Length::Fixed(0)) => messages.end(),
             Next::Body(Length::Fixed(length)) => self.state = State::Fixed(length),
             Next::Body(Length::Chunked) => self.state = State::Chunked(Chunked::new()),
             Next::Body(Length::UntilClose) => self.state = State::UntilClose,
         }
-        Ok(())
     }
 
     fn end(&mut self, messages: &mut impl Messages) {

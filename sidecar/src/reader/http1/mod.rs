@@ -10,10 +10,11 @@ use std::collections::VecDeque;
 
 use driftline_protocol::EndState;
 
-use self::head::{Length, RequestHead, ResponseHead, parse_request, parse_response};
+use self::head::{Expected, Length, RequestHead, ResponseHead, parse_request, parse_response};
 use self::message::{Direction, Messages, Next};
 use super::capture::{Capture, CaptureLimits, Captured, Finished};
 use super::{Moment, Unreadable};
+use crate::rules::with_rules;
 
 /// Requests that may wait for their responses on one connection. Real clients pipeline few or none.
 const MAX_PIPELINE: usize = 64;
@@ -114,17 +115,18 @@ struct Requests<'a> {
 }
 
 impl Messages for Requests<'_> {
-    fn head(&mut self, head: &[u8], began: Moment) -> Result<Next, Unreadable> {
-        if self.open.len() == MAX_PIPELINE {
-            return Err(Unreadable::PipelineTooDeep);
-        }
-        parse_request(head, |head: RequestHead<'_>| {
-            let rules = self.limits.rules.load();
-            let route = rules.route(head.method, head.target);
+    fn head(&mut self, bytes: &[u8], expected: Expected, began: Moment) -> Result<Option<(Next, usize)>, Unreadable> {
+        parse_request(bytes, expected, |head: RequestHead<'_>| {
+            if self.open.len() == MAX_PIPELINE {
+                return Err(Unreadable::PipelineTooDeep);
+            }
             let request = (head.method, head.target);
+            let capture = with_rules(&self.limits.rules, |rules| {
+                let route = rules.route(head.method, head.target)?;
+                Capture::begin(self.limits, rules, route, request, &head.headers, began)
+            });
             self.open.push_back(Open {
-                capture: route
-                    .and_then(|route| Capture::begin(self.limits, &rules, route, request, &head.headers, began)),
+                capture,
                 without_response_body: head.method == "HEAD",
                 is_connect: head.method == "CONNECT",
                 request_ended: false,
@@ -168,13 +170,13 @@ struct Responses<'a> {
 }
 
 impl Messages for Responses<'_> {
-    fn head(&mut self, head: &[u8], began: Moment) -> Result<Next, Unreadable> {
+    fn head(&mut self, bytes: &[u8], expected: Expected, began: Moment) -> Result<Option<(Next, usize)>, Unreadable> {
         let is_last = self.open.len() == 1;
-        let Some(open) = self.open.front_mut().filter(|open| !open.response_ended) else {
-            return Err(Unreadable::UnexpectedResponse);
-        };
-        let is_last_and_whole = is_last && open.request_ended && self.is_request_whole;
-        let next = parse_response(head, |head: ResponseHead<'_>| {
+        let read = parse_response(bytes, expected, |head: ResponseHead<'_>| {
+            let Some(open) = self.open.front_mut().filter(|open| !open.response_ended) else {
+                return Err(Unreadable::UnexpectedResponse);
+            };
+            let is_last_and_whole = is_last && open.request_ended && self.is_request_whole;
             if (100..200).contains(&head.status) && head.status != 101 {
                 *self.interim = true;
                 return Ok(Some(Next::Body(Length::None)));
@@ -183,18 +185,22 @@ impl Messages for Responses<'_> {
                 return Ok(Some(Next::Http2));
             }
             if let Some(capture) = &mut open.capture {
-                capture.response_head(head.status, &head.headers, began, &self.limits.rules.load());
+                with_rules(&self.limits.rules, |rules| {
+                    capture.response_head(head.status, &head.headers, began, rules);
+                });
             }
             let is_tunnel = head.status == 101 || open.is_connect && (200..300).contains(&head.status);
             let is_bodiless = open.without_response_body || head.status == 204 || head.status == 304;
             let length = if is_bodiless { Length::None } else { head.length };
             Ok((!is_tunnel).then_some(Next::Body(length)))
         })?;
-        next.ok_or_else(|| {
+        let Some((next, end)) = read else { return Ok(None) };
+        let next = next.ok_or_else(|| {
             let capture = self.open.pop_front().and_then(|open| open.capture);
             self.finished.extend(capture.map(|capture| capture.finish(EndState::Upgraded, self.now)));
             Unreadable::Upgraded
-        })
+        })?;
+        Ok(Some((next, end)))
     }
 
     fn body(&mut self, bytes: &[u8]) {

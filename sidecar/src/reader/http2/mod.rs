@@ -29,6 +29,7 @@ use super::capture::{Capture, CaptureLimits, Captured, Fields, Finished};
 use super::connection::PREFACE;
 use super::{Moment, Unreadable};
 use crate::budget::Reservation;
+use crate::rules::with_rules;
 
 /// SETTINGS frames that may wait for their acknowledgement.
 const MAX_UNACKNOWLEDGED: usize = 16;
@@ -239,16 +240,17 @@ impl Events for Requests<'_> {
                 _ => {}
             }
         }
-        let rules = limits.rules.load();
-        let route = rules.route(method, path);
-        match streams.make_room_for(id, &limits.budget) {
-            Ok(()) => {
-                let begin = |route| Capture::begin(limits, &rules, route, (method, path), &**fields, began);
-                streams.open(id, route.and_then(begin));
+        with_rules(&limits.rules, |rules| {
+            let route = rules.route(method, path);
+            match streams.make_room_for(id, &limits.budget) {
+                Ok(()) => {
+                    let begin = |route| Capture::begin(limits, rules, route, (method, path), &**fields, began);
+                    streams.open(id, route.and_then(begin));
+                }
+                Err(reason) if route.is_some() => limits.accounts.ticket().dropped(reason),
+                Err(_) => {}
             }
-            Err(reason) if route.is_some() => limits.accounts.ticket().dropped(reason),
-            Err(_) => {}
-        }
+        });
         fields.clear();
         Ok(())
     }
@@ -312,12 +314,13 @@ impl Events for Responses<'_> {
         }
         let is_final = !std::mem::replace(&mut stream.answered, true);
         if let Some(capture) = &mut stream.capture {
-            let rules = limits.rules.load();
-            if is_final {
-                capture.response_head(status, &**fields, began, &rules);
-            } else {
-                capture.response_trailers(&**fields, &rules);
-            }
+            with_rules(&limits.rules, |rules| {
+                if is_final {
+                    capture.response_head(status, &**fields, began, rules);
+                } else {
+                    capture.response_trailers(&**fields, rules);
+                }
+            });
         }
         fields.clear();
         Ok(())
