@@ -43,7 +43,7 @@ processes at once:
   until six hours after its end, whatever feed it was, so MissingValues was listed under it. That is too much where a model has several
   feeds: give it a rule MissingValues of its own, without that cause. In the storm, where no feed was stale before, it was told after nine minutes.
 * Of one cause there is one message. Budgets that burned were listed under the page that had told of it, SegmentDrift under FeatureDrift, the
-  new carrier and the drift of temp under the features that were stale: eight alerts that nobody had to read.
+  new carrier and the drift of temp under the features that were stale: seven alerts that nobody had to read.
 * A model's server that is gone is told of within seconds. PagerDuty was failing in the same minutes, so the mail told of it, and another one
   of PagerDuty. With PagerDuty and the mail server failing, nothing was lost and nothing told twice.
 * Of the collector's own end the dead man's switch tells, and CollectorDown once it is back; a restart of a minute is told by nobody.
