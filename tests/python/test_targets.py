@@ -168,7 +168,8 @@ alerts:
             eventually(hears, "the thread hears who is on it")
             reply = heard("/slack/chat.postMessage")[1]["text"]
             assert "Acknowledged by ada &lt;!channel&gt;" in reply and "<!channel>" not in reply
-            assert "on it" in heard("/slack/chat.update")[0]["blocks"][1]["text"]["text"]
+            assert any("on it" in block["text"]["text"] for block in heard("/slack/chat.update")[0]["blocks"][1:])
+            assert heard("/slack_hook/T0/B0/secret-path")[0]["blocks"][1]["text"]["text"].startswith("*Real?* Yes")
             eventually(lambda: heard(f"/v2/alerts/{episode}/acknowledge?identifierType=alias"), "Opsgenie does, too")
             Model.pause = 0.0
 

@@ -113,7 +113,8 @@ impl Target {
         let delivery = async {
             match self {
                 Self::PagerDuty(target) => target.deliver(notification).await,
-                Self::Email(target) => target.deliver(notification).await,
+                // A conversation with a mail server takes more room than all the others.
+                Self::Email(target) => Box::pin(target.deliver(notification)).await,
                 Self::Slack(target) => target.deliver(notification, receipt).await,
                 Self::Teams(target) => target.deliver(notification).await,
                 Self::Alertmanager(target) => target.deliver(notification).await,

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::Delivery;
 use super::http::retry;
-use crate::secret::{Secret, SecretSource};
+use crate::secret::SecretSource;
 
 /// Connecting, encrypting and the password. The delivery as a whole has its own limit.
 const READY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -70,8 +70,10 @@ impl Smtp {
     /// A connection that takes mail; or why there is none, which is never the mail's fault.
     async fn ready(&self) -> Result<AsyncSmtpConnection, String> {
         let tls = tls_parameters(&self.host, self.ca_file.as_deref())?;
-        let password = self.credentials.as_ref().map(|(user, password)| Ok((user, password.read()?)));
-        let password: Option<(&String, Secret)> = password.transpose().map_err(|why: String| why)?;
+        let credentials = match &self.credentials {
+            Some((user, password)) => Some((user, password.read()?)),
+            None => None,
+        };
         let own_name = ClientId::default();
         let wrapped = (self.tls == SmtpTls::Implicit).then(|| tls.clone());
         let server = (self.host.as_str(), self.port);
@@ -80,7 +82,7 @@ impl Smtp {
         if self.tls == SmtpTls::StartTls {
             connection.starttls(tls, &own_name).await.map_err(|error| in_words(&error))?;
         }
-        if let Some((user, password)) = password {
+        if let Some((user, password)) = credentials {
             let credentials = Credentials::new(user.clone(), password.reveal().to_owned());
             let known = connection.auth(&MECHANISMS, &credentials).await;
             known.map_err(|error| format!("it does not let in the user '{user}' with this password: {error}"))?;

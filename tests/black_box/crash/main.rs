@@ -12,6 +12,7 @@ mod dice;
 mod disk;
 mod exact;
 mod faults;
+mod hearers;
 mod kills;
 mod oracle;
 mod pairs;
@@ -58,7 +59,7 @@ pub(crate) enum Scenario {
     Disk,
     /// Two collectors on one folder, on one archive, and on copies of one database.
     Pairs,
-    /// Killed in the middle of a thousand notifications to a target that is slow, and loses answers.
+    /// Killed in the middle of a thousand notifications to four targets that are slow, and lose answers.
     Deliveries,
 }
 

@@ -19,17 +19,21 @@ PAGE = ROOT / "docs" / "on-call.md"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/on-call", description="Two hours of on-call, at three intensities of trouble.")
     parser.add_argument("--minutes", type=float, default=LENGTH, help="end the shifts after so many minutes")
+    parser.add_argument(
+        "--pace", type=float, default=1.0, help="how many of the plan's minutes pass in one; the rules' own times stay what they are"
+    )
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "target" / "on-call", help="where all that is left lies")
     parser.add_argument("--shift", choices=SHIFTS, help="one shift only, and no page")
     parser.add_argument("--report", action="store_true", help="write the page from what the last run left")
     arguments = parser.parse_args()
     folder = arguments.folder.absolute()
     if arguments.shift:
-        Shift(arguments.shift, folder / arguments.shift, arguments.minutes).run()
+        Shift(arguments.shift, folder / arguments.shift, arguments.minutes, arguments.pace).run()
         return 0
     if not arguments.report:
         shutil.rmtree(folder, ignore_errors=True)
-        command = [sys.executable, "-m", "on_call", "--folder", folder, "--minutes", str(arguments.minutes), "--shift"]
+        command = [sys.executable, "-m", "on_call", "--folder", folder, "--minutes", str(arguments.minutes), "--pace", str(arguments.pace)]
+        command.append("--shift")
         shifts = [subprocess.Popen([*command, name]) for name in SHIFTS]
         if any([shift.wait() for shift in shifts]):
             print("a shift failed; what it left is in", folder, file=sys.stderr)

@@ -15,15 +15,15 @@ SILENCE = 180.0
 
 
 class Record:
-    """What happened, in the order in which it did."""
+    """What happened, in the order in which it did. Minutes are the plan's: of 60 seconds at a pace of 1, of 30 at 2."""
 
-    def __init__(self):
-        self.began = time.monotonic()
+    def __init__(self, pace: float = 1.0):
+        self.began, self.pace = time.monotonic(), pace
         self.entries: list[dict] = []
         self.lock = threading.Lock()
 
     def minute(self) -> float:
-        return (time.monotonic() - self.began) / 60
+        return (time.monotonic() - self.began) / 60 * self.pace
 
     def add(self, **entry) -> None:
         with self.lock:

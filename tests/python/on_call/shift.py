@@ -25,7 +25,7 @@ CONFIGURATION = """\
 listen: 127.0.0.1:{port}
 public_url: http://127.0.0.1:{port}
 data_dir: data
-archive: {{folder: archive, partition: day, max_age: 10s}}
+archive: {{folder: archive, partition: day, max_age: 10s, max_lag: 2m}}
 models:
   - name: flights
     reference: reference.json
@@ -43,6 +43,8 @@ models:
     slis:
       latency: {{below: 500ms}}
       freshness: [{{column: weather_at, max_age: 2h}}]
+      feeds: [{{name: fares, folder: fares, every: 10s, max_age: 3m}}]
+      outcomes: {{max_age: 3m}}
 alerts:
   heartbeat: {{url: {{file: switch.url}}, every: 30s}}
   targets:
@@ -53,6 +55,12 @@ alerts:
         to: [team@example.com]
         smtp: {{host: 127.0.0.1, port: {mail}, tls: none}}
 """
+
+
+#: Each of them has half of the callers, who do not go elsewhere.
+SIDECARS = ("sidecar-1", "sidecar-2")
+#: Somebody else's work goes on every so often, in seconds: a file of fares, and an outcome.
+CHORE_SECONDS = 10.0
 
 
 class Feed:
@@ -71,22 +79,25 @@ class Feed:
             row["weather_at"] = self.weather_at
         else:
             self.weather_at = None
+        if "text temp" in broken:
+            row["temp"] = str(row["temp"])
         if "new carrier" in broken and self.draws.random() < 0.1:
             row["carrier"] = "ZZ"
         return row
 
 
 class Shift:
-    """A shift in a folder of its own. `run` takes as long as the shift does."""
+    """A shift in a folder of its own. `run` takes as long as the shift does, divided by its pace."""
 
-    def __init__(self, name: str, folder: pathlib.Path, minutes: float):
-        self.name, self.folder, self.minutes = name, folder, minutes
+    def __init__(self, name: str, folder: pathlib.Path, minutes: float, pace: float):
+        self.name, self.folder, self.minutes, self.pace = name, folder, minutes, pace
         self.month, self.troubles = SHIFTS[name]
-        self.record = Record()
+        self.record = Record(pace)
         self.pagerduty, self.mail, self.switch = (kind(self.record) for kind in (PagerDuty, Mailbox, Switch))
         self.processes: dict[str, subprocess.Popen] = {}
-        self.ports = {name: free_port() for name in ("model", "collector", "sidecar", "admin")}
+        self.ports = {name: free_port() for name in ("model", "collector", *SIDECARS, *(f"{name} admin" for name in SIDECARS))}
         self.answers = {"sent": 0, "failed": 0}
+        self.began_at, self.chores_at, self.is_locked = 0.0, 0.0, False
 
     def run(self) -> dict:
         # What else runs on the machine is no trouble of the shift's.
@@ -98,19 +109,20 @@ class Shift:
             time.sleep(60)
             return self._result()
         finally:
+            self._lock_archive(False)
             for name in list(self.processes):
                 self._stop(name, signal.SIGTERM)
 
     def _set_up(self) -> None:
-        self.folder.mkdir(parents=True)
+        (self.folder / "fares").mkdir(parents=True)
         (self.folder / "pagerduty.key").write_text("0123456789abcdef0123456789abcdef")
         (self.folder / "switch.url").write_text(self.switch.url)
         text = CONFIGURATION.format(port=self.ports["collector"], pagerduty=self.pagerduty.url, mail=self.mail.port)
         (self.folder / "driftline.yaml").write_text(text)
         self._start("model")
         self._reference()
-        self._start("collector")
-        self._start("sidecar")
+        for name in ("collector", *SIDECARS):
+            self._start(name)
 
     def _commands(self, name: str) -> tuple[list, str]:
         """How a process is started, and where it says that it is ready."""
@@ -119,9 +131,10 @@ class Shift:
             return [sys.executable, "-m", "on_call.model", port], f"http://127.0.0.1:{port}/healthz"
         if name == "collector":
             return [BINARIES / "driftline", "serve", "--config", "driftline.yaml"], f"http://127.0.0.1:{port}/readyz"
-        arguments = [f"--listen=127.0.0.1:{port}", f"--admin=127.0.0.1:{self.ports['admin']}", "--model=flights"]
+        admin = f"127.0.0.1:{self.ports[f'{name} admin']}"
+        arguments = [f"--listen=127.0.0.1:{port}", f"--admin={admin}", "--model=flights", f"--instance={name}"]
         arguments += [f"--upstream=127.0.0.1:{self.ports['model']}", f"--collector=http://127.0.0.1:{self.ports['collector']}"]
-        return [BINARIES / "driftline-sidecar", *arguments], f"http://127.0.0.1:{self.ports['admin']}/readyz"
+        return [BINARIES / "driftline-sidecar", *arguments], f"http://{admin}/readyz"
 
     def _start(self, name: str) -> None:
         command, probe = self._commands(name)
@@ -161,22 +174,22 @@ class Shift:
         """The flights of fifteen days, in their order and as fast as fills the shift, each when it is due."""
         rows, feed, done = flights.replayed(self.month), Feed(), threading.Event()
         director = threading.Thread(target=self._direct, args=(done,), daemon=True)
-        self.record.began = time.monotonic()
+        self.record.began, self.began_at = time.monotonic(), time.time()
         director.start()
         with httpx.Client(timeout=30) as client, concurrent.futures.ThreadPoolExecutor(32) as callers:
             for number, row in enumerate(rows):
                 due = number / len(rows) * LENGTH
                 if due > self.minutes:
                     break
-                time.sleep(max(0.0, (due - self.record.minute()) * 60))
+                time.sleep(max(0.0, (due - self.record.minute()) * 60 / self.pace))
                 broken = {one for trouble in self._on() for one in trouble.feed}
-                callers.submit(self._ask, client, feed.row(row, broken))
+                callers.submit(self._ask, client, SIDECARS[number % 2], feed.row(row, broken))
         done.set()
         director.join()
 
-    def _ask(self, client: httpx.Client, row: dict) -> None:
+    def _ask(self, client: httpx.Client, sidecar: str, row: dict) -> None:
         self.answers["sent"] += 1
-        url = f"http://127.0.0.1:{self.ports['sidecar']}/v1/models/flights:predict"
+        url = f"http://127.0.0.1:{self.ports[sidecar]}/v1/models/flights:predict"
         try:
             is_success = client.post(url, json={"instances": [row]}).is_success
         except httpx.HTTPError:
@@ -198,12 +211,32 @@ class Shift:
             if on != was:
                 self._stage({trouble.stage for trouble in on}, [trouble.model for trouble in on])
             was = on
+            self._chores({trouble.stage for trouble in on})
             self.switch.look()
+
+    def _chores(self, stages: set[str]) -> None:
+        """What others do all the time: fares come, and what became of flights is told."""
+        if time.monotonic() < self.chores_at:
+            return
+        self.chores_at = time.monotonic() + CHORE_SECONDS
+        if not stages & {"no fares", "hide fares"}:
+            (self.folder / "fares" / "fares.csv").write_text(f"{time.time()}\n")
+        if "no outcomes" not in stages:
+            known = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            outcome = {"model": "flights", "row_id": "1", "outcome": True, "observed_at": known}
+            with contextlib.suppress(httpx.HTTPError):
+                httpx.post(f"http://127.0.0.1:{self.ports['collector']}/v1/outcomes", content=json.dumps(outcome))
 
     def _stage(self, stages: set[str], model: list[dict]) -> None:
         self.pagerduty.is_busy = "busy pagerduty" in stages
         self.mail.is_deaf = "deaf mail" in stages
-        for name in ("model", "collector"):
+        shown, hidden = self.folder / "fares", self.folder / "fares.hidden"
+        if shown.exists() and "hide fares" in stages:
+            shown.rename(hidden)
+        elif hidden.exists() and "hide fares" not in stages:
+            hidden.rename(shown)
+        self._lock_archive("lock archive" in stages)
+        for name in ("model", "collector", "sidecar-2"):
             if f"kill {name}" in stages and name in self.processes:
                 self._stop(name, signal.SIGKILL)
             elif f"kill {name}" not in stages and name not in self.processes:
@@ -215,10 +248,17 @@ class Shift:
             with contextlib.suppress(httpx.HTTPError):
                 httpx.put(f"http://127.0.0.1:{self.ports['model']}/trouble", json=trouble)
 
+    def _lock_archive(self, is_locked: bool) -> None:
+        """Has nothing written to the archive any more, as on a volume that was mounted for reading only."""
+        if is_locked != self.is_locked:
+            self.is_locked = is_locked
+            subprocess.run(["chattr", "-R", "+i" if is_locked else "-i", self.folder / "archive"], check=True)
+
     def _result(self) -> dict:
         """What was recorded, and what the collector and the sidecar say at the end."""
         url = f"http://127.0.0.1:{self.ports['collector']}"
         alerts = httpx.get(f"{url}/api/v1/alerts", params={"state": "all", "limit": 1000}).raise_for_status().json()
-        result = {"shift": self.name, "minutes": self.minutes, **self.answers, "record": self.record.entries, "alerts": alerts}
+        run = {"shift": self.name, "minutes": self.minutes, "pace": self.pace, "began_at": self.began_at}
+        result = {**run, **self.answers, "record": self.record.entries, "alerts": alerts}
         (self.folder / "result.json").write_text(json.dumps(result, indent=1))
         return result
