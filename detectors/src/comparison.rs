@@ -6,6 +6,7 @@ use crate::categorical::{CategoricalProfile, Dictionary};
 use crate::coarse::Coarsening;
 use crate::detector::Detector;
 use crate::distances::association::PairChange;
+use crate::distances::moments::Moments;
 use crate::distances::shares::Shares;
 use crate::distances::{
     Distance, anderson_darling, association, auc, cramer_von_mises, energy, ks, kuiper, mean, missing, mmd, quantile,
@@ -14,7 +15,7 @@ use crate::distances::{
 use crate::grid::Grid;
 use crate::numeric::NumericProfile;
 use crate::reference::{Normal, Profile};
-use crate::steps::Steps;
+use crate::steps::{Step, Steps};
 use crate::vectors::{Kernel, VectorProfile};
 
 /// A reference's counts, a part of them, or another sample's, with a window's.
@@ -245,8 +246,23 @@ impl<'p> Numbers<'p> {
     }
 
     fn deviations(&self) -> (f64, f64) {
-        let deviation = |profile: &NumericProfile| profile.standard_deviation().unwrap_or(0.0);
-        (deviation(self.reference), deviation(self.window))
+        let [reference, window] = [self.reference, self.window].map(|of| of.standard_deviation().unwrap_or(0.0));
+        let are_lost = [self.reference, self.window].map(NumericProfile::spread_is_lost);
+        if are_lost == [false; 2] || !self.steps.all_points() {
+            return (reference, window);
+        }
+        let unit = if self.unit > 0.0 { self.unit } else { 1.0 };
+        let (of_reference, of_window) = Moments::of_both(&self.steps, self.mean, unit);
+        let found = |is_lost, of_sums, moments: Moments, rows: fn(&Step) -> u64| {
+            let is_one_value = || self.steps.steps.iter().filter(|step| rows(step) > 0).nth(1).is_none();
+            match is_lost {
+                false => of_sums,
+                true if is_one_value() => 0.0,
+                true => moments.second.sqrt() * unit,
+            }
+        };
+        let reference = found(are_lost[0], reference, of_reference, Step::reference);
+        (reference, found(are_lost[1], window, of_window, Step::window))
     }
 }
 

@@ -271,7 +271,8 @@ impl NumericProfile {
         (n > 0).then(|| origin(grid) + self.shifted_sum / n as f64)
     }
 
-    /// Standard deviation of the finite values (dividing by n, as `numpy.std` does); none without any.
+    /// Standard deviation of the finite values (dividing by n, as `numpy.std` does); none without any. Of equal values it is
+    /// zero, and no rest of rounding.
     ///
     /// ```
     /// use driftline_detectors::{Grid, NumericProfile};
@@ -284,10 +285,26 @@ impl NumericProfile {
         let n = self.finite() as f64;
         (n > 0.0).then(|| {
             let mean = self.shifted_sum / n;
-            (self.shifted_squares / n - mean * mean).max(0.0).sqrt()
+            if self.is_constant() { 0.0 } else { (self.shifted_squares / n - mean * mean).max(0.0).sqrt() }
         })
     }
+
+    /// Whether all finite values are one and the same.
+    fn is_constant(&self) -> bool {
+        self.range.is_some_and(|(low, high)| low == high)
+    }
+
+    /// Whether the values lie so close together, so far from the grid, that their spread is mostly lost in what is added up.
+    pub(crate) fn spread_is_lost(&self) -> bool {
+        let n = self.finite() as f64;
+        let (mean, square) = (self.shifted_sum / n, self.shifted_squares / n);
+        n > 0.0 && !self.is_constant() && square - mean * mean < LEAST_VARIANCE * mean * mean
+    }
 }
+
+/// Where the variance is less, as a part of the square of how far the values lie from the grid's middle, rounding takes more
+/// digits than a score may lack.
+const LEAST_VARIANCE: f64 = 1e-4;
 
 fn origin(grid: &Grid) -> f64 {
     grid.cuts().get(grid.cuts().len() / 2).copied().unwrap_or(0.0)
@@ -305,6 +322,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::laws::parts_make_the_whole;
 
     fn grid() -> Grid {
         Grid::new(vec![-3.0, 0.0, 0.5, 10.0]).unwrap()
@@ -356,6 +374,22 @@ mod tests {
                 exact_part(&merged(&merged(&a, &b), &c)),
                 exact_part(&merged(&a, &merged(&b, &c)))
             );
+            prop_assert_eq!(&merged(&a, &counted(&[])), &a);
+            prop_assert_eq!(&merged(&counted(&[]), &a), &a);
+        }
+
+        #[test]
+        fn of_numbers_whose_sums_are_exact_profiles_add_up_to_the_bit(
+            quarters in proptest::collection::vec(-100i32..100, 0..80),
+            at in (0usize..80, 0usize..80),
+        ) {
+            let rows: Vec<f64> = quarters.into_iter().map(|quarter| f64::from(quarter) / 4.0).collect();
+            // The range stays when something is taken back: it bounds what is left.
+            let remove = |sum: &mut NumericProfile, part: &NumericProfile| {
+                sum.remove(part);
+                sum.range = counted(&rows[..at.0.min(rows.len())]).range;
+            };
+            parts_make_the_whole(&rows, at, counted, (NumericProfile::merge, remove));
         }
 
         #[test]
@@ -401,6 +435,13 @@ mod tests {
         let profile = counted(&[f64::MAX, f64::MAX, -1e308, 1e155, MAX_MAGNITUDE, -MAX_MAGNITUDE]);
         assert_eq!((profile.infinite, profile.finite()), (4, 2));
         assert!(profile.shifted_squares.is_finite() && profile.open_sums.iter().all(|sum| sum.is_finite()));
+    }
+
+    #[test]
+    fn equal_values_have_no_spread_wherever_they_lie() {
+        for value in [0.1, 1e9 + 0.1, -7e40] {
+            assert_eq!(counted(&[value; 1000]).standard_deviation(), Some(0.0), "{value}");
+        }
     }
 
     #[test]

@@ -75,6 +75,61 @@ fn numbers_that_have_not_drifted_stay_quiet() {
     }
 }
 
+/// As most tools have it: on the reference's deciles, with a ten-thousandth in the place of an empty share.
+fn usual_psi(reference: &[f64], window: &[f64]) -> f64 {
+    let mut sorted = reference.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let edges: Vec<f64> = (1..10).map(|decile| sorted[sorted.len() * decile / 10]).collect();
+    let shares = |rows: &[f64]| {
+        let mut counts = [0.0; 10];
+        rows.iter().for_each(|x| counts[edges.partition_point(|edge| edge <= x)] += 1.0);
+        counts.map(|count: f64| (count / rows.len() as f64).max(1e-4))
+    };
+    shares(reference).into_iter().zip(shares(window)).map(|(p, q)| (q - p) * (q / p).ln()).sum()
+}
+
+#[test]
+fn two_samples_of_the_same_two_hundred_rows_are_no_drift_though_the_usual_rule_cries_one_time_in_three() {
+    const DRAWS: usize = 3000;
+    let mut uniform = Uniform(37);
+    let (mut usual, mut beyond_noise, mut drift, mut p_values) = (0, 0, 0, Vec::new());
+    for _ in 0..DRAWS {
+        let mut rows = || -> Vec<f64> { (0..200).map(|_| uniform.bell()).collect() };
+        let (before, now) = (rows(), rows());
+        usual += usize::from(usual_psi(&before, &now) > 0.1);
+        let reference = numeric(before.into_iter());
+        let mut window = reference.empty_profile();
+        reference.count_numbers(&mut window, &now);
+        let psi = reference.scores_of([Detector::Psi], &window, &Thresholds::default(), true).remove(0);
+        beyond_noise += usize::from(psi.effect > psi.noise.independent);
+        drift += usize::from(psi.verdict == Verdict::Drift);
+        assert!((0.2..0.4).contains(&psi.noise.independent), "{psi:?}");
+        p_values.push(psi.p_value);
+    }
+    let usual = usual as f64 / DRAWS as f64;
+    assert!((0.28..0.42).contains(&usual), "the usual rule cries in {usual} of the draws");
+    // One in a thousand, and so many as chance brings once in ten thousand times.
+    assert!(beyond_noise <= 11, "{beyond_noise} of {DRAWS} are beyond the noise");
+    assert!(drift <= beyond_noise, "{drift} of {DRAWS} are drift");
+    for (level, least, most) in [(0.1, 0.08, 0.12), (0.01, 0.004, 0.016)] {
+        let share = p_values.iter().filter(|p| **p <= level).count() as f64 / DRAWS as f64;
+        assert!((least..most).contains(&share), "{share} of the p-values are up to {level}");
+    }
+}
+
+#[test]
+fn with_rows_enough_the_same_is_ok() {
+    let mut uniform = Uniform(41);
+    for _ in 0..300 {
+        let reference = numeric((0..2000).map(|_| uniform.bell()));
+        let mut window = reference.empty_profile();
+        reference.count_numbers(&mut window, &(0..1000).map(|_| uniform.bell()).collect::<Vec<_>>());
+        for score in reference.scores_of([Detector::Psi, Detector::Ks], &window, &Thresholds::default(), true) {
+            assert_eq!(score.verdict, Verdict::Ok, "{score:?}");
+        }
+    }
+}
+
 #[test]
 fn categories_that_have_not_drifted_stay_quiet_though_new_ones_come() {
     let mut uniform = Uniform(5);

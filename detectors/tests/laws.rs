@@ -316,6 +316,33 @@ proptest! {
 }
 
 #[test]
+fn a_spread_is_that_of_the_values_however_far_they_have_moved() {
+    let values = |from: f64, width: f64| -> Vec<f64> { (0..500).map(|i| from + width * f64::from(i % 25)).collect() };
+    let reference = reference(&values(0.0, 1.0));
+    for (from, width) in [(1e6, 2.0), (1e9, 0.5), (-3e11, 4.0)] {
+        let spread = score(&reference, &values(from, width), Detector::Spread);
+        assert!((spread.value / width - 1.0).abs() < 1e-3, "{from}: {spread:?}");
+    }
+    // One value has no spread to be compared, and is no hundred-millionth of one.
+    let constant = window(&reference, &[0.1; 500]);
+    let scores = reference.scores_of([Detector::Spread], &constant, &Thresholds::default(), true);
+    assert!(scores.is_empty(), "{scores:?}");
+}
+
+#[test]
+fn a_quantile_that_many_rows_share_is_theirs() {
+    // Nearly all rows hold 0.1, and 0.1 times what is left of one and 0.1 times the rest add up to a little more than 0.1.
+    let rows = |size: usize| -> Vec<f64> { (0..size).map(|i| if i % 40 == 0 { 0.2 } else { 0.1 }).collect() };
+    for size in 200..260 {
+        let reference = reference(&rows(400));
+        let quantiles = QUANTILES.map(|(detector, _)| detector);
+        for score in reference.scores_of(quantiles, &window(&reference, &rows(size)), &Thresholds::default(), true) {
+            assert_eq!((score.value, score.p_value), (0.0, 1.0), "{size}: {score:?}");
+        }
+    }
+}
+
+#[test]
 fn ties_between_cuts_lie_in_the_reported_interval() {
     // Spikes of the window that fall between the reference's.
     for seed in [14_210_260_053_811_729_300, 3, 4, 5] {

@@ -1,8 +1,11 @@
 """References as others read them: JSON and NumPy, against the rows that they were built from."""
 
+import hashlib
 import json
 import subprocess
 import sys
+import unicodedata
+from datetime import UTC, datetime, timedelta
 
 import numpy
 import pyarrow
@@ -223,6 +226,17 @@ def test_texts_and_times_are_scored_by_what_is_derived(tmp_path):
     assert numpy.array_equal(numbers_of(columns["note.words"]), sorted([4, 1, 0, 2, 4]))
     digits = [sum(map(str.isdigit, text)) / len(text) for text in texts if text]
     assert numpy.array_equal(numbers_of(columns["note.digits"]), sorted(digits))
+    # Latin letters, other letters, digits, what separates, and the rest of what is written.
+    has = {
+        "letters": lambda c: c.isalpha() and unicodedata.name(c).startswith("LATIN"),
+        "other_letters": lambda c: c.isalpha() and not unicodedata.name(c).startswith("LATIN"),
+        "punctuation": lambda c: unicodedata.category(c)[0] in "PS",
+        "whitespace": str.isspace,
+    }
+    for name, is_one in has.items():
+        shares = sorted(sum(map(is_one, text)) / len(text) for text in texts if text)
+        assert numpy.array_equal(numbers_of(columns[f"note.{name}"]), shares), name
+        assert columns[f"note.{name}"]["profile"]["missing"] == 1, "an empty text has no characters"
     # Of the words of a row, those that no other row has; "late" is in three.
     assert numpy.array_equal(numbers_of(columns["note.new_words"]), sorted([3 / 4, 0, 1, 3 / 4]))
     assert columns["note.new_words"]["profile"]["missing"] == 1
@@ -232,25 +246,50 @@ def test_texts_and_times_are_scored_by_what_is_derived(tmp_path):
     assert set(columns["booked.weekday"]["dictionary"]["categories"]) == {"monday", "tuesday", "wednesday", "thursday", "friday"}
 
 
-def test_more_rows_than_memory_has_room_for(tmp_path):
+def test_a_reference_says_what_it_was_made_of(tmp_path):
+    random = numpy.random.default_rng(8)
+    files = [
+        write_rows(tmp_path / f"rows.{ending}", pyarrow.table({"x": random.integers(0, 9, size=size), "place": ["a"] * size}))
+        for ending, size in (("parquet", 500), ("csv", 300), ("jsonl", 200))
+    ]
+    began = datetime.now(UTC)
+    file = build(tmp_path, *files)
+    for source, path in zip(file["sources"], files, strict=True):
+        content = path.read_bytes()
+        assert source == {"path": str(path), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert (file["format"], file["version"], file["model"], file["rows"]) == ("driftline-reference", 3, "m", 1000)
+    assert began - timedelta(seconds=1) <= datetime.fromisoformat(file["built_at"]) <= datetime.now(UTC)
+    assert file["options"] == ["reference", "build", "--model=m", f"--output={tmp_path / 'reference.json'}", *map(str, files)]
+
+
+#: Of a process's memory, what its files' bytes are held against.
+MIB = 1 << 20
+
+
+def test_rows_that_memory_has_no_room_for(tmp_path):
     random = numpy.random.default_rng(6)
-    path, groups, rows = tmp_path / "rows.parquet", 30, 100_000
-    schema = pyarrow.schema([(f"c{i}", pyarrow.float64()) for i in range(10)])
-    values = [numpy.empty(0)]
-    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for _ in range(groups):
-            columns = [random.normal(size=rows) for _ in schema]
-            values.append(columns[0])
-            writer.write_table(pyarrow.table(columns, schema=schema))
-    # 30 million numbers are 270 MB with what says that they are numbers: more than stays in memory.
+    path, groups, rows, columns = tmp_path / "rows.parquet", 40, 200_000, 10
+    schema = pyarrow.schema([(f"c{i}", pyarrow.float64()) for i in range(columns)])
+    first, drawn = [], [random.normal(size=rows + groups * 1000) for _ in schema]
+    with pyarrow.parquet.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
+        for group in range(groups):
+            # Other rows in every group, without drawing each anew.
+            values = [column[1000 * group :][:rows] + group for column in drawn]
+            first.append(values[0])
+            writer.write_table(pyarrow.table(values, schema=schema))
+    size = path.stat().st_size
+    assert size > 600 * MIB
     output = tmp_path / "reference.json"
-    command = [BINARIES / "driftline", "reference", "build", "--model=m", f"--output={output}", path]
+    command = [BINARIES / "driftline", "reference", "build", "--model=m", f"--output={output}", "--memory-mib=32", path]
     # Asked by a small process: what a child had at its most counts what its parent had when it was forked.
     ask = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    used = int(subprocess.run([sys.executable, "-c", ask, *command], check=True, capture_output=True, text=True).stdout)
-    assert used < 450 * 1024, f"{used} KiB"
-    normal = normals(json.loads(output.read_text()))["c0"]
-    sorted_values = numpy.sort(numpy.concatenate(values))
+    used = 1024 * int(subprocess.run([sys.executable, "-c", ask, *command], check=True, capture_output=True, text=True).stdout)
+    assert used < 200 * MIB, f"{used / MIB:.0f} MiB for a file of {size / MIB:.0f}"
+    file = json.loads(output.read_text())
+    assert file["rows"] == groups * rows and file["sources"][0]["bytes"] == size
+    # Counts are of every row; cut points lie at quantiles, as far as a sample of half a million rows knows them.
+    normal = normals(file)["c0"]
+    sorted_values = numpy.sort(numpy.concatenate(first))
     cells = numpy.array(normal["profile"]["cells"])
     assert numpy.array_equal(cells.cumsum()[1::2], numpy.searchsorted(sorted_values, normal["grid"], side="right"))
     shares = cells.cumsum()[1::2] / cells.sum()

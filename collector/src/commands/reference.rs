@@ -102,6 +102,10 @@ pub(super) struct Build {
     /// Length of a window, as in 24h: a multiple of the pane.
     #[arg(long, value_name = "DURATION", requires = "pane")]
     window: Option<String>,
+    /// How many MiB of columns stay in memory while rows are read. What is more waits in an unnamed file in the temporary
+    /// folder (TMPDIR). The sample and the counts of the columns that are being worked at come on top.
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    memory_mib: u32,
 }
 
 pub(super) fn run(command: ReferenceCommand) -> ExitCode {
@@ -150,6 +154,7 @@ fn run_build(build: Build) -> ExitCode {
         joint_name_columns: build.joint_name.clone(),
         time,
         segments: segments.by,
+        memory_bytes: usize::try_from(u64::from(build.memory_mib) << 20).ok(),
         options: std::env::args().skip(1).collect(),
     };
     let built = match archived(&build) {

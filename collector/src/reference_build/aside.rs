@@ -11,8 +11,8 @@ use super::values::Value;
 
 /// Bytes that are moved at once.
 const BLOCK_BYTES: usize = 64 << 10;
-/// Bytes of all columns together that stay in memory. Past it, full blocks go to a file.
-const MEMORY_BYTES: usize = 256 << 20;
+/// Bytes of all columns together that stay in memory where nobody says more or less. Past it, full blocks go to a file.
+pub(super) const MEMORY_BYTES: usize = 256 << 20;
 
 /// The values of one column, in the order of their rows.
 #[derive(Debug, Default)]
@@ -36,12 +36,6 @@ pub(super) struct Aside {
     /// Without a name: it is gone when this process is.
     file: Option<File>,
     file_bytes: u64,
-}
-
-impl Default for Aside {
-    fn default() -> Self {
-        Self::holding(MEMORY_BYTES)
-    }
 }
 
 impl Aside {

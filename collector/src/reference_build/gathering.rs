@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use driftline_detectors::{Derivation, Reference, Segments};
 
 use super::ReferencePlan;
-use super::aside::{Aside, Lane, no_room};
+use super::aside::{Aside, Lane, MEMORY_BYTES, no_room};
 use super::columns::{Gathered, Kind, build};
 use super::joint::Together;
 use super::parting::{self, Parted};
@@ -109,7 +109,7 @@ impl<'p> Gathering<'p> {
             plan,
             // A condition that cannot be read is said when rows are parted by it.
             parted_by: parting::columns(&plan.segments).unwrap_or_default(),
-            aside: Aside::default(),
+            aside: Aside::holding(plan.memory_bytes.unwrap_or(MEMORY_BYTES)),
             columns: Vec::new(),
             places: BTreeMap::new(),
             times: Lane::default(),

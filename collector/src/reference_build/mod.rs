@@ -70,6 +70,8 @@ pub struct ReferencePlan {
     pub time: Option<(String, Windows)>,
     /// Parts of the rows that are each compared with themselves.
     pub segments: Vec<SegmentBy>,
+    /// Bytes of columns that stay in memory while rows are read; what is more waits in a file. 256 MiB where nothing is said.
+    pub memory_bytes: Option<usize>,
     /// What is noted in the file of how it was asked for.
     pub options: Vec<String>,
 }

@@ -69,9 +69,9 @@ pub(super) fn split_tail(of_a_kind: (u64, u64), rows: (u64, u64)) -> f64 {
     let of_the_rest = (rows.0 - of_a_kind.0.min(rows.0), rows.1 - of_a_kind.1.min(rows.1));
     let (kind, rest) = (of_a_kind.0 + of_a_kind.1, of_the_rest.0 + of_the_rest.1);
     if kind <= rest {
-        of_a_kind.1.checked_sub(1).map_or(1.0, |below| binomial::above(kind, chance, below))
+        binomial::at_least(kind, chance, of_a_kind.1)
     } else {
-        1.0 - binomial::above(rest, chance, of_the_rest.1)
+        binomial::at_most(rest, chance, of_the_rest.1)
     }
 }
 

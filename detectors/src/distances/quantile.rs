@@ -190,8 +190,12 @@ fn ends(step: &Step) -> (f64, f64) {
     }
 }
 
-/// So far from one value to the next.
+/// So far from one value to the next, from the nearer of the two as NumPy has it: between equal values lies that value and no
+/// other, or a quantile would lie beside the many rows that share it.
 fn mix(low: (f64, f64), high: (f64, f64), between: f64) -> (f64, f64) {
-    let mix = |low: f64, high: f64| low * (1.0 - between) + high * between;
+    let mix = |low: f64, high: f64| {
+        let way = high - low;
+        if between < 0.5 { low + way * between } else { high - way * (1.0 - between) }
+    };
     (mix(low.0, high.0), mix(low.1, high.1))
 }

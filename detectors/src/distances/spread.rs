@@ -1,9 +1,8 @@
 //! Spread: how many times the window's standard deviation is the reference's.
 
-use statrs::distribution::{ContinuousCDF, FisherSnedecor};
-
 use super::moments::Moments;
 use super::{Distance, MEAN_MAGNITUDE, NOISE_TAIL, interval};
+use crate::null::fisher;
 use crate::steps::Steps;
 
 /// Halvings after which a logarithm of a ratio is known to six digits.
@@ -28,20 +27,19 @@ pub(crate) fn distance(steps: &Steps, deviations: (f64, f64), mean: f64) -> Opti
     // Both variances are compared as the textbook's, which divide by one less than the size.
     let bias = (m / (m - 1.0) * (n - 1.0) / n).ln() / 2.0;
     let logarithm = (deviations.1 / deviations.0).ln();
-    let wider = FisherSnedecor::new(of_window, of_reference).ok()?;
-    let narrower = FisherSnedecor::new(of_reference, of_window).ok()?;
     let ratio = logarithm + bias;
-    let tail = |f: &FisherSnedecor, x: f64| f.sf((2.0 * x).exp());
+    let wider = |x: f64| fisher::tail((2.0 * x).exp(), (of_window, of_reference));
+    let narrower = |x: f64| fisher::tail((2.0 * x).exp(), (of_reference, of_window));
     let spread = |moments: Moments, size: f64| (moments.kurtosis().max(kurtosis) - 1.0) / (4.0 * (size - 1.0));
     let reach = interval::DEVIATIONS * (spread(reference, n) + spread(window, m)).max(0.0).sqrt();
     Some(Distance {
         value: deviations.1 / deviations.0,
         upper: deviations.1 / deviations.0,
         effect,
-        noise: (reached(|x| tail(&wider, x)) - bias).max(reached(|x| tail(&narrower, x)) + bias),
+        noise: (reached(wider)? - bias).max(reached(narrower)? + bias),
         null_mean: MEAN_MAGNITUDE * ((1.0 / of_window + 1.0 / of_reference) / 2.0).sqrt(),
         interval: interval::of_magnitude(ratio - reach, ratio + reach),
-        p_value: (2.0 * tail(&wider, ratio).min(tail(&narrower, -ratio))).min(1.0),
+        p_value: (2.0 * wider(ratio)?.min(narrower(-ratio)?)).min(1.0),
     })
 }
 
@@ -51,11 +49,11 @@ pub(crate) fn effect((reference, window): (f64, f64)) -> Option<f64> {
 }
 
 /// The logarithm beyond which half of the noise's tail lies.
-fn reached(tail: impl Fn(f64) -> f64) -> f64 {
+fn reached(tail: impl Fn(f64) -> Option<f64>) -> Option<f64> {
     let (mut low, mut high) = (0.0, 20.0);
     for _ in 0..HALVINGS {
         let middle = (low + high) / 2.0;
-        if tail(middle) > NOISE_TAIL / 2.0 { low = middle } else { high = middle }
+        if tail(middle)? > NOISE_TAIL / 2.0 { low = middle } else { high = middle }
     }
-    high
+    Some(high)
 }

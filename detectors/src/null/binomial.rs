@@ -25,6 +25,93 @@ pub(crate) fn above(trials: u64, chance: f64, x: u64) -> f64 {
     normal_tail(((1.0 - b) * ratio - (1.0 - a)) / (b * ratio * ratio + a).sqrt())
 }
 
+/// `P(X ≥ x)`, with all of its digits: for p-values. It adds up as many terms as a few dozen standard deviations are wide.
+pub(crate) fn at_least(trials: u64, chance: f64, x: u64) -> f64 {
+    if x == 0 {
+        return 1.0;
+    }
+    if x > trials {
+        return 0.0;
+    }
+    if x as f64 > trials as f64 * chance {
+        return mass(trials, chance, x) * terms_from(trials, chance, x);
+    }
+    1.0 - at_most(trials, chance, x - 1)
+}
+
+/// `P(X ≤ x)`, likewise.
+pub(crate) fn at_most(trials: u64, chance: f64, x: u64) -> f64 {
+    // So many fail as do not succeed.
+    if x >= trials {
+        return 1.0;
+    }
+    if (x as f64) < trials as f64 * chance {
+        return mass(trials, 1.0 - chance, trials - x) * terms_from(trials, 1.0 - chance, trials - x);
+    }
+    1.0 - at_least(trials, chance, x + 1)
+}
+
+/// `P(X ≥ x)` over `P(X = x)`, for an x from the mean on: each term is the one before times what falls with every step.
+fn terms_from(trials: u64, chance: f64, x: u64) -> f64 {
+    let odds = chance / (1.0 - chance);
+    let (mut sum, mut term) = (0.0, 1.0);
+    for reached in x..=trials {
+        sum += term;
+        term *= (trials - reached) as f64 / (reached + 1) as f64 * odds;
+        if term < sum * f64::EPSILON / 8.0 {
+            break;
+        }
+    }
+    sum
+}
+
+/// `P(X = x)` by Loader (2000, "Fast and accurate computation of binomial probabilities"): Stirling's formula, whose errors
+/// are known, times how far x is from the mean. Logarithms of factorials would lose as many digits as they have before the point.
+pub(super) fn mass(trials: u64, chance: f64, x: u64) -> f64 {
+    let (n, k, rest) = (trials as f64, x as f64, (trials - x) as f64);
+    if x == 0 {
+        return (n * (-chance).ln_1p()).exp();
+    }
+    if x == trials {
+        return (n * chance.ln()).exp();
+    }
+    let exponent = stirlings_error(n)
+        - stirlings_error(k)
+        - stirlings_error(rest)
+        - away(k, n * chance)
+        - away(rest, n * (1.0 - chance));
+    exponent.exp() * (n / (std::f64::consts::TAU * k * rest)).sqrt()
+}
+
+/// By how much the logarithm of n! is above Stirling's formula, `½·ln 2πn + n·ln n − n`.
+fn stirlings_error(n: f64) -> f64 {
+    if n < 16.0 {
+        let factorial: f64 = (2..=n as u32).map(f64::from).product();
+        return factorial.ln() - 0.5 * (std::f64::consts::TAU * n).ln() - n * n.ln() + n;
+    }
+    let square = 1.0 / (n * n);
+    (1.0 / 12.0 - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square * (1.0 / 1680.0 - square / 1188.0)))) / n
+}
+
+/// `x·ln(x/mean) + mean − x`, also where the two are close.
+pub(super) fn away(x: f64, mean: f64) -> f64 {
+    let distance = x - mean;
+    if distance.abs() >= 0.1 * (x + mean) {
+        return x * (x / mean).ln() - distance;
+    }
+    let v = distance / (x + mean);
+    let (mut sum, mut power, square) = (distance * v, 2.0 * x * v, v * v);
+    for odd in (3..1000).step_by(2) {
+        power *= square;
+        let next = sum + power / f64::from(odd);
+        if next == sum {
+            break;
+        }
+        sum = next;
+    }
+    sum
+}
+
 /// The largest chance with which so few successes in so many trials still happen this often: the upper confidence limit
 /// of Clopper & Pearson (1934).
 pub(crate) fn upper_limit(successes: u64, trials: u64, tail: f64) -> f64 {
@@ -74,6 +161,18 @@ mod tests {
         }
     }
 
+    // scipy.stats.binom.sf(x − 1, n, p), and of mpmath.betainc where that has lost its digits
+    #[test]
+    fn p_values_keep_their_digits_however_small_they_are() {
+        for (trials, chance, x, expected) in AT_LEAST {
+            let got = at_least(trials, chance, x);
+            assert!((got / expected - 1.0).abs() < 1e-10, "{trials} {chance} {x}: {got}, not {expected}");
+            let mirrored = at_most(trials, 1.0 - chance, trials - x);
+            assert!((mirrored / expected - 1.0).abs() < 1e-9, "{trials} {chance} {x}: {mirrored}, not {expected}");
+        }
+        assert_eq!((at_least(5, 0.3, 0), at_least(5, 0.3, 6), at_most(5, 0.3, 5)), (1.0, 0.0, 1.0));
+    }
+
     // scipy.stats.beta.isf(0.0005, successes + 1, trials − successes)
     #[test]
     fn upper_limits_equal_scipys() {
@@ -97,4 +196,19 @@ mod tests {
             assert_eq!(quantile(trials, chance, 0.0005), expected);
         }
     }
+
+    const AT_LEAST: [(u64, f64, u64, f64); 12] = [
+        (20, 0.25, 9, 0.04092516770651855),
+        (200, 0.0078125, 8, 0.00020305594846783376),
+        (5_000, 0.3125, 1_660, 0.001612987955432493),
+        (1_000_000, 0.203125, 205_000, 1.6269899746695564e-06),
+        (1_000_000, 0.203125, 203_126, 0.4994060777237508),
+        (40_000, 0.453125, 20_000, 4.868832016232837e-79),
+        (300, 0.75, 300, 3.298974947466076e-38),
+        (1, 0.25, 1, 0.25),
+        (100_000_000, 0.5, 50_010_000, 0.022755531314807856),
+        (700, 0.46875, 328, 0.5185619595627041),
+        (700, 0.46875, 200, 1.0),
+        (35_000, 0.9375, 32_600, 0.9999982427453356),
+    ];
 }

@@ -4,6 +4,7 @@ pub(crate) mod anderson_darling;
 pub(crate) mod binomial;
 pub(crate) mod chance_sum;
 pub(crate) mod cramer_von_mises;
+pub(crate) mod fisher;
 pub(crate) mod kolmogorov;
 pub(crate) mod kuiper;
 pub(crate) mod largest_difference;

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use statrs::function::gamma::ln_gamma;
 
 use super::chance_sum::ChanceSum;
-use super::largest_difference::LargestDifference;
+use super::largest_difference::{Differing, LargestDifference};
 
 /// Standard deviations on each side of its mean to which a binomial is summed up.
 const REACH: f64 = 8.0;
@@ -68,6 +68,8 @@ struct Kind {
     rows: f64,
     /// Mean of the window's rows among them.
     mean: f64,
+    /// From one point to the next, in rows.
+    step: f64,
     /// Rows of the reference and of the window, and their weights, which add up to one.
     points: Vec<Point>,
 }
@@ -109,8 +111,15 @@ impl RandomSplit {
         let (n, m) = self.sizes;
         let of_kind = |kind: &Kind| {
             let left = (1.0 - kind.rows / (n + m)).max(0.0).sqrt();
-            let difference = |point: &Point| left * (point.reference / n - point.window / m).abs();
-            kind.points.iter().map(|point| (difference(point), kind.cells * point.weight)).collect::<Vec<_>>()
+            // A point that stands for several rows stands for those around it.
+            let of_a_row = 1.0 / m + if kind.rows > 0.0 { 1.0 / n } else { 0.0 };
+            let around = if kind.step > 1.0 { kind.step / 2.0 * of_a_row } else { 0.0 };
+            let differing = |point: &Point| {
+                let difference = (point.reference / n - point.window / m).abs();
+                let (least, most) = ((difference - around).max(0.0), difference + around);
+                Differing { least: left * least, most: left * most, cells: kind.cells * point.weight }
+            };
+            kind.points.iter().map(differing).collect::<Vec<_>>()
         };
         LargestDifference::new(self.kinds.iter().flat_map(of_kind).collect())
     }
@@ -175,20 +184,21 @@ impl Kind {
         let windows = steps(first, last, step);
         let points =
             weighted(windows, log_weight).map(|(window, weight)| Point { reference: rows - window, window, weight });
-        Self { cells, rows, mean, points: points.collect() }
+        Self { cells, rows, mean, step, points: points.collect() }
     }
 
     /// What of the window's m rows lies beyond the extremes of the reference's n: a beta-binomial variable with 2 and n − 1.
     fn outside(n: f64, m: f64) -> Self {
         let mean = 2.0 * m / (n + 1.0);
         let last = (OUTSIDE_REACH * mean + 2.0 * MARGIN).ceil().min(m);
-        let windows = steps(0.0, last, (mean / POINTS_PER_OUTSIDE_MEAN).floor().max(1.0));
+        let step = (mean / POINTS_PER_OUTSIDE_MEAN).floor().max(1.0);
+        let windows = steps(0.0, last, step);
         let log_weight =
             |window: f64| (window + 1.0).ln() + ln_gamma(m - window + n - 1.0) - ln_gamma(m - window + 1.0);
         let points: Vec<Point> =
             weighted(windows, log_weight).map(|(window, weight)| Point { reference: 0.0, window, weight }).collect();
         let mean = points.iter().map(|point| point.weight * point.window).sum();
-        Self { cells: 1.0, rows: 0.0, mean, points }
+        Self { cells: 1.0, rows: 0.0, mean, step, points }
     }
 }
 
@@ -250,5 +260,20 @@ mod tests {
     fn one_cell_leaves_nothing_to_chance() {
         let chance = pearson(&[(100, 50)]);
         assert!(chance.mean.abs() < 1e-9 && chance.quantile(0.001).abs() < 1e-9, "{chance:?}");
+    }
+
+    #[test]
+    fn the_largest_difference_of_two_cells_is_that_of_a_binomial() {
+        // scipy.stats: binom.sf(k − 1, 40_000, 0.5) + binom.cdf(40_000 − k, 40_000, 0.5), for each of two cells that differ
+        // by as much as each other, with what their fixed sum leaves of the deviation.
+        let split = RandomSplit::new((40_000, 40_000), [(40_000, 2)]);
+        for z in (0..40).map(|step| 2.5 + f64::from(step) / 20.0) {
+            let difference = z * (0.25f64 / 40_000.0 * 2.0).sqrt();
+            let expected = 4.0 * crate::null::tails::normal_tail(z);
+            let got = split.largest_difference().tail(difference) / expected;
+            assert!((0.97..1.3).contains(&got), "{z} deviations: {got} times the tail");
+            let quantile = split.largest_difference().quantile(expected) / difference;
+            assert!((0.995..1.03).contains(&quantile), "{z} deviations: {quantile} times the quantile");
+        }
     }
 }

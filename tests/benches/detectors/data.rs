@@ -7,7 +7,8 @@ use crate::numbers::Numbers;
 /// Values of each sample to draw from.
 const POOL: usize = 1 << 17;
 
-const FLIGHTS: [&str; 9] =
+/// Columns of real flights.
+pub(crate) const FLIGHTS: [&str; 9] =
     ["distance", "temp", "humid", "wind_speed", "visib", "air_time", "dep_delay", "arr_delay", "hour"];
 
 /// How a value comes about.

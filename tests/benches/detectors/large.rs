@@ -11,7 +11,7 @@ use driftline_detectors::{Profile, Reference, Thresholds, Verdict};
 
 use crate::Options;
 use crate::beside::build;
-use crate::data::{Column, columns};
+use crate::data::{Column, FLIGHTS, columns};
 use crate::numbers::Numbers;
 
 /// Rows of all columns that are in memory at a time.
@@ -29,7 +29,10 @@ struct Took {
 }
 
 pub(crate) fn run(options: &Options) {
-    let columns = columns();
+    let mut columns = columns();
+    if options.flights {
+        columns.retain(|column| FLIGHTS.contains(&column.name));
+    }
     let began = Instant::now();
     let threads = options.threads.max(1);
     let shares = thread::scope(|scope| {

@@ -36,6 +36,9 @@ pub(crate) struct Options {
     /// Columns of both.
     #[arg(long, default_value_t = 1000)]
     pub(crate) large_columns: usize,
+    /// Only columns of flights among the large ones, over and over, and none of drawn shapes.
+    #[arg(long)]
+    pub(crate) flights: bool,
     /// Threads that share the large columns.
     #[arg(long, default_value_t = 2)]
     pub(crate) threads: usize,
