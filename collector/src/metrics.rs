@@ -57,6 +57,7 @@ pub(crate) struct Metrics {
     newest_outcome: GaugeVec,
     feed_listings: IntCounterVec,
     feed_newest: GaugeVec,
+    watermark: GaugeVec,
     pub(crate) windows_closed: IntCounterVec,
     score: GaugeVec,
     score_limit: GaugeVec,
@@ -269,6 +270,16 @@ impl Metrics {
                         "When the newest outcome of a model became known, in seconds since the Unix epoch, where `slis.outcomes` says how old it may be.",
                     ),
                     &["model"],
+                )?,
+            )?,
+            watermark: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "driftline_watermark_timestamp_seconds",
+                        "The newest time that a column of times ever held, in seconds since the Unix epoch: of event time, and of the columns under `slis.freshness` and `slis.watermarks`.",
+                    ),
+                    &["model", "column"],
                 )?,
             )?,
             feed_listings: counters(
@@ -665,6 +676,11 @@ impl Metrics {
         self.newest_outcome.with_label_values(&[model]).set(at as f64 / 1e6);
     }
 
+    /// Shows the newest time of a column.
+    pub(crate) fn show_watermark(&self, model: &str, column: &str, at: i64) {
+        self.watermark.with_label_values(&[model, column]).set(at as f64 / 1e6);
+    }
+
     /// Shows a score and its limit, as long as there is room for its series.
     pub(crate) fn show_score(&self, series: [&str; 4], effect: f64, limit: f64) {
         if self.has_room(&series) {
@@ -761,6 +777,7 @@ mod tests {
         metrics.metadata_requests("m")[0].inc();
         metrics.feed("m", "f").listings[0].inc();
         metrics.show_newest_outcome("m", 0);
+        metrics.show_watermark("m", "c", 0);
         for gauge in [&metrics.score, &metrics.score_limit] {
             gauge.with_label_values(&["m", "1", "c", "psi"]).set(0.0);
         }

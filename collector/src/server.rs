@@ -154,7 +154,8 @@ impl Collector {
             (&config.ingest, config.max_models),
             (Arc::clone(&access.senders), Arc::clone(&space)),
         )
-        .with_tracer(tracer.clone());
+        .with_tracer(tracer.clone())
+        .with_streaming(&config.models);
         let archiver = runtime.spawn(archiver);
         let outbox = runtime.spawn(outbox::run(
             store.clone(),

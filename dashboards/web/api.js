@@ -41,7 +41,8 @@ import { learnTime } from './clock.js';
  * @property {number | null} burn_rate
  * @property {[number, number] | null} burn_rate_between
  */
-/** @typedef {ModelSummary & {objectives: Objective[], event_time: string, windows: WindowSettings, compare_with: string[], latency_objective_ms: number, first_message_objective_ms: number | null, columns: Column[]}} ModelDetail */
+/** @typedef {{column: string, state: string | null, max_age_seconds: number | null, newest: string | null, moved_at: string | null, age_seconds: number | null}} Watermark */
+/** @typedef {ModelSummary & {objectives: Objective[], event_time: string, windows: WindowSettings, compare_with: string[], latency_objective_ms: number, first_message_objective_ms: number | null, watermarks: Watermark[], columns: Column[]}} ModelDetail */
 /** @typedef {'ok' | 'drift' | 'not_enough_data'} Verdict */
 /**
  * @typedef {object} Score

@@ -33,6 +33,7 @@ export function modelHeader(model, firing) {
       tile('Outcomes known', count(model.outcomes), model.rows > 0 && `${share(Math.min(1, model.outcomes / model.rows))} of rows`)),
     h('p', { class: 'setting' }, h('strong', null, 'Reference'), ' ', reference(model)),
     model.objectives.map((objective) => h('p', { class: 'setting' }, h('strong', null, 'Objective'), ' ', objectiveWords(objective))),
+    model.watermarks.map((watermark) => h('p', { class: 'setting' }, h('strong', null, 'Newest time'), ' ', watermarkWords(watermark))),
     h('p', { class: 'setting' }, h('strong', null, 'Windows'), ' ', windows(model)),
   ];
 }
@@ -89,6 +90,16 @@ const OBJECTIVE_STATES = {
 function objectiveWords({ rule, sli, column, state, target, period, good, bad, unknown: lost, budget_left: left }) {
   return `${sli}${column === null ? '' : ` of ${column}`}, ${share(target)} over ${period} (${rule}): ${OBJECTIVE_STATES[state] ?? state}; `
     + `${count(good)} good, ${count(bad)} bad, ${count(lost)} unknown${left < 0 ? ', the objective is missed' : `, ${share(left)} of the budget left`}.`;
+}
+
+/** @param {import('./api.js').Watermark} watermark */
+function watermarkWords({ column, state, max_age_seconds: most, newest, moved_at: moved }) {
+  const allowed = most === null ? '' : `, may be ${stretch(most)} old${state === 'stale' ? ', and is older' : ''}`;
+  return [
+    'of ', h('span', { class: 'breakable' }, column), ': ',
+    newest === null || moved === null ? 'none was ever seen' : [ago(newest), ', came ', ago(moved)],
+    `${allowed}.`,
+  ];
 }
 
 /** @param {string[]} versions the newest first */

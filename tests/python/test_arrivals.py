@@ -89,3 +89,59 @@ def test_outcomes_are_late_when_requests_came_since_the_newest(tmp_path):
         eventually(lambda: shown in httpx.get(f"{url}/metrics").text, "it is shown")
         # No request came since, so none is owed: however old it gets, the looks are good again.
         eventually(lambda: "LateOutcomes" not in firing(url), "it is over", 60)
+
+
+def test_a_watermark_grows_old_without_requests_and_with_requests_that_stand_still(tmp_path):
+    marks = "slis: {watermarks: [{column: source_at, max_age: 4s}]}"
+    rule = "{name: StaleWatermark, severity: ticket, runbook: stale-watermark, when: {sli: watermark, below: 0.5, over: 10s, min_events: 1}, group_by: [model]}"
+    configuration = f"data_dir: data\nmodels: [{{name: quiet, {marks}}}, {{name: stuck, {marks}}}]\nalerts:\n  evaluation_interval: 200ms\n  rules: [{rule}]\n"
+    spell = lambda at: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    begun = int(time.time())
+
+    def send(url: str, model: str, at: float):
+        row = {"features": {"x": 1.0, "source_at": spell(at)}, "prediction": 1.0}
+        httpx.post(f"{url}/v1/rows?model={model}", json=row).raise_for_status()
+
+    def watermark(url: str, model: str) -> dict:
+        (one,) = httpx.get(f"{url}/api/v1/models/{model}").json()["watermarks"]
+        return one
+
+    def stale(url: str) -> dict[str, dict]:
+        alerts = [alert for alert in httpx.get(f"{url}/api/v1/alerts?state=firing").json() if alert["rule"] == "StaleWatermark"]
+        return {alert["labels"]["model"]: httpx.get(f"{url}/api/v1/alerts/{alert['id']}").json() for alert in alerts}
+
+    with collector(tmp_path, configuration) as url:
+        assert watermark(url, "quiet")["state"] == "unknown", "nothing ever came"
+        # One from the future would hide for a day that no others come.
+        send(url, "quiet", begun + 86_400)
+        send(url, "quiet", begun)
+        eventually(lambda: watermark(url, "quiet")["newest"] == spell(begun), "it is kept")
+
+        def both():
+            send(url, "stuck", begun)
+            return (found := stale(url)).keys() == {"quiet", "stuck"} and found
+
+        alerts = eventually(both, "both are too old", 60)
+        said = {model: facts(alert)["Newest time"] for model, alert in alerts.items()}
+        since = f"source_at: {spell(begun).replace('T', ' ').replace('Z', ' UTC')}, since "
+        assert said["quiet"].startswith(since) and said["quiet"].endswith("; no request came since"), said
+        assert said["stuck"].startswith(since) and "the last request came " in said["stuck"], said
+        assert alerts["quiet"]["members"][0]["what"] == "source_at"
+        now = watermark(url, "stuck")
+        assert (now["state"], now["max_age_seconds"]) == ("stale", 4) and now["age_seconds"] >= 4
+        shown = f'driftline_watermark_timestamp_seconds{{column="source_at",model="stuck"}} {begun}'
+        assert shown in httpx.get(f"{url}/metrics").text
+    with collector(tmp_path, configuration) as url:
+        assert watermark(url, "quiet")["newest"] == spell(begun), "it is known over a restart"
+        assert stale(url).keys() == {"quiet", "stuck"}
+
+        def over():
+            send(url, "quiet", time.time())
+            return stale(url).keys() == {"stuck"}
+
+        eventually(over, "what moves on is over", 60)
+    # Nobody looks at what the configuration names no more.
+    with collector(tmp_path, "data_dir: data\n") as url:
+        eventually(lambda: stale(url) == {}, "its alert ends")
+        alerts = httpx.get(f"{url}/api/v1/alerts").json()
+        assert {alert["state"] for alert in alerts if alert["rule"] == "StaleWatermark"} == {"resolved"}

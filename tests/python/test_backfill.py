@@ -1,15 +1,17 @@
 """Windows made again from the archive: the same as the collector found them, under another reference, and written."""
 
 import csv
+import datetime
 import io
 import json
 import shutil
 import sqlite3
 import subprocess
+import time
 
 import httpx
 import pytest
-from conftest import BINARIES, collector
+from conftest import BINARIES, collector, eventually
 
 YEAR = ("--from=2013-01-01", "--to=2014-01-01")
 NUMBERS = "value upper effect interval_low interval_high null_mean n_reference n_window p_value noise_independent noise_blocks noise_budget threshold verdict".split()
@@ -185,3 +187,44 @@ def test_what_is_not_archived_yet_is_not_written_and_mistakes_are_explained(copy
     assert "no score; the scores are psi" in backfill(config, *YEAR, "--score=pis", code=64).stderr
     assert "nope.json: " in backfill(config, *YEAR, "--reference=nope.json", code=1).stderr
     assert "0 windows of 0 rows of 0 files" in backfill(config, "--from=1999-01-01", "--to=2000-01-01").stderr
+
+
+def test_a_window_that_is_made_again_takes_its_own_events_place_among_slices(tmp_path):
+    """Half an hour ago a window was good. The rows that came too late for it make it bad, once and for all, however often it is written."""
+    minute = int(time.time()) // 60 * 60 - 1800
+    rows = tmp_path / "normal.csv"
+    rows.write_text("x\n" + "\n".join(str(i % 50) for i in range(2000)) + "\n")
+    run("reference build --model=m", str(rows), "--column=x", f"--output={tmp_path / 'reference.json'}")
+    model = "{name: m, reference: reference.json, event_time: {column: at, unit: seconds}, false_pages: off,"
+    windows = "windows: {pane: 1m, window: 1m, every: 1m, lateness: 0s, min_filled: 1, close_when_idle: 1s}"
+    slices = "slis: {slices: [{name: gaps, score: missing_share, below: 0.5}]}}"
+    configuration = f"data_dir: data\narchive: {{folder: rows, max_age: 1s}}\nmodels:\n  - {model}\n     {windows},\n     {slices}\n"
+
+    def send(url: str, count: int, at: int, value: float | None):
+        row = json.dumps({"features": {"x": value, "at": at}, "prediction": 1.0})
+        httpx.post(f"{url}/v1/rows?model=m", content="\n".join([row] * count), headers={"content-type": "application/x-ndjson"}).raise_for_status()
+
+    def counted(url: str) -> list[int]:
+        one = {sli["sli"]: sli for sli in httpx.get(f"{url}/api/v1/models/m").json()["slis"]}["slices"]
+        return [one["good"], one["valid"], one["unknown"]]
+
+    with collector(tmp_path, configuration) as url:
+        send(url, 400, minute, 7.0)
+        send(url, 400, minute + 60, 7.0)
+        eventually(lambda: counted(url) == [2, 2, 0], "both windows are good")
+        send(url, 1200, minute, None)
+        late = 'driftline_rows_late_total{model="m"} 1200'
+        eventually(lambda: late in httpx.get(f"{url}/metrics").text, "they are late")
+        assert counted(url) == [2, 2, 0]
+        status = lambda: httpx.get(f"{url}/api/v1/status").json()
+        eventually(lambda: (now := status())["archived_position"] == now["journal_position"] and now, "all are archived")
+    stretch = [f"--{name}={spelled(minute + offset)}" for name, offset in (("from", 0), ("to", 600))]
+    for recounted in ("; 1 events of slices are counted again", ""):
+        said = run("backfill --model=m --write", f"--config={tmp_path / 'driftline.yaml'}", *stretch).stderr
+        assert f"2 windows are written{recounted}\n" in said, said
+    with collector(tmp_path, configuration) as url:
+        assert counted(url) == [1, 2, 0], "it counts once, as what it is now"
+
+
+def spelled(second: int) -> str:
+    return datetime.datetime.fromtimestamp(second, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

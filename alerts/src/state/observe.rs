@@ -144,10 +144,14 @@ fn breaches(rule: &Rule, reading: Reading, is_over: bool) -> Option<bool> {
         (Condition::Budget { objective, pace, min_events, .. }, Reading::Burn { long, short, .. }) => {
             // Without traffic nothing burns, and nothing is over either.
             let has_traffic = short.iter().any(|counts| counts.valid > 0);
-            let mut pairs = objective.pairs(*pace).into_iter().zip(long.into_iter().zip(short));
-            let burns = |pair, long: Counts, short| long.valid >= *min_events && objective.burns(&pair, long, short);
-            let breaches = pairs.any(|(pair, (long, short))| burns(pair, long, short));
-            let tells = breaches || !is_over || !short.iter().any(|counts| counts.is_degraded());
+            let pairs: Vec<_> = objective.pairs(*pace).into_iter().zip(long.into_iter().zip(short)).collect();
+            let burns = |least: u64| {
+                pairs.iter().any(|(pair, (long, short))| long.valid >= least && objective.burns(pair, *long, *short))
+            };
+            let breaches = burns(*min_events);
+            // What burns among too few to begin with is not over because fewer ask.
+            let is_over_yet = || !burns(0) && !short.iter().any(|counts| counts.is_degraded());
+            let tells = breaches || !is_over || is_over_yet();
             (has_traffic && tells).then_some(breaches)
         }
         (Condition::Expression { .. }, Reading::Expression { holds, .. }) => Some(holds),

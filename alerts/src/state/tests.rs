@@ -290,6 +290,25 @@ fn good_events_end_nothing_while_too_many_others_are_lost() {
 }
 
 #[test]
+fn a_burn_does_not_end_because_fewer_ask() {
+    let month = crate::Period::Rolling(Duration::from_secs(30 * 86_400));
+    let objective = crate::Objective::new(0.99, month).unwrap();
+    let (matching, pace) = (Labels::new(), crate::Pace::Fast);
+    let condition = Condition::Budget { sli: "latency".into(), matching, objective, pace, min_events: 100 };
+    let rule = Rule { condition, ..rule(1, 1) };
+    let read = |bad, valid| {
+        let counts = Counts { good: valid - bad, valid, unknown: 0 };
+        let reading = Reading::Burn { period: counts, long: [counts; 2], short: [counts; 2] };
+        [Observation { reading, ..observation("temp", None) }]
+    };
+    let mut alert = alert(&rule);
+    assert_eq!(alert.observe(&rule, &read(99, 99), 1, DAY), None, "too few to begin");
+    assert!(matches!(alert.observe(&rule, &read(100, 100), 2, DAY), Some(Transition::Fired { .. })));
+    assert_eq!(alert.observe(&rule, &read(20, 20), 3, DAY), None, "all of them fail still");
+    assert!(matches!(alert.observe(&rule, &read(0, 20), 4, DAY), Some(Transition::Resolved { .. })));
+}
+
+#[test]
 fn where_few_events_come_the_last_of_them_are_judged() {
     let few = Few { events: FewEvents::new(0.99, 20, 1.0).unwrap(), within: Duration::from_secs(86_400) };
     let condition = Condition::Sli {

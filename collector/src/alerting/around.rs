@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use super::book::Change;
 use crate::config::{
     ARCHIVE_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, RUNNING_SLI, SCHEMA_SLI, SIDECARS_SLI,
-    SLICES_SLI,
+    SLICES_SLI, WATERMARK_SLI,
 };
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::HEADLINE;
@@ -54,7 +54,7 @@ pub(crate) fn affected(
 fn counted(counts: Counts, sli: &str, when: &str) -> Option<String> {
     let events = match sli {
         ARCHIVE_SLI | RUNNING_SLI | HEARD_SLI | SIDECARS_SLI | FEEDS_SLI | FEEDS_LISTED_SLI | OUTCOMES_SLI
-        | SLICES_SLI => return None,
+        | SLICES_SLI | WATERMARK_SLI => return None,
         "freshness" | SCHEMA_SLI => "predictions",
         "capture" => "exchanges",
         _ => "requests",

@@ -64,15 +64,20 @@ impl Book {
     }
 
     /// The rules, and the alerts as they were stored; and the open episodes that none of them will end.
-    pub(crate) fn load(db: &Connection, rules: Vec<Rule>) -> rusqlite::Result<(Self, Vec<Orphan>)> {
+    pub(crate) fn load(
+        db: &Connection,
+        rules: Vec<Rule>,
+        is_looked_at: &dyn Fn(&Rule, &Labels) -> bool,
+    ) -> rusqlite::Result<(Self, Vec<Orphan>)> {
         let mut statement = db.prepare("SELECT fingerprint, rule, state FROM alerts")?;
         let stored = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let mut alerts = BTreeMap::new();
+        let mut changed = Vec::new();
         // Firing alerts without a rule, by their episodes.
         let mut ruleless: BTreeMap<String, Alert> = BTreeMap::new();
         for stored in stored {
             let (fingerprint, rule, state): (String, String, String) = stored?;
-            let Some(alert) = read(&state) else {
+            let Some(mut alert) = read(&state) else {
                 error!(
                     fingerprint,
                     rule, "a stored alert cannot be read; it begins again, and what it told is resolved"
@@ -83,7 +88,19 @@ impl Book {
                 rule.name == alert.rule
                     && rule.group_by.iter().collect::<std::collections::BTreeSet<_>>() == alert.labels.keys().collect()
             };
-            match (rules.iter().position(fits), &alert.phase) {
+            let mut index = rules.iter().position(fits);
+            if let Some(rule) = index.map(|index| &rules[index]) {
+                let (before, was_over) = (alert.members.len(), alert.over().next().is_some());
+                alert.members.retain(|_, member| is_looked_at(rule, &member.labels));
+                let key = (index.unwrap_or_default(), alert.labels.clone());
+                match before - alert.members.len() {
+                    0 => {}
+                    // Nobody looks any more at what it fires on, so nobody would end it.
+                    _ if alert.members.is_empty() || was_over && alert.over().next().is_none() => index = None,
+                    _ => changed.push(key),
+                }
+            }
+            match (index, &alert.phase) {
                 (Some(index), _) => {
                     alerts.insert((index, alert.labels.clone()), alert);
                 }
@@ -93,7 +110,7 @@ impl Book {
                 (None, Phase::Inactive | Phase::Pending { .. }) => {}
             }
         }
-        let book = Self { alerts, ..Self::new(rules) };
+        let book = Self { alerts, changed, ..Self::new(rules) };
         let orphans = orphans(db, &book, ruleless)?;
         Ok((book, orphans))
     }
@@ -319,7 +336,7 @@ mod tests {
     fn firing(damage: impl FnOnce(String) -> String) -> (Connection, String) {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(crate::store::SCHEMA).unwrap();
-        let (mut book, orphans) = Book::load(&db, vec![rule()]).unwrap();
+        let (mut book, orphans) = Book::load(&db, vec![rule()], &|_, _| true).unwrap();
         assert!(orphans.is_empty());
         let changes = book.observe(0, &[observation("x", 0.9), observation("y", 0.9)], 1, DAY);
         let Transition::Fired { episode } = &changes[0].transition else { panic!("{changes:?}") };
@@ -335,10 +352,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_looked_at_no_more_is_let_go_and_ends_what_fires_on_it_alone() {
+        let load = |gone: &[&str]| {
+            let (db, episode) = firing(|state| state);
+            let is_looked_at = |_: &Rule, labels: &Labels| !gone.contains(&labels["column"].as_str());
+            let (mut book, orphans) = Book::load(&db, vec![rule()], &is_looked_at).unwrap();
+            let changed = book.take_changed().len();
+            (book, orphans.into_iter().map(|orphan| orphan.episode == episode).collect::<Vec<_>>(), changed)
+        };
+        let (mut book, orphans, changed) = load(&["x"]);
+        assert_eq!((orphans, changed, book.firing().count()), (vec![], 1, 1), "y still fires");
+        let changes = book.observe(0, &[observation("y", 0.0)], 2, DAY);
+        assert!(matches!(&changes[0].transition, Transition::Resolved { .. }), "{changes:?}");
+        let (book, orphans, _) = load(&["x", "y"]);
+        assert_eq!((orphans, book.firing().count()), (vec![true], 0));
+        let (book, orphans, changed) = load(&[]);
+        assert_eq!((orphans, changed, book.firing().count()), (vec![], 0, 1));
+    }
+
+    #[test]
     fn a_damaged_alert_goes_on_firing_and_resolves() {
         // What is no number was stored as null.
         let (db, episode) = firing(|state| state.replacen("\"value\":0.9", "\"value\":null", 1));
-        let (mut book, orphans) = Book::load(&db, vec![rule()]).unwrap();
+        let (mut book, orphans) = Book::load(&db, vec![rule()], &|_, _| true).unwrap();
         assert!(orphans.is_empty());
         assert_eq!(book.firing().count(), 1);
         assert!(book.observe(0, &[observation("y", 0.0)], 2, DAY).is_empty(), "the damaged member is still over");
@@ -349,11 +385,11 @@ mod tests {
     #[test]
     fn an_episode_whose_alert_or_rule_is_gone_is_an_orphan_and_not_lost() {
         let (db, episode) = firing(|_| "gone".to_owned());
-        let (_, orphans) = Book::load(&db, vec![rule()]).unwrap();
+        let (_, orphans) = Book::load(&db, vec![rule()], &|_, _| true).unwrap();
         assert_eq!((orphans.len(), &orphans[0].episode), (1, &episode));
         assert_eq!(orphans[0].resolved, None);
         let (db, episode) = firing(|state| state);
-        let (_, orphans) = Book::load(&db, Vec::new()).unwrap();
+        let (_, orphans) = Book::load(&db, Vec::new(), &|_, _| true).unwrap();
         assert_eq!((orphans.len(), &orphans[0].episode), (1, &episode));
         assert_eq!(orphans[0].resolved.as_ref().unwrap().phase, Phase::Inactive);
         assert_eq!(orphans[0].labels["model"], "m");

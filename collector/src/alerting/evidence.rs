@@ -318,6 +318,7 @@ fn sli_in_words(sli: &str) -> &str {
         "feeds_listed" => "feeds listed",
         "outcomes" => "outcomes in time",
         "slices" => "windows within their limit",
+        "watermark" => "times young enough",
         "archive" => "archiving in time",
         "delivery" => "notifications delivered",
         other => other,

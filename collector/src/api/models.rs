@@ -14,12 +14,13 @@ use super::Api;
 use super::error::{ApiError, Segments};
 use super::objectives::{self, ObjectiveView};
 use crate::alerting::drills::IS_REAL;
-use crate::config::{CompareWith, EventTime, Model, SLIS};
+use crate::config::{CompareWith, EventTime, Model, SLIS, Watermark, watched};
 use crate::feeds::WatchedFeed;
 use crate::pipeline::HEADLINE;
 use crate::pipeline::columns::role_name;
 use crate::pipeline::earlier::Against;
 use crate::pipeline::slis::{self, LatencyCounts};
+use crate::pipeline::watermarks::{self, WatermarkState};
 use crate::store::{journal, outcomes};
 use crate::times::{now_micros, rfc3339};
 
@@ -67,7 +68,7 @@ pub(crate) struct Latency {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Sli {
     /// `latency`, `first_message`, `availability`, `freshness`, `capture`, `schema`, `heard`, `sidecars`, `feeds`, `feeds_listed`,
-    /// `outcomes` or `slices`.
+    /// `outcomes`, `slices` or `watermark`.
     sli: String,
     good: u64,
     valid: u64,
@@ -130,7 +131,45 @@ pub(crate) struct ModelDetail {
     outcomes_max_age_seconds: Option<u64>,
     /// When the newest outcome became known.
     newest_outcome: Option<String>,
+    /// The newest time of each column that is known to hold times.
+    watermarks: Vec<WatermarkView>,
     columns: Vec<ColumnSummary>,
+}
+
+/// The newest time of a column.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WatermarkView {
+    column: String,
+    /// `fresh` or `stale`; `unknown` before anything came, or when it lies ahead of the clock; null where no age is asked of it.
+    state: Option<String>,
+    /// How old it may be, in seconds; null where no age is asked of it.
+    max_age_seconds: Option<u64>,
+    /// The newest time; null when none was ever seen.
+    newest: Option<String>,
+    /// Since when it stands: when the row was received that brought it.
+    moved_at: Option<String>,
+    /// How old it is now, in seconds; below zero when it lies ahead of the clock.
+    age_seconds: Option<f64>,
+}
+
+impl WatermarkView {
+    /// All of a model's.
+    fn all(db: &Connection, model: &Model, now: i64) -> rusqlite::Result<Vec<Self>> {
+        let first_seen = journal::first_seen(db, &model.name)?;
+        let view = |Watermark { column, max_age, .. }: Watermark| {
+            let mark = watermarks::stored(db, &model.name, &column)?;
+            let state = max_age.map(|max_age| WatermarkState::of(mark, first_seen, max_age, now));
+            Ok(Self {
+                column,
+                state: state.map(|state| state.name().to_owned()),
+                max_age_seconds: max_age.map(|max_age| max_age.as_secs()),
+                newest: mark.map(|mark| rfc3339(mark.newest)),
+                moved_at: mark.map(|mark| rfc3339(mark.moved_at)),
+                age_seconds: mark.map(|mark| now.saturating_sub(mark.newest) as f64 / 1e6),
+            })
+        };
+        watched(&model.slis, &model.event_time).into_iter().map(view).collect()
+    }
 }
 
 /// A feed, and what is known of its files.
@@ -219,14 +258,16 @@ pub(crate) async fn one(
     let config = check_known(&api, &name).await?;
     let references = std::sync::Arc::clone(&api.references);
     let (now, api_config) = (now_micros(), std::sync::Arc::clone(&api.config));
-    let (summary, objectives, columns, newest_outcome) = api
+    let (summary, objectives, columns, newest_outcome, watermarks) = api
         .store
         .read({
-            let name = name.clone();
+            let (name, config) = (name.clone(), config.clone());
             move |db| {
                 let file = references.file(&name);
                 let objectives = objectives::of_model(db, &api_config.alerting.rules, &name, now)?;
-                Ok((summary(db, &name, file)?, objectives, columns(db, &name, file)?, outcomes::newest(db, &name)?))
+                let watermarks = WatermarkView::all(db, &config, now)?;
+                let columns = columns(db, &name, file)?;
+                Ok((summary(db, &name, file)?, objectives, columns, outcomes::newest(db, &name)?, watermarks))
             }
         })
         .await?;
@@ -251,6 +292,7 @@ pub(crate) async fn one(
         feeds: api.feeds.of(&name).iter().map(|watched| FeedView::of(watched, now)).collect(),
         outcomes_max_age_seconds: config.slis.outcomes.map(|max_age| max_age.as_secs()),
         newest_outcome: newest_outcome.map(rfc3339),
+        watermarks,
         columns,
     }))
 }

@@ -48,6 +48,8 @@ pub(crate) struct Indicators {
     looks: (Micros, Micros),
     /// From one look to the next.
     every: Micros,
+    /// Whether rows say when the model was called; windows count in any case.
+    has_calls: bool,
 }
 
 /// What the rows of one call have in common, and those of another have not.
@@ -60,19 +62,16 @@ struct CallKey {
 }
 
 impl Indicators {
-    /// Those of a model, looked at after `from` and by `to`, one `interval` after the other. None where rows say when
-    /// something happened, and nothing says when the model was called.
+    /// Those of a model, looked at after `from` and by `to`, one `interval` after the other. Where rows say when something
+    /// happened, nothing says when the model was called, and only its windows are counted.
     ///
     /// # Errors
     /// When there is no memory for a database.
-    pub(crate) fn of(model: &Model, (from, to): (Micros, Micros), interval: Micros) -> Result<Option<Self>, String> {
-        if model.event_time != EventTime::Request {
-            return Ok(None);
-        }
+    pub(crate) fn of(model: &Model, (from, to): (Micros, Micros), interval: Micros) -> Result<Self, String> {
         let db = Connection::open_in_memory().and_then(|db| db.execute_batch(SCHEMA).map(|()| db)).map_err(unkept)?;
         let wanted = interval.max(to.saturating_sub(from) / MAX_LOOKS).max(1);
         let every = (wanted.saturating_add(SLICE_MICROS - 1) / SLICE_MICROS).saturating_mul(SLICE_MICROS);
-        Ok(Some(Self {
+        Ok(Self {
             db,
             model: model.name.clone(),
             slis: model.slis.clone(),
@@ -81,7 +80,13 @@ impl Indicators {
             last: None,
             looks: (last_of_slice(from).saturating_add(every), to),
             every,
-        }))
+            has_calls: model.event_time == EventTime::Request,
+        })
+    }
+
+    /// Whether calls are counted, or windows alone.
+    pub(super) fn has_calls(&self) -> bool {
+        self.has_calls
     }
 
     /// How long a time there is from one look to the next.
@@ -99,6 +104,9 @@ impl Indicators {
     /// # Errors
     /// When they are no rows of an archive.
     pub(super) fn take(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        if !self.has_calls {
+            return Ok(());
+        }
         let calls = Calls::of(batch).ok_or("there are not the columns that every archived row has")?;
         let fresh: Vec<(Freshness, Option<ArrayRef>)> =
             self.slis.freshness.iter().map(|of| (of.clone(), column(batch, &archived_name(&of.column)))).collect();
@@ -369,7 +377,7 @@ mod tests {
     }
 
     fn counted(calls: &[Call], sli: &str, now: i64) -> Option<(u64, u64)> {
-        let mut indicators = Indicators::of(&model(), (0, 1000 * SECOND), 15 * SECOND).unwrap().unwrap();
+        let mut indicators = Indicators::of(&model(), (0, 1000 * SECOND), 15 * SECOND).unwrap();
         // In two batches, as a file has them.
         let (first, rest) = calls.split_at(calls.len() / 2);
         [first, rest].iter().for_each(|calls| indicators.take(&batch(calls)).unwrap());
@@ -414,7 +422,7 @@ mod tests {
     #[test]
     fn looks_are_at_the_ends_of_slices_and_not_more_than_so_many() {
         let looks = |to: i64, interval: i64| {
-            let mut indicators = Indicators::of(&model(), (3 * SECOND, to), interval).unwrap().unwrap();
+            let mut indicators = Indicators::of(&model(), (3 * SECOND, to), interval).unwrap();
             let next = || {
                 let look = indicators.next_look(i64::MAX)?;
                 indicators.looked();
@@ -428,9 +436,37 @@ mod tests {
     }
 
     #[test]
-    fn where_a_column_says_when_rows_happened_nothing_says_when_the_model_was_called() {
+    fn where_a_column_says_when_rows_happened_windows_are_counted_and_calls_are_not() {
         let event_time = EventTime::Column { name: "when".into(), unit: TimeUnit::Rfc3339 };
-        let model = Model { event_time, ..model() };
-        assert!(Indicators::of(&model, (0, 1), 1).unwrap().is_none());
+        let (name, score) = ("drift".to_owned(), driftline_detectors::Detector::Psi);
+        let slices = vec![crate::config::Slices { name, score, below: None, columns: vec![] }];
+        let model = Model { event_time, slis: Slis { slices, ..Slis::default() }, ..model() };
+        let mut indicators = Indicators::of(&model, (0, 1000 * SECOND), SECOND).unwrap();
+        indicators.take(&batch(&[GOOD])).unwrap();
+        let window = ClosedWindow {
+            starts: 0,
+            ends: 60 * SECOND,
+            rows: 1,
+            filled: 1,
+            panes: 1,
+            columns: vec![],
+            profiles: vec![],
+            segments: vec![],
+        };
+        indicators.take_window(&window).unwrap();
+        indicators.settle(1000 * SECOND).unwrap();
+        assert!(!indicators.has_calls() && indicators.knows(SLICES_SLI) && !indicators.knows("latency"));
+        let rules = "alerts: {rules: [
+            {name: Slices, severity: ticket, runbook: feature-drift, when: {sli: slices, objective: 0.95, burns: slow}},
+            {name: Both, severity: ticket, runbook: feature-drift, when: 'slices.valid[1d] > 0 and latency.valid[1d] > 0'}]}";
+        let config = crate::config::Config::parse("d.yaml", rules, std::path::Path::new("/")).unwrap();
+        let rule = |name: &str| config.alerting.rules.iter().find(|rule| rule.name == name).unwrap();
+        let observed = indicators.observations((&rule("Slices").condition, SLICES_SLI), 100 * SECOND).unwrap();
+        let unknown = Counts { unknown: 1, ..Counts::default() };
+        assert!(matches!(observed[0].reading, Reading::Burn { period, .. } if period == unknown), "{observed:?}");
+        let why = |name| super::super::left_out::why_left_out(rule(name), 1, indicators.has_calls());
+        assert_eq!(why("Slices"), None);
+        let said = why("Both").unwrap();
+        assert!(said.ends_with("nothing says when the model was called, which latency is counted by"), "{said}");
     }
 }

@@ -3,7 +3,7 @@
 use driftline_alerts::{Condition, Rule};
 
 use super::indicators::{Indicators, OF_ROWS};
-use crate::config::SCHEMA_SLI;
+use crate::config::{SCHEMA_SLI, SLICES_SLI};
 use crate::pipeline::over_time::{Of, OverTime};
 use crate::vocabulary::Named;
 
@@ -17,7 +17,7 @@ pub(super) fn why_left_out(rule: &Rule, models: usize, has_calls: bool) -> Optio
                 format!("the indicator {sli} is not of rows: it is counted while sidecars, feeds and the collector run")
             }
         }
-    } else if let (Some(sli), false) = (slis.first(), has_calls) {
+    } else if let (Some(sli), false) = (slis.iter().find(|sli| *sli != SLICES_SLI), has_calls) {
         format!("rows say when things happened, and nothing says when the model was called, which {sli} is counted by")
     } else if models > 1 && !rule.group_by.iter().any(|label| label == "model") {
         "its alerts span models; name one model with --model to try it on that alone".to_owned()
@@ -39,8 +39,9 @@ pub(super) fn nothing_counted(rules: &[Rule], model: &str, indicators: &Indicato
         .collect();
     if rules.iter().any(|rule| !indicators_of(&rule.condition).is_empty()) {
         let seconds = indicators.every() / 1_000_000;
+        let counted = if indicators.has_calls() { "calls that have rows" } else { "windows that close" };
         notes.push(format!(
-            "indicators are counted from calls that have rows, and looked at every {seconds} s; what came before the first row is not known"
+            "indicators are counted from {counted}, and looked at every {seconds} s; what came before the first row is not known"
         ));
     }
     notes

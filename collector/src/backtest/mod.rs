@@ -108,7 +108,7 @@ pub(crate) struct ModelTrial<'t> {
     model: &'t str,
     windows: Windows,
     role: &'t dyn Fn(&str) -> Role,
-    /// None where nothing says when the model was called.
+    /// Counted again; none where no rule is on any.
     indicators: Option<Indicators>,
     /// Windows that closed among rows that are not all counted yet.
     waiting: VecDeque<Rebuilt>,
@@ -130,7 +130,7 @@ impl Trial {
         indicators: Option<Indicators>,
     ) -> ModelTrial<'t> {
         let rules = rules.iter().filter(|rule| {
-            let left_out = why_left_out(rule, models, indicators.is_some());
+            let left_out = why_left_out(rule, models, indicators.as_ref().is_some_and(Indicators::has_calls));
             let is_tried = left_out.is_none();
             self.left_out.extend(left_out.filter(|why| !self.left_out.contains(why)));
             is_tried

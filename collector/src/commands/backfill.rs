@@ -89,7 +89,7 @@ fn make_again(backfill: &Backfill, config: &Config) -> Result<(), String> {
         let window = StoredWindow { model: model.name.clone(), version, reference: reference.clone(), window };
         sink.write(&window)?;
         match &transaction {
-            Some(db) => written.count(rewriting::rewrite(db, &window, now_micros())),
+            Some(db) => written.count(rewriting::rewrite(db, &window, &model.slis.slices, now_micros())),
             None => Ok(()),
         }
     })?;
@@ -128,6 +128,7 @@ fn claim(config: &Config) -> Result<store::Claimed, String> {
 #[derive(Debug, Default)]
 struct Written {
     stored: u64,
+    recounted: u64,
     open: u64,
     larger: u64,
 }
@@ -135,7 +136,10 @@ struct Written {
 impl Written {
     fn count(&mut self, rewritten: rusqlite::Result<Rewritten>) -> Result<(), String> {
         match rewritten.map_err(|error| format!("the database: {error}; nothing is written"))? {
-            Rewritten::Stored => self.stored += 1,
+            Rewritten::Stored { recounted } => {
+                self.stored += 1;
+                self.recounted += recounted;
+            }
             Rewritten::Open => self.open += 1,
             Rewritten::Larger => self.larger += 1,
         }
@@ -146,6 +150,9 @@ impl Written {
 impl std::fmt::Display for Written {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} windows are written", thousands(self.stored))?;
+        if self.recounted > 0 {
+            write!(formatter, "; {} events of slices are counted again", thousands(self.recounted))?;
+        }
         if self.open > 0 {
             write!(formatter, "; {} are still open, and the collector will close them", thousands(self.open))?;
         }

@@ -199,7 +199,7 @@ fn try_out(
         let interval = config.alerting.evaluation_interval.as_micros() as i64;
         let indicators = Indicators::of(model, (backtest.from, backtest.to), interval)?;
         let rules = (config.alerting.rules.as_slice(), &config.alerting.routes, models.len());
-        let mut of_model = trial.begin((&model.name, &model.windows), rules, &role, indicators);
+        let mut of_model = trial.begin((&model.name, &model.windows), rules, &role, Some(indicators));
         let mut unusable = 0;
         match archive {
             Some(archive) => drop(rebuild_from(archive, &from, &mut rebuild, &mut of_model)?),

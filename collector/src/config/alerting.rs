@@ -7,8 +7,11 @@ use std::time::Duration;
 use driftline_alerts::{Action, Maintenance, Routes, Rule, SecretSource};
 use driftline_document::{Node, Section};
 
+use super::models::Model;
 use super::reactions::{ReactionConfig, reactions};
-use super::rules::{DEFAULT_FLAPPING, REPEATS, ReadRule, check_causes, read_flapping, rules, shipped_rules};
+use super::rules::{
+    DEFAULT_FLAPPING, REPEATS, ReadRule, check_causes, check_reach, read_flapping, rules, shipped_rules,
+};
 use super::targets::{TargetConfig, target};
 use super::wording::template;
 use super::{maintenance, routes};
@@ -55,7 +58,7 @@ pub struct Heartbeat {
     pub every: Duration,
 }
 
-pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting {
+pub(super) fn alerting(section: Option<Section<'_>>, models: &[Model], folder: &Path) -> Alerting {
     let mut alerting = Alerting {
         rules: Vec::new(),
         targets: BTreeMap::new(),
@@ -108,6 +111,7 @@ pub(super) fn alerting(section: Option<Section<'_>>, folder: &Path) -> Alerting 
     let mut rules: Vec<ReadRule<'_>> = shipped_rules().into_iter().filter(|shipped| !is_replaced(shipped)).collect();
     rules.extend(own);
     check_causes(&rules);
+    check_reach(&rules, models);
     let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
     alerting.reactions = reactions(reacting, &names, alerting.evaluation_interval, folder);
     alerting.rules = rules

@@ -21,6 +21,7 @@ mod storage;
 mod targets;
 mod tensors;
 mod told_changes;
+mod watermarks;
 mod wording;
 
 use std::net::SocketAddr;
@@ -40,7 +41,7 @@ pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Window
 pub use reactions::{ReactionConfig, StarterKind};
 pub(crate) use rules::{
     ARCHIVE_SLI, DELIVERY_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, FIRST_MESSAGE_SLI, HEARD_SLI, OUTCOMES_SLI, OWN_SLIS,
-    RUNNING_SLI, SCHEMA_SLI, SIDECARS_SLI, SLICES_SLI, SLIS, part_label,
+    RUNNING_SLI, SCHEMA_SLI, SIDECARS_SLI, SLICES_SLI, SLIS, WATERMARK_SLI, part_label,
 };
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};
@@ -49,6 +50,8 @@ pub(crate) use storage::DEFAULT_REQUEST_TIMEOUT;
 pub use storage::{Archive, ArchivePlace, Partition};
 pub use targets::{TargetConfig, TargetKind};
 pub use told_changes::ToldChanges;
+pub use watermarks::Watermark;
+pub(crate) use watermarks::watched;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -136,7 +139,7 @@ fn build(mut top: Section<'_>, folder: &Path) -> Config {
     let models = models::models(models, folder);
     let max_models = top.optional("max_models").and_then(|node| node.integer(1..=10_000)).unwrap_or(100);
     let alerting = top.optional("alerts").and_then(|node| node.section());
-    let alerting = alerting::alerting(alerting, folder);
+    let alerting = alerting::alerting(alerting, &models, folder);
     Config {
         listen,
         tls,

@@ -12,10 +12,11 @@ use super::compare_with::{self, CompareWith};
 use super::false_pages::{self, FalsePages};
 use super::feeds::{Feed, feeds};
 use super::metadata::{MetadataSource, metadata};
-use super::rules::FIRST_MESSAGE_SLI;
+use super::rules::{FIRST_MESSAGE_SLI, HEARD_SLI};
 use super::scoring::{Scoring, scoring};
 use super::segments::{Segments, segments};
 use super::slices::{Slices, slices};
+use super::watermarks::{Watermark, watermarks};
 use super::{body, tensors};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -223,6 +224,10 @@ pub struct Slis {
     pub outcomes: Option<Duration>,
     /// Windows that are good or bad by a score of theirs.
     pub slices: Vec<Slices>,
+    /// Columns whose newest time must go on, requests or none.
+    pub watermarks: Vec<Watermark>,
+    /// How long ago the last request may be; without it only a silence that the model's own last day makes unlikely is one.
+    pub heard: Option<Duration>,
 }
 
 /// How old a feature may be when it is used.
@@ -246,6 +251,8 @@ impl Default for Slis {
             feeds: Vec::new(),
             outcomes: None,
             slices: Vec::new(),
+            watermarks: Vec::new(),
+            heard: None,
         }
     }
 }
@@ -407,9 +414,13 @@ fn slis(mut section: Section<'_>, folder: &Path) -> Slis {
     });
     let freshness = freshness.collect();
     let feeds = section.optional("feeds").map(|node| feeds(&node, folder)).unwrap_or_default();
-    let outcomes = section.optional("outcomes").and_then(|node| node.section());
-    let outcomes =
-        outcomes.and_then(|mut section| section.required("max_age")?.duration(Duration::from_secs(1)..=366 * DAY));
+    let mut max_age = |name: &'static str| {
+        let mut bound = section.optional(name)?.section()?;
+        bound.required("max_age")?.duration(SECOND..=366 * DAY)
+    };
+    let (outcomes, heard) = (max_age("outcomes"), max_age(HEARD_SLI));
     let slices = section.optional("slices").map(|node| slices(&node)).unwrap_or_default();
-    Slis { latency: latency.unwrap_or(defaults.latency), first_message, freshness, feeds, outcomes, slices }
+    let watermarks = section.optional("watermarks").map(|node| watermarks(&node, unit)).unwrap_or_default();
+    let latency = latency.unwrap_or(defaults.latency);
+    Slis { latency, first_message, freshness, feeds, outcomes, slices, watermarks, heard }
 }

@@ -11,6 +11,8 @@ use driftline_document::{Node, Section, parse_duration, read};
 use super::Alerting;
 use super::budgets::budget;
 use super::few::few;
+use super::models::Model;
+use super::slices;
 use super::targets::TargetConfig;
 use super::wording::{expression, wording};
 use crate::pipeline::earlier::{Against, COMPARED};
@@ -22,7 +24,7 @@ use crate::segments::{segment_score, watched_score};
 const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
 
 /// Indicators that the collector counts of each model.
-pub(crate) const SLIS: [&str; 12] = [
+pub(crate) const SLIS: [&str; 13] = [
     "latency",
     FIRST_MESSAGE_SLI,
     "availability",
@@ -35,6 +37,7 @@ pub(crate) const SLIS: [&str; 12] = [
     FEEDS_LISTED_SLI,
     OUTCOMES_SLI,
     SLICES_SLI,
+    WATERMARK_SLI,
 ];
 /// Of the streams, those whose first message came in time.
 pub(crate) const FIRST_MESSAGE_SLI: &str = "first_message";
@@ -52,6 +55,8 @@ pub(crate) const FEEDS_LISTED_SLI: &str = "feeds_listed";
 pub(crate) const OUTCOMES_SLI: &str = "outcomes";
 /// Of the windows that closed, those whose score stayed below its limit, by slices.
 pub(crate) const SLICES_SLI: &str = "slices";
+/// Of the times at which somebody looked, those at which the newest time of a column was young enough, by column.
+pub(crate) const WATERMARK_SLI: &str = "watermark";
 /// An indicator of the collector itself: of the times at which somebody looked, those at which the archive kept up.
 pub(crate) const ARCHIVE_SLI: &str = "archive";
 /// Another one: of the times at which somebody looked, those at which a target had got what was its own, by target.
@@ -87,6 +92,17 @@ pub(super) struct ReadRule<'a> {
     pub(super) repeat: Option<Option<Duration>>,
     /// The rules that explain it, and where it says so.
     causes: Vec<(String, Node<'a>)>,
+    /// Where it says when it fires, if it is the user's own.
+    when: Option<Node<'a>>,
+}
+
+/// What rules look at must be there, and enough of it.
+pub(super) fn check_reach(rules: &[ReadRule<'_>], models: &[Model]) {
+    for read in rules {
+        if let (Some(rule), Some(node)) = (&read.rule, &read.when) {
+            slices::check_reach(node, &rule.condition, models);
+        }
+    }
 }
 
 /// A cause must be a rule, as urgent at least, and not explained by what it explains: somebody is told in the end.
@@ -123,7 +139,7 @@ pub(super) fn shipped_rules() -> Vec<ReadRule<'static>> {
     let shipped = read("shipped_rules.yaml", SHIPPED_RULES, |mut top| {
         let nodes = top.required("rules").and_then(|node| node.list()).unwrap_or_default();
         // A test checks where it speaks of others; what is left off may be one of them.
-        let without_places = |rule: ReadRule<'_>| ReadRule { causes: Vec::new(), ..rule };
+        let without_places = |rule: ReadRule<'_>| ReadRule { causes: Vec::new(), when: None, ..rule };
         rules(nodes, None).into_iter().map(without_places).collect::<Vec<_>>()
     });
     // They are part of the program, and a test reads them.
@@ -157,7 +173,14 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
         let rest = rest.into_iter().chain(["explained_by", "clear_at", "keep_firing_for", "end_without_verdict"]);
         let rest = rest.chain(["summary", "details", "labels", "owner"]);
         rest.for_each(|field| drop(section.optional(field)));
-        return Some(ReadRule { name: name?, rule: None, everyone: false, repeat: None, causes: Vec::new() });
+        return Some(ReadRule {
+            name: name?,
+            rule: None,
+            everyone: false,
+            repeat: None,
+            causes: Vec::new(),
+            when: None,
+        });
     }
     let severities = Severity::ALL.map(|severity| (severity.name(), severity));
     let severity = section.required("severity").and_then(|node| node.one_of(&severities));
@@ -214,7 +237,7 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
         recovery: Recovery { clear_at, keep_firing_for, without_verdict, flapping: None },
         wording,
     };
-    Some(ReadRule { name, rule: Some(rule), everyone, repeat, causes })
+    Some(ReadRule { name, rule: Some(rule), everyone, repeat, causes, when })
 }
 
 /// Names of targets, each of which there must be where it is known which there are.

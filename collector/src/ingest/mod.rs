@@ -18,7 +18,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use driftline_alerts::Counts;
 use driftline_protocol::frame::{self, MAX_FRAME_BYTES};
-use driftline_protocol::{Acknowledgement, Batch, MEDIA_TYPE};
+use driftline_protocol::{Acknowledgement, MEDIA_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,7 +31,7 @@ pub(crate) use self::refused::Refused;
 pub(crate) use self::space::Space;
 use crate::access::{Gate, Pass, peer};
 use crate::alerting::changes;
-use crate::config;
+use crate::config::{self, FIRST_MESSAGE_SLI};
 use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
 use crate::pipeline::slis::SliCounts;
@@ -65,6 +65,8 @@ pub(crate) struct Ingest {
     /// Events that wait for their other halves.
     pub(crate) waiting: Waiting,
     tracer: Tracer,
+    /// Models whose streams are to begin in time.
+    streaming: Arc<BTreeSet<String>>,
 }
 
 impl Ingest {
@@ -89,7 +91,14 @@ impl Ingest {
             space,
             waiting: Waiting::default(),
             tracer: Tracer::default(),
+            streaming: Arc::default(),
         }
+    }
+
+    /// The same, knowing which models have a bound for their streams' first messages: what is lost of them may have been one.
+    pub(crate) fn with_streaming(self, models: &[config::Model]) -> Self {
+        let streaming = models.iter().filter(|model| model.slis.first_message.is_some());
+        Self { streaming: Arc::new(streaming.map(|model| model.name.clone()).collect()), ..self }
     }
 
     /// The same, with spans of what is made durable.
@@ -205,6 +214,7 @@ impl Ingest {
         let (model, frame_bytes, max_senders) = (batch.model.clone(), bytes.len(), self.max_senders);
         let raw_bytes = frame::raw_length(&bytes);
         let clock_offset = journal::clock_offset(&batch, received_at);
+        let streams = self.streaming.contains(&model);
         let span = self.span_of_write(context);
         let written = self
             .store
@@ -215,7 +225,7 @@ impl Ingest {
                 }
                 journal::remember_model(db, &batch.model, received_at)?;
                 let appended = journal::append(db, &batch, &bytes, received_at)?;
-                count_capture(db, &batch, appended.growth, received_at)?;
+                count_capture(db, &batch.model, indicated(appended.growth, streams), received_at)?;
                 if appended.is_first {
                     changes::store(db, &changes::of_sidecar(db, &batch, received_at)?)?;
                     changes::of_sidecars_version(db, &batch, received_at)?
@@ -238,7 +248,7 @@ impl Ingest {
         self.metrics.batches(if appended.new > 0 { "stored" } else { "duplicate" }).inc();
         self.metrics.exchanges_duplicate.inc_by(appended.duplicates);
         self.metrics.exchanges_missing.inc_by(appended.missing);
-        for (sli, counts) in indicated(appended.growth) {
+        for (sli, counts) in indicated(appended.growth, streams) {
             self.metrics.sli(&model, sli, "").count(counts);
         }
         if let Some(position) = appended.position {
@@ -252,20 +262,26 @@ impl Ingest {
 
 /// What the sidecar says of itself becomes an indicator: of the exchanges that were to come here and are done with, how
 /// many came. Those that are on their way are neither, yet. Those that were lost are requests that nobody can judge any more.
-fn count_capture(db: &rusqlite::Connection, batch: &Batch, growth: journal::Growth, now: i64) -> rusqlite::Result<()> {
+fn count_capture(
+    db: &rusqlite::Connection,
+    model: &str,
+    indicated: impl Iterator<Item = (&'static str, Counts)>,
+    now: i64,
+) -> rusqlite::Result<()> {
     let mut counts = SliCounts::default();
-    for (sli, events) in indicated(growth) {
-        counts.count(&batch.model, sli, "", now, events);
+    for (sli, events) in indicated {
+        counts.count(model, sli, "", now, events);
     }
     counts.store(db)
 }
 
 /// What the growth of a sidecar's account is for each indicator. What was lost counts as it was counted: one for each, also where
-/// a sample made one stand for several.
-fn indicated(growth: journal::Growth) -> [(&'static str, Counts); 3] {
+/// a sample made one stand for several. Whether it was a stream nobody knows either: of a model that `streams` it may have been.
+fn indicated(growth: journal::Growth, streams: bool) -> impl Iterator<Item = (&'static str, Counts)> {
     let captured = Counts { good: growth.delivered, valid: growth.delivered.saturating_add(growth.lost), unknown: 0 };
     let unknown = Counts { unknown: growth.lost, ..Counts::default() };
-    [("capture", captured), ("availability", unknown), ("latency", unknown)]
+    let of_every_model = [("capture", captured), ("availability", unknown), ("latency", unknown)];
+    of_every_model.into_iter().chain(streams.then_some((FIRST_MESSAGE_SLI, unknown)))
 }
 
 fn is_model_name(name: &str) -> bool {
@@ -299,6 +315,8 @@ async fn body(request: Request<Body>, limit: usize) -> Result<Bytes, Refused> {
 mod tests {
     use std::sync::mpsc::sync_channel;
 
+    use driftline_protocol::Batch;
+
     use super::*;
 
     #[tokio::test]
@@ -330,6 +348,17 @@ mod tests {
         drop(others);
         assert_eq!(post().await.status(), StatusCode::OK);
         assert_eq!(ingest.room.available_permits(), ADMITTED_KIB, "all room is given back");
+    }
+
+    #[test]
+    fn what_is_lost_is_unknown_to_streams_where_they_have_a_bound() {
+        let growth = journal::Growth { delivered: 7, lost: 2 };
+        let unknown = |streams| {
+            let unknown = indicated(growth, streams).filter(|(_, counts)| counts.unknown == 2);
+            unknown.map(|(sli, _)| sli).collect::<Vec<_>>()
+        };
+        assert_eq!(unknown(false), ["availability", "latency"]);
+        assert_eq!(unknown(true), ["availability", "latency", "first_message"]);
     }
 
     #[test]

@@ -5,6 +5,8 @@ mod agreement;
 mod openslo;
 mod prometheus;
 mod quoting;
+#[cfg(test)]
+mod recorded;
 
 pub(crate) use openslo::{export as openslo, import as import_openslo};
 pub(crate) use prometheus::prometheus;

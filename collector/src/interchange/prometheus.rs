@@ -103,7 +103,8 @@ fn alert(rule: &Rule, config: &Config) -> String {
             let selector = selector(sli, matching);
             let pairs = objective.pairs(*pace);
             let longest = pairs.iter().map(|pair| pair.short).max().unwrap_or_default();
-            let burns: Vec<String> = pairs.iter().map(|pair| burns(objective, pair, &selector, *min_events)).collect();
+            let burns: Vec<String> =
+                pairs.iter().map(|pair| burns(rule, (objective, pair), &selector, *min_events)).collect();
             let judged = format!("{} > 0", series("valid", longest, &selector));
             format!("{}\n{}", burns.join("\nor\n"), unless_judged(rule, &judged, &selector))
         }
@@ -148,14 +149,15 @@ fn severity(rule: &Rule, routes: &Routes, is_said: bool) -> String {
     lines(said, &format!("          routes: {}\n", quoted(&note)))
 }
 
-/// Whether a pair of windows burns a budget, and the bad events are evidence of it: see [`Objective::burns`].
-fn burns(objective: &Objective, pair: &Pair, selector: &str, min_events: u64) -> String {
+/// Whether a pair of windows burns a budget, and the bad events are evidence of it: see [`Objective::burns`]. An alert that fires asks
+/// for no least number of events: it is not over because fewer ask.
+fn burns(rule: &Rule, (objective, pair): (&Objective, &Pair), selector: &str, min_events: u64) -> String {
     let reaches =
         |window| format!("{} / (1 - {}) >= {}", ratio_series(window, selector), objective.target(), pair.rate);
     let (valid, bad) = (series("valid", pair.long, selector), series("bad", pair.long, selector));
     let bound = objective.evidence_bound();
     let (share, spread, offset) = (bound.share, bound.spread, bound.offset);
-    let enough = (min_events > 0).then(|| format!("{valid} >= {min_events}"));
+    let enough = (min_events > 0).then(|| format!("({valid} >= {min_events} or {})", held(rule)));
     let conditions = [
         reaches(pair.long),
         reaches(pair.short),

@@ -15,7 +15,9 @@ use super::earlier::stored::{self as earlier, StoredEarlier};
 use super::events::{self, Event};
 use super::series::{ClosedWindow, SeriesProgress};
 use super::slis::SliCounts;
+use super::time_slices::CountedSlice;
 use super::versions::{self, Span};
+use super::watermarks::{self, Mark};
 use super::{Pipeline, RETRY_PAUSE, TIDY_AGAIN, TIDY_INTERVAL, columns, judging, tidying};
 use crate::alerting::book;
 use crate::alerting::changes::{self, Change};
@@ -43,6 +45,8 @@ pub(crate) struct Checkpoint {
     pub(crate) progress: Vec<(String, String, SeriesProgress)>,
     /// Versions that began or ended, by model.
     pub(crate) versions: Vec<(String, Vec<Span>)>,
+    /// Watermarks that moved, by model and column.
+    pub(crate) watermarks: Vec<(String, Vec<(String, Mark)>)>,
     /// Versions that are not told apart any more, by model: their panes are not needed.
     pub(crate) forget_versions: Vec<(String, String)>,
     /// Panes of a model version before this are not needed any more.
@@ -51,6 +55,8 @@ pub(crate) struct Checkpoint {
     /// Windows that later ones are compared with.
     pub(crate) earlier: Vec<StoredEarlier>,
     pub(crate) slis: SliCounts,
+    /// What the windows were counted as.
+    pub(crate) counted_slices: Vec<CountedSlice>,
     pub(crate) alerts: Vec<(String, String, String)>,
     pub(crate) news: Vec<News>,
     pub(crate) events: Vec<Event>,
@@ -106,6 +112,7 @@ impl Checkpoint {
             && self.panes.is_empty()
             && self.progress.is_empty()
             && self.versions.is_empty()
+            && self.watermarks.is_empty()
             && self.forget_versions.is_empty()
             && self.windows.is_empty()
             && self.earlier.is_empty()
@@ -162,6 +169,9 @@ impl Checkpoint {
         for (model, spans) in &self.versions {
             versions::store(db, model, spans)?;
         }
+        for (model, marks) in &self.watermarks {
+            watermarks::store(db, model, marks)?;
+        }
         for (model, version) in &self.forget_versions {
             for table in ["panes", "segment_panes", "window_progress", "earlier_windows"] {
                 db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2"))?
@@ -175,6 +185,9 @@ impl Checkpoint {
             earlier::store(db, kept)?;
         }
         self.slis.store(db)?;
+        for counted in &self.counted_slices {
+            counted.store(db)?;
+        }
         book::store(db, &self.alerts, now)?;
         for news in &self.news {
             news.store(db, now)?;
@@ -207,6 +220,10 @@ impl Pipeline {
             let spans = model.versions.take_changed();
             if !spans.is_empty() {
                 self.next.versions.push((model.name.to_string(), spans));
+            }
+            let moved = model.watermarks.take_new();
+            if !moved.is_empty() {
+                self.next.watermarks.push((model.name.to_string(), moved));
             }
             let new = model.columns.take_new();
             if !new.is_empty() {

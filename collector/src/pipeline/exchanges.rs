@@ -162,6 +162,9 @@ impl Pipeline {
         let places = places(model, &rows, &taken);
         let version = self.version(&taken, rows.model_version.as_deref());
         if purpose.count {
+            if let Some(model) = self.models.get_mut(batch.model.as_str()) {
+                model.watermarks.see(&rows, received_at);
+            }
             self.parts.metrics.event_times_unusable.inc_by(places.unusable);
             if taken.succeeded()
                 && let Some(model) = self.models.get(batch.model.as_str())
@@ -391,6 +394,30 @@ pub(crate) fn weight(exchange: &Exchange) -> u64 {
     exchange.weight().min(MAX_WEIGHT)
 }
 
+/// What a call is for an indicator that it is an event of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    Good,
+    Bad,
+    /// It was seen, and what would tell was not kept.
+    Unknown,
+}
+
+impl Judged {
+    fn of(is_good: bool) -> Self {
+        if is_good { Self::Good } else { Self::Bad }
+    }
+
+    /// As many events as the call stands for.
+    fn counts(self, weight: u64) -> Counts {
+        match self {
+            Self::Good => Counts { good: weight, valid: weight, unknown: 0 },
+            Self::Bad => Counts { good: 0, valid: weight, unknown: 0 },
+            Self::Unknown => Counts { good: 0, valid: 0, unknown: weight },
+        }
+    }
+}
+
 /// Counts a call's indicators at a time, for as many calls as it stands for, and says which. Gives whether it has a latency.
 pub(crate) fn count_call(
     slis: &mut SliCounts,
@@ -400,8 +427,9 @@ pub(crate) fn count_call(
 ) -> bool {
     let limit_micros = limits.latency.as_micros() as u64;
     let begun = limits.first_message.and_then(|limit| Some((FIRST_MESSAGE_SLI, began_in_time(call, limit)?)));
-    for (sli, is_good) in indicators(call, limit_micros).chain(begun) {
-        let counts = Counts { good: if is_good { weight } else { 0 }, valid: weight, unknown: 0 };
+    let judged = indicators(call, limit_micros).map(|(sli, is_good)| (sli, Judged::of(is_good)));
+    for (sli, judged) in judged.chain(begun) {
+        let counts = judged.counts(weight);
         slis.count(model, sli, "", at, counts);
         say(sli, counts);
     }
@@ -433,16 +461,22 @@ fn indicators(call: Call<'_>, latency_limit_micros: u64) -> impl Iterator<Item =
 }
 
 /// Whether a stream began in time; none of what is no stream. One message alone is none: each answer over gRPC is one. Of what
-/// the caller broke off, its first message or the want of it says whether that was for the waiting.
-fn began_in_time(Call { exchange, outcome }: Call<'_>, limit: Duration) -> Option<bool> {
+/// the caller broke off, its first message or the want of it says whether that was for the waiting. A sidecar that was out of
+/// memory counted messages and kept no times: of a stream it is unknown then, unless it ended before the limit.
+fn began_in_time(Call { exchange, outcome }: Call<'_>, limit: Duration) -> Option<Judged> {
     let limit_micros = limit.as_micros() as u64;
     let messages = exchange.response_messages.as_ref().filter(|_| (200..300).contains(&outcome))?;
     let is_cancelled = exchange.end() == EndState::Cancelled;
-    let waited = messages.gaps_micros.first().copied();
-    match waited {
-        Some(waited) if (answered(exchange) || is_cancelled) && messages.count > 1 => Some(waited <= limit_micros),
-        _ if is_cancelled && waited.unwrap_or(exchange.duration_micros) > limit_micros => Some(false),
-        _ => None,
+    let is_stream = (answered(exchange) || is_cancelled) && messages.count > 1;
+    let took_longer = exchange.duration_micros > limit_micros;
+    match messages.gaps_micros.first() {
+        Some(waited) if is_stream => Some(Judged::of(*waited <= limit_micros)),
+        Some(waited) => (is_cancelled && *waited > limit_micros).then_some(Judged::Bad),
+        // All that passed, passed within it.
+        None if is_stream && !took_longer => Some(Judged::Good),
+        None if is_stream => Some(Judged::Unknown),
+        None if is_cancelled && took_longer => Some(if messages.count > 0 { Judged::Unknown } else { Judged::Bad }),
+        None => None,
     }
 }
 
@@ -575,16 +609,24 @@ mod tests {
             let exchange = Exchange { response_messages: Some(messages), ..exchange(200, end, micros) };
             began_in_time(Call::archived(&exchange), Duration::from_millis(1))
         };
-        assert_eq!(began(EndState::Complete, &[1000, 5], 2, 9000), Some(true), "however long it goes on");
-        assert_eq!(began(EndState::Truncated, &[1001], 900, 9000), Some(false));
+        assert_eq!(began(EndState::Complete, &[1000, 5], 2, 9000), Some(Judged::Good), "however long it goes on");
+        assert_eq!(began(EndState::Truncated, &[1001], 900, 9000), Some(Judged::Bad));
         assert_eq!(began(EndState::Complete, &[5000], 1, 5000), None, "a call over gRPC");
         assert_eq!(began(EndState::Complete, &[], 0, 5000), None, "nothing was said");
-        assert_eq!(began(EndState::Cancelled, &[900, 5], 2, 9000), Some(true), "broken off for another reason");
-        assert_eq!(began(EndState::Cancelled, &[1001], 1, 1100), Some(false));
+        assert_eq!(began(EndState::Cancelled, &[900, 5], 2, 9000), Some(Judged::Good), "broken off for another reason");
+        assert_eq!(began(EndState::Cancelled, &[1001], 1, 1100), Some(Judged::Bad));
         assert_eq!(began(EndState::Cancelled, &[900], 1, 9000), None);
-        assert_eq!(began(EndState::Cancelled, &[], 0, 1001), Some(false), "before the first");
+        assert_eq!(began(EndState::Cancelled, &[], 0, 1001), Some(Judged::Bad), "before the first");
         assert_eq!(began(EndState::Cancelled, &[], 0, 1000), None);
         assert_eq!(began(EndState::UpstreamError, &[5000, 5], 2, 9000), None, "availability's");
+        // Messages were counted, and there was no room for their times.
+        assert_eq!(began(EndState::Complete, &[], 2, 9000), Some(Judged::Unknown));
+        assert_eq!(began(EndState::Budget, &[], 2, 1000), Some(Judged::Good), "all of it passed within the limit");
+        assert_eq!(began(EndState::Cancelled, &[], 2, 9000), Some(Judged::Unknown));
+        assert_eq!(began(EndState::Cancelled, &[], 1, 9000), Some(Judged::Unknown), "the first may have come late");
+        assert_eq!(began(EndState::Cancelled, &[], 1, 900), None);
+        assert_eq!(began(EndState::Complete, &[], 1, 9000), None, "no stream");
+        assert_eq!(began(EndState::UpstreamError, &[], 2, 9000), None);
         let alone = exchange(200, EndState::Complete, 9000);
         assert_eq!(began_in_time(Call::archived(&alone), Duration::from_millis(1)), None);
         let failed = Exchange {

@@ -3,7 +3,10 @@
 //! A model of which nothing comes has no requests, no way to the collector, or no sidecars: from here they look the same, and
 //! no other indicator moves, because there is nothing that it could count. What is normal the model's own last day says. One
 //! that had requests in each of its hours is missed once the quietest of them makes a silence so long unlikely; one that
-//! sleeps at night, or is new, is never missed.
+//! sleeps at night, or is new, is never missed. A model that says how long ago its last request may be (`slis.heard`) is missed after
+//! that in any case, for as long as none comes.
+
+use std::time::Duration;
 
 use driftline_alerts::Counts;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -28,7 +31,8 @@ impl Pipeline {
     pub(super) fn observe_hearing(&mut self) {
         let now = now_micros();
         for model in self.models.values() {
-            let heard = self.parts.store.read_blocking(|db| is_heard(db, &model.name, model.heard_at, now));
+            let as_ever = self.parts.store.read_blocking(|db| is_heard(db, &model.name, model.heard_at, now));
+            let heard = as_ever.map(|as_ever| with_limit(as_ever, (model.heard_at, model.config.slis.heard), now));
             if let Ok(Some(is_heard)) = heard {
                 let looked = Counts { good: u64::from(is_heard), valid: 1, unknown: 0 };
                 self.next.slis.count(&model.name, HEARD_SLI, "", now, looked);
@@ -38,15 +42,33 @@ impl Pipeline {
     }
 }
 
-/// When a model's requests were last counted; never, as 0.
+/// Whether a model is heard as it says that it is to be, and as ever; none when neither says anything. Before its first request
+/// nothing is known of it.
+fn with_limit(as_ever: Option<bool>, (heard_at, max_age): (i64, Option<Duration>), now: i64) -> Option<bool> {
+    match max_age.filter(|_| heard_at > 0) {
+        None => as_ever,
+        Some(max_age) => {
+            let is_late = now.saturating_sub(heard_at) > max_age.as_micros() as i64;
+            Some(!is_late && as_ever != Some(false))
+        }
+    }
+}
+
+/// When a model's requests were last counted, of those of more than a week ago to the hour; never, as 0.
 pub(super) fn last_counted(db: &Connection, model: &str) -> rusqlite::Result<i64> {
-    db.prepare_cached(
-        "SELECT slice FROM sli_counts WHERE model = ?1 AND sli = 'availability' AND label = '' AND valid > 0
-         ORDER BY slice DESC LIMIT 1",
-    )?
-    .query_row([model], |row| row.get(0))
-    .optional()
-    .map(Option::unwrap_or_default)
+    for (table, at) in [("sli_counts", "slice"), ("sli_hours", "hour")] {
+        let last = db
+            .prepare_cached(&format!(
+                "SELECT {at} FROM {table} WHERE model = ?1 AND sli = 'availability' AND label = '' AND valid > 0
+                 ORDER BY {at} DESC LIMIT 1"
+            ))?
+            .query_row([model], |row| row.get(0))
+            .optional()?;
+        if let Some(last) = last {
+            return Ok(last);
+        }
+    }
+    Ok(0)
 }
 
 /// Whether a model is heard as its last day lets one expect; none when that says nothing.
@@ -98,6 +120,24 @@ mod tests {
         assert_eq!([0, 6, 7, 23 * 60].map(|minutes| heard_after(&db, minutes)), [true, true, false, false].map(Some));
         assert_eq!(heard_after(&day(6000, 6000), 1), Some(false), "a minute without a hundred requests");
         assert_eq!(heard_after(&day(6000, 1), 6 * 60), Some(true), "one in an hour may be late");
+    }
+
+    #[test]
+    fn who_says_how_long_it_may_be_silent_is_missed_after_that_for_as_long_as_it_is() {
+        let limit = Some(Duration::from_secs(86_400));
+        let after = |hours: i64, max_age| with_limit(None, (LAST, max_age), LAST + hours * HOUR_MICROS);
+        assert_eq!([1, 24, 25, 2400].map(|hours| after(hours, limit)), [true, true, false, false].map(Some));
+        assert_eq!(after(2400, None), None);
+        assert_eq!(
+            with_limit(Some(false), (LAST, limit), LAST),
+            Some(false),
+            "a silence that is unlikely is one before"
+        );
+        assert_eq!(with_limit(None, (0, limit), LAST), None, "it never spoke");
+        // What is known to the second goes after a week.
+        let db = day(1, 1);
+        db.execute("DELETE FROM sli_counts", []).unwrap();
+        assert_eq!(last_counted(&db, "m").unwrap(), LAST / HOUR_MICROS * HOUR_MICROS);
     }
 
     #[test]

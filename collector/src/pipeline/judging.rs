@@ -123,7 +123,7 @@ impl Pipeline {
         for change in changes {
             self.note(&change, Some((model, &window)));
         }
-        self.count_slices(model, &window);
+        self.count_slices((model, version), &window);
         self.tell();
         let reference = self.models.get(model).map(|state| state.references.identity.clone()).unwrap_or_default();
         self.next.windows.push(StoredWindow {
@@ -166,6 +166,7 @@ impl Pipeline {
         notification.facts.extend(self.facts_of_deliveries(&change.alert.labels));
         notification.facts.extend(self.facts_of_arrivals(change));
         notification.facts.extend(self.facts_of_sidecars(change));
+        notification.facts.extend(self.facts_of_watermarks(change));
         notification.facts.extend(self.facts_of_running(change));
         evidence::put_in_order(&mut notification.facts);
         let kind = match change.transition {

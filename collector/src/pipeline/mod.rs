@@ -27,6 +27,7 @@ pub(crate) mod expressions;
 mod fields;
 mod hearing;
 pub(crate) mod judging;
+mod looked_at;
 pub(crate) mod objectives;
 pub(crate) mod over_time;
 pub(crate) mod rebuild;
@@ -42,6 +43,7 @@ mod telling;
 pub(crate) mod tidying;
 pub(crate) mod time_slices;
 mod versions;
+pub(crate) mod watermarks;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -50,6 +52,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use driftline_alerts::{Labels, Rule};
 use driftline_detectors::Detector;
 use driftline_protocol::{Naming, frame};
 use tracing::{error, info, warn};
@@ -60,9 +63,11 @@ use self::columns::Columns;
 use self::earlier::{Comparing, stored};
 use self::events::{Event, EventKind};
 use self::exchanges::Gathering;
+use self::looked_at::LookedAt;
 use self::series::{References, Series};
 use self::starting::Replay;
 use self::versions::Versions;
+use self::watermarks::Watermarks;
 use crate::alerting::book::Book;
 use crate::alerting::changes;
 use crate::archive::{self, Cuts};
@@ -170,6 +175,7 @@ struct ModelState {
     references: Arc<References>,
     columns: Columns,
     versions: Versions,
+    watermarks: Watermarks,
     series: BTreeMap<Arc<str>, Series>,
     /// What compares a version's windows with earlier ones, from its first window on.
     comparing: HashMap<Arc<str>, Comparing>,
@@ -229,7 +235,9 @@ impl Pipeline {
                     |row| row.get(0),
                 )?;
                 let unfinished = archive::unfinished(db)?;
-                let (book, orphans) = Book::load(db, rules)?;
+                let looked_at = LookedAt::load(db, &parts.config)?;
+                let is_looked_at = |rule: &Rule, labels: &Labels| looked_at.has(&rule.condition, labels);
+                let (book, orphans) = Book::load(db, rules, &is_looked_at)?;
                 let book = (book.routed_by(routes), orphans);
                 let replay = Replay::load(db, started)?;
                 Ok((counted, archive::cut_through(db)?, unfinished, book, journal::known_models(db)?, replay))
@@ -344,6 +352,7 @@ impl Pipeline {
             self.observe_sidecars();
             self.observe_running();
             self.observe_arrivals();
+            self.observe_watermarks();
         }
         let is_due = is_final || cut.is_some() || self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL;
         if is_due {
@@ -418,7 +427,7 @@ impl Pipeline {
         let file = self.parts.references.file(name);
         let told = self.parts.metadata.of(name);
         let metrics = &self.parts.metrics;
-        let (columns, versions, stored, heard_at) = self.parts.store.read_blocking(|db| {
+        let (columns, versions, watermarks, stored, heard_at) = self.parts.store.read_blocking(|db| {
             // A restart must not make gauges vanish until the next window closes.
             last_scores(db, name, |version, column, score, effect, limit| {
                 metrics.show_score([name, version, column, score], effect, limit);
@@ -435,7 +444,7 @@ impl Pipeline {
             let stored = load_series(db, name, &references.identity)?;
             let columns = Columns::load(db, &config, file)?.with_metadata(told);
             let heard_at = hearing::last_counted(db, name)?;
-            Ok((columns, Versions::load(db, name)?, stored, heard_at))
+            Ok((columns, Versions::load(db, name)?, Watermarks::load(db, &config)?, stored, heard_at))
         })?;
         let mut series = BTreeMap::new();
         for (version, stored) in stored.into_iter().filter(|(version, _)| versions.is_active(version)) {
@@ -456,6 +465,7 @@ impl Pipeline {
             references,
             columns,
             versions,
+            watermarks,
             series,
             comparing: HashMap::new(),
             drifting: HashMap::new(),

@@ -1,13 +1,15 @@
 //! Windows that were made again, in place of those that are stored.
 //!
 //! Nobody is told: alerts are about what is, and a window of last month that drifts under another reference is no news to
-//! wake anybody for.
+//! wake anybody for. Objectives by slices are about a month and longer, so there a window counts as what it is now.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::checkpoint::{StoredWindow, store_window};
 use super::events::{self, Event, EventKind};
+use super::time_slices;
 use crate::archive;
+use crate::config::Slices;
 use crate::segments::stored::WINDOW_TABLES;
 use crate::store::journal;
 use crate::times;
@@ -16,7 +18,10 @@ use crate::times;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rewritten {
     /// It is stored now.
-    Stored,
+    Stored {
+        /// For how many entries of `slis.slices` it counts as something else now.
+        recounted: u64,
+    },
     /// Its time is not over in the pipeline, which will store it itself.
     Open,
     /// The window that is stored has more rows than the archive: some were taken out of it, or lie elsewhere.
@@ -31,7 +36,12 @@ pub(crate) fn not_archived(db: &Connection) -> rusqlite::Result<u64> {
 }
 
 /// Puts a window in the place of the one that is stored, if that is right.
-pub(crate) fn rewrite(db: &Connection, stored: &StoredWindow, now: i64) -> rusqlite::Result<Rewritten> {
+pub(crate) fn rewrite(
+    db: &Connection,
+    stored: &StoredWindow,
+    slices: &[Slices],
+    now: i64,
+) -> rusqlite::Result<Rewritten> {
     let StoredWindow { model, version, window, .. } = stored;
     let closed_through: Option<Option<i64>> = db
         .prepare_cached("SELECT closed_through FROM window_progress WHERE model = ?1 AND version = ?2")?
@@ -55,7 +65,8 @@ pub(crate) fn rewrite(db: &Connection, stored: &StoredWindow, now: i64) -> rusql
             .execute(key)?;
     }
     store_window(db, stored, now)?;
-    Ok(Rewritten::Stored)
+    let recounted = time_slices::recount(db, slices, (stored, rows.is_some()), now)?;
+    Ok(Rewritten::Stored { recounted })
 }
 
 /// Notes for people who follow along that windows were written again.

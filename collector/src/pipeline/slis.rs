@@ -13,6 +13,11 @@ pub(crate) const SLICE_MICROS: i64 = 10_000_000;
 /// Longer stretches than this are added up by the hour.
 pub(super) const HOUR_MICROS: i64 = 3_600_000_000;
 
+/// Slices are kept for a week.
+pub(super) const KEEP_SLICES_MICROS: i64 = 7 * 24 * HOUR_MICROS;
+/// Hours are kept for longer than the longest period of an objective.
+pub(super) const KEEP_HOURS_MICROS: i64 = 100 * 24 * HOUR_MICROS;
+
 const YEAR_MICROS: f64 = 365.25 * 86_400e6;
 
 /// What indicators of the collector itself are counted under. No model has this name.
@@ -135,6 +140,49 @@ pub(crate) fn sums(
         Ok((row.get(0)?, counts_of(row, 1)?))
     })?
     .collect()
+}
+
+/// Whether anything was counted of a part of an indicator in the hour of a time.
+pub(crate) fn has_hour(db: &Connection, (model, sli, label): (&str, &str, &str), at: i64) -> rusqlite::Result<bool> {
+    db.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM sli_hours WHERE model = ?1 AND sli = ?2 AND label = ?3 AND hour = ?4)",
+    )?
+    .query_row(params![model, sli, label, floor(at, HOUR_MICROS)], |row| row.get(0))
+}
+
+/// Whether what counted at a time is kept anywhere.
+pub(crate) fn is_kept(at: i64, now: i64) -> bool {
+    floor(at, HOUR_MICROS) >= now.saturating_sub(KEEP_HOURS_MICROS)
+}
+
+/// Puts events in the place of others that were counted at the same time, wherever that is still kept.
+pub(crate) fn replace(
+    db: &Connection,
+    (model, sli, label): (&str, &str, &str),
+    at: i64,
+    (before, after): (Counts, Counts),
+    now: i64,
+) -> rusqlite::Result<()> {
+    let more = |before: u64, after: u64| after as i64 - before as i64;
+    let [good, valid, unknown] =
+        [more(before.good, after.good), more(before.valid, after.valid), more(before.unknown, after.unknown)];
+    for (table, column, length, kept) in [
+        ("sli_counts", "slice", SLICE_MICROS, KEEP_SLICES_MICROS),
+        ("sli_hours", "hour", HOUR_MICROS, KEEP_HOURS_MICROS),
+    ] {
+        let begins = floor(at, length);
+        if begins < now.saturating_sub(kept) {
+            continue;
+        }
+        db.prepare_cached(&format!(
+            "INSERT INTO {table} (model, sli, label, {column}, good, valid, unknown)
+             VALUES (?1, ?2, ?3, ?4, max(?5, 0), max(?6, 0), max(?7, 0))
+             ON CONFLICT (model, sli, label, {column}) DO UPDATE
+             SET good = max(good + ?5, 0), valid = max(valid + ?6, 0), unknown = max(unknown + ?7, 0)"
+        ))?
+        .execute(params![model, sli, label, begins, good, valid, unknown])?;
+    }
+    Ok(())
 }
 
 /// Good, valid and unknown events, from a column on.

@@ -5,6 +5,7 @@
 
 use rusqlite::{Connection, params};
 
+use super::slis::{KEEP_HOURS_MICROS, KEEP_SLICES_MICROS};
 use crate::archive;
 use crate::segments::stored::WINDOW_TABLES;
 use crate::store::journal;
@@ -12,10 +13,8 @@ use crate::store::journal;
 const DAY_MICROS: i64 = 86_400_000_000;
 /// Windows and scores, alerts and outcomes are kept for so long: a year and a month.
 const KEEP_LONG_MICROS: i64 = 400 * DAY_MICROS;
-/// Slices of indicators, and keys of requests that brought rows, are kept for a week.
-const KEEP_SLICES_MICROS: i64 = 7 * DAY_MICROS;
-/// Hours of indicators are kept for longer than the longest period of an objective.
-const KEEP_HOURS_MICROS: i64 = 100 * DAY_MICROS;
+/// Keys of requests that brought rows are kept for a week.
+const KEEP_KEYS_MICROS: i64 = 7 * DAY_MICROS;
 /// Boots of sidecars, and cuts whose files are there: long enough to look into what went wrong. A sidecar that was not
 /// heard of for a month will not send again what it sent then.
 const KEEP_MONTH_MICROS: i64 = 31 * DAY_MICROS;
@@ -37,10 +36,12 @@ pub(crate) fn tidy(db: &Connection, now: i64) -> rusqlite::Result<bool> {
         ("sli_hours", "model, sli, label, hour", "hour < ?1", KEEP_HOURS_MICROS),
         ("latencies", "model, slice", "slice < ?1", KEEP_SLICES_MICROS),
         ("senders", "boot", "heard_at < ?1", KEEP_MONTH_MICROS),
-        ("rows_received", "key", "received_at < ?1", KEEP_SLICES_MICROS),
+        ("rows_received", "key", "received_at < ?1", KEEP_KEYS_MICROS),
         ("outcomes", "model, row_id", "received_at < ?1", KEEP_LONG_MICROS),
         ("silences", "id", "ends_at < ?1", KEEP_LONG_MICROS),
         ("maintenance", "id", "ends_at < ?1", KEEP_LONG_MICROS),
+        // Of columns that nobody watches any more.
+        ("watermarks", "model, column_name", "moved_at < ?1", KEEP_LONG_MICROS),
         ("changes", "id", "at < ?1", KEEP_LONG_MICROS),
         (
             "reactions",
@@ -94,7 +95,7 @@ fn windows(db: &Connection, before: i64) -> rusqlite::Result<bool> {
         .query_map(params![before, ROUND / 20], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (model, version, ends) in &windows {
-        let tables = ["scores", "histograms", "causes", "comparisons", "earlier_windows", "windows"];
+        let tables = ["scores", "histograms", "causes", "comparisons", "earlier_windows", "counted_slices", "windows"];
         for table in tables.into_iter().chain(WINDOW_TABLES) {
             db.prepare_cached(&format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2 AND ends = ?3"))?
                 .execute(params![model, version, ends])?;
@@ -130,6 +131,8 @@ mod tests {
                  INSERT INTO causes VALUES ('m', '1', {at}, 'c', '[]');
                  INSERT INTO comparisons VALUES ('m', '1', {at}, 'c', 'recent', '{{}}');
                  INSERT INTO earlier_windows VALUES ('m', '1', {at}, '', x'');
+                 INSERT INTO counted_slices VALUES ('m', '1', {at}, 's', {at}, 1, 1, 0);
+                 INSERT INTO watermarks VALUES ('m', '{id}', {at}, {at});
                  INSERT INTO sli_counts VALUES ('m', 'latency', '', {at}, 1, 1, 0);
                  INSERT INTO sli_hours VALUES ('m', 'latency', '', {at}, 1, 1, 0);
                  INSERT INTO latencies VALUES ('m', {at}, x'');
@@ -158,10 +161,12 @@ mod tests {
         ))
         .unwrap();
         assert!(!tidy(&db, now).unwrap());
-        for table in ["windows", "scores", "histograms", "causes", "comparisons", "earlier_windows"] {
+        for table in ["windows", "scores", "histograms", "causes", "comparisons", "earlier_windows", "counted_slices"] {
             assert_eq!(count(&db, table), 1, "{table}");
         }
-        for table in ["sli_counts", "sli_hours", "latencies", "outcomes", "cuts", "drills", "changes", "ticks"] {
+        for table in
+            ["sli_counts", "sli_hours", "latencies", "outcomes", "cuts", "drills", "changes", "ticks", "watermarks"]
+        {
             assert_eq!(count(&db, table), 1, "{table}");
         }
         assert_eq!((count(&db, "episodes"), count(&db, "outbox")), (3, 4));

@@ -3,12 +3,17 @@
 //! A window whose score is below its limit is good, one whose score reaches it is bad, and one without a verdict is unknown:
 //! what was not judged is neither. A window is counted when it closes, at its end as events have it, in the transaction that
 //! stores it; so it counts once however often the collector starts, and where the past is gone through again it counts alike.
+//!
+//! What each window was counted as is kept beside it. When it is made again, of rows that came late or by another reference, its
+//! new event takes the old one's place.
 
 use driftline_alerts::Counts;
 use driftline_detectors::{Score, Verdict};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Pipeline;
+use super::checkpoint::StoredWindow;
 use super::series::ClosedWindow;
+use super::{Pipeline, slis};
 use crate::config::{SLICES_SLI, Slices};
 use crate::times::now_micros;
 
@@ -30,7 +35,7 @@ pub(crate) fn judged(slices: &Slices, window: &ClosedWindow) -> Counts {
 
 impl Pipeline {
     /// Counts a window that closed.
-    pub(super) fn count_slices(&mut self, model: &str, window: &ClosedWindow) {
+    pub(super) fn count_slices(&mut self, (model, version): (&str, &str), window: &ClosedWindow) {
         let Some(state) = self.models.get(model) else { return };
         // One that is ahead, by somebody's clock, must not hide in the future.
         let at = window.ends.min(now_micros());
@@ -38,21 +43,98 @@ impl Pipeline {
             let counts = judged(slices, window);
             self.next.slis.count(model, SLICES_SLI, &slices.name, at, counts);
             self.parts.metrics.sli(model, SLICES_SLI, &slices.name).count(counts);
+            self.next.counted_slices.push(CountedSlice {
+                model: model.to_owned(),
+                version: version.to_owned(),
+                ends: window.ends,
+                slices: slices.name.clone(),
+                at,
+                counts,
+            });
         }
     }
 }
 
+/// What a window was counted as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CountedSlice {
+    pub(crate) model: String,
+    pub(crate) version: String,
+    pub(crate) ends: i64,
+    /// The entry of `slis.slices`.
+    pub(crate) slices: String,
+    /// At which time it counts.
+    pub(crate) at: i64,
+    pub(crate) counts: Counts,
+}
+
+impl CountedSlice {
+    /// Keeps it, in the place of what was kept of the same window.
+    pub(crate) fn store(&self, db: &Connection) -> rusqlite::Result<()> {
+        let Self { model, version, ends, slices, at, counts } = self;
+        let [good, valid, unknown] = [counts.good, counts.valid, counts.unknown].map(|count| count as i64);
+        db.prepare_cached(
+            "INSERT OR REPLACE INTO counted_slices (model, version, ends, slices, at, good, valid, unknown)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![model, version, ends, slices, at, good, valid, unknown])?;
+        Ok(())
+    }
+
+    /// When a window counted, and as what; none of one that was not, or before that was kept.
+    fn stored(db: &Connection, window: &StoredWindow, slices: &str) -> rusqlite::Result<Option<(i64, Counts)>> {
+        db.prepare_cached(
+            "SELECT at, good, valid, unknown FROM counted_slices
+             WHERE model = ?1 AND version = ?2 AND ends = ?3 AND slices = ?4",
+        )?
+        .query_row(params![window.model, window.version, window.window.ends, slices], |row| {
+            Ok((row.get(0)?, slis::counts_of(row, 1)?))
+        })
+        .optional()
+    }
+}
+
+/// Counts a window that was made again: what it is now takes the place of what it was counted as. Gives for how many entries that
+/// is another. A window that `was_stored` and of which it is not known how it counted, because that was not kept yet, is left as it
+/// is wherever its hour was counted at all.
+pub(crate) fn recount(
+    db: &Connection,
+    slices: &[Slices],
+    (stored, was_stored): (&StoredWindow, bool),
+    now: i64,
+) -> rusqlite::Result<u64> {
+    let mut changed = 0;
+    for one in slices {
+        let counts = judged(one, &stored.window);
+        let known = CountedSlice::stored(db, stored, &one.name)?;
+        let (at, before) = match known {
+            Some(known) => known,
+            None => (stored.window.ends.min(now), Counts::default()),
+        };
+        let is_of_before =
+            known.is_none() && was_stored && slis::has_hour(db, (&stored.model, SLICES_SLI, &one.name), at)?;
+        if counts == before || is_of_before || !slis::is_kept(at, now) {
+            continue;
+        }
+        slis::replace(db, (&stored.model, SLICES_SLI, &one.name), at, (before, counts), now)?;
+        let (model, version, slices) = (stored.model.clone(), stored.version.clone(), one.name.clone());
+        CountedSlice { model, version, ends: stored.window.ends, slices, at, counts }.store(db)?;
+        changed += 1;
+    }
+    Ok(changed)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use driftline_alerts::{Objective, Pace, Period, Reading};
     use driftline_detectors::{Detector, Noise};
-    use rusqlite::Connection;
 
     use super::*;
     use crate::pipeline::series::ClosedColumn;
-    use crate::pipeline::slis::{self, HOUR_MICROS, SliCounts};
+    use crate::pipeline::slis::{HOUR_MICROS, SliCounts};
 
     fn slices(below: Option<f64>, columns: &[&str]) -> Slices {
         let columns = columns.iter().map(|column| (*column).to_owned()).collect();
@@ -147,5 +229,66 @@ mod tests {
         let pair = objective.pairs(Pace::Slow)[0];
         assert!((objective.burn_rate(long[0]).unwrap() - 7.2).abs() < 1e-9);
         assert!(objective.burns(&pair, long[0], short[0]));
+    }
+    #[test]
+    fn a_window_that_is_made_again_counts_as_what_it_is_now_and_once() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let own = slices(Some(0.2), &[]);
+        let now = 50 * HOUR_MICROS;
+        let of = |effect: f64| {
+            let window = window(&[("x", effect, Verdict::Ok)]);
+            StoredWindow { model: "m".into(), version: "1".into(), reference: String::new(), window }
+        };
+        let both = |from| {
+            let count = |sums: BTreeMap<String, Counts>| sums.get("drift").copied().unwrap_or_default();
+            count(slis::sums(&db, "m", SLICES_SLI, from, now).unwrap())
+        };
+        // By its slice alone, and by the whole hour.
+        let counted = || [both(HOUR_MICROS), both(0)];
+        let again = |stored: &StoredWindow, was_stored| {
+            recount(&db, std::slice::from_ref(&own), (stored, was_stored), now).unwrap()
+        };
+        assert_eq!(again(&of(0.1), false), 1, "one that was not there before");
+        assert_eq!(counted(), [GOOD; 2]);
+        assert_eq!(again(&of(0.1), true), 0, "it is as it was");
+        assert_eq!(again(&of(0.3), true), 1);
+        assert_eq!(counted(), [BAD; 2]);
+        let unknown = StoredWindow { window: window(&[]), ..of(0.0) };
+        assert_eq!((again(&unknown, true), counted()), (1, [UNKNOWN; 2]));
+        assert_eq!((again(&of(0.1), true), counted()), (1, [GOOD; 2]));
+    }
+
+    #[test]
+    fn a_window_that_counted_before_that_was_kept_stays_as_it_counted() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let own = slices(Some(0.2), &[]);
+        let now = 50 * HOUR_MICROS;
+        let window = window(&[("x", 0.3, Verdict::Ok)]);
+        let stored = StoredWindow { model: "m".into(), version: "1".into(), reference: String::new(), window };
+        let mut counts = SliCounts::default();
+        counts.count("m", SLICES_SLI, "drift", HOUR_MICROS, GOOD);
+        counts.store(&db).unwrap();
+        let again = |name: &str| {
+            let slices = Slices { name: name.to_owned(), ..own.clone() };
+            recount(&db, &[slices], (&stored, true), now).unwrap()
+        };
+        assert_eq!(again("drift"), 0, "how it counted is not known, and that it did is");
+        assert_eq!(slis::sums(&db, "m", SLICES_SLI, 0, now).unwrap()["drift"], GOOD);
+        assert_eq!(again("new"), 1, "what was asked for since then never counted it");
+        assert_eq!(slis::sums(&db, "m", SLICES_SLI, 0, now).unwrap()["new"], BAD);
+        // Slices are not kept for so long, and hours are.
+        let later = now + 8 * 24 * HOUR_MICROS;
+        assert_eq!(
+            recount(&db, std::slice::from_ref(&Slices { name: "late".into(), ..own.clone() }), (&stored, true), later)
+                .unwrap(),
+            1
+        );
+        let rows = |table: &str| {
+            let query = format!("SELECT count(*) FROM {table} WHERE label = 'late'");
+            db.query_row(&query, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!((rows("sli_counts"), rows("sli_hours")), (0, 1));
     }
 }

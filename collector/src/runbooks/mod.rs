@@ -60,6 +60,7 @@ runbooks![
     "sidecar-silent",
     "stale-features",
     "stale-feed",
+    "stale-watermark",
 ];
 
 /// Ids of those that ship.

@@ -29,13 +29,14 @@ pub(crate) const SCHEMA: &str = concat!(
     include_str!("ticks.sql"),
     include_str!("reactions.sql"),
     include_str!("newest_outcomes.sql"),
-    include_str!("maintenance.sql")
+    include_str!("maintenance.sql"),
+    include_str!("watermarks.sql")
 );
 /// The version of the schema. A database of an older one is brought to it, step by step, as far back as there are steps;
 /// one of any other is refused, never guessed at.
-const SCHEMA_VERSION: i64 = 18;
+const SCHEMA_VERSION: i64 = 19;
 /// What makes each version out of the one before, the oldest first.
-const STEPS: [(i64, &str); 13] = [
+const STEPS: [(i64, &str); 14] = [
     (5, include_str!("segments.sql")),
     (6, include_str!("earlier.sql")),
     (7, include_str!("schema_7_to_8.sql")),
@@ -49,6 +50,7 @@ const STEPS: [(i64, &str); 13] = [
     (15, include_str!("schema_15_to_16.sql")),
     (16, include_str!("maintenance.sql")),
     (17, include_str!("schema_17_to_18.sql")),
+    (18, include_str!("watermarks.sql")),
 ];
 /// Bytes of a page of a new database; an older one keeps its own. Most of what is written are frames of hundreds of kilobytes,
 /// page by page into the write-ahead log, out of it again, and into the database. With SQLite's own 4 KiB the writer takes
@@ -367,6 +369,7 @@ mod tests {
                  ALTER TABLE episodes DROP COLUMN acknowledged_by; ALTER TABLE episodes DROP COLUMN acknowledged_note;
                  ALTER TABLE episodes DROP COLUMN standing; ALTER TABLE episodes DROP COLUMN is_flapping;
                  ALTER TABLE outbox DROP COLUMN in_doubt; DROP TABLE newest_outcomes; ALTER TABLE senders DROP COLUMN version;
+                 DROP TABLE watermarks; DROP TABLE counted_slices;
                  ALTER TABLE senders DROP COLUMN first_heard_at;
                  ALTER TABLE sli_counts DROP COLUMN unknown; ALTER TABLE sli_hours DROP COLUMN unknown;",
             )

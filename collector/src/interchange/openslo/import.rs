@@ -299,6 +299,7 @@ fn runbook_of(sli: &str) -> &'static str {
         "running" => "collector-down",
         "feeds" | "feeds_listed" => "stale-feed",
         "outcomes" => "late-outcomes",
+        "watermark" => "stale-watermark",
         "slices" => "feature-drift",
         "capture" => "capture-loss",
         _ => "archive-lag",
