@@ -21,6 +21,8 @@ const WORLDS: std::ops::RangeInclusive<u32> = 20..=64;
 pub(crate) const KEPT: f64 = 0.05;
 /// So many windows above a level are needed to say where it lies.
 const ENOUGH: f64 = 5.0;
+/// So many windows that do not overlap are behind a tail: those that share nine days of ten say one thing ten times.
+const BEHIND: f64 = 10.0;
 /// However few blocks a window is made of, this share of them can be seen.
 const LEAST_TRUSTED: f64 = 0.2;
 /// A reference of fewer units says too little of how they differ.
@@ -48,8 +50,8 @@ pub struct NullEffects {
     pub trusted: f64,
     /// The effect that this share exceeds.
     pub at_trusted: f64,
-    /// By how much more, on the scale of squares, the effect is that a share smaller by a factor of e exceeds: the tails of
-    /// distances fall like those of sums of squares, exponentially on that scale.
+    /// By how much more on the mean, on the scale of squares: the tails of distances fall like those of sums of squares,
+    /// exponentially on that scale, so that this is also what a share smaller by a factor of e exceeds it by.
     pub slope: f64,
     /// In the place of both where one block decides a window's effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,7 +101,7 @@ impl NullEffects {
         if let Some(few) = &self.few_blocks {
             return few.beyond(share, power).max(self.drawn(share));
         }
-        let beyond = self.slope * (self.trusted / share).ln();
+        let beyond = self.slope * mean_excesses(self.trusted / share);
         (self.at_trusted.powi(power) + beyond).powf(1.0 / f64::from(power)).min(f64::MAX)
     }
 
@@ -248,6 +250,8 @@ pub(crate) fn null_effects(
     let in_window = f64::from(shape.panes) / (units.season * block) as f64;
     let by_many = (4.0 * blocks.powf(-in_window.max(1.0))).min(1.0);
     let windows = worlds * HISTORY;
+    let of_a_world = f64::from(HISTORY * shape.every) / f64::from(shape.panes);
+    let side_by_side = f64::from(worlds) * of_a_world.clamp(1.0, f64::from(HISTORY));
     let kept = |(detector, effects): (Detector, Vec<(u32, f64)>)| {
         let effects = largest_first(detector, effects, blocks);
         let power = scale(detector);
@@ -256,8 +260,12 @@ pub(crate) fn null_effects(
         let trusted = if few_blocks.is_some() { unseen(blocks, in_window) } else { by_many };
         let exceeded_by =
             |share: f64| effects.get((share * f64::from(windows)) as usize).map_or(0.0, |(_, effect)| *effect);
-        let trusted = trusted.max(ENOUGH / f64::from(windows)).min(LEAST_TRUSTED);
-        let (near, far) = (exceeded_by(4.0 * trusted), exceeded_by(trusted));
+        let least = if few_blocks.is_some() { ENOUGH / f64::from(windows) } else { BEHIND / side_by_side };
+        let trusted = trusted.max(least).min(LEAST_TRUSTED);
+        let at_trusted = exceeded_by(trusted);
+        let above = (trusted * f64::from(windows)).max(1.0) as usize;
+        let excesses = effects.iter().take(above).map(|(_, effect)| effect.powi(power) - at_trusted.powi(power));
+        let slope = excesses.sum::<f64>().max(0.0) / above as f64;
         let independent = small.get(&detector).copied()?;
         let most = (KEPT * f64::from(windows)).ceil() as usize + 1;
         let (at, effects) = effects.iter().take(most).map(|(at, effect)| (*at, rounded(*effect))).unzip();
@@ -266,8 +274,8 @@ pub(crate) fn null_effects(
             every: shape.every,
             block: block as u32,
             trusted,
-            at_trusted: rounded(far),
-            slope: rounded((far.powi(power) - near.powi(power)) / 4f64.ln()),
+            at_trusted: rounded(at_trusted),
+            slope: rounded(slope),
             few_blocks,
             independent,
             at,
@@ -277,6 +285,15 @@ pub(crate) fn null_effects(
         null.is_consistent().then_some((detector, null))
     };
     effects.into_iter().filter_map(kept).collect()
+}
+
+/// By how many mean excesses a limit lies farther that is exceeded so many times more rarely: the logarithm, were the mean known. It is
+/// that of k excesses, and the share that exceeds c of such means is `(1 + c/k)^−k` on the average over references, for an
+/// exponential excess over the mean of k others is distributed as F with 2 and 2k degrees of freedom (Hahn and Meeker 1991, "Statistical
+/// Intervals"). That is one in so many for this c. Taken as known, from five windows that nearly were the same one, it let
+/// limits for three windows in ten thousand be exceeded by eight.
+fn mean_excesses(times: f64) -> f64 {
+    BEHIND * (times.powf(1.0 / BEHIND) - 1.0)
 }
 
 /// The effects, by falling size, without what is none. A sample's own spread is too small by a part: the draws from B blocks
@@ -392,6 +409,26 @@ impl<'a> Units<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_beyond_what_was_drawn_are_exceeded_as_often_as_they_say() {
+        const SIDE_BY_SIDE: usize = 256;
+        const REFERENCES: u32 = 20_000;
+        let mut uniform = crate::budget::draws::Uniform::seeded(3);
+        let above = BEHIND as usize;
+        for share in [1e-2, 1e-3, 1e-4] {
+            let mut exceeded = 0.0;
+            for _ in 0..REFERENCES {
+                let mut effects: Vec<f64> = (0..SIDE_BY_SIDE).map(|_| -uniform.next().ln()).collect();
+                effects.sort_by(|a, b| b.total_cmp(a));
+                let mean = effects[..above].iter().map(|effect| effect - effects[above]).sum::<f64>() / BEHIND;
+                let limit = effects[above] + mean * mean_excesses(BEHIND / SIDE_BY_SIDE as f64 / share);
+                exceeded += (-limit).exp();
+            }
+            let realised = exceeded / f64::from(REFERENCES) / share;
+            assert!((0.8..1.25).contains(&realised), "{share}: {realised} times as often");
+        }
+    }
 
     #[test]
     fn a_limit_between_days_lies_between_them_by_how_many_windows_reach_each() {

@@ -9,6 +9,7 @@ mod data;
 mod large;
 #[path = "../proxies/numbers.rs"]
 mod numbers;
+mod segments;
 
 use std::path::PathBuf;
 
@@ -59,6 +60,8 @@ enum Workload {
     Large,
     /// Twenty columns, beside other libraries.
     Beside,
+    /// Twenty columns in fifty segments, beside pandas and SciPy.
+    Segments,
 }
 
 fn main() {
@@ -73,5 +76,8 @@ fn main() {
     }
     if is_wanted(Workload::Beside) {
         beside::run(&options);
+    }
+    if is_wanted(Workload::Segments) {
+        segments::run(&options);
     }
 }
