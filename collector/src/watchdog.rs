@@ -187,7 +187,8 @@ mod tests {
         // The runtime may begin with the task that blocks it.
         pulse.beat();
         tokio::spawn(beat_for_runtime(pulse.clone()));
-        let ((begun, is_blocked), (go, gone)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+        let (begun, is_blocked) = std::sync::mpsc::sync_channel(1);
+        let (go, gone) = std::sync::mpsc::sync_channel::<()>(1);
         let blocked = tokio::spawn(async move {
             begun.send(()).unwrap();
             gone.recv().unwrap();
