@@ -216,7 +216,12 @@ pub(crate) fn burn(
         let reading = Reading::Burn { period, long: of(&long, &label), short: of(&short, &label) };
         (label, reading)
     };
-    Ok(period.into_iter().map(reading).collect())
+    // A period of the calendar that has just begun knows nothing of what burns since before it.
+    let mut all = period;
+    long.iter().chain(&short).flat_map(BTreeMap::keys).for_each(|label| {
+        all.entry(label.clone()).or_default();
+    });
+    Ok(all.into_iter().map(reading).collect())
 }
 
 /// The last events of an indicator, for each of its labels that had some: of whole slices from the newest back, and at the least those
