@@ -20,7 +20,7 @@ use super::Delivery;
 use crate::html::escape_html;
 use crate::notification::{Action, Notification, shorten, time_in_words};
 use crate::rule::Severity;
-use crate::secret::SecretSource;
+use crate::secret::{SecretSource, Withheld};
 
 /// For one command; the delivery as a whole has its own limit.
 const SMTP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -92,13 +92,27 @@ impl Email {
     pub(super) async fn deliver(&self, notification: &Notification) -> Delivery {
         match self.send(notification).await {
             Ok(()) => Delivery::Accepted { receipt: None },
-            Err(EmailError::Smtp(error)) if error.is_permanent() => Delivery::Refused { why: error.to_string() },
+            Err(EmailError::Smtp(error)) if error.is_permanent() => Delivery::Refused { why: self.why(&error) },
             Err(EmailError::Message(error)) => Delivery::Refused { why: error.to_string() },
             // A server that ended the conversation may have taken the mail before.
             Err(error) => {
-                Delivery::Retry { after: None, in_doubt: matches!(error, EmailError::Smtp(_)), why: error.to_string() }
+                Delivery::Retry { after: None, in_doubt: matches!(error, EmailError::Smtp(_)), why: self.why(&error) }
             }
         }
+    }
+
+    /// What went wrong, without the password: a server may repeat what it was sent, as it was sent.
+    fn why(&self, error: &dyn std::fmt::Display) -> String {
+        let mut withheld = Withheld::default();
+        if let Transport::Smtp { credentials: Some((user, password)), .. } = &self.transport
+            && let Ok(password) = password.read()
+        {
+            let password = password.reveal();
+            withheld.add(password);
+            withheld.add(&STANDARD.encode(password));
+            withheld.add(&STANDARD.encode(format!("\0{user}\0{password}")));
+        }
+        withheld.out_of(&error.to_string())
     }
 
     async fn send(&self, notification: &Notification) -> Result<(), EmailError> {
