@@ -75,7 +75,7 @@ pub use approval::{is_signed_approval, sign_approval};
 pub use change_event::ChangeEvent;
 pub use delivery::{Gate, Rate, Rest, is_given_up, pause_after};
 pub use drill::DRILL_LABEL;
-pub use expression::{Expression, ExpressionError, Unit, Variable, nearest};
+pub use expression::{Expression, ExpressionError, Meaning, Series, Source, Unit, Variable, nearest};
 pub use few::{Few, FewEvents, LastEvents};
 pub use html::escape_html;
 pub use maintenance::Maintenance;

@@ -217,7 +217,7 @@ impl Condition {
         match self {
             Self::Score { .. } => true,
             Self::Sli { .. } | Self::Budget { .. } => false,
-            Self::Expression { expression, .. } => expression.variables().iter().any(|name| name.over.is_none()),
+            Self::Expression { expression, .. } => expression.is_of_windows(),
         }
     }
 
@@ -254,7 +254,7 @@ impl Condition {
         match self {
             Self::Score { .. } => true,
             Self::Sli { .. } | Self::Budget { .. } => false,
-            Self::Expression { expression, .. } => expression.variables().iter().all(|name| name.over.is_none()),
+            Self::Expression { expression, .. } => expression.is_of_windows_alone(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a route asks of labels, written as Alertmanager writes it: `severity=page`, `team!=fraud`, `model=~fraud-.*`,
+//! What a route, or an expression, asks of labels, written as Alertmanager writes it: `severity=page`, `team!=fraud`, `model=~fraud-.*`,
 //! `model!~test-.*`.
 
 use std::fmt;
@@ -63,6 +63,11 @@ impl Selector {
         &self.label
     }
 
+    /// Whether it asks for one value, and not for any of several.
+    pub fn is_one_value(&self) -> bool {
+        matches!(self.wanted, Wanted::Is(_))
+    }
+
     /// Whether a value of the label is what it asks for.
     pub fn accepts(&self, value: &str) -> bool {
         match &self.wanted {
@@ -73,6 +78,15 @@ impl Selector {
         }
     }
 }
+
+/// Two that are written alike ask for the same.
+impl PartialEq for Selector {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Selector {}
 
 impl fmt::Display for Selector {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

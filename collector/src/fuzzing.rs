@@ -20,7 +20,7 @@ use crate::vocabulary::Named;
 /// holds whatever comes.
 pub fn expressions(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    match Expression::parse(text, |variable| Named::of(variable).map(|named| named.unit())) {
+    match Expression::parse(text, |variable| Named::of(variable).map(|named| named.meaning())) {
         Ok(expression) => {
             let known: Vec<Option<f64>> = (1..=expression.variables().len()).map(|value| Some(value as f64)).collect();
             let (unknown, found) = (expression.holds(&[]), expression.holds(&known));

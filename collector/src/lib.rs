@@ -34,6 +34,7 @@ mod interchange;
 mod metrics;
 mod model_metadata;
 mod numbers;
+mod own_metrics;
 mod pages;
 mod pipeline;
 #[cfg(test)]

@@ -3,20 +3,22 @@
 //! Every label set is bounded: models by `max_models`, versions and columns by their own limits, and the scores in all
 //! by [`MAX_SCORE_SERIES`]; segments by the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use driftline_alerts::{Counts, ObjectiveState};
+use driftline_alerts::{Counts, Labels, ObjectiveState};
 use driftline_protocol::DecodeError;
 use prometheus::core::Collector;
+use prometheus::proto::{Metric, MetricType};
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
 
-use crate::config::{FIRST_MESSAGE_SLI, HEARD_SLI, Model, SCHEMA_SLI, SLICES_SLI, part_label};
+use crate::config::{DECODED_SLI, FIRST_MESSAGE_SLI, HEARD_SLI, Model, SCHEMA_SLI, SLICES_SLI, part_label};
 use crate::feeds::FeedMetrics;
 use crate::ingest::{Refused, cloud_events};
+use crate::own_metrics::OwnMetric;
 use crate::{telemetry, watchdog};
 
 /// What indicators' events are told apart by: as rules match them, and as Prometheus' rules sum them.
@@ -24,15 +26,17 @@ pub(crate) const SLI_LABELS: [&str; 4] = ["model", "sli", "column", "target"];
 /// Series of scores that are exposed. More columns than this are scored all the same, and read by the API.
 const MAX_SCORE_SERIES: usize = 20_000;
 /// OpenTelemetry's bounds for HTTP request durations, in seconds.
-const DURATION_BOUNDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+pub(crate) const DURATION_BOUNDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// Bounds for clocks that differ, in seconds: what a network and a full second of batching explain, and what they do not.
-const OFFSET_BOUNDS: [f64; 12] = [-3600.0, -300.0, -60.0, -10.0, -1.0, -0.1, 0.0, 1.0, 10.0, 60.0, 300.0, 3600.0];
+pub(crate) const OFFSET_BOUNDS: [f64; 12] =
+    [-3600.0, -300.0, -60.0, -10.0, -1.0, -0.1, 0.0, 1.0, 10.0, 60.0, 300.0, 3600.0];
 
 /// Handles to all metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    registry: Registry,
+    registry: Registered,
     batches: IntCounterVec,
     requests_refused: IntCounterVec,
     pub(crate) clock_offset: HistogramVec,
@@ -41,7 +45,9 @@ pub(crate) struct Metrics {
     pub(crate) tls_failures: IntCounter,
     pub(crate) certificate_reloads: [IntCounter; 2],
     pub(crate) database_bytes: IntGauge,
+    pub(crate) database_limit_bytes: IntGauge,
     pub(crate) disk_free_bytes: IntGauge,
+    pub(crate) disk_floor_bytes: IntGauge,
     exchanges_received: IntCounterVec,
     pub(crate) exchanges_duplicate: IntCounter,
     pub(crate) exchanges_missing: IntCounter,
@@ -122,6 +128,7 @@ pub(crate) struct ModelMetrics {
     /// One for each column, in the configuration's order.
     pub(crate) freshness: Vec<SliMetrics>,
     pub(crate) schema: SliMetrics,
+    pub(crate) decoded: SliMetrics,
     pub(crate) heard: SliMetrics,
 }
 
@@ -153,7 +160,7 @@ fn sli_labels<'a>(model: &'a str, sli: &'a str, part: &'a str) -> [&'a str; 4] {
 
 impl Metrics {
     pub(crate) fn new() -> Result<Arc<Self>, prometheus::Error> {
-        let registry = Registry::new();
+        let registry = Registered::default();
         let counter = |name: &str, help: &str| register(&registry, IntCounter::new(name, help)?);
         let counters = |name: &str, help: &str, labels: &[&str]| {
             register(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
@@ -167,7 +174,7 @@ impl Metrics {
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
         register(&registry, build)?.set(1);
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        registry.add(|| prometheus::process_collector::ProcessCollector::for_self())?;
         let certificate_reloads = counters(
             "driftline_certificate_reloads_total",
             "Times that changed certificates were read again, by outcome; after a failure the old ones stay.",
@@ -213,7 +220,15 @@ impl Metrics {
                 "driftline_database_bytes",
                 "Bytes of the database that are in use, the journal among them.",
             )?,
+            database_limit_bytes: gauge(
+                "driftline_database_limit_bytes",
+                "Bytes that the database may use before senders are told to wait: ingest.max_database_bytes.",
+            )?,
             disk_free_bytes: gauge("driftline_disk_free_bytes", "Bytes that are free on the disk of data_dir.")?,
+            disk_floor_bytes: gauge(
+                "driftline_disk_floor_bytes",
+                "Bytes that stay free on the disk of data_dir: below, senders are told to wait.",
+            )?,
             exchanges_received: counters(
                 "driftline_exchanges_received_total",
                 "Exchanges that are durable, each once.",
@@ -579,6 +594,7 @@ impl Metrics {
             first_message: model.slis.first_message.map(|_| self.sli(name, FIRST_MESSAGE_SLI, "")),
             freshness: columns.map(|column| self.sli(name, "freshness", column)).collect(),
             schema: self.sli(name, SCHEMA_SLI, ""),
+            decoded: self.sli(name, DECODED_SLI, ""),
             heard: self.sli(name, HEARD_SLI, ""),
         }
     }
@@ -745,7 +761,16 @@ impl Metrics {
 
     /// All of them, as they are now.
     pub(crate) fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
-        self.registry.gather()
+        self.registry.registry.gather()
+    }
+
+    /// The series of one of them, as a rule's expression names it, with their labels.
+    pub(crate) fn own_series(&self, metric: &OwnMetric) -> Vec<(Labels, f64)> {
+        let (family, part) = metric.family();
+        let Some(collector) = self.registry.by_name(family) else { return Vec::new() };
+        let families = collector.collect();
+        let Some(family) = families.iter().find(|found| found.name() == family) else { return Vec::new() };
+        family.get_metric().iter().flat_map(|series| values(series, family.get_field_type(), part)).collect()
     }
 
     /// The exposition, in Prometheus' text format.
@@ -754,9 +779,61 @@ impl Metrics {
     }
 }
 
-fn register<M: Collector + Clone + 'static>(registry: &Registry, metric: M) -> Result<M, prometheus::Error> {
-    registry.register(Box::new(metric.clone()))?;
+/// A registry, and what is registered in it by its names: a rule that asks for one metric need not gather them all.
+#[derive(Default)]
+struct Registered {
+    registry: Registry,
+    by_name: Mutex<BTreeMap<String, Arc<dyn Collector>>>,
+}
+
+impl std::fmt::Debug for Registered {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Registered").finish_non_exhaustive()
+    }
+}
+
+impl Registered {
+    fn add<M: Collector + 'static>(&self, make: impl Fn() -> M) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(make()))?;
+        let collector: Arc<dyn Collector> = Arc::new(make());
+        if let Ok(mut by_name) = self.by_name.lock() {
+            by_name.extend(collector.desc().into_iter().map(|desc| (desc.fq_name.clone(), Arc::clone(&collector))));
+        }
+        Ok(())
+    }
+
+    fn by_name(&self, name: &str) -> Option<Arc<dyn Collector>> {
+        self.by_name.lock().ok()?.get(name).cloned()
+    }
+}
+
+fn register<M: Collector + Clone + 'static>(registered: &Registered, metric: M) -> Result<M, prometheus::Error> {
+    registered.add(|| metric.clone())?;
     Ok(metric)
+}
+
+/// The values of a series: one, or of a histogram what is asked for, its buckets each with its bound.
+fn values(series: &Metric, kind: MetricType, part: Option<&str>) -> Vec<(Labels, f64)> {
+    let labels: Labels =
+        series.get_label().iter().map(|label| (label.name().to_owned(), label.value().to_owned())).collect();
+    let with_bound = |bound: String| {
+        labels.iter().map(|(name, value)| (name.clone(), value.clone())).chain([("le".to_owned(), bound)]).collect()
+    };
+    match (kind, part) {
+        (MetricType::COUNTER, _) => vec![(labels, series.get_counter().get_value())],
+        (MetricType::GAUGE, _) => vec![(labels, series.get_gauge().get_value())],
+        (MetricType::HISTOGRAM, Some("_sum")) => vec![(labels, series.get_histogram().get_sample_sum())],
+        (MetricType::HISTOGRAM, Some("_bucket")) => {
+            let histogram = series.get_histogram();
+            let below = histogram.get_bucket().iter();
+            let below =
+                below.map(|bucket| (with_bound(bucket.upper_bound().to_string()), bucket.cumulative_count() as f64));
+            let all = (with_bound("+Inf".to_owned()), histogram.get_sample_count() as f64);
+            below.chain([all]).collect()
+        }
+        (MetricType::HISTOGRAM, _) => vec![(labels, series.get_histogram().get_sample_count() as f64)],
+        _ => Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -798,7 +875,7 @@ mod tests {
         metrics.drills("R", "passed").inc();
         metrics.reactions("r", "started").inc();
         let mut table = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
-        for family in metrics.registry.gather() {
+        for family in metrics.gather() {
             if !family.name().starts_with("driftline_") {
                 continue;
             }

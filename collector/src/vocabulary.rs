@@ -1,16 +1,17 @@
 //! The names that a rule's expression may use, and what each of them stands for; and those of labels.
 //!
 //! What has no time in brackets is of the window that closes, and of one column; what has is added up over the model's time
-//! before now. `docs/alerts.md` lists them.
+//! before now. Metrics are the collector's own, as they are when somebody looks. `docs/alerts.md` lists all of them.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use driftline_alerts::{Unit, Variable, nearest};
+use driftline_alerts::{Meaning, Unit, Variable, nearest};
 use driftline_detectors::Detector;
 use driftline_document::in_units;
 
 use crate::config::SLIS;
+use crate::own_metrics::OwnMetric;
 use crate::pipeline::earlier::{Against, COMPARED};
 
 /// Rows of the window.
@@ -34,6 +35,8 @@ pub(crate) enum Named {
     Indicator(&'static str, OfIndicator),
     /// The latency that a share of the model's requests stays below, in seconds.
     Latency(f64),
+    /// A metric of the collector itself.
+    Metric(OwnMetric),
 }
 
 /// What is told of a score.
@@ -64,7 +67,10 @@ impl Named {
     /// # Errors
     /// Why there is none such, and what may be meant.
     pub(crate) fn of(variable: &Variable) -> Result<Self, String> {
-        let Variable { name, over } = variable;
+        let Variable { name, labels, over } = variable;
+        if OwnMetric::is_named_so(name) {
+            return OwnMetric::of(variable).map(Self::Metric);
+        }
         let Some((named, of_window)) = named(name) else {
             let known = names();
             return Err(match nearest(name, known.iter().map(String::as_str)) {
@@ -72,6 +78,11 @@ impl Named {
                 None => format!("'{name}' is no name; among them are psi, psi.limit, rows, latency[5m] and p99[5m]"),
             });
         };
+        if !labels.is_empty() {
+            return Err(format!(
+                "'{name}' is no metric, and has no labels to ask about; 'matching' chooses among columns"
+            ));
+        }
         match over {
             None if !of_window => Err(format!("'{name}' needs a time over which it is taken, as in {name}[5m]")),
             Some(_) if of_window => Err(format!("'{name}' is of a window, and takes no time in brackets")),
@@ -83,9 +94,15 @@ impl Named {
         }
     }
 
+    /// What it means in an expression.
+    pub(crate) fn meaning(&self) -> Meaning {
+        Meaning { unit: self.unit(), of_window: matches!(self, Self::Score(..) | Self::Rows) }
+    }
+
     /// The unit of its values.
     pub(crate) fn unit(&self) -> Unit {
         match self {
+            Self::Metric(metric) => metric.unit(),
             Self::Latency(_) => Unit::Time,
             Self::Score(..) | Self::Rows | Self::Indicator(..) => Unit::Number,
         }
@@ -139,7 +156,7 @@ mod tests {
     use super::*;
 
     fn of(name: &str, seconds: Option<u64>) -> Result<Named, String> {
-        Named::of(&Variable { name: name.to_owned(), over: seconds.map(Duration::from_secs) })
+        Named::of(&Variable { name: name.to_owned(), labels: Vec::new(), over: seconds.map(Duration::from_secs) })
     }
 
     #[test]

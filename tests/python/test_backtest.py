@@ -37,6 +37,7 @@ def lived(folder) -> list[list]:
     events = database.execute("SELECT kind, text FROM events ORDER BY id").fetchall()
     # The rules of indicators are of the clock, and not of the archive.
     slis = {"LatencySlo", "AvailabilitySlo", "StaleFeatures", "CaptureLoss", "ArchiveLag", "DeliveryFailure", "SchemaChange", "ModelSilent", "SidecarSilent", "CollectorDown", "LatencyBudget", "AvailabilityBudget"}
+    slis |= {"UndecodableBodies", "LateRows", "EventTimesUnusable", "MetadataUnreadable", "RoomFull", "RoomLow", "SendersRefused", "LimitReached", "CertificateUnreadable", "PartStalled", "ReactionFailed", "CatalogueFailing"}
     database.close()
     day, episodes, firing = "", [], {}
     for kind, text in events:
@@ -181,6 +182,7 @@ alerts:
     - {name: Slow, severity: ticket, runbook: latency-slo, when: "p50[10s] > 500ms and latency.valid[10s] >= 5"}
     - {name: SchemaChange, severity: ticket, runbook: schema-change, when: {sli: schema, below: 0.5, over: 1m, min_events: 5}}
     - {name: ModelSilent, severity: ticket, runbook: model-silent, when: {sli: heard, below: 0.5, over: 1m, min_events: 5}}
+    - {name: Late, severity: ticket, runbook: late-rows, when: "driftline_rows_late_total[1h] > 10"}
 """
 
 
@@ -215,7 +217,7 @@ def test_indicators_are_counted_again_as_they_were_when_the_calls_came(tmp_path)
         assert well <= seconds(episode["resolved"]) <= seconds(live[rule]["resolved_at"]) + 11, rule
     because = episodes["Failing"]["because"][0]
     assert because["score"] == "availability" and because["value"] < because["limit"] == 0.9
-    for says in ("rule SchemaChange is not tried: the archive keeps as missing", "rule ModelSilent is not tried: the indicator heard"):
+    for says in ("rule SchemaChange is not tried: the archive keeps as missing", "rule ModelSilent is not tried: the indicator heard", "rule Late is not tried: driftline_rows_late_total is the collector's own metric, which no archive keeps: of the past there is no data", "rule UndecodableBodies is not tried: the archive has what gave rows"):
         assert any(note.startswith(says) for note in found["left_out"]), found["left_out"]
     # The same from a file of the archive's rows, which says how its calls went.
     whole = tmp_path / "whole.parquet"

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from cloudevents.http import from_http
 from conftest import BINARIES, eventually, free_port, process
+from published_requests import CLOUD_EVENT, DATABRICKS_RUN_NOW, GITHUB_DISPATCH, wrong
 from test_alert_delivery import serve
 
 CONFIGURATION = """
@@ -123,20 +124,22 @@ class Schedulers(http.server.BaseHTTPRequestHandler):
     def repos(self, raw, body):
         assert self.path == "/repos/acme/models/dispatches" and self.headers["user-agent"]
         assert self.headers["authorization"] == "Bearer gh" and self.headers["accept"] == "application/vnd.github+json"
-        if not body.keys() <= {"event_type", "client_payload"} or len(body["event_type"]) > 100 or len(body["client_payload"]) > 10:
-            return 422, {"message": "Invalid request."}
+        if said := wrong(body, GITHUB_DISPATCH):
+            return 422, {"message": f"Invalid request. {said}"}
         return 204, None
 
     def databricks(self, raw, body):
         assert self.path == "/api/2.1/jobs/run-now" and self.headers["authorization"] == "Bearer dapi"
-        assert body.keys() == {"job_id", "idempotency_token", "job_parameters"} and len(body["idempotency_token"]) <= 64
-        assert all(isinstance(value, str) for value in body["job_parameters"].values())
+        if said := wrong(body, DATABRICKS_RUN_NOW):
+            return 400, {"error_code": "INVALID_PARAMETER_VALUE", "message": said}
+        assert body.keys() == {"job_id", "idempotency_token", "job_parameters"}
         first = not any(what == "databricks" for what, _, _ in self.server.heard[:-1])
         return (429, {"error_code": "REQUEST_LIMIT_EXCEEDED"}) if first else (200, {"run_id": 455644833, "number_in_job": 1})
 
     def events(self, raw, body):
         event = from_http({name.lower(): value for name, value in self.headers.items()}, raw)
         assert self.headers["content-type"] == "application/cloudevents+json" and event["specversion"] == "1.0"
+        assert wrong(body, CLOUD_EVENT) is None, wrong(body, CLOUD_EVENT)
         assert self.headers["idempotency-key"] == event["id"] and event.get_data() == body["data"]
         said = dict(part.split("=", 1) for part in self.headers["x-driftline-signature"].split(","))
         expected = hmac.new(b"signing", said["t"].encode() + b"." + raw, hashlib.sha256).hexdigest()

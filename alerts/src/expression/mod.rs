@@ -9,7 +9,8 @@
 //!   product    = factor { ("*" | "/") factor }
 //!   factor     = "-" factor | "(" or ")" | number | name
 //!   number     = digits, with a unit if it has one: 5%, 250ms, 30s, 5m, 6h, 10d
-//!   name       = letters, digits, "_" and ".", and of what is added up over a time that time: latency[5m]
+//!   name       = letters, digits, "_" and ".", what is asked of its labels: {outcome="failed", target=~"mail.*"},
+//!                and of what is added up over a time that time: latency[5m]
 //! ```
 //!
 //! Which names there are, and of which unit, whoever reads an expression says; what does not go together is refused then, and
@@ -18,37 +19,83 @@
 
 mod parse;
 mod possible;
+mod series;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
+
+pub use self::series::{Series, Source};
+use crate::rule::Labels;
+use crate::selector::Selector;
 
 /// An expression that is true, false or unknown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expression {
     text: String,
     variables: Vec<Variable>,
+    /// Of each name, in their order, whether it is looked at as a window closes.
+    of_window: Vec<bool>,
     root: Node,
 }
 
 /// A name in an expression.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable {
     /// The name.
     pub name: String,
+    /// What is asked of the labels of its series; nothing of what has none.
+    pub labels: Vec<Selector>,
     /// Over how long a time it is taken; none for what has no such time.
     pub over: Option<Duration>,
 }
 
-/// As it is written: `psi`, `latency[5m]`.
+impl Variable {
+    /// Labels that one may ask of.
+    pub const MAX_LABELS: usize = 8;
+
+    /// Whether a series with these labels is meant. A label that is not there is empty.
+    pub fn selects(&self, labels: &Labels) -> bool {
+        let value = |asked: &Selector| labels.get(asked.label()).map_or("", String::as_str);
+        self.labels.iter().all(|asked| asked.accepts(value(asked)))
+    }
+
+    /// Whether all series that are meant have one value of a label.
+    pub fn fixes(&self, label: &str) -> bool {
+        self.labels.iter().any(|asked| asked.label() == label && asked.is_one_value())
+    }
+}
+
+/// As it is written: `psi`, `latency[5m]`, `driftline_reactions_total{outcome="failed"}[1h]`.
 impl fmt::Display for Variable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(over) = self.over else { return formatter.write_str(&self.name) };
+        formatter.write_str(&self.name)?;
+        if !self.labels.is_empty() {
+            let asked: Vec<String> = self.labels.iter().map(Selector::to_string).collect();
+            write!(formatter, "{{{}}}", asked.join(", "))?;
+        }
+        let Some(over) = self.over else { return Ok(()) };
         let millis = over.as_millis();
         let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
         let unit = units.into_iter().find(|(unit, _)| millis.is_multiple_of(*unit));
         let (unit, name) = unit.unwrap_or((1, "ms"));
-        write!(formatter, "{}[{}{name}]", self.name, millis / unit)
+        write!(formatter, "[{}{name}]", millis / unit)
+    }
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meaning {
+    /// Of which unit its values are.
+    pub unit: Unit,
+    /// Whether it is of a window that closes, and not of the time at which somebody looks.
+    pub of_window: bool,
+}
+
+/// What has no time in brackets is of a window, unless more is said.
+impl From<Unit> for Meaning {
+    fn from(unit: Unit) -> Self {
+        Self { unit, of_window: true }
     }
 }
 
@@ -126,7 +173,7 @@ impl Expression {
     /// Different names that one may have.
     pub const MAX_VARIABLES: usize = 8;
 
-    /// Reads an expression. The function says of which unit a name is, or why there is none such.
+    /// Reads an expression. The function says what a name stands for, its unit at least, or why there is none such.
     ///
     /// ```
     /// use driftline_alerts::{Expression, Unit};
@@ -145,9 +192,24 @@ impl Expression {
     ///
     /// # Errors
     /// What is wrong with it first, and where.
-    pub fn parse(text: &str, unit: impl Fn(&Variable) -> Result<Unit, String>) -> Result<Self, ExpressionError> {
-        let (root, variables) = parse::parse(text, &unit)?;
-        Ok(Self { text: text.to_owned(), variables, root })
+    pub fn parse<M: Into<Meaning>>(
+        text: &str,
+        meaning: impl Fn(&Variable) -> Result<M, String>,
+    ) -> Result<Self, ExpressionError> {
+        let (root, named) = parse::parse(text, &|variable| meaning(variable).map(Into::into))?;
+        let of_window = named.iter().map(|(variable, of_window)| variable.over.is_none() && *of_window).collect();
+        let variables = named.into_iter().map(|(variable, _)| variable).collect();
+        Ok(Self { text: text.to_owned(), variables, of_window, root })
+    }
+
+    /// Whether it names what is of a window: then it is looked at as one closes.
+    pub fn is_of_windows(&self) -> bool {
+        self.of_window.contains(&true)
+    }
+
+    /// Whether it names nothing but what is of a window.
+    pub fn is_of_windows_alone(&self) -> bool {
+        !self.of_window.contains(&false)
     }
 
     /// As it was written.

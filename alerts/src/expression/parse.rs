@@ -2,21 +2,31 @@
 
 use std::time::Duration;
 
-use super::{Calculation, Comparison, Expression, ExpressionError, Node, Unit, Variable};
+use super::{Calculation, Comparison, Expression, ExpressionError, Meaning, Node, Unit, Variable};
+use crate::selector::Selector;
 
 /// How deep parentheses, signs and `not` may nest.
 const MAX_DEPTH: u32 = 64;
 
 type Parsed<T> = Result<T, ExpressionError>;
 
-/// Reads an expression, and the names in it.
-pub(super) fn parse(text: &str, unit: &dyn Fn(&Variable) -> Result<Unit, String>) -> Parsed<(Node, Vec<Variable>)> {
+/// What a name means, or why there is none such.
+type Means<'m> = &'m dyn Fn(&Variable) -> Result<Meaning, String>;
+
+/// Reads an expression, and the names in it, each with whether it is of a window.
+pub(super) fn parse(text: &str, meaning: Means<'_>) -> Parsed<(Node, Vec<(Variable, bool)>)> {
     let fail = |what: &str| Err(ExpressionError { character: 1, what: what.to_owned() });
     if text.len() > Expression::MAX_BYTES {
         return fail(&format!("it is longer than {} bytes", Expression::MAX_BYTES));
     }
-    let mut parser =
-        Parser { tokens: tokens(text)?, at: 0, end: text.chars().count() + 1, depth: 0, unit, variables: Vec::new() };
+    let mut parser = Parser {
+        tokens: tokens(text)?,
+        at: 0,
+        end: text.chars().count() + 1,
+        depth: 0,
+        meaning,
+        variables: Vec::new(),
+    };
     let (node, found) = parser.or()?;
     if let Some(token) = parser.tokens.get(parser.at) {
         return parser.fail(token.at, "'and', 'or' or the end is expected".to_owned());
@@ -37,8 +47,8 @@ struct Token {
 #[derive(Debug, Clone, PartialEq)]
 enum Kind {
     Number(f64, Unit),
-    /// A name, and the text in brackets behind it.
-    Name(String, Option<String>),
+    /// A name, what is asked of its labels, and the text in brackets behind them.
+    Name(String, Vec<Selector>, Option<String>),
     And,
     Or,
     Not,
@@ -101,17 +111,49 @@ fn name(chars: &[char]) -> Result<(Kind, usize), String> {
         "and" => Kind::And,
         "or" => Kind::Or,
         "not" => Kind::Not,
-        _ if chars.get(name.len()) == Some(&'[') => {
-            let inside = taken(&chars[name.len() + 1..], |char| char != ']');
-            let length = name.len() + inside.chars().count() + 2;
-            if chars.len() < length {
+        _ => {
+            let (labels, of_labels) = match chars.get(name.len()) {
+                Some('{') => labels(&name, &chars[name.len()..])?,
+                _ => (Vec::new(), 0),
+            };
+            let rest = &chars[name.len() + of_labels..];
+            let Some('[') = rest.first() else {
+                return Ok((Kind::Name(name.clone(), labels, None), name.len() + of_labels));
+            };
+            let inside = taken(&rest[1..], |char| char != ']');
+            let length = inside.chars().count() + 2;
+            if rest.len() < length {
                 return Err(format!("'{name}[' has no ']'"));
             }
-            return Ok((Kind::Name(name, Some(inside)), length));
+            let all = name.len() + of_labels + length;
+            return Ok((Kind::Name(name, labels, Some(inside)), all));
         }
-        _ => Kind::Name(name.clone(), None),
     };
     Ok((kind, name.len()))
+}
+
+/// What is asked of labels, in braces, and its length. Commas and braces may stand in a value's quotes.
+fn labels(name: &str, chars: &[char]) -> Result<(Vec<Selector>, usize), String> {
+    let (mut labels, mut text, mut quoted) = (Vec::new(), String::new(), false);
+    for (at, &char) in chars.iter().enumerate().skip(1) {
+        quoted ^= char == '"';
+        if quoted || !matches!(char, ',' | '}') {
+            text.push(char);
+            continue;
+        }
+        if !text.trim().is_empty() {
+            let read = Selector::parse(text.trim());
+            labels.push(read.map_err(|why| format!("what is asked of the labels of '{name}' {why}"))?);
+        }
+        if labels.len() > Variable::MAX_LABELS {
+            return Err(format!("'{name}' asks of more than {} labels", Variable::MAX_LABELS));
+        }
+        if char == '}' {
+            return Ok((labels, at + 1));
+        }
+        text.clear();
+    }
+    Err(format!("'{name}{{' has no '}}'"))
 }
 
 fn sign(chars: &[char]) -> Result<(Kind, usize), String> {
@@ -139,8 +181,8 @@ struct Parser<'p> {
     /// The character after the last.
     end: usize,
     depth: u32,
-    unit: &'p dyn Fn(&Variable) -> Result<Unit, String>,
-    variables: Vec<Variable>,
+    meaning: Means<'p>,
+    variables: Vec<(Variable, bool)>,
 }
 
 impl Parser<'_> {
@@ -252,7 +294,7 @@ impl Parser<'_> {
         self.at += 1;
         match kind {
             Kind::Number(number, unit) => Ok((Node::Number(number), unit)),
-            Kind::Name(name, over) => self.variable(place, name, over.as_deref()),
+            Kind::Name(name, labels, over) => self.variable(place, (name, labels), over.as_deref()),
             Kind::Calculate(Calculation::Minus) => {
                 let (node, unit) = self.deeper(Self::factor)?;
                 if unit == Unit::Truth {
@@ -283,18 +325,23 @@ impl Parser<'_> {
         Ok(found)
     }
 
-    fn variable(&mut self, place: usize, name: String, over: Option<&str>) -> Parsed<(Node, Unit)> {
+    fn variable(
+        &mut self,
+        place: usize,
+        (name, labels): (String, Vec<Selector>),
+        over: Option<&str>,
+    ) -> Parsed<(Node, Unit)> {
         let over = match over.map(duration) {
             Some(None) => return self.fail(place, format!("'{name}' needs a time in its brackets, as in {name}[5m]")),
             Some(over) => over,
             None => None,
         };
-        let variable = Variable { name, over };
-        let unit = (self.unit)(&variable).or_else(|what| self.fail(place, what))?;
-        let known = self.variables.iter().position(|known| *known == variable);
+        let variable = Variable { name, labels, over };
+        let Meaning { unit, of_window } = (self.meaning)(&variable).or_else(|what| self.fail(place, what))?;
+        let known = self.variables.iter().position(|(known, _)| *known == variable);
         let index = known.unwrap_or(self.variables.len());
         if known.is_none() {
-            self.variables.push(variable);
+            self.variables.push((variable, of_window));
         }
         if self.variables.len() > Expression::MAX_VARIABLES {
             return self.fail(place, format!("there are more than {} different names", Expression::MAX_VARIABLES));

@@ -37,6 +37,31 @@ impl Expression {
     pub fn may_hold(&self, bounds: &[Option<RangeInclusive<f64>>]) -> bool {
         self.root.possible(bounds).holds
     }
+
+    /// What it says whatever its names are within these bounds; none where that depends on what they are, or is not known.
+    ///
+    /// ```
+    /// use driftline_alerts::{Expression, Unit};
+    ///
+    /// let expression = Expression::parse("failures > 3", |_| Ok(Unit::Number)).unwrap();
+    /// // At least so many: what came before is not known.
+    /// assert_eq!(expression.decides(&[Some(4.0..=f64::INFINITY)]), Some(true));
+    /// assert_eq!(expression.decides(&[Some(2.0..=f64::INFINITY)]), None);
+    /// assert_eq!(expression.decides(&[Some(2.0..=2.0)]), Some(false));
+    /// ```
+    pub fn decides(&self, bounds: &[Option<RangeInclusive<f64>>]) -> Option<bool> {
+        let is_known =
+            |range: &Option<RangeInclusive<f64>>| range.as_ref().is_none_or(|range| range.start() == range.end());
+        if bounds.iter().all(is_known) {
+            let values: Vec<Option<f64>> = bounds.iter().map(|range| Some(*range.as_ref()?.start())).collect();
+            return self.holds(&values);
+        }
+        match self.root.possible(bounds) {
+            Possible { holds: true, fails: false } => Some(true),
+            Possible { holds: false, fails: true } => Some(false),
+            Possible { .. } => None,
+        }
+    }
 }
 
 impl Node {

@@ -85,8 +85,10 @@ impl AirflowDag {
                 format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{}", secret(password)?.reveal())))
             }
             (AirflowLogin::User(user, password), AirflowVersion::Three) => {
-                let body = json!({ "username": user, "password": secret(password)?.reveal() }).to_string();
+                let password = secret(password)?;
+                let body = json!({ "username": user, "password": password.reveal() }).to_string();
                 let answer = self.http.ask(&format!("{}/auth/token", self.url), HeaderMap::new(), body).await?;
+                let answer = answer.withholding(&password);
                 let token = serde_json::from_str::<Value>(&answer.text).ok();
                 let token = token.as_ref().and_then(|said| said["access_token"].as_str());
                 let token = token.filter(|_| answer.status.is_success()).ok_or_else(|| no_token(&answer))?;
@@ -131,7 +133,12 @@ mod tests {
     #[test]
     fn a_password_that_airflow_repeats_is_not_shown() {
         let said = |status, text: &str| {
-            let answer = Answer { status: StatusCode::from_u16(status).unwrap(), text: text.to_owned(), after: None };
+            let answer = Answer {
+                status: StatusCode::from_u16(status).unwrap(),
+                text: text.to_owned(),
+                after: None,
+                withheld: Default::default(),
+            };
             let Beginning::Retry { why, .. } = no_token(&answer) else { panic!("it is tried again") };
             why.strip_prefix("no token from /auth/token: ").unwrap().to_owned()
         };

@@ -18,18 +18,24 @@ use crate::targets::webhook_signature;
 #[derive(Debug)]
 pub struct EventWebhook {
     url: SecretSource,
+    /// What is shown as `Authorization: Bearer …`.
+    token: Option<SecretSource>,
     /// By which requests are signed.
     signing_key: Option<SecretSource>,
     http: Http,
 }
 
 impl EventWebhook {
-    /// Events to this address, signed if there is a key.
+    /// Events to this address, with a token if there is one, signed if there is a key.
     ///
     /// # Errors
     /// When no HTTPS client can be made.
-    pub fn new(url: SecretSource, signing_key: Option<SecretSource>) -> Result<Self, String> {
-        Ok(Self { url, signing_key, http: Http::new()? })
+    pub fn new(
+        url: SecretSource,
+        token: Option<SecretSource>,
+        signing_key: Option<SecretSource>,
+    ) -> Result<Self, String> {
+        Ok(Self { url, token, signing_key, http: Http::new()? })
     }
 
     pub(super) async fn start(&self, order: &Order) -> Beginning {
@@ -41,6 +47,9 @@ impl EventWebhook {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
                 let signature = webhook_signature(&secret(key)?, now, &body);
                 headers = header("x-driftline-signature", &signature)?;
+            }
+            if let Some(token) = &self.token {
+                headers.extend(header("authorization", &format!("Bearer {}", secret(token)?.reveal()))?);
             }
             headers.extend(header("idempotency-key", &order.key())?);
             headers.insert("content-type", HeaderValue::from_static("application/cloudevents+json"));

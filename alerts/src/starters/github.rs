@@ -86,7 +86,12 @@ mod tests {
     #[test]
     fn what_may_have_arrived_is_not_sent_again() {
         let said = |status: u16| {
-            let answer = Answer { status: StatusCode::from_u16(status).unwrap(), text: String::new(), after: None };
+            let answer = Answer {
+                status: StatusCode::from_u16(status).unwrap(),
+                text: String::new(),
+                after: None,
+                withheld: Default::default(),
+            };
             match meaning(&answer) {
                 Beginning::Started { .. } => "started",
                 Beginning::Retry { .. } => "retry",

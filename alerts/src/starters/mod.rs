@@ -176,7 +176,7 @@ fn header(name: &'static str, value: &str) -> Result<HeaderMap, Beginning> {
 fn field(answer: &Answer, name: &str) -> Option<String> {
     let value: Value = serde_json::from_str(&answer.text).ok()?;
     match value.get(name)? {
-        Value::String(text) => Some(crate::notification::shorten(text, 200)),
+        Value::String(text) => Some(crate::notification::shorten(&answer.withheld.out_of(text), 200)),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }

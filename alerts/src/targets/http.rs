@@ -8,7 +8,7 @@ use reqwest::{Client, StatusCode};
 
 use super::Delivery;
 use crate::notification::shorten;
-use crate::secret::SecretSource;
+use crate::secret::{Secret, SecretSource, Withheld};
 
 /// How much of an answer is kept for the person who reads why.
 const MAX_ANSWER_CHARS: usize = 300;
@@ -27,6 +27,8 @@ pub(crate) struct Answer {
     pub(crate) text: String,
     /// For how long it asks to be left alone.
     pub(crate) after: Option<Duration>,
+    /// What it was sent and nobody is to read.
+    pub(crate) withheld: Withheld,
 }
 
 /// That nothing came back.
@@ -57,6 +59,7 @@ impl Http {
 
     /// Posts JSON, to where it matters whether what was not answered may have arrived.
     pub(crate) async fn ask(&self, url: &str, headers: HeaderMap, body: String) -> Result<Answer, NoAnswer> {
+        let withheld = withheld(url, &headers);
         let request = self.0.post(url).header(CONTENT_TYPE, "application/json").headers(headers).body(body);
         let mut response = request.send().await.map_err(|error| {
             let may_have_arrived = !error.is_connect() && !error.is_builder();
@@ -72,7 +75,7 @@ impl Http {
             }
         }
         let text = String::from_utf8_lossy(&text).into_owned();
-        Ok(Answer { status, text, after })
+        Ok(Answer { status, text, after, withheld })
     }
 }
 
@@ -94,10 +97,29 @@ impl Answer {
         Delivery::Retry { after: self.after, why: self.why(), in_doubt: self.status.is_server_error() }
     }
 
-    /// The answer as a person reads it.
-    pub(crate) fn why(&self) -> String {
-        format!("{}: {}", self.status, shorten(self.text.trim(), MAX_ANSWER_CHARS))
+    /// The answer, where its request bore a secret in its body.
+    pub(crate) fn withholding(mut self, secret: &Secret) -> Self {
+        self.withheld.add(secret.reveal());
+        self
     }
+
+    /// The answer as a person reads it: without the secrets that it was sent, which some servers repeat.
+    pub(crate) fn why(&self) -> String {
+        format!("{}: {}", self.status, shorten(self.withheld.out_of(self.text.trim()).trim(), MAX_ANSWER_CHARS))
+    }
+}
+
+/// What a request bears that nobody is to read: the values of headers that are marked so, and its address.
+fn withheld(url: &str, headers: &HeaderMap) -> Withheld {
+    let mut withheld = Withheld::default();
+    withheld.add_address(url);
+    for value in headers.values().filter(|value| value.is_sensitive()) {
+        let value = value.to_str().unwrap_or_default();
+        withheld.add(value);
+        // Behind "Bearer", "GenieKey" or "Basic".
+        withheld.add(value.split_once(' ').map_or("", |(_, value)| value));
+    }
+    withheld
 }
 
 /// Not now: something has to be put right before it can be sent.
@@ -106,7 +128,7 @@ pub(super) fn retry(why: String) -> Delivery {
 }
 
 /// A secret's value, or why the delivery has to wait for it.
-pub(super) fn secret(source: &SecretSource) -> Result<crate::secret::Secret, Delivery> {
+pub(super) fn secret(source: &SecretSource) -> Result<Secret, Delivery> {
     source.read().map_err(retry)
 }
 

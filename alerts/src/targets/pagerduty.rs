@@ -72,8 +72,9 @@ impl PagerDuty {
 
     async fn post(&self, url: &str, body: impl FnOnce(&str) -> String) -> Delivery {
         let sent = async {
-            let body = body(secret(&self.routing_key)?.reveal());
-            self.http.post(url, HeaderMap::new(), body).await
+            let key = secret(&self.routing_key)?;
+            let body = body(key.reveal());
+            Ok(self.http.post(url, HeaderMap::new(), body).await?.withholding(&key))
         };
         sent.await.map_or_else(|delivery| delivery, |answer| answer.delivery())
     }

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use lettre::Message;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
@@ -12,7 +14,7 @@ use tokio::time::timeout;
 
 use super::Delivery;
 use super::http::retry;
-use crate::secret::SecretSource;
+use crate::secret::{SecretSource, Withheld};
 
 /// Connecting, encrypting and the password. The delivery as a whole has its own limit.
 const READY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -58,13 +60,29 @@ impl Smtp {
         let ready = ready.unwrap_or_else(|_| Err(format!("it was not ready within {READY_TIMEOUT:?}")));
         let mut connection = match ready {
             Ok(connection) => connection,
-            Err(why) => return retry(format!("{place}: {why}")),
+            Err(why) => return retry(self.without_password(&format!("{place}: {why}"))),
         };
         let handed_over = connection.send(message.envelope(), &message.formatted()).await;
         // What it says to this changes nothing.
         connection.abort().await;
-        handed_over
-            .map_or_else(|error| answer(&format!("{place}: {error}"), &error), |_| Delivery::Accepted { receipt: None })
+        match handed_over {
+            Ok(_) => Delivery::Accepted { receipt: None },
+            Err(error) => answer(self.without_password(&format!("{place}: {error}")), &error),
+        }
+    }
+
+    /// What a server said, less the password: some repeat what they were sent, as they were sent it.
+    fn without_password(&self, why: &str) -> String {
+        let mut withheld = Withheld::default();
+        if let Some((user, password)) = &self.credentials
+            && let Ok(password) = password.read()
+        {
+            let password = password.reveal();
+            withheld.add(password);
+            withheld.add(&STANDARD.encode(password));
+            withheld.add(&STANDARD.encode(format!("\0{user}\0{password}")));
+        }
+        withheld.out_of(why)
     }
 
     /// A connection that takes mail; or why there is none, which is never the mail's fault.
@@ -106,8 +124,7 @@ fn in_words(error: &lettre::transport::smtp::Error) -> String {
 }
 
 /// What becomes of a mail that was not taken.
-fn answer(why: &str, error: &lettre::transport::smtp::Error) -> Delivery {
-    let why = why.to_owned();
+fn answer(why: String, error: &lettre::transport::smtp::Error) -> Delivery {
     match error.status().map(u16::from) {
         Some(status) if error.is_permanent() && !UNKNOWN_USER.contains(&status) => Delivery::Refused { why },
         // It said that it did not take it.

@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn begun(db: &Connection, rule: &Rule, targets: &[&str]) -> (Drill, Begun) {
-        let member = [("model", "m"), ("column", "temp"), ("target", "t")]
+        let member = [("model", "m"), ("column", "temp"), ("target", "t"), ("reaction", "r")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let (said, fingerprint) = made_up(rule, &member.into(), 0.2, ("ada", 9 * SECOND), ("http://d", 1)).unwrap();
         let drill = Drill {

@@ -20,7 +20,7 @@ use crate::pipeline::over_time::{Of, OverTime};
 use crate::pipeline::series::ClosedWindow;
 use crate::segments::watched_score;
 use crate::times;
-use crate::vocabulary::Named;
+use crate::vocabulary::{LABELS, Named};
 
 /// Windows that a sparkline shows.
 const SPARKLINE_WINDOWS: usize = 20;
@@ -226,10 +226,17 @@ pub(super) fn what(member: &Member) -> Cow<'_, str> {
     }
     match (label(member, "column"), segment(member)) {
         (column, Some(segment)) => format!("{column} in segment {segment}").into(),
-        ("", None) if label(member, "model").is_empty() => "collector".into(),
+        ("", None) if label(member, "model").is_empty() => others(member).map_or("collector".into(), Cow::from),
         ("", None) => label(member, "model").into(),
         (column, None) => column.into(),
     }
+}
+
+/// What tells a member apart that is of no model: labels of the collector's own metrics.
+fn others(member: &Member) -> Option<String> {
+    let others = member.labels.iter().filter(|(name, _)| !LABELS.contains(&name.as_str()));
+    let others: Vec<String> = others.map(|(name, value)| format!("{name} {value}")).collect();
+    (!others.is_empty()).then(|| others.join(", "))
 }
 
 fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
@@ -311,6 +318,7 @@ fn sli_in_words(sli: &str) -> &str {
         "freshness" => "fresh features",
         "capture" => "exchanges captured",
         "schema" => "rows of the known form",
+        "decoded" => "answers with rows",
         "heard" => "signs of life",
         "sidecars" => "sidecars heard",
         "running" => "collector running",

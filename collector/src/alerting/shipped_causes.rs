@@ -14,11 +14,12 @@ const DAY: Micros = 24 * HOUR;
 const START: Micros = 1_000 * DAY;
 
 /// What may keep features from being what they are: who explains it, and for how many hours after its end.
-const OF_DRIFT: [(&str, i64); 7] = [
+const OF_DRIFT: [(&str, i64); 8] = [
     ("SchemaChange", 6),
     ("StaleFeatures", 6),
     ("StaleFeed", 6),
     ("CaptureLoss", 6),
+    ("UndecodableBodies", 6),
     ("SidecarSilent", 6),
     ("ModelSilent", 6),
     ("CollectorDown", 6),
@@ -55,6 +56,15 @@ fn edges() -> Vec<(&'static str, &'static str, i64)> {
         ("CaptureLoss", "SidecarSilent", 1),
         ("CaptureLoss", "ModelSilent", 1),
         ("CaptureLoss", "CollectorDown", 1),
+        ("CaptureLoss", "RoomFull", 1),
+        ("RoomLow", "RoomFull", 1),
+        ("ModelSilent", "RoomFull", 1),
+        ("SidecarSilent", "RoomFull", 1),
+        ("LateOutcomes", "RoomFull", 1),
+        ("LateRows", "CaptureLoss", 1),
+        ("LateRows", "CollectorDown", 1),
+        ("MetadataUnreadable", "ModelSilent", 1),
+        ("CatalogueFailing", "ArchiveLag", 1),
     ];
     of_drift.chain(others).collect()
 }
@@ -69,22 +79,24 @@ fn observed(rule: &Rule, is_bad: bool) -> Observation {
     let (name, matching, reading) = match &rule.condition {
         Condition::Score { score, matching, .. } => {
             let value = if is_bad { 9.0 } else { 0.0 };
-            (score, matching, Reading::Score { value, threshold: 0.2, noise: 0.1, n: 10_000 })
+            (score.as_str(), matching, Reading::Score { value, threshold: 0.2, noise: 0.1, n: 10_000 })
         }
         Condition::Sli { sli, matching, min_events, .. } => {
             let Counts { good, valid, unknown } = all(*min_events);
-            (sli, matching, Reading::Ratio { good, valid, unknown })
+            (sli.as_str(), matching, Reading::Ratio { good, valid, unknown })
         }
         Condition::Budget { sli, matching, min_events, .. } => {
             let counts = all(*min_events * 10);
-            (sli, matching, Reading::Burn { period: counts, long: [counts; 2], short: [counts; 2] })
+            (sli.as_str(), matching, Reading::Burn { period: counts, long: [counts; 2], short: [counts; 2] })
         }
-        Condition::Expression { .. } => panic!("{} is an expression", rule.name),
+        Condition::Expression { expression, matching, .. } => {
+            (expression.text(), matching, Reading::Expression { holds: is_bad, values: Default::default() })
+        }
     };
     let labels = [("model", "m"), ("version", "1"), ("column", "x")].map(|(name, value)| (name.into(), value.into()));
     let labels = Labels::from(labels).into_iter().chain(matching.clone());
     let is_grouped = !rule.group_by.is_empty();
-    Observation { name: name.clone(), labels: labels.filter(|_| is_grouped).collect(), reading }
+    Observation { name: name.to_owned(), labels: labels.filter(|_| is_grouped).collect(), reading }
 }
 
 struct Shipped {

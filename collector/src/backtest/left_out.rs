@@ -3,16 +3,19 @@
 use driftline_alerts::{Condition, Rule};
 
 use super::indicators::{Indicators, OF_ROWS};
-use crate::config::{SCHEMA_SLI, SLICES_SLI};
+use crate::config::{DECODED_SLI, SCHEMA_SLI, SLICES_SLI};
 use crate::pipeline::over_time::{Of, OverTime};
 use crate::vocabulary::Named;
 
 /// Why a rule cannot be tried, if it cannot. `has_calls`: rows say when the model was called.
 pub(super) fn why_left_out(rule: &Rule, models: usize, has_calls: bool) -> Option<String> {
     let slis = indicators_of(&rule.condition);
-    let why = if let Some(sli) = slis.iter().find(|sli| !OF_ROWS.contains(&sli.as_str())) {
+    let why = if let Some(metric) = metric_of(&rule.condition) {
+        format!("{metric} is the collector's own metric, which no archive keeps: of the past there is no data")
+    } else if let Some(sli) = slis.iter().find(|sli| !OF_ROWS.contains(&sli.as_str())) {
         match sli.as_str() {
             SCHEMA_SLI => "the archive keeps as missing what was of another type, or not there".to_owned(),
+            DECODED_SLI => "the archive has what gave rows, and nothing of what gave none".to_owned(),
             sli => {
                 format!("the indicator {sli} is not of rows: it is counted while sidecars, feeds and the collector run")
             }
@@ -47,6 +50,16 @@ pub(super) fn nothing_counted(rules: &[Rule], model: &str, indicators: &Indicato
     notes
 }
 
+/// A metric that a condition looks at.
+fn metric_of(condition: &Condition) -> Option<String> {
+    let Condition::Expression { expression, .. } = condition else { return None };
+    let named = expression.variables().iter().filter_map(|variable| Named::of(variable).ok());
+    named.into_iter().find_map(|named| match named {
+        Named::Metric(metric) => Some(metric.name),
+        _ => None,
+    })
+}
+
 /// The indicators that a condition looks at.
 fn indicators_of(condition: &Condition) -> Vec<String> {
     match condition {
@@ -61,7 +74,7 @@ fn indicators_of(condition: &Condition) -> Vec<String> {
                 .filter_map(|named| match named {
                     Named::Indicator(sli, _) => Some(sli.to_owned()),
                     Named::Latency(_) => Some("latency".to_owned()),
-                    Named::Score(..) | Named::Rows => None,
+                    Named::Score(..) | Named::Rows | Named::Metric(_) => None,
                 })
                 .collect()
         }

@@ -24,7 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use driftline_alerts::{Condition, Labels, Member, Observation, Reading, Routes, Rule, Severity, Transition};
+use driftline_alerts::{
+    Condition, Expression, Labels, Member, Observation, Reading, Routes, Rule, Severity, Source, Transition, Variable,
+};
 use driftline_protocol::Role;
 use serde::Serialize;
 
@@ -242,7 +244,12 @@ impl ModelTrial<'_> {
         let mut observations = judging::observations(self.model, version, window, role);
         let indicators = &self.indicators;
         let measure = |named: &Named, over: Duration| indicators.as_ref()?.measure(named, over, now);
-        observations.extend(expressions::of_window(self.book.rules(), (self.model, version), window, role, &measure));
+        // Rules that name metrics are left out: of the past there are none.
+        let sources = |expression: &Expression, value: &dyn Fn(&Variable) -> Option<f64>| {
+            expression.variables().iter().map(|variable| Source::Value(value(variable))).collect()
+        };
+        let known = (&measure as &dyn Fn(&Named, Duration) -> Option<f64>, &sources as &expressions::Sources<'_>);
+        observations.extend(expressions::of_window(self.book.rules(), (self.model, version), window, role, known));
         let mut changes = self.book.observe_scores(&observations, now, judging::patience(&self.windows));
         let rises = self.rises(rebuilt, role);
         changes.extend(self.book.observe_scores(&rises, now, over_time::patience(&self.windows)));

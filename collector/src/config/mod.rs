@@ -40,8 +40,8 @@ pub use metadata::MetadataSource;
 pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
 pub use reactions::{ReactionConfig, StarterKind};
 pub(crate) use rules::{
-    ARCHIVE_SLI, DELIVERY_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, FIRST_MESSAGE_SLI, HEARD_SLI, OUTCOMES_SLI, OWN_SLIS,
-    RUNNING_SLI, SCHEMA_SLI, SIDECARS_SLI, SLICES_SLI, SLIS, WATERMARK_SLI, part_label,
+    ARCHIVE_SLI, DECODED_SLI, DELIVERY_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, FIRST_MESSAGE_SLI, HEARD_SLI, OUTCOMES_SLI,
+    OWN_SLIS, RUNNING_SLI, SCHEMA_SLI, SIDECARS_SLI, SLICES_SLI, SLIS, WATERMARK_SLI, part_label,
 };
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};

@@ -73,6 +73,8 @@ pub enum StarterKind {
     Webhook {
         /// Its address.
         url: SecretSource,
+        /// A token that it asks for.
+        token: Option<SecretSource>,
         /// By which requests are signed.
         signing_key: Option<SecretSource>,
     },
@@ -86,9 +88,10 @@ impl StarterKind {
             | Self::GitHub { token, .. }
             | Self::Databricks { token, .. } => vec![("token", token)],
             Self::Airflow { login: AirflowLogin::User(_, password), .. } => vec![("password", password)],
-            Self::Webhook { url, signing_key } => {
+            Self::Webhook { url, token, signing_key } => {
+                let token = token.iter().map(|token| ("token", token));
                 let key = signing_key.iter().map(|key| ("signing key", key));
-                std::iter::once(("address", url)).chain(key).collect()
+                std::iter::once(("address", url)).chain(token).chain(key).collect()
             }
         }
     }
@@ -243,8 +246,9 @@ fn databricks(mut section: Section<'_>, folder: &Path) -> Option<StarterKind> {
 
 fn webhook(mut section: Section<'_>, folder: &Path) -> Option<StarterKind> {
     let url = section.required("url").and_then(|node| secret(&node, folder));
+    let token = section.optional("token").and_then(|node| secret(&node, folder));
     let signing_key = section.optional("signing_key").and_then(|node| secret(&node, folder));
-    Some(StarterKind::Webhook { url: url?, signing_key })
+    Some(StarterKind::Webhook { url: url?, token, signing_key })
 }
 
 fn address(node: &Node<'_>) -> Option<String> {

@@ -1,10 +1,12 @@
 //! What the configuration says of rules: when they fire, whom they tell, and how their alerts end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use driftline_alerts::{Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step};
+use driftline_alerts::{
+    Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step, Variable, nearest,
+};
 use driftline_detectors::{Detector, SEGMENT_DETECTORS};
 use driftline_document::{Node, Section, parse_duration, read};
 
@@ -15,10 +17,12 @@ use super::models::Model;
 use super::slices;
 use super::targets::TargetConfig;
 use super::wording::{expression, wording};
+use crate::own_metrics::labels_read;
 use crate::pipeline::earlier::{Against, COMPARED};
 use crate::pipeline::over_time::{Of, OverTime};
 use crate::runbooks;
 use crate::segments::{segment_score, watched_score};
+use crate::vocabulary::Named;
 
 /// The rules that ship, in the format of the user's own.
 const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
@@ -31,6 +35,7 @@ pub(crate) const SLIS: [&str; 13] = [
     "freshness",
     "capture",
     SCHEMA_SLI,
+    DECODED_SLI,
     HEARD_SLI,
     SIDECARS_SLI,
     FEEDS_SLI,
@@ -43,6 +48,8 @@ pub(crate) const SLIS: [&str; 13] = [
 pub(crate) const FIRST_MESSAGE_SLI: &str = "first_message";
 /// Of the rows, those that have the columns and types that they always had.
 pub(crate) const SCHEMA_SLI: &str = "schema";
+/// Of the model's answers, those whose bodies gave rows.
+pub(crate) const DECODED_SLI: &str = "decoded";
 /// Of the times at which somebody looked, those at which the model was heard as often as ever.
 pub(crate) const HEARD_SLI: &str = "heard";
 /// Of the times at which somebody looked, those at which no sidecar of the model was missed.
@@ -80,6 +87,8 @@ pub(super) const REPEATS: RangeInclusive<Duration> = Duration::from_secs(5 * 60)
 /// none for a week will have none on Monday either.
 const DEFAULT_WITHOUT_VERDICT: Duration = Duration::from_secs(7 * 86_400);
 const WITHOUT_VERDICT: RangeInclusive<Duration> = Duration::from_secs(3600)..=Duration::from_secs(90 * 86_400);
+/// Counters of metrics that all rules together may name.
+const MAX_COUNTERS: usize = 200;
 const ESCALATIONS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
 
 /// A rule of the list, or the word that a shipped one is off.
@@ -149,15 +158,62 @@ pub(super) fn shipped_rules() -> Vec<ReadRule<'static>> {
 /// The rules of a list; of `alerting`, which targets and runbooks they may name. Shipped ones are right by test.
 pub(super) fn rules<'a>(nodes: Vec<Node<'a>>, alerting: Option<&Alerting>) -> Vec<ReadRule<'a>> {
     let mut rules: Vec<ReadRule<'a>> = Vec::new();
+    let mut counters = BTreeSet::new();
     for node in nodes {
         let Some(section) = node.section() else { continue };
         let Some(rule) = rule(section, alerting) else { continue };
         if rules.iter().any(|other| other.name == rule.name) {
             node.problem(format!("there is another rule '{}'", rule.name));
         }
+        counters.extend(rule.rule.iter().flat_map(|rule| counters_of(&rule.condition)));
+        if counters.len() > MAX_COUNTERS {
+            node.problem(format!(
+                "with it all rules name {} different counters of metrics; allowed are {MAX_COUNTERS}, since each is remembered over its time",
+                counters.len()
+            ));
+        }
         rules.push(rule);
     }
     rules
+}
+
+/// The counters of metrics that a condition names, each with what is asked of its labels and its time.
+fn counters_of(condition: &Condition) -> Vec<String> {
+    let Condition::Expression { expression, .. } = condition else { return Vec::new() };
+    let is_counter =
+        |variable: &&Variable| variable.over.is_some() && matches!(Named::of(variable), Ok(Named::Metric(_)));
+    expression.variables().iter().filter(is_counter).map(Variable::to_string).collect()
+}
+
+/// The labels by which alerts of a rule on metrics are grouped: by model where they have one, unless given. One that none of
+/// them has would keep all of them from ever being an alert.
+fn grouped(given: Option<Vec<Node<'_>>>, condition: Option<&Condition>) -> Vec<String> {
+    let read = match condition {
+        Some(Condition::Expression { expression, .. }) => labels_read(expression).ok().flatten(),
+        _ => None,
+    };
+    let Some(read) = read else {
+        let given = given.map(|nodes| nodes.iter().filter_map(|node| Some(node.text()?.to_owned())).collect());
+        return given.unwrap_or_else(|| vec!["model".to_owned()]);
+    };
+    let Some(given) = given else {
+        return read.all().filter(|label| *label == "model").map(str::to_owned).collect();
+    };
+    let has = |node: &Node<'_>| {
+        let label = node.text()?;
+        if !read.all().any(|own| own == label) {
+            let known: Vec<&str> = read.all().collect();
+            node.problem(match nearest(label, known.iter().copied()) {
+                Some(near) => format!("'{label}' is no label of what is said here; did you mean '{near}'?"),
+                None if known.is_empty() => {
+                    format!("'{label}' is no label of what is said here, which has none; write []")
+                }
+                None => format!("'{label}' is no label of what is said here; labels are {}", known.join(", ")),
+            });
+        }
+        Some(label.to_owned())
+    };
+    given.iter().filter_map(has).collect()
 }
 
 fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<ReadRule<'a>> {
@@ -212,7 +268,7 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
     let end = section.optional("end_without_verdict");
     let without_verdict = condition.as_ref().and_then(|condition| without_verdict(end.as_ref(), condition));
     let group_by = section.optional("group_by").and_then(|node| node.list());
-    let group_by = group_by.map(|names| names.iter().filter_map(|node| Some(node.text()?.to_owned())).collect());
+    let group_by = grouped(group_by, condition.as_ref());
     let named_targets = section.optional("targets").and_then(|node| node.list());
     let everyone = named_targets.is_none();
     let targets = alerting.map(|alerting| &alerting.targets);
@@ -229,7 +285,7 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
         severity: severity?,
         runbook: runbook?,
         condition: condition?,
-        group_by: group_by.unwrap_or_else(|| vec!["model".to_owned()]),
+        group_by,
         targets: target_names(named_targets.unwrap_or_default(), targets),
         repeat: None,
         escalate: steps,

@@ -4,6 +4,7 @@ use driftline_alerts::{Condition, Expression, KofM, Labels, Template, TemplateFa
 use driftline_document::{Node, Section};
 
 use crate::alerting::wording;
+use crate::own_metrics::labels_read;
 use crate::vocabulary::Named;
 
 /// Labels that a rule may add. Every target is sent all of them.
@@ -12,10 +13,21 @@ const MAX_LABEL_BYTES: usize = 200;
 
 /// A condition that is an expression.
 pub(super) fn expression(node: &Node<'_>, matching: Labels, windows: KofM) -> Option<Condition> {
-    let parsed = Expression::parse(node.text()?, |variable| Named::of(variable).map(|named| named.unit()));
+    let parsed = Expression::parse(node.text()?, |variable| Named::of(variable).map(|named| named.meaning()));
     let expression = parsed.map_err(|error| node.problem(error.to_string())).ok()?;
     if expression.variables().is_empty() {
         node.problem("names nothing that could change, as in psi > 0.2");
+        return None;
+    }
+    let read = labels_read(&expression).map_err(|why| node.problem(why)).ok()?;
+    if let Some(read) = read
+        && let Some(label) = matching.keys().find(|label| !read.all().any(|own| own == label.as_str()))
+    {
+        let known: Vec<&str> = read.all().collect();
+        node.problem(format!(
+            "'matching' asks for the label '{label}', and what is said here has {}; ask a metric for its own in braces",
+            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+        ));
         return None;
     }
     Some(Condition::Expression { expression, matching, windows })

@@ -105,7 +105,10 @@ impl Space {
             // One call to the system; it waits for a disk only where that is a network's.
             self.measure_disk();
             metrics.database_bytes.set(self.database_bytes.load(Ordering::Relaxed) as i64);
-            metrics.disk_free_bytes.set(i64::try_from(self.free_bytes.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
+            let shown = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+            metrics.database_limit_bytes.set(shown(self.max_database_bytes));
+            metrics.disk_floor_bytes.set(shown(self.floor_bytes.load(Ordering::Relaxed)));
+            metrics.disk_free_bytes.set(shown(self.free_bytes.load(Ordering::Relaxed)));
             tokio::time::sleep(MEASURE_INTERVAL).await;
         }
     }

@@ -17,7 +17,7 @@ use super::table::{Capture, ExchangeMeta, Table, category, time_micros};
 use super::{ModelState, Pipeline, Purpose};
 use crate::alerting::changes::{Change, ChangeKind};
 use crate::archive::layout::partition_start;
-use crate::config::{EventTime, FIRST_MESSAGE_SLI, Partition, SCHEMA_SLI, Slis};
+use crate::config::{DECODED_SLI, EventTime, FIRST_MESSAGE_SLI, Partition, SCHEMA_SLI, Slis};
 use crate::metrics::SliMetrics;
 
 /// Rows that are gathered before they are counted in between: bounds the memory of one stretch of the journal.
@@ -145,6 +145,9 @@ impl Pipeline {
         if purpose.count {
             self.indicate(&taken);
         }
+        if purpose.count {
+            self.note_decoded(&taken, decoded.rows.as_ref().err());
+        }
         let rows = match decoded.rows {
             Ok(rows) => rows,
             Err(error) => {
@@ -204,6 +207,23 @@ impl Pipeline {
         if took {
             metrics.request_duration.observe(exchange.duration_micros as f64 / 1e6);
         }
+    }
+
+    /// Counts whether an answer's bodies gave rows. What the owner's rules withhold, and what is no inference's, is not to give
+    /// any; of what the sidecar had no memory for nobody knows.
+    fn note_decoded(&mut self, taken: &Taken<'_>, error: Option<&DecodeError>) {
+        let Some(model) = self.models.get(taken.batch.model.as_str()) else { return };
+        let is_answer = answered(taken.exchange) && (200..300).contains(&taken.outcome);
+        let weight = taken.weight();
+        let counts = match error {
+            _ if !is_answer => return,
+            Some(DecodeError::UnknownProtocol { .. } | DecodeError::Withheld { .. }) => return,
+            Some(DecodeError::Budget) => Counts { unknown: weight, ..Counts::default() },
+            Some(_) => Counts { good: 0, valid: weight, unknown: 0 },
+            None => Counts { good: weight, valid: weight, unknown: 0 },
+        };
+        self.next.slis.count(&model.name, DECODED_SLI, "", taken.indicated_at(), counts);
+        model.metrics.decoded.count(counts);
     }
 
     /// Counts an answer whose rows cannot be read for the indicators of rows: as one, for nobody knows how many it had.

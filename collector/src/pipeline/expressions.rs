@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use driftline_alerts::{Condition, Expression, Labels, Observation, Reading, Rule};
+use driftline_alerts::{Condition, Expression, Labels, Observation, Reading, Rule, Source, Variable};
 use driftline_detectors::Verdict;
 use driftline_protocol::Role;
 use rusqlite::{Connection, params};
@@ -11,16 +11,20 @@ use rusqlite::{Connection, params};
 use super::columns::role_name;
 use super::series::{ClosedColumn, ClosedWindow};
 use super::slis::{self, LatencyCounts};
+use crate::own_metrics::{ReadLabels, labels_read, of_alert};
 use crate::vocabulary::{Named, OfIndicator, OfScore};
 
+/// What the names of an expression stand for that are metrics, everything else being as it is said.
+pub(crate) type Sources<'s> = dyn Fn(&Expression, &dyn Fn(&Variable) -> Option<f64>) -> Vec<Source> + 's;
+
 /// What rules with expressions are told of a window: of every column whether theirs holds. Rules of one expression are told
-/// the same, so it is said once. `measure` says what an indicator was over a time.
+/// the same, so it is said once. `measure` says what an indicator was over a time, `sources` what metrics are.
 pub(crate) fn of_window(
     rules: &[Rule],
     (model, version): (&str, &str),
     window: &ClosedWindow,
     role: &dyn Fn(&str) -> Role,
-    measure: &dyn Fn(&Named, Duration) -> Option<f64>,
+    (measure, sources): (&dyn Fn(&Named, Duration) -> Option<f64>, &Sources<'_>),
 ) -> Vec<Observation> {
     let (mut observations, mut said) = (Vec::new(), BTreeSet::new());
     for rule in rules.iter().filter(|rule| rule.condition.is_of_windows()) {
@@ -31,6 +35,8 @@ pub(crate) fn of_window(
         // Indicators are the model's, and so the same for all columns.
         let measured: Vec<Option<f64>> =
             expression.variables().iter().map(|variable| measure(&Named::of(variable).ok()?, variable.over?)).collect();
+        // What metrics are is read once; which of their series are a column's is chosen for each.
+        let read = names_metrics(expression).then(|| sources(expression, &|_| None));
         for column in &window.columns {
             let labels = [
                 ("model", model),
@@ -42,12 +48,50 @@ pub(crate) fn of_window(
             let values: Vec<Option<f64>> = names
                 .map(|(variable, measured)| measured.or_else(|| of_column(&Named::of(variable).ok()?, window, column)))
                 .collect();
-            observations.push(Observation {
-                name: expression.text().to_owned(),
-                labels: Labels::from(labels.map(|(name, value)| (name.to_owned(), value.to_owned()))),
-                reading: reading(expression, &values),
-            });
+            let labels = Labels::from(labels.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            let reading = match &read {
+                None => reading(expression, &values),
+                Some(read) => {
+                    let source = |(source, value): (&Source, &Option<f64>)| match source {
+                        Source::Value(_) => Source::Value(*value),
+                        source => source.clone(),
+                    };
+                    let sources: Vec<Source> = read.iter().zip(&values).map(source).collect();
+                    let said = expression.by_labels(&labels, &BTreeSet::new(), &sources).into_iter().next();
+                    said.map_or(Reading::NotEnoughData, |(_, reading)| reading)
+                }
+            };
+            observations.push(Observation { name: expression.text().to_owned(), labels, reading });
         }
+    }
+    observations
+}
+
+/// Whether an expression names a metric.
+pub(crate) fn names_metrics(expression: &Expression) -> bool {
+    expression.variables().iter().any(|variable| matches!(Named::of(variable), Ok(Named::Metric(_))))
+}
+
+/// What a rule on metrics is told by the clock: of each of the things that it tells apart, of each model if it names an
+/// indicator. `value` says what an indicator of a model was.
+pub(super) fn of_metrics(
+    expression: &Expression,
+    models: &[&str],
+    sources: &Sources<'_>,
+    value: &dyn Fn(&str, &Variable) -> Option<f64>,
+) -> Vec<Observation> {
+    // It was looked at when the configuration was read.
+    let Ok(Some(ReadLabels { base, by })) = labels_read(expression) else { return Vec::new() };
+    let bases: Vec<&str> = if base.is_empty() { vec![""] } else { models.to_vec() };
+    let mut observations = Vec::new();
+    for model in bases {
+        let own = base.iter().map(|name| ((*name).to_owned(), model.to_owned())).collect();
+        let said = expression.by_labels(&own, &by, &sources(expression, &|variable| value(model, variable)));
+        observations.extend(said.into_iter().map(|(labels, reading)| Observation {
+            name: expression.text().to_owned(),
+            labels: labels.into_iter().map(|(name, value)| (of_alert(&name).to_owned(), value)).collect(),
+            reading,
+        }));
     }
     observations
 }
@@ -70,7 +114,7 @@ fn of_column(named: &Named, window: &ClosedWindow, column: &ClosedColumn) -> Opt
                 OfScore::Sample => score.n_window as f64,
             })
         }
-        Named::Indicator(..) | Named::Latency(_) => None,
+        Named::Indicator(..) | Named::Latency(_) | Named::Metric(_) => None,
     }
 }
 
@@ -108,7 +152,7 @@ pub(crate) fn measure(
             }
         }
         Named::Latency(share) => latencies(db, model, from, now)?.quantile_ms(*share).map(|millis| millis / 1000.0),
-        Named::Score(..) | Named::Rows => None,
+        Named::Score(..) | Named::Rows | Named::Metric(_) => None,
     })
 }
 
@@ -136,7 +180,7 @@ mod tests {
     const MINUTE: i64 = 60_000_000;
 
     fn expression(text: &str) -> Expression {
-        Expression::parse(text, |variable| Named::of(variable).map(|named| named.unit())).unwrap()
+        Expression::parse(text, |variable| Named::of(variable).map(|named| named.meaning())).unwrap()
     }
 
     /// A window of a column `x` with this effect of psi, and of a column `y` of which nothing is known.
@@ -188,7 +232,9 @@ mod tests {
                 assert_eq!((named, over.as_secs()), (&Named::Indicator("latency", OfIndicator::Share), 300));
                 share
             };
-            let observations = of_window(&rules, ("m", "1"), &window(psi), &|_| Role::Feature, &measure);
+            let no_metrics =
+                |_: &Expression, _: &dyn Fn(&Variable) -> Option<f64>| -> Vec<Source> { panic!("it names none") };
+            let observations = of_window(&rules, ("m", "1"), &window(psi), &|_| Role::Feature, (&measure, &no_metrics));
             let said = observations.iter().map(|observation| match observation.reading {
                 Reading::Expression { holds, .. } => (observation.labels["column"].clone(), Some(holds)),
                 _ => (observation.labels["column"].clone(), None),
@@ -200,6 +246,43 @@ mod tests {
         assert_eq!(told(0.1, Some(0.9)), expected(Some(false), None), "its limit is 0.2");
         assert_eq!(told(0.3, None), expected(None, None));
         assert_eq!(told(0.3, Some(0.1)), expected(Some(false), Some(false)));
+    }
+
+    #[test]
+    fn metrics_are_read_for_what_each_column_and_each_model_has_in_common_with_them() {
+        let series = |pairs: &[(&str, &str)], value: f64| driftline_alerts::Series {
+            labels: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            value,
+        };
+        let late = vec![series(&[("model", "m")], 7.0), series(&[("model", "other")], 90.0)];
+        let sources = |expression: &Expression, value: &dyn Fn(&Variable) -> Option<f64>| -> Vec<Source> {
+            let source = |variable: &Variable| match variable.name.as_str() {
+                "driftline_rows_late_total" => Source::Counter { series: late.clone(), known: 1.0 },
+                _ => Source::Value(value(variable)),
+            };
+            expression.variables().iter().map(source).collect()
+        };
+        let yaml = "alerts: {rules: [{name: A, severity: info, runbook: feature-drift, when: 'psi > 0.2 and driftline_rows_late_total[1h] < 10'}]}";
+        let rules = Config::parse("d.yaml", yaml, std::path::Path::new("")).unwrap().alerting.rules;
+        let holds = |observation: &Observation| match observation.reading {
+            Reading::Expression { holds, .. } => Some(holds),
+            _ => None,
+        };
+        let of_column = |model: &str| {
+            let said = of_window(&rules, (model, "1"), &window(0.3), &|_| Role::Feature, (&|_, _| None, &sources));
+            said.iter().map(holds).collect::<Vec<_>>()
+        };
+        assert_eq!(of_column("m"), [Some(true), None], "psi of y is not known");
+        assert_eq!(of_column("other"), [Some(false), Some(false)], "90 rows of this model were late");
+
+        let both = expression("driftline_rows_late_total[1h] > 5 and latency[5m] < 0.9");
+        let value = |model: &str, _: &Variable| (model == "m").then_some(0.5);
+        let said = of_metrics(&both, &["m", "other"], &sources, &value);
+        let said: Vec<_> = said.iter().map(|said| (said.labels["model"].as_str(), holds(said))).collect();
+        assert_eq!(said, [("m", Some(true)), ("other", None)]);
+        let alone = of_metrics(&expression("driftline_rows_late_total[1h] > 50"), &["m"], &sources, &value);
+        let alone: Vec<_> = alone.iter().map(|said| (said.labels["model"].as_str(), holds(said))).collect();
+        assert_eq!(alone, [("m", Some(false)), ("other", Some(true))], "of every model that there is a series of");
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use driftline_alerts::{Condition, Labels, Observation, Patience, Reading, Rule, Severity, Transition};
+use driftline_alerts::{
+    Condition, Expression, Labels, Observation, Patience, Reading, Rule, Severity, Transition, Variable,
+};
 use driftline_detectors::{Score, Verdict};
 use driftline_protocol::Role;
 use tracing::warn;
@@ -91,7 +93,11 @@ impl Pipeline {
         let measure = |named: &Named, over: Duration| {
             store.read_blocking(|db| expressions::measure(db, model, named, over, now)).ok()?
         };
-        observations.extend(expressions::of_window(self.book.rules(), (model, version), &window, &role, &measure));
+        let own = &self.own;
+        let sources =
+            |expression: &Expression, value: &dyn Fn(&Variable) -> Option<f64>| own.sources(expression, metrics, value);
+        let known = (&measure as &dyn Fn(&Named, Duration) -> Option<f64>, &sources as &expressions::Sources<'_>);
+        observations.extend(expressions::of_window(self.book.rules(), (model, version), &window, &role, known));
         let watched = over_time::watched(self.book.rules());
         let rises = match over_time::is_side_by_side(&state.config.windows, window.ends) {
             true => {
@@ -242,8 +248,16 @@ impl Pipeline {
         let now = now_micros();
         let rules: Vec<(usize, Condition)> =
             self.book.rules().iter().map(|rule| rule.condition.clone()).enumerate().collect();
+        self.look_at_metrics(&rules);
         for (index, condition) in rules {
             let Some((sli, over)) = by_the_clock(&condition) else { continue };
+            if let Condition::Expression { expression, .. } = &condition
+                && expressions::names_metrics(expression)
+            {
+                let observations = self.of_metrics(expression, now)?;
+                self.observe(index, &observations, over, now);
+                continue;
+            }
             let models: Vec<Arc<str>> = if OWN_SLIS.contains(&sli) {
                 vec![Arc::from(slis::COLLECTOR)]
             } else {
@@ -254,16 +268,46 @@ impl Pipeline {
                 let observations = models.iter().map(|model| of_model(model)).collect::<rusqlite::Result<Vec<_>>>()?;
                 Ok(observations.concat())
             })?;
-            let forget_after = forget_indicator_after(over);
-            for change in self.book.observe(index, &observations, now, forget_after) {
-                self.note(&change, None);
-            }
-            self.parts.metrics.observations_refused.inc_by(self.book.take_refused());
+            self.observe(index, &observations, over, now);
         }
         self.show_objectives(now);
         self.evaluated_at = now;
         self.tell();
         Ok(())
+    }
+
+    /// Takes what was observed by the clock to its rule.
+    fn observe(&mut self, index: usize, observations: &[Observation], over: Duration, now: i64) {
+        for change in self.book.observe(index, observations, now, forget_indicator_after(over)) {
+            self.note(&change, None);
+        }
+        self.parts.metrics.observations_refused.inc_by(self.book.take_refused());
+    }
+
+    /// Notes what the collector's own counters are that rules ask for, also those that are looked at as windows close.
+    fn look_at_metrics(&mut self, rules: &[(usize, Condition)]) {
+        for (_, condition) in rules {
+            if let Condition::Expression { expression, .. } = condition {
+                self.own.look(expression, &self.parts.metrics);
+            }
+        }
+        self.parts.metrics.observations_refused.inc_by(self.own.take_left_out());
+    }
+
+    /// What a rule on the collector's own metrics is told.
+    fn of_metrics(&self, expression: &Expression, now: i64) -> Result<Vec<Observation>, StoreError> {
+        let models: Vec<&str> = self.models.keys().map(|model| &**model).collect();
+        self.parts.store.read_blocking(|db| {
+            let sources = |expression: &Expression, value: &dyn Fn(&Variable) -> Option<f64>| {
+                self.own.sources(expression, &self.parts.metrics, value)
+            };
+            let value = |model: &str, variable: &Variable| {
+                let (named, over) = (Named::of(variable).ok()?, variable.over?);
+                let measured = expressions::measure(db, model, &named, over, now);
+                measured.inspect_err(|error| warn!(%error, %variable, "what a rule names cannot be read")).ok()?
+            };
+            Ok(expressions::of_metrics(expression, &models, &sources, &value))
+        })
     }
 
     pub(super) fn show_alerts(&self) {

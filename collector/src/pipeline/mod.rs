@@ -75,6 +75,7 @@ use crate::config::{Config, Model, Partition, SCHEMA_SLI};
 use crate::feeds::Feeds;
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::model_metadata::ModelMetadata;
+use crate::own_metrics::History;
 use crate::references::LoadedReferences;
 use crate::runbooks::Runbooks;
 use crate::segments::stored::last_windows;
@@ -205,6 +206,8 @@ struct Pipeline {
     last_evaluation: Instant,
     /// When the indicators were looked at last; 0 when they were not since the start.
     evaluated_at: i64,
+    /// What the collector's own counters were, of those that rules ask for.
+    own: History,
     last_telling: Instant,
     last_forgetting: Instant,
     next_tidying: Instant,
@@ -258,6 +261,7 @@ impl Pipeline {
             last_checkpoint: started,
             last_evaluation: started,
             evaluated_at: 0,
+            own: History::new(started),
             last_telling: started,
             last_forgetting: started,
             next_tidying: started + TIDY_AGAIN,

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 
 use driftline_alerts::{Condition, Rule};
 
-use super::{Runbook, Runbooks, briefing};
+use super::{Runbook, Runbooks, briefing, snippets};
 
 /// What every runbook says, in this order.
 const SECTIONS: [&str; 12] = [
@@ -68,6 +68,10 @@ pub(crate) fn lint(runbooks: &Runbooks, rules: &[Rule], age: Age<'_>) -> Vec<Fin
         head(runbook, runbooks, &mut find);
         sections(runbook, &mut find);
         commands(runbook, &mut find);
+        snippets::spoken_commands(runbook, &mut find);
+        if !runbook.is_own() {
+            snippets::configuration(runbook, &mut find);
+        }
         links(runbook, runbooks, &mut find);
         let own_rules: Vec<&Rule> = rules.iter().filter(|rule| *rule.runbook == *runbook.id).collect();
         match (runbook.field("rule"), own_rules.as_slice()) {
@@ -76,8 +80,8 @@ pub(crate) fn lint(runbooks: &Runbooks, rules: &[Rule], age: Age<'_>) -> Vec<Fin
             }
             (_, []) => {}
             (Some(said), own) => {
-                for said in said.split(',').map(str::trim) {
-                    of_rule(runbook, said, own, &mut find);
+                for (place, said) in said.split(',').map(str::trim).enumerate() {
+                    of_rule(runbook, (place, said), own, &mut find);
                 }
             }
             (None, _) => {}
@@ -90,12 +94,17 @@ pub(crate) fn lint(runbooks: &Runbooks, rules: &[Rule], age: Age<'_>) -> Vec<Fin
     findings
 }
 
-/// What a head says of a rule, against those that name the runbook. Rules that ask for the same may share one.
-fn of_rule(runbook: &Runbook, said: &str, own: &[&Rule], find: &mut impl FnMut(usize, String)) {
+/// What a head says of a rule, against those that name the runbook. Rules that ask for the same may share one: then it says one
+/// severity for all of them, or each one's in their order.
+fn of_rule(runbook: &Runbook, (place, said): (usize, &str), own: &[&Rule], find: &mut impl FnMut(usize, String)) {
+    let severity = runbook.field("severity").and_then(|said| {
+        let all: Vec<&str> = said.split(',').map(str::trim).collect();
+        all.get(place).or(all.first().filter(|_| all.len() == 1)).copied()
+    });
     match own.iter().find(|rule| rule.name == said) {
         None => find(1, format!("is for the rule '{said}', which does not name it; {} does", own[0].name)),
-        Some(rule) if runbook.field("severity").is_some_and(|severity| severity != rule.severity.name()) => {
-            find(1, format!("says another severity than its rule, which is {}", rule.severity.name()));
+        Some(rule) if runbook.field("severity").is_some() && severity != Some(rule.severity.name()) => {
+            find(1, format!("says another severity than its rule {}, which is {}", rule.name, rule.severity.name()));
         }
         Some(rule) => {
             let reads = match &rule.condition {
@@ -206,9 +215,7 @@ fn commands(runbook: &Runbook, find: &mut impl FnMut(usize, String)) {
         }
         let command = line.text.trim().strip_prefix("driftline ").filter(|_| line.is_code);
         if let Some(command) = command {
-            let words: Vec<&str> = command.split_whitespace().collect();
-            if let Err(why) = crate::commands::parses(&words) {
-                let why = why.lines().next().unwrap_or_default().to_owned();
+            if let Err(why) = super::parses(command) {
                 find(line.number, format!("'driftline {command}' is no command: {why}"));
             }
         }
@@ -255,15 +262,15 @@ fn section<'a>(runbook: &'a Runbook, name: &'a str) -> impl Iterator<Item = Line
     rest.take_while(|line| line.is_code || !line.text.starts_with("## "))
 }
 
-struct Line<'a> {
+pub(super) struct Line<'a> {
     /// In the file, from 1.
-    number: usize,
-    text: &'a str,
+    pub(super) number: usize,
+    pub(super) text: &'a str,
     /// Whether it is in a block of code.
-    is_code: bool,
+    pub(super) is_code: bool,
 }
 
-fn lines(runbook: &Runbook) -> impl Iterator<Item = Line<'_>> {
+pub(super) fn lines(runbook: &Runbook) -> impl Iterator<Item = Line<'_>> {
     let mut is_code = false;
     (runbook.head_lines() + 1..).zip(runbook.body().lines()).map(move |(number, text)| {
         let is_fence = text.trim_start().starts_with("```");
@@ -323,7 +330,12 @@ mod tests {
             ("id: slow", "id: other", "slow:1: its id is 'other'"),
             ("rule: Slow", "rule: Fast", "slow:1: is for the rule 'Fast', which does not name it; Slow does"),
             ("rule: Slow", "rule: Slow, Fast", "slow:1: is for the rule 'Fast', which does not name it; Slow does"),
-            ("severity: page", "severity: info", "slow:1: says another severity than its rule, which is page"),
+            (
+                "severity: page",
+                "severity: ticket, page",
+                "slow:1: says another severity than its rule Slow, which is page",
+            ),
+            ("severity: page", "severity: info", "slow:1: says another severity than its rule Slow, which is page"),
             ("owner: me\n", "", "slow:1: the head says no 'owner'"),
             ("tested: 2026-05-01\n", "", "slow:1: was never tested"),
             ("boundary: mine", "boundary: mine\nslo: availability", "slow:1: says under 'slo' nothing of latency"),
@@ -340,6 +352,7 @@ mod tests {
             ),
             ("Text.", "`driftline_scor`", "slow:13: there is no metric driftline_scor"),
             ("Text.", "```sh\ndriftline chekc\n```", "slow:14: 'driftline chekc' is no command"),
+            ("Text.", "`driftline silence ad --for 1h`", "slow:13: 'driftline silence ad --for 1h' is no command"),
             ("Text.", "[there](fast.md)", "slow:13: links to 'fast.md', which is no runbook"),
             (
                 "Text.",
@@ -380,6 +393,22 @@ mod tests {
         let said: Vec<String> = lint(&runbooks, &rules, AGE).into_iter().map(|found| found.what).collect();
         assert!(said.iter().any(|said| said.contains("here the section 'Urgency' is wanted")), "{said:?}");
         assert!(said.iter().any(|said| said == "the head says no 'slo'"), "{said:?}");
+    }
+
+    #[test]
+    fn configuration_that_is_none_is_found_in_what_ships() {
+        let mut runbooks = Runbooks::shipped();
+        let id = Cow::Borrowed("latency-slo");
+        let shipped = runbooks.find("latency-slo").unwrap().text.clone();
+        let wrong = shipped.replacen("```yaml\nmodels:\n", "```yaml\nrepaet: 4h\nmodels:\n", 1);
+        assert_ne!(wrong, shipped);
+        runbooks.0.insert(id.clone(), Runbook { id, text: Cow::Owned(wrong), is_own: false });
+        let rules = Config::parse("", "", Path::new("")).unwrap().alerting.rules;
+        let said: Vec<String> = lint(&runbooks, &rules, AGE).into_iter().map(|found| found.what).collect();
+        assert!(
+            matches!(said.as_slice(), [said] if said.contains("is no configuration") && said.contains("repaet")),
+            "{said:?}"
+        );
     }
 
     #[test]

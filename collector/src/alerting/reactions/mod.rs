@@ -76,7 +76,9 @@ fn open(kind: &StarterKind) -> Result<Starter, String> {
         StarterKind::Databricks { url, job, parameter, token } => {
             Starter::Databricks(DatabricksJob::new(&url, job, parameter, token)?)
         }
-        StarterKind::Webhook { url, signing_key } => Starter::Webhook(EventWebhook::new(url, signing_key)?),
+        StarterKind::Webhook { url, token, signing_key } => {
+            Starter::Webhook(EventWebhook::new(url, token, signing_key)?)
+        }
     })
 }
 

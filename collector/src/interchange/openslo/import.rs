@@ -294,6 +294,7 @@ fn runbook_of(sli: &str) -> &'static str {
         "availability" => "availability-budget",
         "freshness" => "stale-features",
         "schema" => "schema-change",
+        "decoded" => "undecodable",
         "heard" => "model-silent",
         "sidecars" => "sidecar-silent",
         "running" => "collector-down",
