@@ -79,7 +79,8 @@ pub(super) fn check_reach(node: &Node<'_>, condition: &Condition, models: &[Mode
     };
     let looked_at = models.iter().filter(|model| model.slis.slices.iter().any(|slices| is_looked_at(model, slices)));
     let mut looked_at = looked_at.peekable();
-    if looked_at.peek().is_none() {
+    // Rules may stand in a file of their own, without any model.
+    if looked_at.peek().is_none() && models.iter().any(|model| !model.slis.slices.is_empty()) {
         node.problem("can never fire: no model has such slices; models name theirs under slis.slices");
     }
     for model in looked_at {
