@@ -174,7 +174,7 @@ impl Metrics {
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
         register(&registry, build)?.set(1);
-        registry.add(|| prometheus::process_collector::ProcessCollector::for_self())?;
+        registry.add(prometheus::process_collector::ProcessCollector::for_self)?;
         let certificate_reloads = counters(
             "driftline_certificate_reloads_total",
             "Times that changed certificates were read again, by outcome; after a failure the old ones stay.",

@@ -174,6 +174,7 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             text: "ü".repeat(1000),
             after: Some(Duration::from_secs(7)),
+            withheld: Withheld::default(),
         };
         for (status, in_doubt) in [(401, false), (403, false), (404, false), (429, false), (500, true), (503, true)] {
             let Delivery::Retry { after, why, in_doubt: is_in_doubt } = answer(status).delivery() else {

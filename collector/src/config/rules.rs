@@ -28,7 +28,7 @@ use crate::vocabulary::Named;
 const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
 
 /// Indicators that the collector counts of each model.
-pub(crate) const SLIS: [&str; 13] = [
+pub(crate) const SLIS: [&str; 14] = [
     "latency",
     FIRST_MESSAGE_SLI,
     "availability",

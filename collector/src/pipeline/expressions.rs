@@ -17,6 +17,9 @@ use crate::vocabulary::{Named, OfIndicator, OfScore};
 /// What the names of an expression stand for that are metrics, everything else being as it is said.
 pub(crate) type Sources<'s> = dyn Fn(&Expression, &dyn Fn(&Variable) -> Option<f64>) -> Vec<Source> + 's;
 
+/// What an indicator was over a time.
+pub(crate) type Measure<'m> = dyn Fn(&Named, Duration) -> Option<f64> + 'm;
+
 /// What rules with expressions are told of a window: of every column whether theirs holds. Rules of one expression are told
 /// the same, so it is said once. `measure` says what an indicator was over a time, `sources` what metrics are.
 pub(crate) fn of_window(
@@ -24,7 +27,7 @@ pub(crate) fn of_window(
     (model, version): (&str, &str),
     window: &ClosedWindow,
     role: &dyn Fn(&str) -> Role,
-    (measure, sources): (&dyn Fn(&Named, Duration) -> Option<f64>, &Sources<'_>),
+    (measure, sources): (&Measure<'_>, &Sources<'_>),
 ) -> Vec<Observation> {
     let (mut observations, mut said) = (Vec::new(), BTreeSet::new());
     for rule in rules.iter().filter(|rule| rule.condition.is_of_windows()) {

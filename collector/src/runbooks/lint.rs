@@ -214,10 +214,10 @@ fn commands(runbook: &Runbook, find: &mut impl FnMut(usize, String)) {
             }
         }
         let command = line.text.trim().strip_prefix("driftline ").filter(|_| line.is_code);
-        if let Some(command) = command {
-            if let Err(why) = super::parses(command) {
-                find(line.number, format!("'driftline {command}' is no command: {why}"));
-            }
+        if let Some(command) = command
+            && let Err(why) = super::parses(command)
+        {
+            find(line.number, format!("'driftline {command}' is no command: {why}"));
         }
     }
 }
