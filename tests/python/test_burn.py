@@ -9,7 +9,7 @@ import httpx
 import numpy
 import pytest
 import scipy.stats
-from conftest import ROOT
+from conftest import ROOT, eventually
 from recorded_requests import CONFIGURATION, LIMIT_MS, Log, course, record
 from test_rules import WINDOWS, export, promtool
 
@@ -64,12 +64,13 @@ def burn(target: float, bad: int, valid: int) -> float | None:
     return bad / valid / (1 - target) if valid else None
 
 
-def judged(direct: Direct, rule: str, now: int) -> tuple[int, int, float, list[float | None], bool]:
-    """Good and bad events of the period, what is left of the budget, the burn rates, and whether the rule burns."""
+def judged(direct: Direct, rule: str, now: int) -> tuple[int, int, float, list[float | None], set[bool]]:
+    """Good and bad events of the period, what is left of the budget, the burn rates, and whether the rule burns: either may be,
+    where a rate is its limit but for rounding."""
     _, target, period, pairs, min_events = RULES[rule]
     bad, valid = direct.between(began(period, now), now)
     left = 1 - bad / ((1 - target) * valid) if valid else 1.0
-    rates, burns = [], False
+    rates, burns = [], {-1: False, 1: False}
     for hours, rate in pairs:
         long = direct.between(now - hours * HOUR, now)
         short = direct.between(now - hours * HOUR // 12, now)
@@ -77,9 +78,10 @@ def judged(direct: Direct, rule: str, now: int) -> tuple[int, int, float, list[f
         rates += both
         # So many bad ones are no chance while the objective is met.
         is_evidence = long[0] >= 3 and scipy.stats.binom.sf(long[0] - 1, long[1], 1 - target) < 1e-3
-        reaches = all(one is not None and one >= rate * (1 - 1e-12) for one in both)
-        burns |= reaches and is_evidence and long[1] >= min_events
-    return valid - bad, bad, left, rates + [None] * (4 - len(rates)), burns
+        for side in burns:
+            reaches = all(one is not None and one >= rate * (1 + side * 1e-12) for one in both)
+            burns[side] |= reaches and is_evidence and long[1] >= min_events
+    return valid - bad, bad, left, rates + [None] * (4 - len(rates)), set(burns.values())
 
 
 @pytest.fixture(scope="module")
@@ -112,15 +114,17 @@ def test_our_budgets_and_burn_rates_are_those_of_a_direct_computation(log, said,
         read = [float(row[name]) if row[name] else None for name in ("long_1", "short_1", "long_2", "short_2")]
         assert [rate is None for rate in read] == [rate is None for rate in rates], row
         assert [rate for rate in read if rate is not None] == pytest.approx([rate for rate in rates if rate is not None], rel=1e-12), row
-        assert row["burns"] == str(int(burns)), row
+        assert bool(int(row["burns"])) in burns, row
         # What burns fires. What does not may fire still, while nobody asks.
-        assert row["firing"] == "1" or not burns, row
-        seen[rule].add((burns, left < 0))
+        assert row["firing"] >= row["burns"], row
+        seen[rule].add((row["burns"] == "1", left < 0))
     assert all({burns for burns, _ in of_rule} == {False, True} for of_rule in seen.values()) or stretch == "quarter", seen
 
 
 @pytest.mark.parametrize("stretch", STRETCHES)
-def test_prometheus_burns_and_fires_as_we_do(tmp_path, log, said, stretch):
+def test_prometheus_burns_as_we_do(tmp_path, log, said, stretch):
+    """By one look in so many minutes, as ours are. An alert that is held while nobody asks is none to it then, for it looks back by
+    five minutes; that both hold it is shown of a day (test_rules.py)."""
     factor, step = STRETCHES[stretch]
     (tmp_path / "rules.yaml").write_text(export(BURN / "recorded.yaml"))
     at = log.at * factor
@@ -142,7 +146,7 @@ def test_prometheus_burns_and_fires_as_we_do(tmp_path, log, said, stretch):
                 expected = [{"labels": f'{{model="m", sli="{sli}"}}', "value": float(row[name])}] if row[name] else []
                 tests.append({"expr": ratio, "eval_time": f"{minute}m", "exp_samples": expected})
         expression = f'count by (alertname) (ALERTS{{alertname="{rule}", alertstate="firing"}})'
-        expected = [{"labels": f'{{alertname="{rule}"}}', "value": 1}] if row["firing"] == "1" else []
+        expected = [{"labels": f'{{alertname="{rule}"}}', "value": 1}] if row["burns"] == "1" else []
         tests.append({"expr": expression, "eval_time": f"{minute}m", "exp_samples": expected})
     document = {
         "rule_files": ["rules.yaml"],
@@ -165,10 +169,10 @@ NOW = CONFIGURATION + """
 alerts:
   evaluation_interval: 200ms
   rules:
-    - {name: Week, severity: page, runbook: availability-slo, when: {sli: availability, objective: 0.99, over: 7d, burns: fast}}
+    - {name: Week, severity: page, runbook: availability-slo, when: {sli: availability, objective: 0.999, over: 7d, burns: fast}}
     - {name: Quarter, severity: ticket, runbook: latency-slo, when: {sli: latency, objective: 0.95, over: 90d, burns: slow}}
     - {name: Calendar, severity: ticket, runbook: latency-slo, when: {sli: latency, objective: 0.9, over: week, time_zone: Asia/Kathmandu, burns: slow}}
-    - {name: Sparse, severity: page, runbook: availability-slo, when: {sli: availability, objective: 0.99, over: 7d, burns: fast, min_events: 100000}}
+    - {name: Sparse, severity: page, runbook: availability-slo, when: {sli: availability, objective: 0.999, over: 7d, burns: fast, min_events: 100000}}
 """
 
 
@@ -176,9 +180,10 @@ def test_flights_replayed_through_a_real_sidecar_burn_as_their_callers_and_the_a
     answers = {}
 
     def look(url: str):
+        firing = lambda: {alert["rule"] for alert in httpx.get(f"{url}/api/v1/alerts?state=firing").json()}
+        answers["firing"] = eventually(lambda: "Week" in (found := firing()) and found, "the week's budget burns")
         answers["slis"] = {sli["sli"]: sli for sli in httpx.get(f"{url}/api/v1/models/flights").json()["slis"]}
         answers["objectives"] = {one["rule"]: one for one in httpx.get(f"{url}/api/v1/models/flights").json()["objectives"]}
-        answers["firing"] = {alert["rule"] for alert in httpx.get(f"{url}/api/v1/alerts?state=firing").json()}
 
     said, log = record(tmp_path, NOW, course(600, 7), 6.0, look)
     assert len(log.at) == len(said) == 600
@@ -192,7 +197,7 @@ def test_flights_replayed_through_a_real_sidecar_burn_as_their_callers_and_the_a
     # By the archive, in numpy.
     direct = directly(log, log.at)
     ends = int(log.at[-1]) + 1
-    for rule, sli, target in [("Week", "availability", 0.99), ("Quarter", "latency", 0.95), ("Calendar", "latency", 0.9), ("Sparse", "availability", 0.99)]:
+    for rule, sli, target in [("Week", "availability", 0.999), ("Quarter", "latency", 0.95), ("Calendar", "latency", 0.9), ("Sparse", "availability", 0.999)]:
         bad, valid = direct[sli].between(0, ends)
         one = answers["objectives"][rule]
         assert (one["good"], one["bad"], one["unknown"]) == (valid - bad, bad, 0), one
@@ -200,4 +205,4 @@ def test_flights_replayed_through_a_real_sidecar_burn_as_their_callers_and_the_a
         assert one["burn_rate"] == pytest.approx(burn(target, bad, valid), rel=1e-9), one
         assert one["burn_rate_between"] == pytest.approx([one["burn_rate"]] * 2, rel=1e-9)
         assert (one["state"] == "exhausted") == (bad >= (1 - target) * valid) and one["state"] in ("exhausted", "burning", "ok"), one
-    assert "Week" in answers["firing"] and "Sparse" not in answers["firing"], "what is guarded for low traffic says nothing"
+    assert "Sparse" not in answers["firing"], "what is guarded for low traffic says nothing"
