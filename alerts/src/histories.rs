@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use crate::matching::tests::matchers;
 use crate::muting::Muting;
+use crate::reach::Reach;
 use crate::routing::Routes;
 use crate::rule::{ExplainedBy, Labels, Rule, Step};
 use crate::silence::Silence;
@@ -142,7 +143,7 @@ proptest! {
             }
             let silences = silences(world.silenced);
             let firing: Vec<(&Rule, &Alert)> = rules.iter().zip(&alerts).filter(|(_, alert)| alert.open().is_some()).collect();
-            let muting = Muting { silences: &silences, maintenance: &[], causes: &firing, now };
+            let muting = Muting { silences: &silences, maintenance: &[], causes: &firing, reach: &Reach::EVERYTHING, now };
             let mutes = [0, 1].map(|which| muting.of(&rules[which], &alerts[which]));
             for which in [0, 1] {
                 prop_assert_eq!(open[which].is_some(), world.fires[which]);

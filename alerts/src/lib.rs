@@ -57,6 +57,7 @@ mod muting;
 mod notification;
 mod objective_state;
 mod period;
+mod reach;
 mod reaction;
 mod routing;
 mod rule;
@@ -84,6 +85,7 @@ pub use muting::{Mute, Muting};
 pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
 pub use objective_state::{EventSource, ObjectiveEvents, ObjectiveState};
 pub use period::{CalendarUnit, Period};
+pub use reach::Reach;
 pub use reaction::{Approval, Decision, Hold, Lapse, Reaction, Situation, Stage};
 pub use routing::{Route, Routed, Routes};
 pub use rule::{

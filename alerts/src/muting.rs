@@ -7,12 +7,16 @@
 //!
 //! Windows close hours after what they hold, and a budget still burns when the minutes that burnt it are over. A cause may
 //! therefore explain for a while after its end, where the rule that is explained says so.
+//!
+//! A cause explains only what it can have hurt, as far as that is known ([`Reach`]).
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::maintenance::Maintenance;
+use crate::reach::Reach;
 use crate::rule::{ExplainedBy, Labels, Rule, Severity};
 use crate::silence::Silence;
 use crate::state::{Alert, Ended, Member, Micros};
@@ -40,6 +44,8 @@ pub struct Muting<'a> {
     pub maintenance: &'a [&'a Maintenance],
     /// The alerts that fire, or did.
     pub causes: &'a [(&'a Rule, &'a Alert)],
+    /// What these can have hurt.
+    pub reach: &'a Reach,
     /// The time.
     pub now: Micros,
 }
@@ -69,50 +75,47 @@ impl Muting<'_> {
         let of_cause = |cause: &ExplainedBy| {
             let of_that_rule = self.causes.iter().filter(|(other, _)| other.name == cause.rule);
             of_that_rule.into_iter().find_map(|(other, alert)| {
-                by_what_fires(cause, (other, alert), severity, labels)
-                    .or_else(|| by_what_is_over(cause, (other, alert), severity, labels, self.now))
+                let explains = |member: &Labels| cause.agrees(member, labels) && self.reach.has(other, member, labels);
+                by_what_fires((other, alert), severity, explains)
+                    .or_else(|| by_what_is_over((other, alert), severity, cause.lasting, self.now, explains))
             })
         };
         rule.explained_by.iter().find_map(of_cause)
     }
 }
 
-/// The open episode of an alert, if that explains what is so urgent and has such labels.
+/// The open episode of an alert, if that is as urgent and one of its members explains what is asked about.
 fn by_what_fires(
-    cause: &ExplainedBy,
     (rule, alert): (&Rule, &Alert),
     severity: Severity,
-    labels: &Labels,
+    explains: impl Fn(&Labels) -> bool,
 ) -> Option<String> {
     let open = alert.open()?;
-    let explains =
-        alert.severity(rule) >= severity && alert.counting().any(|member| cause.agrees(&member.labels, labels));
-    explains.then(|| open.episode.clone())
+    let is_cause = alert.severity(rule) >= severity && alert.counting().any(|member| explains(&member.labels));
+    is_cause.then(|| open.episode.clone())
 }
 
-/// The same of its last episode that is over.
+/// The same of its last episode that is over, for so long after its end.
 fn by_what_is_over(
-    cause: &ExplainedBy,
     (rule, alert): (&Rule, &Alert),
     severity: Severity,
-    labels: &Labels,
+    lasting: Duration,
     now: Micros,
+    explains: impl Fn(&Labels) -> bool,
 ) -> Option<String> {
     let Ended { episode, at, severity: graded, members } = alert.ended.as_ref()?;
-    let lasts = now.saturating_sub(*at) < cause.lasting.as_micros() as Micros;
-    let explains = lasts
-        && graded.unwrap_or(rule.severity) >= severity
-        && members.iter().any(|member| cause.agrees(member, labels));
-    explains.then(|| episode.clone())
+    let lasts = now.saturating_sub(*at) < lasting.as_micros() as Micros;
+    let is_cause = lasts && graded.unwrap_or(rule.severity) >= severity && members.iter().any(explains);
+    is_cause.then(|| episode.clone())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::matching::tests::matchers;
+    use crate::rule::Condition;
     use crate::state::tests::{fired, observation, rule};
+    use crate::state::{Observation, Reading};
 
     const NOW: Micros = 1000;
 
@@ -121,7 +124,7 @@ mod tests {
     }
 
     fn muted(silences: &[Silence], firing: &[(&Rule, &Alert)], of: (&Rule, &Alert)) -> Vec<Mute> {
-        Muting { silences, maintenance: &[], causes: firing, now: NOW }.of(of.0, of.1)
+        Muting { silences, maintenance: &[], causes: firing, reach: &Reach::EVERYTHING, now: NOW }.of(of.0, of.1)
     }
 
     #[test]
@@ -185,5 +188,69 @@ mod tests {
         let ticket = Rule { severity: Severity::Ticket, ..cause_rule.clone() };
         let child = fired(&page, &["temp"]);
         assert_eq!(muted(&[], &[(&ticket, &cause)], (&page, &child)), [], "what is less urgent keeps nothing back");
+    }
+
+    #[test]
+    fn a_cause_that_is_known_to_hurt_some_columns_explains_these_alone_also_when_it_is_over() {
+        let by_feed = ExplainedBy {
+            rule: "StaleFeed".into(),
+            same: vec!["model".into()],
+            lasting: Duration::from_micros(2 * NOW as u64),
+        };
+        let child_rule = Rule { explained_by: vec![by_feed], ..rule(1, 1) };
+        let condition = Condition::Sli {
+            sli: "feeds".into(),
+            matching: Labels::new(),
+            below: 0.5,
+            over: Duration::from_secs(600),
+            min_events: 1,
+            few: None,
+        };
+        let cause_rule = Rule { name: "StaleFeed".into(), condition, ..rule(1, 1) };
+        let look = |feed: &str, good| {
+            let reading = Reading::Ratio { good, valid: 9, unknown: 0 };
+            Observation { name: "feeds".into(), reading, ..observation(feed, None) }
+        };
+        let mut fares = Alert::new(&cause_rule, [("model".into(), "flights".into())].into());
+        fares.observe(&cause_rule, &[look("fares", 0), look("weather", 9)], 0, 1_000_000);
+        let mut both = fares.clone();
+        both.observe(&cause_rule, &[look("fares", 0), look("weather", 0)], 1, 1_000_000);
+        let mut over = fares.clone();
+        over.observe(&cause_rule, &[look("fares", 9), look("weather", 9)], 1, 1_000_000);
+        assert!(over.open().is_none() && both.open().is_some());
+
+        let named = |columns: &[&str]| columns.iter().map(|column| (*column).to_owned()).collect::<Vec<_>>();
+        let of_fares = Reach::EVERYTHING.limited(("feeds", "flights", "fares"), named(&["fare", "fuel"]));
+        let is_muted = |reach: &Reach, cause: &Alert, columns: &[&str]| {
+            let causes = [(&cause_rule, cause)];
+            let muting = Muting { silences: &[], maintenance: &[], causes: &causes, reach, now: NOW };
+            !muting.of(&child_rule, &fired(&child_rule, columns)).is_empty()
+        };
+        for cause in [&fares, &over] {
+            assert!(is_muted(&of_fares, cause, &["fare"]) && is_muted(&of_fares, cause, &["fare", "fuel"]));
+            assert!(!is_muted(&of_fares, cause, &["temp"]), "another feed brings it");
+            assert!(!is_muted(&of_fares, cause, &["fare", "temp"]), "nobody has explained temp");
+            assert!(is_muted(&Reach::EVERYTHING, cause, &["temp"]), "nobody knows what it brings");
+        }
+        assert!(is_muted(&of_fares, &both, &["temp"]), "nobody knows what the other one brings");
+        let of_both = of_fares.clone().limited(("feeds", "flights", "weather"), named(&["temp"]));
+        assert!(is_muted(&of_both, &both, &["fare", "temp"]) && !is_muted(&of_both, &both, &["distance"]));
+        for other in [("feeds_listed", "flights", "fares"), ("feeds", "trains", "fares")] {
+            let of_another = Reach::EVERYTHING.limited(other, named(&["fare"]));
+            assert!(is_muted(&of_another, &fares, &["temp"]), "{other:?} is another");
+        }
+
+        // What is of no column may have another cause.
+        let child_rule = Rule { group_by: vec!["model".into()], ..child_rule.clone() };
+        let mut whole = Alert::new(&child_rule, [("model".into(), "flights".into())].into());
+        let mut observed = observation("", Some(0.9));
+        observed.labels.remove("column");
+        whole.observe(&child_rule, &[observed], 0, 1_000_000);
+        let causes = [(&cause_rule, &fares)];
+        let muted = |reach| {
+            let muting = Muting { silences: &[], maintenance: &[], causes: &causes, reach, now: NOW };
+            !muting.of(&child_rule, &whole).is_empty()
+        };
+        assert_eq!((muted(&of_fares), muted(&Reach::EVERYTHING)), (false, true));
     }
 }

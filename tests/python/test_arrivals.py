@@ -1,9 +1,13 @@
 """What must keep coming: files of feeds, in folders and buckets, and outcomes."""
 
+import csv
+import json
+import random
+import subprocess
 import time
 
 import httpx
-from conftest import collector, eventually
+from conftest import BINARIES, collector, eventually
 from test_s3 import SECRETS, doctor, store  # noqa: F401, as a fixture
 
 RULES = """
@@ -72,6 +76,79 @@ def test_a_feed_in_a_folder_comes_back_with_its_next_file(tmp_path):
         eventually(lambda: of_model(url)["feeds"][0]["state"] == "fresh", "the file is seen")
         runbook = httpx.get(f"{url}/runbooks/stale-feed").text
         assert "A feed&#39;s files do not come" in runbook or "A feed's files do not come" in runbook
+
+
+class Flights:
+    """Models of two columns, each from a feed of its own, with a reference; and their rows, day by day."""
+
+    MODEL = """
+  - name: {name}
+    reference: {name}.json
+    event_time: {{column: at}}
+    windows: {{pane: 1d, window: 1d, every: 1d, lateness: 0s}}
+    slis:
+      feeds:
+        - {{name: fares, folder: fares, every: 1s, max_age: 1h, columns: [fare]}}
+        - {{name: weather, folder: weather, every: 1s, max_age: 1h, columns: [temp]}}"""
+
+    def __init__(self, folder, *names: str):
+        self.draws, self.day = random.Random(7), dict.fromkeys(names, 0)
+        self.configuration = "data_dir: data\nmodels:" + "".join(self.MODEL.format(name=name) for name in names) + f"\nalerts:{RULES}"
+        for feed in ("fares", "weather"):
+            (folder / feed).mkdir()
+        with open(folder / "reference.csv", "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["fare", "temp"])
+            # A column that no row of the reference lacks is a matter of SchemaChange.
+            writer.writerows([self.draws.gauss(0, 1) if row % 100 else "" for _ in range(2)] for row in range(2000))
+        for name in names:
+            build = f"reference build --model {name} --column fare,temp --output {name}.json reference.csv"
+            subprocess.run([BINARIES / "driftline", *build.split()], cwd=folder, check=True)
+
+    def days(self, url: str, model: str, missing: set[str]):
+        """Three days, in half of whose rows these are missing, and the first row of the next, so that their windows close."""
+        first = self.day[model]
+        for day in range(first, first + 4):
+            rows = 400 if day < first + 3 else 1
+            lines = []
+            for row in range(rows):
+                values = {name: None if name in missing and row % 2 else self.draws.gauss(0, 1) for name in ("fare", "temp")}
+                at = f"2024-01-{day + 1:02}T{row * 24 // rows:02}:00:00Z"
+                lines.append(json.dumps({"features": {**values, "at": at}}))
+            httpx.post(f"{url}/v1/rows?model={model}", content="\n".join(lines), timeout=30).raise_for_status()
+        self.day[model] += 3
+
+
+def test_a_stale_feed_keeps_back_what_is_missing_in_its_own_columns_and_nothing_of_anothers(tmp_path):
+    flights = Flights(tmp_path, "domestic", "abroad")
+    (tmp_path / "weather" / "a.csv").write_text("x")
+
+    def of(rule: str, model: str) -> dict:
+        """The alert of a rule on a model that fires, in full, by that rule; empty when there is none."""
+        alerts = httpx.get(f"{url}/api/v1/alerts?state=firing&model={model}").json()
+        found = [alert["id"] for alert in alerts if alert["rule"] == rule]
+        return httpx.get(f"{url}/api/v1/alerts/{found[0]}").json() if found else {}
+
+    def is_missing(model: str, column: str, by: list[str]) -> bool:
+        """Whether the alert on what is missing began with this column alone, and is kept back by these alerts."""
+        alert = of("MissingValues", model)
+        return [row["what"] for row in alert["members"]] == [column] and [mute["id"] for mute in alert["muted_by"]] == by
+
+    with collector(tmp_path, flights.configuration) as url:
+        stale = eventually(lambda: of("StaleFeed", "domestic"), "there are no fares", 60)
+        eventually(lambda: of("StaleFeed", "abroad"), "nor any for the other model", 60)
+        assert [row["what"] for row in stale["members"]] == ["fares"]
+        flights.days(url, "domestic", {"fare"})
+        eventually(lambda: is_missing("domestic", "fare", [stale["id"]]), "what the feed brings is told to nobody")
+        listed = lambda: [child["rule"] for child in of("StaleFeed", "domestic")["explains"]] == ["MissingValues"]
+        eventually(listed, "it is listed under its cause")
+        (tmp_path / "fares" / "a.csv").write_text("x")
+        eventually(lambda: not of("StaleFeed", "domestic") and not of("StaleFeed", "abroad"), "the feed is back", 60)
+        flights.days(url, "abroad", {"temp"})
+        eventually(lambda: is_missing("abroad", "temp", []), "another feed brings it, so it is told")
+        assert is_missing("domestic", "fare", [stale["id"]]), "its windows are judged hours after the feed is back"
+        flights.days(url, "domestic", {"fare", "temp"})
+        eventually(lambda: is_missing("domestic", "fare", []), "nobody has explained temp, which is missing as well")
 
 
 def test_outcomes_are_late_when_requests_came_since_the_newest(tmp_path):

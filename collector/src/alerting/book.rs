@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftline_alerts::{
-    Alert, Labels, Member, Micros, Notification, Observation, Open, Patience, Phase, Reading, Routes, Rule, Transition,
+    Alert, Labels, Member, Micros, Notification, Observation, Open, Patience, Phase, Reach, Reading, Routes, Rule,
+    Transition,
 };
 use rusqlite::{Connection, params};
 use serde::Deserialize;
@@ -21,6 +22,8 @@ pub(crate) struct Book {
     rules: Vec<Rule>,
     /// By which alerts may be more or less urgent than their rules say.
     routes: Routes,
+    /// What alerts can have hurt, for as causes they explain no more than that.
+    reach: Reach,
     /// By the rule's index and the grouping labels.
     alerts: BTreeMap<(usize, Labels), Alert>,
     changed: Vec<(usize, Labels)>,
@@ -54,13 +57,18 @@ pub(crate) struct Orphan {
 impl Book {
     /// The rules, of which nothing was observed yet.
     pub(crate) fn new(rules: Vec<Rule>) -> Self {
-        let routes = Routes::default();
-        Self { rules, routes, alerts: BTreeMap::new(), changed: Vec::new(), refused: 0 }
+        let (routes, reach) = (Routes::default(), Reach::EVERYTHING);
+        Self { rules, routes, reach, alerts: BTreeMap::new(), changed: Vec::new(), refused: 0 }
     }
 
     /// With routes that say how urgent what begins is.
     pub(crate) fn routed_by(self, routes: Routes) -> Self {
         Self { routes, ..self }
+    }
+
+    /// With what is known of what alerts can have hurt.
+    pub(crate) fn reaching(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 
     /// The rules, and the alerts as they were stored; and the open episodes that none of them will end.
@@ -190,6 +198,11 @@ impl Book {
             .iter()
             .filter(|(_, alert)| alert.open().is_some())
             .map(|((index, _), alert)| (&self.rules[*index], alert))
+    }
+
+    /// What alerts can have hurt.
+    pub(super) fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// Alerts that fire now, or did once: whatever may explain others.

@@ -8,6 +8,7 @@ use driftline_alerts::{Condition, Counts, Labels, Micros, Mute, Observation, Rea
 use super::book::Book;
 use super::telling::Wishes;
 use crate::config::Config;
+use crate::feeds::reach;
 
 const HOUR: Micros = 3_600_000_000;
 const DAY: Micros = 24 * HOUR;
@@ -110,6 +111,15 @@ impl Shipped {
         Self { book: Book::new(shipped()), rules: shipped(), now: START }
     }
 
+    /// With a feed x of the model that brings these columns.
+    fn with_feed_of(columns: &str) -> Self {
+        let feed = format!("{{name: x, folder: in, max_age: 1h{columns}}}");
+        let yaml = format!("models: [{{name: m, slis: {{feeds: [{feed}]}}}}]");
+        let config = Config::parse("driftline.yaml", &yaml, Path::new("/")).unwrap();
+        let rules = config.alerting.rules.clone();
+        Self { book: Book::new(rules.clone()).reaching(reach(&config)), rules, now: START }
+    }
+
     /// Has a rule see three bad, or good, windows or looks.
     fn sees(&mut self, name: &str, is_bad: bool) {
         let index = self.rules.iter().position(|rule| rule.name == name).unwrap_or_else(|| panic!("no rule {name}"));
@@ -149,6 +159,29 @@ fn every_cause_keeps_back_what_it_explains_and_for_so_long_after_its_end() {
             assert_eq!(shipped.muted_after(explained, lasting - 60_000_000), by_cause, "{explained} after {cause}");
         }
         assert_eq!(shipped.muted_after(explained, lasting), [""; 0], "{explained} long after {cause}");
+    }
+}
+
+#[test]
+fn a_stale_feed_that_names_its_columns_keeps_back_what_is_of_these_and_nothing_else() {
+    let by_feeds: Vec<&str> =
+        edges().into_iter().filter(|(_, cause, _)| *cause == "StaleFeed").map(|(rule, ..)| rule).collect();
+    assert!(by_feeds.contains(&"MissingValues") && by_feeds.contains(&"StaleWatermark"), "{by_feeds:?}");
+    for explained in by_feeds {
+        let muted = |columns: &str, is_over: bool| {
+            let mut shipped = Shipped::with_feed_of(columns);
+            shipped.sees(explained, true);
+            shipped.sees("StaleFeed", true);
+            if is_over {
+                shipped.sees("StaleFeed", false);
+            }
+            !shipped.muted_after(explained, 0).is_empty()
+        };
+        let lasts = explained != "StaleWatermark";
+        for (columns, is_cause) in [("", true), (", columns: [fare, x]", true), (", columns: [fare]", false)] {
+            assert_eq!(muted(columns, false), is_cause, "{explained} of x while a feed is stale{columns}");
+            assert_eq!(muted(columns, true), is_cause && lasts, "{explained} of x when it is back{columns}");
+        }
     }
 }
 

@@ -95,7 +95,8 @@ impl Book {
         let standing = |(rule, alert): &(&Rule, &Alert)| alert.standing(no_data_after(rule, &alert.labels), now);
         let standings: Vec<Standing> = firing.iter().map(|one| standing(one).unwrap_or_default()).collect();
         let windows: Vec<&Maintenance> = maintenance.iter().chain(&wishes.maintenance).collect();
-        let muting = Muting { silences: &wishes.silences, maintenance: &windows, causes: &causes, now };
+        let muting =
+            Muting { silences: &wishes.silences, maintenance: &windows, causes: &causes, reach: self.reach(), now };
         let labels: Vec<Labels> = firing.iter().map(|(_, alert)| alert.common_labels()).collect();
         let mutes = |((rule, alert), labels): (&(&Rule, &Alert), &Labels)| match muting.of(rule, alert) {
             by if by.is_empty() && !is_told(alert) => routes.of(rule, labels, now).mutes(),

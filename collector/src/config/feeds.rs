@@ -1,5 +1,6 @@
 //! What the configuration says of feeds: files of others that must keep coming.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub struct Feed {
     pub every: Duration,
     /// How old its newest file may be.
     pub max_age: Duration,
+    /// The columns that are computed from it; empty where nobody says which.
+    pub columns: BTreeSet<String>,
 }
 
 /// Feeds of one model. Each is a listing at its pace and a row in every look.
@@ -31,6 +34,9 @@ const EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_
 const MAX_AGES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
 /// A page of a listing is short. What takes longer is tried again with the next listing.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Columns of one feed: as many as one alert keeps apart.
+const MAX_COLUMNS: usize = driftline_alerts::MAX_MEMBERS;
+const MAX_COLUMN_BYTES: usize = 500;
 
 pub(super) fn feeds(node: &Node<'_>, folder: &Path) -> Vec<Feed> {
     let nodes = node.list().unwrap_or_default();
@@ -73,6 +79,7 @@ fn feed(mut section: Section<'_>, folder: &Path) -> Option<Feed> {
     let suffix = section.optional("suffix").and_then(|node| Some(node.text()?.to_owned()));
     let every = section.optional("every").and_then(|node| node.duration(EVERY));
     let max_age = section.required("max_age").and_then(|node| node.duration(MAX_AGES))?;
+    let columns = section.optional("columns").map(|node| columns(&node)).unwrap_or_default();
     let every = every.unwrap_or(DEFAULT_EVERY.min(max_age));
     if every > max_age {
         section.problem(format!(
@@ -81,7 +88,30 @@ fn feed(mut section: Section<'_>, folder: &Path) -> Option<Feed> {
             in_units(max_age)
         ));
     }
-    Some(Feed { name: name?, place: place?, suffix: suffix.unwrap_or_default(), every, max_age })
+    Some(Feed { name: name?, place: place?, suffix: suffix.unwrap_or_default(), every, max_age, columns })
+}
+
+/// The columns that a feed names. Which a model has nobody knows before its rows come.
+fn columns(node: &Node<'_>) -> BTreeSet<String> {
+    let nodes = node.list().unwrap_or_default();
+    if nodes.is_empty() || nodes.len() > MAX_COLUMNS {
+        node.problem(format!(
+            "has {} columns; name 1 to {MAX_COLUMNS}, or leave 'columns' out where nobody knows them",
+            nodes.len()
+        ));
+    }
+    let mut columns = BTreeSet::new();
+    for node in nodes {
+        let column = node.parsed(&format!("a column's name, of 1 to {MAX_COLUMN_BYTES} bytes"), |text| {
+            (1..=MAX_COLUMN_BYTES).contains(&text.len()).then(|| text.to_owned())
+        });
+        let Some(column) = column else { continue };
+        if columns.contains(&column) {
+            node.problem(format!("names the column '{column}' twice"));
+        }
+        columns.insert(column);
+    }
+    columns
 }
 
 #[cfg(test)]
@@ -103,6 +133,11 @@ mod tests {
         assert_eq!((b.place.to_string().as_str(), b.every), ("s3://x/y", Duration::from_secs(30)));
         let ArchivePlace::S3 { request_timeout, .. } = &b.place else { panic!() };
         assert_eq!(*request_timeout, REQUEST_TIMEOUT);
+        let feeds =
+            parse("{name: a, folder: in, max_age: 2h, columns: [fuel, fare]}, {name: b, folder: in, max_age: 2h}");
+        let columns: Vec<Vec<String>> =
+            feeds.unwrap().into_iter().map(|feed| feed.columns.into_iter().collect()).collect();
+        assert_eq!(columns, [vec!["fare".to_owned(), "fuel".to_owned()], vec![]]);
     }
 
     #[test]
@@ -114,6 +149,18 @@ mod tests {
             ("{name: a, folder: in}".to_owned(), "max_age"),
             ("{name: a, folder: in, max_age: 2m, every: 10m}".to_owned(), "stale before anybody looks"),
             ("{name: 'a b', folder: in, max_age: 2m}".to_owned(), "up to 100 letters"),
+            (
+                "{name: a, folder: in, max_age: 2h, columns: [fare, fuel, fare]}".to_owned(),
+                "names the column 'fare' twice",
+            ),
+            ("{name: a, folder: in, max_age: 2h, columns: []}".to_owned(), "has 0 columns; name 1 to 1000"),
+            ("{name: a, folder: in, max_age: 2h, columns: ['']}".to_owned(), "a column's name, of 1 to 500 bytes"),
+            (format!("{{name: a, folder: in, max_age: 2h, columns: [{}]}}", "x".repeat(501)), "of 1 to 500 bytes"),
+            (
+                format!("{{name: a, folder: in, max_age: 2h, columns: [{}]}}", vec!["x"; 1001].join(", ")),
+                "has 1001 columns",
+            ),
+            ("{name: a, folder: in, max_age: 2h, columns: fare}".to_owned(), "a list"),
             (format!("{feed}, {feed}"), "there is another feed 'a'"),
             (vec![feed; 21].join(", "), "a model may have 20"),
         ] {

@@ -88,6 +88,7 @@ mod tests {
             suffix: suffix.into(),
             every: Duration::from_secs(60),
             max_age: Duration::from_secs(60),
+            columns: Default::default(),
         })
     }
 

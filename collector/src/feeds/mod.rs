@@ -14,13 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use driftline_alerts::Reach;
 use prometheus::{Gauge, IntCounter};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use self::listing::{Listed, list};
-use crate::config::{Config, Feed};
+use crate::config::{Config, FEEDS_LISTED_SLI, FEEDS_SLI, Feed};
 use crate::metrics::Metrics;
 use crate::times::now_micros;
 
@@ -186,6 +187,17 @@ impl Feeds {
     }
 }
 
+/// What alerts on feeds can have hurt: the columns that a feed names, and anything where it names none.
+pub(crate) fn reach(config: &Config) -> Reach {
+    let feeds = config.models.iter().flat_map(|model| model.slis.feeds.iter().map(|feed| (&model.name, feed)));
+    let naming = feeds.filter(|(_, feed)| !feed.columns.is_empty());
+    naming.fold(Reach::EVERYTHING, |reach, (model, feed)| {
+        [FEEDS_SLI, FEEDS_LISTED_SLI]
+            .iter()
+            .fold(reach, |reach, sli| reach.limited((sli, model, &feed.name), feed.columns.iter().cloned()))
+    })
+}
+
 /// Lists a feed now, for who looks once: its newest file, if it has any.
 ///
 /// # Errors
@@ -243,6 +255,7 @@ mod tests {
             suffix: String::new(),
             every: Duration::from_millis(5),
             max_age: MAX_AGE,
+            columns: Default::default(),
         };
         let watched = WatchedFeed { feed: Arc::new(feed), seen: Arc::default() };
         let metrics = Metrics::new().unwrap();

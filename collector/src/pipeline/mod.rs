@@ -72,7 +72,7 @@ use crate::alerting::book::Book;
 use crate::alerting::changes;
 use crate::archive::{self, Cuts};
 use crate::config::{Config, Model, Partition, SCHEMA_SLI};
-use crate::feeds::Feeds;
+use crate::feeds::{self, Feeds};
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::model_metadata::ModelMetadata;
 use crate::own_metrics::History;
@@ -241,7 +241,7 @@ impl Pipeline {
                 let looked_at = LookedAt::load(db, &parts.config)?;
                 let is_looked_at = |rule: &Rule, labels: &Labels| looked_at.has(&rule.condition, labels);
                 let (book, orphans) = Book::load(db, rules, &is_looked_at)?;
-                let book = (book.routed_by(routes), orphans);
+                let book = (book.routed_by(routes).reaching(feeds::reach(&parts.config)), orphans);
                 let replay = Replay::load(db, started)?;
                 Ok((counted, archive::cut_through(db)?, unfinished, book, journal::known_models(db)?, replay))
             })?;

@@ -39,9 +39,9 @@ processes at once:
 * **The noise is the machine's.** Two pages of LatencySlo in the calm shift, minutes 41 and 56, are all of it. They are true: more than one
   answer in a hundred took over half a second while the load was above thirty. The troubled shift had one at the same time, which counts to its
   slow model half an hour before.
-* **One trouble was told to nobody.** temp went missing two minutes after a feed of fares was back. StaleFeed explains the missing values of its model
-  until six hours after its end, whatever feed it was, so MissingValues was listed under it. That is too much where a model has several
-  feeds: give it a rule MissingValues of its own, without that cause. In the storm, where no feed was stale before, it was told after nine minutes.
+* **One trouble was told to nobody.** temp went missing two minutes after a feed of fares was back. StaleFeed explained the missing values of its model
+  until six hours after its end, whatever feed it was, so MissingValues was listed under it. Since then a feed names what it brings (`columns`),
+  and the shifts' feed does: it explains nothing of temp any more. In the storm, where no feed was stale before, it was told after nine minutes.
 * Of one cause there is one message. Budgets that burned were listed under the page that had told of it, SegmentDrift under FeatureDrift, the
   new carrier and the drift of temp under the features that were stale: seven alerts that nobody had to read.
 * A model's server that is gone is told of within seconds. PagerDuty was failing in the same minutes, so the mail told of it, and another one

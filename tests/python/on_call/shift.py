@@ -43,7 +43,7 @@ models:
     slis:
       latency: {{below: 500ms}}
       freshness: [{{column: weather_at, max_age: 2h}}]
-      feeds: [{{name: fares, folder: fares, every: 10s, max_age: 3m}}]
+      feeds: [{{name: fares, folder: fares, every: 10s, max_age: 3m, columns: [fare]}}]
       outcomes: {{max_age: 3m}}
 alerts:
   heartbeat: {{url: {{file: switch.url}}, every: 30s}}
