@@ -10,7 +10,8 @@ use std::hint::select_unpredictable;
 
 use crate::lookup::ordered_bits;
 
-/// Numbers that are searched for side by side: fewer wait for each other, more do not fit in registers.
+/// Numbers that are searched for side by side: of fewer each waits for its own steps, many more do not fit in registers, and a
+/// block is a whole number of them.
 const LANES: usize = 8;
 /// Numbers whose sections are found in one go.
 const BLOCK: usize = 256;

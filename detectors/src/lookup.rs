@@ -293,6 +293,7 @@ fn class(bits: u64) -> usize {
 }
 
 /// Bits of a finite float as an integer that orders like the float.
+#[inline]
 pub(crate) fn ordered_bits(value: f64) -> i64 {
     let bits = (value + 0.0).to_bits().cast_signed();
     bits ^ (((bits >> 63).cast_unsigned() >> 1).cast_signed())

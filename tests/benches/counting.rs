@@ -71,15 +71,15 @@ fn doubly_exponential(numbers: &mut Numbers) -> f64 {
 /// A reference of which a fiftieth are two values side by side, …
 fn with_a_pair(numbers: &mut Numbers) -> f64 {
     match numbers.below(100) {
-        0 => 1.0,
-        1 => 1.0 + 1e-9,
+        0 => 5.0,
+        1 => 5.0 + 1e-9,
         _ => normal(numbers).exp(),
     }
 }
 
 /// … and a window of which half are these, or between them.
 fn half_in_the_pair(numbers: &mut Numbers) -> f64 {
-    if numbers.below(2) == 0 { 1.0 + 5e-10 * numbers.below(3) as f64 } else { normal(numbers).exp() }
+    if numbers.below(2) == 0 { 5.0 + 5e-10 * numbers.below(3) as f64 } else { normal(numbers).exp() }
 }
 
 /// What the reference and the window draw.
