@@ -140,7 +140,7 @@ impl Grid {
     /// When there is not room for exactly as many cells.
     pub fn find_cells(&self, values: &[f64], cells: &mut [u32]) {
         assert_eq!(values.len(), cells.len(), "every value has a cell");
-        self.lookup.places(&self.cuts, values, cells);
+        self.lookup.places(values, cells);
     }
 
     /// The value of an atom (an odd cell), or none for an open cell.

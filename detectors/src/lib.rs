@@ -58,6 +58,7 @@
 //! ```
 
 mod associations;
+mod bisection;
 mod blocks;
 mod budget;
 mod build;

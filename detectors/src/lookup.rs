@@ -1,30 +1,23 @@
 //! Where numbers lie in a sorted list, many at a time.
 //!
 //! Most of a bisection is spent on finding the neighbourhood. A monotone function takes a number to one of a few thousand
-//! buckets, and a table says of each which numbers of the list are in it: usually none or one. As the same function took
-//! the list's numbers there, what is below a bucket is below the number, so the answer is exact, however they lie.
+//! buckets, and a table says of each which numbers of the list are in it: none, one or two. As the same function took the
+//! list's numbers there, what is below a bucket is below the number, so the answer is exact, however they lie.
 //!
 //! Which function it is, the list decides: buckets of one width where the list is even; else of one width within each power
 //! of two, as narrow as the list is dense there, seen from its middle or from zero; else, where the list is a few clusters
-//! far apart, of one width within each cluster. A list that crowds even those is bisected, for sixteen numbers side by side,
-//! so that their waits overlap.
+//! far apart, of one width within each cluster. A list of which all of these take three numbers to one bucket is bisected.
+//! Nothing is searched in a bucket, and nothing guessed: what is counted may all lie where the list is densest.
 
-use std::hint::select_unpredictable;
+use crate::bisection::Bisection;
 
 /// Buckets for each number of the list.
 const BUCKETS_PER_NUMBER: usize = 4;
 /// The same in a cluster: its numbers crowd its middle, and only this keeps them apart there.
 const BUCKETS_PER_NUMBER_OF_A_CLUSTER: usize = 2 * BUCKETS_PER_NUMBER;
-/// Share of the list that may lie in a bucket with a smaller number before another function is tried: there it is searched.
-const FEW: f64 = 0.01;
-/// Numbers that are searched for side by side.
-const LANES: usize = 16;
 /// Signs with exponents of a double.
 const CLASSES: usize = 1 << 12;
 const MANTISSA_BITS: u32 = 52;
-/// Set in a bucket in which more than one number lies. It stays set in the place that follows from the bucket, so one look at
-/// that says whether the bucket must be searched.
-const CROWDED: u32 = 1 << 31;
 
 /// Where to look for a number.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +25,8 @@ pub(crate) struct Lookup {
     spread: Spread,
     /// One for each place that the function knows, unless the list is bisected.
     buckets: Vec<Bucket>,
+    /// The second number of the list in each of them, infinite where there is none; empty when no bucket has a second.
+    seconds: Vec<f64>,
 }
 
 /// What is in a bucket: side by side, so that one look at memory tells all.
@@ -39,11 +34,8 @@ pub(crate) struct Lookup {
 struct Bucket {
     /// The smallest number of the list in it; infinite when there is none.
     first: f64,
-    /// Twice how many numbers of the list are in the buckets before it, which is the place of what is less than its first; and
-    /// [`CROWDED`] where it holds more than one.
+    /// Twice how many numbers of the list are in the buckets before it, which is the place of what is less than its first.
     before: u32,
-    /// How many are in it.
-    inside: u32,
 }
 
 /// The function from numbers to buckets. It never decreases.
@@ -52,7 +44,7 @@ enum Spread {
     Even(Even),
     Exponents(Exponents),
     Clusters(Clusters),
-    Bisected,
+    Bisected(Bisection),
 }
 
 /// Buckets of one width.
@@ -108,54 +100,70 @@ impl Lookup {
         let even = Even::of(sorted, BUCKETS_PER_NUMBER);
         let from = |middle| Self::table(sorted, Spread::Exponents(Exponents::of(sorted, middle)));
         let in_clusters = || Self::table(sorted, Spread::Clusters(Clusters::of(sorted)));
-        let bisected = Self { spread: Spread::Bisected, buckets: Vec::new() };
+        let bisected =
+            || Self { spread: Spread::Bisected(Bisection::of(sorted)), buckets: Vec::new(), seconds: Vec::new() };
         let table = Self::table(sorted, Spread::Even(even));
-        table.or_else(|| from(middle)).or_else(|| from(0.0)).or_else(in_clusters).unwrap_or(bisected)
+        table.or_else(|| from(middle)).or_else(|| from(0.0)).or_else(in_clusters).unwrap_or_else(bisected)
     }
 
-    /// The table of a spread; none when it crowds the list.
+    /// The table of a spread; none when it takes more than two numbers to one bucket. What is read from a file may be no sorted
+    /// list: its places are wrong then, but places.
     fn table(sorted: &[f64], spread: Spread) -> Option<Self> {
-        let mut buckets = vec![Bucket { first: f64::INFINITY, before: 0, inside: 0 }; spread.last()? as usize + 1];
+        let mut buckets = vec![Bucket { first: f64::INFINITY, before: 0 }; spread.last()? as usize + 1];
         let mut of_numbers = vec![0; sorted.len()];
         spread.fill(sorted, &mut of_numbers);
-        for (number, bucket) in sorted.iter().zip(of_numbers).rev() {
-            let bucket = &mut buckets[bucket as usize];
-            bucket.first = *number;
-            bucket.inside += 1;
+        if of_numbers.windows(3).any(|three| three[0] == three[2]) {
+            return None;
         }
-        let (mut before, mut shared) = (0, 0);
+        let has_pairs = of_numbers.windows(2).any(|two| two[0] == two[1]);
+        let mut seconds = if has_pairs { vec![f64::INFINITY; buckets.len()] } else { Vec::new() };
+        for (number, bucket) in sorted.iter().zip(of_numbers) {
+            let entry = &mut buckets[bucket as usize];
+            entry.before += 2;
+            if entry.first == f64::INFINITY {
+                entry.first = *number;
+            } else if let Some(second) = seconds.get_mut(bucket as usize) {
+                *second = *number;
+            }
+        }
+        let mut before = 0;
         for bucket in &mut buckets {
-            bucket.before = 2 * before + if bucket.inside > 1 { CROWDED } else { 0 };
-            before += bucket.inside;
-            shared += bucket.inside.saturating_sub(1);
+            let inside = std::mem::replace(&mut bucket.before, before);
+            before += inside;
         }
-        (f64::from(shared) <= FEW * sorted.len() as f64).then_some(Self { spread, buckets })
+        Some(Self { spread, buckets, seconds })
     }
 
     /// The places of finite numbers: twice how many numbers of the list are less, and one more where the list has it.
-    pub(crate) fn places(&self, sorted: &[f64], numbers: &[f64], places: &mut [u32]) {
+    pub(crate) fn places(&self, numbers: &[f64], places: &mut [u32]) {
         match &self.spread {
-            // A table that is looked up first leaves nothing to do several at a time, and one loop costs less than two.
-            Spread::Exponents(exponents) => {
-                for (number, place) in numbers.iter().zip(places) {
-                    *place = self.place(sorted, *number, exponents.bucket(*number));
-                }
+            Spread::Bisected(bisection) => bisection.places(numbers, places),
+            _ if self.seconds.is_empty() => {
+                self.places_in_table(numbers, places, |number, bucket| self.buckets[bucket].place(number))
             }
-            spread if spread.fill(numbers, places) => {
-                for (number, place) in numbers.iter().zip(places) {
-                    *place = self.place(sorted, *number, *place);
-                }
-            }
-            _ => bisect(sorted, numbers, places),
+            _ => self.places_in_table(numbers, places, |number, bucket| {
+                self.buckets[bucket].place(number) + twice_less(self.seconds[bucket], number)
+            }),
         }
     }
 
-    /// The place of a number in a bucket, with one choice, which is nearly always the same.
-    #[inline]
-    fn place(&self, sorted: &[f64], number: f64, bucket: u32) -> u32 {
-        let bucket = &self.buckets[bucket as usize];
-        let place = bucket.place(number);
-        if place < CROWDED { place } else { bucket.place_among(sorted, number) }
+    /// The same by a table, with what the place of a number in a bucket is.
+    #[inline(always)]
+    fn places_in_table(&self, numbers: &[f64], places: &mut [u32], place: impl Fn(f64, usize) -> u32) {
+        match &self.spread {
+            // A table that is looked up first leaves nothing to do several at a time, and one loop costs less than two.
+            Spread::Exponents(exponents) => {
+                for (number, found) in numbers.iter().zip(places) {
+                    *found = place(*number, exponents.bucket(*number) as usize);
+                }
+            }
+            spread => {
+                spread.fill(numbers, places);
+                for (number, found) in numbers.iter().zip(places) {
+                    *found = place(*number, *found as usize);
+                }
+            }
+        }
     }
 }
 
@@ -166,42 +174,36 @@ impl Spread {
             Self::Even(even) => Some(even.last as u32),
             Self::Exponents(exponents) => Some(exponents.last),
             Self::Clusters(clusters) => Some(clusters.last),
-            Self::Bisected => None,
+            Self::Bisected(_) => None,
         }
     }
 
-    /// The buckets of numbers, in a loop of its own: several at a time where the function has no table. Says whether there
-    /// are any.
-    fn fill(&self, numbers: &[f64], buckets: &mut [u32]) -> bool {
-        fn all(numbers: &[f64], buckets: &mut [u32], bucket: impl Fn(f64) -> u32) -> bool {
+    /// The buckets of numbers, in a loop of its own: several at a time where the function has no table.
+    fn fill(&self, numbers: &[f64], buckets: &mut [u32]) {
+        fn all(numbers: &[f64], buckets: &mut [u32], bucket: impl Fn(f64) -> u32) {
             numbers.iter().zip(buckets).for_each(|(number, place)| *place = bucket(*number));
-            true
         }
         match self {
             Self::Even(even) => all(numbers, buckets, |number| even.bucket(number)),
             Self::Exponents(exponents) => all(numbers, buckets, |number| exponents.bucket(number)),
             Self::Clusters(clusters) => all(numbers, buckets, |number| clusters.bucket(number)),
-            Self::Bisected => false,
+            Self::Bisected(_) => {}
         }
     }
 }
 
 impl Bucket {
-    /// The place of a number that is in this bucket, where it has the company of one at most.
+    /// The place of a number that is in this bucket, as far as its first tells.
     #[inline]
     fn place(&self, number: f64) -> u32 {
-        self.before + u32::from(self.first < number) + u32::from(self.first <= number)
+        self.before + twice_less(self.first, number)
     }
+}
 
-    /// The same in a crowd.
-    #[cold]
-    fn place_among(&self, sorted: &[f64], number: f64) -> u32 {
-        let before = self.before - CROWDED;
-        let company = &sorted[before as usize / 2..][..self.inside as usize];
-        let less = company.partition_point(|one| *one < number);
-        let is_there = company.get(less).is_some_and(|one| *one == number);
-        before + 2 * less as u32 + u32::from(is_there)
-    }
+/// What one number of the list adds to a place: two where it is less, one where it is equal.
+#[inline]
+fn twice_less(one: f64, number: f64) -> u32 {
+    u32::from(one < number) + u32::from(one <= number)
 }
 
 impl Even {
@@ -290,28 +292,8 @@ fn class(bits: u64) -> usize {
     (bits >> MANTISSA_BITS) as usize
 }
 
-/// The places of numbers, without a table.
-fn bisect(sorted: &[f64], numbers: &[f64], places: &mut [u32]) {
-    for (numbers, places) in numbers.chunks(LANES).zip(places.chunks_mut(LANES)) {
-        let mut lanes = [f64::NAN; LANES];
-        lanes[..numbers.len()].copy_from_slice(numbers);
-        let mut begins = [0; LANES];
-        let mut length = sorted.len();
-        while length > 1 {
-            let half = length / 2;
-            for (begin, number) in begins.iter_mut().zip(lanes) {
-                *begin = select_unpredictable(sorted[*begin + half] < number, *begin + half, *begin);
-            }
-            length -= half;
-        }
-        for ((place, begin), number) in places.iter_mut().zip(begins).zip(lanes) {
-            let less = begin + usize::from(sorted.get(begin).is_some_and(|one| *one < number));
-            *place = 2 * less as u32 + u32::from(sorted.get(less).is_some_and(|one| *one == number));
-        }
-    }
-}
-
 /// Bits of a finite float as an integer that orders like the float.
+#[inline]
 pub(crate) fn ordered_bits(value: f64) -> i64 {
     let bits = (value + 0.0).to_bits().cast_signed();
     bits ^ (((bits >> 63).cast_unsigned() >> 1).cast_signed())
@@ -338,7 +320,7 @@ mod tests {
         2 * less as u32 + u32::from(sorted.get(less) == Some(&number))
     }
 
-    /// Every table that there is for a list, crowded or not.
+    /// Every table that there is for a list, and its bisection.
     fn lookups(sorted: &[f64]) -> Vec<Lookup> {
         let middle = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
         let even = Even::of(sorted, BUCKETS_PER_NUMBER);
@@ -346,7 +328,8 @@ mod tests {
             let exponents = Exponents::of(sorted, middle);
             Lookup::table(sorted, Spread::Exponents(exponents))
         });
-        let bisected = Lookup { spread: Spread::Bisected, buckets: Vec::new() };
+        let bisected =
+            Lookup { spread: Spread::Bisected(Bisection::of(sorted)), buckets: Vec::new(), seconds: Vec::new() };
         let even = Lookup::table(sorted, Spread::Even(even));
         let in_clusters = Lookup::table(sorted, Spread::Clusters(Clusters::of(sorted)));
         tables.into_iter().chain([even, in_clusters]).flatten().chain([bisected, Lookup::new(sorted)]).collect()
@@ -355,7 +338,7 @@ mod tests {
     fn check(sorted: &[f64], numbers: &[f64]) {
         for lookup in lookups(sorted) {
             let mut places = vec![u32::MAX; numbers.len()];
-            lookup.places(sorted, numbers, &mut places);
+            lookup.places(numbers, &mut places);
             for (number, place) in numbers.iter().zip(places) {
                 assert_eq!(place, expected(sorted, *number), "{number} among {sorted:?} by {:?}", lookup.spread);
             }
@@ -395,6 +378,21 @@ mod tests {
         // Spikes within spikes.
         let within: Vec<f64> = spikes.iter().map(|one| if *one < 5e3 { one * 1e-9 } else { *one }).collect();
         let within: Vec<f64> = within.iter().chain(&[1e9, 1e9 + 1.0]).copied().collect();
-        assert!(matches!(Lookup::new(&within).spread, Spread::Bisected));
+        assert!(matches!(Lookup::new(&within).spread, Spread::Bisected(_)));
+    }
+
+    #[test]
+    fn a_bucket_may_hold_two_numbers_but_not_three() {
+        let pair: Vec<f64> = (0..1000).map(f64::from).chain([300.01]).collect();
+        let mut sorted = pair.clone();
+        sorted.sort_by(f64::total_cmp);
+        let lookup = Lookup::new(&sorted);
+        assert!(matches!(lookup.spread, Spread::Even(_)));
+        assert_eq!(lookup.seconds.iter().filter(|second| second.is_finite()).collect::<Vec<_>>(), [&300.01]);
+        check(&sorted, &[299.9, 300.0, 300.005, 300.01, 300.02, 300.2, 301.0, 999.0, 1000.0]);
+        let mut three: Vec<f64> = pair.into_iter().chain([300.02]).collect();
+        three.sort_by(f64::total_cmp);
+        assert!(!matches!(Lookup::new(&three).spread, Spread::Even(_)));
+        check(&three, &[299.9, 300.0, 300.005, 300.01, 300.015, 300.02, 300.2, 301.0]);
     }
 }

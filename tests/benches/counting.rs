@@ -34,15 +34,66 @@ fn normal(numbers: &mut Numbers) -> f64 {
     (-2.0 * uniform(numbers).ln()).sqrt() * (std::f64::consts::TAU * uniform(numbers)).cos()
 }
 
-const SHAPES: [(&str, Draw); 8] = [
-    ("normal", normal),
-    ("lognormal", |numbers| normal(numbers).exp()),
-    ("heavy lognormal, σ 2.5", |numbers| (2.5 * normal(numbers)).exp()),
-    ("Cauchy", |numbers| normal(numbers) / normal(numbers)),
-    ("60 % zeros", |numbers| if numbers.below(10) < 6 { 0.0 } else { normal(numbers).exp() }),
-    ("integers 0 to 49", |numbers| numbers.below(50) as f64),
-    ("constant", |_| 7.25),
-    ("two narrow spikes", |numbers| normal(numbers) * 1e-3 + if numbers.below(2) == 0 { 0.0 } else { 1e4 }),
+fn lognormal(numbers: &mut Numbers) -> f64 {
+    normal(numbers).exp()
+}
+
+fn heavy_lognormal(numbers: &mut Numbers) -> f64 {
+    (2.5 * normal(numbers)).exp()
+}
+
+fn cauchy(numbers: &mut Numbers) -> f64 {
+    normal(numbers) / normal(numbers)
+}
+
+fn zeros(numbers: &mut Numbers) -> f64 {
+    if numbers.below(10) < 6 { 0.0 } else { normal(numbers).exp() }
+}
+
+fn integers(numbers: &mut Numbers) -> f64 {
+    numbers.below(50) as f64
+}
+
+fn constant(_: &mut Numbers) -> f64 {
+    7.25
+}
+
+fn spikes(numbers: &mut Numbers) -> f64 {
+    normal(numbers) * 1e-3 + if numbers.below(2) == 0 { 0.0 } else { 1e4 }
+}
+
+/// One of 1,024 values, doubly exponential in groups of sixteen neighbours: no table tells them apart.
+fn doubly_exponential(numbers: &mut Numbers) -> f64 {
+    let index = numbers.below(1024);
+    ((index / 16) as f64 / 6.4 - 5.0).exp().exp() * (1.0 + 1e-9 * (index % 16) as f64)
+}
+
+/// A reference of which a fiftieth are two values side by side, …
+fn with_a_pair(numbers: &mut Numbers) -> f64 {
+    match numbers.below(100) {
+        0 => 5.0,
+        1 => 5.0 + 1e-9,
+        _ => normal(numbers).exp(),
+    }
+}
+
+/// … and a window of which half are these, or between them.
+fn half_in_the_pair(numbers: &mut Numbers) -> f64 {
+    if numbers.below(2) == 0 { 5.0 + 5e-10 * numbers.below(3) as f64 } else { normal(numbers).exp() }
+}
+
+/// What the reference and the window draw.
+const SHAPES: [(&str, Draw, Draw); 10] = [
+    ("normal", normal, normal),
+    ("lognormal", lognormal, lognormal),
+    ("heavy lognormal, σ 2.5", heavy_lognormal, heavy_lognormal),
+    ("Cauchy", cauchy, cauchy),
+    ("60 % zeros", zeros, zeros),
+    ("integers 0 to 49", integers, integers),
+    ("constant", constant, constant),
+    ("two narrow spikes", spikes, spikes),
+    ("half in a narrow pair", with_a_pair, half_in_the_pair),
+    ("doubly exponential", doubly_exponential, doubly_exponential),
 ];
 
 /// A grid of quantiles, as references have: each value of the sample once.
@@ -76,10 +127,10 @@ fn main() {
     }
     println!("ns for a value: {CUTS} quantiles, batches of {BATCH}, the least of {ROUNDS} rounds");
     println!("{:<24} {:>8} {:>8} {:>16} {:>6}", "", "kernel", "profile", "partition_point", "×");
-    for (name, draw) in SHAPES {
+    for (name, reference, window) in SHAPES {
         let mut numbers = Numbers::new(7);
-        let grid = grid(draw, &mut numbers);
-        let values: Vec<f64> = (0..BATCH * BATCHES).map(|_| draw(&mut numbers)).collect();
+        let grid = grid(reference, &mut numbers);
+        let values: Vec<f64> = (0..BATCH * BATCHES).map(|_| window(&mut numbers)).collect();
         let (mut counts, mut theirs) = (vec![0u64; grid.cells()], vec![0u64; grid.cells()]);
         let mut profile = NumericProfile::empty(&grid, false);
         let mut cells = [0; BATCH];
