@@ -101,5 +101,5 @@ function segmentRow({ segment, verdict, rows, share: part, reference_rows: befor
       drifting > 1 && h('span', { class: 'muted' }, ` and ${counted(drifting - 1, 'other')}`)]
       : h('span', { class: 'muted' }, isScored ? 'nothing can be said' : 'not compared')),
     h('td', { class: 'number' }, worst ? `${number(worst.limits)} ×` : ''),
-    h('td', null, cause && [cause.says, h('span', { class: 'muted' }, ` (${share(cause.share)})`)]));
+    h('td', { class: 'in-words' }, cause && [cause.says, h('span', { class: 'muted' }, ` (${share(cause.share)})`)]));
 }

@@ -24,6 +24,9 @@ import { blockSparkline } from './sparkline.js';
 /** @typedef {import('./dom.js').Child} Child */
 /** @typedef {import('./runbook-answers.js').Answers} Answers */
 
+/** Facts that stand in the answer: they say whether it is real. What they rest on is evidence. */
+const ANSWERING = new Set(['Details', 'Affected', 'Since', 'Changed before', 'Is it new', 'Looks like', 'Budget']);
+
 /** @type {import('./app.js').Page} */
 export function alertPage(host, id) {
   setTitle('Alert');
@@ -206,13 +209,18 @@ function answers(alert, model, said, lately) {
       worst && h('p', null, h('strong', null, worst.what), `, measured on ${worst.n} ${conditionScore(alert) === null ? 'events' : 'rows'}`,
         more > 0 && `; ${counted(more, 'other')} also beyond the limit`),
       quoted(said?.real),
-      h('dl', { class: 'facts' }, alert.facts.map(({ name, value }) => [h('dt', null, name), h('dd', null, value)]), stillSo(alert, lately))),
+      h('dl', { class: 'facts' }, factRows(alert.facts.filter(({ name }) => ANSWERING.has(name))), stillSo(alert, lately))),
     answer('Who is hurt?', quoted(said?.hurt), ...hurt(alert, model)),
     answer('What to do first',
       isResolved && h('p', null, 'The condition no longer holds: nothing needs to be done at once. If it comes back:'),
       quoted(said?.first) || h('p', null, 'The runbook begins with what to check in 30 seconds.'),
       h('p', null, h('a', { class: 'button button-quiet', href: runbookPath(alert.runbook_url) }, `Runbook ${alert.runbook}`)),
       !isResolved && h('p', { class: 'muted' }, 'The alert resolves by itself when the condition no longer holds, and whoever was told of it hears of that too.')));
+}
+
+/** @param {EpisodeDetail['facts']} facts */
+function factRows(facts) {
+  return facts.map(({ name, value }) => [h('dt', null, name), h('dd', null, value)]);
 }
 
 /**
@@ -267,7 +275,8 @@ function hurt({ labels }, model) {
 /** @param {EpisodeDetail} alert */
 function evidence(alert) {
   const { members, more_members: more, picture } = alert;
-  if (members.length === 0 && !picture) return null;
+  const facts = alert.facts.filter(({ name }) => !ANSWERING.has(name));
+  if (members.length === 0 && facts.length === 0 && !picture) return null;
   return h('section', { 'aria-labelledby': 'evidence-title', key: 'evidence' }, h('h2', { id: 'evidence-title' }, 'Evidence when it began'),
     h('div', { class: `panel evidence${picture ? ' evidence-pictured' : ''}` },
       members.length > 0 && h('div', { class: 'table-scroller', tabindex: 0, role: 'region', 'aria-label': 'Beyond the limit' }, h('table', { class: 'figures' },
@@ -280,7 +289,8 @@ function evidence(alert) {
         more > 0 && h('tfoot', null, h('tr', null, h('td', { colspan: 5, class: 'muted' }, `and ${counted(more, 'other')}`))))),
       picture && h('figure', { class: 'picture' },
         h('img', { src: `data:image/png;base64,${picture.png_base64}`, alt: picture.caption, width: 560, height: 160 }),
-        h('figcaption', null, picture.caption))));
+        h('figcaption', null, picture.caption)),
+      facts.length > 0 && h('dl', { class: 'facts' }, factRows(facts))));
 }
 
 /** @param {EpisodeDetail} alert */

@@ -228,6 +228,11 @@ describe('what the pages say', () => {
     const [worst] = alert.members;
     const evidence = await textOf(page.locator('.evidence tbody tr').first());
     for (const figure of [worst.what, worst.value, worst.limit]) assert.ok(evidence.includes(plain(figure)), `${evidence} has ${figure}`);
+    // What answers the question stands in the answer, and each of the other facts once below.
+    const names = alert.facts.map((/** @type {any} */ one) => one.name);
+    const answering = (await page.locator('.answer').first().locator('dt').allTextContents()).filter((name) => name !== 'Lately');
+    assert.deepEqual(answering, ['Affected', 'Since', 'Changed before', 'Looks like']);
+    assert.deepEqual(await page.locator('.evidence dt').allTextContents(), names.filter((/** @type {string} */ name) => !answering.includes(name)));
     assert.ok(await page.locator('.picture img').evaluate((one) => /** @type {HTMLImageElement} */ (one).naturalWidth > 100), 'the picture is one');
     assert.equal(await page.getByRole('link', { name: 'a draft' }).getAttribute('href'), `/api/v1/alerts/${id}/postmortem`);
     assert.equal(await page.locator('.moment-delivered').count(), alert.deliveries.filter((/** @type {any} */ one) => one.state === 'delivered').length);
@@ -248,7 +253,7 @@ describe('what the pages say', () => {
 
   looks('an alert without a verdict says since when, and whether that ends it', async (page) => {
     const [{ id }] = (await collector.api('/alerts')).filter((/** @type {any} */ one) => one.rule === 'FeatureDrift');
-    const fact = { name: 'Verdict', value: 'none on temp since 2013-07-21T05:00:00Z, in 168 windows. Whether it is over is not known' };
+    const fact = { name: 'Verdict', value: 'none on temp since 2013-07-21 05:00:00 UTC, in 168 windows. Whether it is over is not known' };
     for (const [seconds, words] of /** @type {[number | null, string][]} */ ([
       [7 * 86_400, 'The alert ends without one after 7 days of windows like the last 168.'],
       [null, 'That does not end the alert.'],
@@ -266,7 +271,7 @@ describe('what the pages say', () => {
       const text = await textOf(standing);
       assert.ok(text.startsWith('No verdict since ') && text.includes('what was over its limit says nothing any more'), text);
       assert.ok(text.endsWith(words), text);
-      const facts = await textOf(page.locator('dl.facts', { hasText: fact.name }).first());
+      const facts = await textOf(page.locator('.evidence dl.facts', { hasText: fact.name }));
       assert.ok(facts.includes(plain(fact.value)), facts);
       await page.unroute(`**/api/v1/alerts/${id}`);
     }

@@ -24,7 +24,7 @@ pub(super) fn headline(given_up: &[&Member], members: usize) -> String {
 pub(super) fn fact(given_up: &[&Member]) -> Option<(String, String)> {
     let since = |member: &&Member| {
         let windows = thousands(u64::from(member.unjudged.windows));
-        format!("none on {} since {}, in {windows} windows", what(member), times::rfc3339(member.said_at))
+        format!("none on {} since {} UTC, in {windows} windows", what(member), times::second(member.said_at))
     };
     let said = given_up.iter().take(MAX_ROWS).map(since).collect::<Vec<_>>().join("; ");
     (!given_up.is_empty()).then(|| (FACT.to_owned(), format!("{said}. Whether it is over is not known")))
@@ -57,7 +57,7 @@ mod tests {
         assert!(
             headline(&given_up[..1], 2).ends_with("ends without one; what else was over its limit is not any more")
         );
-        let says = "none on route since 1970-01-02T00:00:00Z, in 168 windows. Whether it is over is not known";
+        let says = "none on route since 1970-01-02 00:00:00 UTC, in 168 windows. Whether it is over is not known";
         assert_eq!(fact(&given_up[..1]), Some((FACT.to_owned(), says.to_owned())));
         assert_eq!(fact(&[]), None);
     }

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 
 use driftline_alerts::{Condition, Rule};
 
-use super::{Runbook, Runbooks, briefing, snippets};
+use super::{Runbook, Runbooks, briefing, snippets, values};
 
 /// What every runbook says, in this order.
 const SECTIONS: [&str; 12] = [
@@ -66,6 +66,7 @@ pub(crate) fn lint(runbooks: &Runbooks, rules: &[Rule], age: Age<'_>) -> Vec<Fin
             findings.push(Finding { runbook: runbook.id.to_string(), line, what });
         };
         head(runbook, runbooks, &mut find);
+        title(runbook, &mut find);
         sections(runbook, &mut find);
         commands(runbook, &mut find);
         snippets::spoken_commands(runbook, &mut find);
@@ -153,6 +154,13 @@ fn tested(runbook: &Runbook, age: Age<'_>, find: &mut impl FnMut(usize, String))
                 find(1, format!("was last tested {days} days ago; {how}"));
             }
         }
+    }
+}
+
+/// A title stands in lists, where there is no alert that would fill it in.
+fn title(runbook: &Runbook, find: &mut impl FnMut(usize, String)) {
+    if let Some(place) = values::PLACES.into_iter().find(|place| runbook.title().contains(place)) {
+        find(1, format!("its title has {place}, which only an alert fills in; say it without"));
     }
 }
 
@@ -337,6 +345,7 @@ mod tests {
             ),
             ("severity: page", "severity: info", "slow:1: says another severity than its rule Slow, which is page"),
             ("owner: me\n", "", "slow:1: the head says no 'owner'"),
+            ("# Slow\n", "# {model} is slow\n", "slow:1: its title has {model}, which only an alert fills in"),
             ("tested: 2026-05-01\n", "", "slow:1: was never tested"),
             ("boundary: mine", "boundary: mine\nslo: availability", "slow:1: says under 'slo' nothing of latency"),
             ("2026-05-01", "May", "slow:1: 'tested' is no day"),

@@ -2,28 +2,27 @@
 
 use driftline_alerts::Notification;
 
-/// `{url}`, `{model}`, `{column}` and `{alert}`; words in capitals without an alert.
+/// What may stand in a runbook for a value.
+pub(super) const PLACES: [&str; 4] = ["{url}", "{model}", "{column}", "{alert}"];
+
+/// The values of the places, in their order; words in capitals without an alert.
 #[derive(Debug)]
-pub(crate) struct Values {
-    places: [(&'static str, String); 4],
-}
+pub(crate) struct Values([String; PLACES.len()]);
 
 impl Values {
     pub(crate) fn new(public_url: &str, alert: Option<&Notification>) -> Self {
         let label = |name: &str| alert.and_then(|alert| alert.labels.get(name)).map(|value| plain(value));
         let column = alert.and_then(|alert| alert.rows.first()).map(|row| plain(&row.what));
-        Self {
-            places: [
-                ("{url}", public_url.to_owned()),
-                ("{model}", label("model").unwrap_or_else(|| "MODEL".to_owned())),
-                ("{column}", column.unwrap_or_else(|| "COLUMN".to_owned())),
-                ("{alert}", alert.map_or_else(|| "ALERT".to_owned(), |alert| alert.episode.clone())),
-            ],
-        }
+        Self([
+            public_url.to_owned(),
+            label("model").unwrap_or_else(|| "MODEL".to_owned()),
+            column.unwrap_or_else(|| "COLUMN".to_owned()),
+            alert.map_or_else(|| "ALERT".to_owned(), |alert| alert.episode.clone()),
+        ])
     }
 
     pub(crate) fn fill(&self, text: &str) -> String {
-        self.places.iter().fold(text.to_owned(), |text, (place, value)| text.replace(place, value))
+        PLACES.iter().zip(&self.0).fold(text.to_owned(), |text, (place, value)| text.replace(place, value))
     }
 }
 
