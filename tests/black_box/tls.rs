@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use driftline_tests::{ModelServer, Sidecar, eventually, metric};
+use driftline_tests::{ModelServer, SEEN, Sidecar, eventually, metric};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -112,7 +112,7 @@ async fn tls_ends_in_the_sidecar_and_new_certificates_are_taken_up() {
     let mut stream = connect(&caller(&old, &["h2", "http/1.1"], None), &sidecar).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"http/1.1".as_slice()), "what the model's server speaks");
     assert!(infer(&mut stream).await.unwrap().starts_with("HTTP/1.1 200"));
-    let seen = metric(&sidecar.metrics().await, "driftline_sidecar_exchanges_seen_total", &[]);
+    let seen = metric(&sidecar.metrics().await, SEEN, &[]);
     assert_eq!(seen, 1.0, "what passes under TLS is read");
 
     assert!(connect(&caller(&new, &[], None), &sidecar).await.is_err());
@@ -244,7 +244,7 @@ async fn http2_under_tls_is_read() {
     }
     eventually("all three are read to their end", async || {
         let metrics = sidecar.metrics().await;
-        let seen = metric(&metrics, "driftline_sidecar_exchanges_seen_total", &[]);
+        let seen = metric(&metrics, SEEN, &[]);
         let captured = metric(&metrics, "driftline_sidecar_exchanges_captured_total", &[]);
         if (seen, captured) == (3.0, 3.0) { Ok(()) } else { Err(format!("{seen} seen, {captured} captured")) }
     })
