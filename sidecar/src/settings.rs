@@ -65,7 +65,7 @@ pub struct Settings {
 
     // At 1,000 exchanges a second of 2 KB, compressed five times, 64 MiB hold two minutes without a collector.
     /// Memory that capture may take, in all: three quarters for what waits for the collector, one for what is not compressed
-    /// yet; past it exchanges are dropped and counted, never delayed.
+    /// yet; past it exchanges are sent without their bodies or dropped, and counted, never delayed.
     #[arg(long, env = "DRIFTLINE_CAPTURE_BUDGET", value_name = "SIZE", default_value = "64MiB")]
     pub capture_budget: Bytes,
 

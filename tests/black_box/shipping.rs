@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use driftline_protocol::Account;
+use driftline_protocol::{Account, EndState, Exchange};
 use driftline_tests::{
     Answer, DELIVERED, DROPPED, ModelServer, Receiver, SEEN, Sidecar, client, eventually, metric, send,
 };
@@ -14,6 +14,7 @@ use serde_json::json;
 const UP: &str = "driftline_sidecar_collector_up";
 const BACKOFF: &str = "driftline_sidecar_collector_backoff_seconds";
 const REQUESTS: &str = "driftline_sidecar_collector_requests_total";
+const WITHOUT_BODIES: &str = "driftline_sidecar_exchanges_without_bodies_total";
 const CAPTURED: &str = "driftline_sidecar_exchanges_captured_total";
 /// Callers at a time.
 const CALLERS: usize = 4;
@@ -121,6 +122,35 @@ fn reasons(account: &Account) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_no_room_for_its_bodies_arrives_without_them() {
+    const SENT: usize = 600;
+    let folder = tempfile::tempdir().unwrap();
+    let model = ModelServer::start().await;
+    let collector = Receiver::away();
+    let more = ["--capture-budget=4MiB", "--max-body=64KiB"];
+    let sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "m", &more).await;
+    send(&sidecar, 0..SENT, CALLERS, 12_000).await;
+    metrics_that(&sidecar, "the budget is as good as full", |metrics| {
+        metric(metrics, SEEN, &[]) == SENT as f64 && metric(metrics, WITHOUT_BODIES, &[]) > 50.0
+    })
+    .await;
+    collector.open().await;
+    let metrics = metrics_that(&sidecar, "all that was kept is delivered", |metrics| {
+        metric(metrics, DELIVERED, &[]) + metric(metrics, DROPPED, &[]) == SENT as f64
+    })
+    .await;
+    let (without, whole): (Vec<Exchange>, Vec<Exchange>) =
+        collector.exchanges().into_iter().partition(|exchange| exchange.end() == EndState::Budget);
+    assert_eq!(without.len() as f64, metric(&metrics, WITHOUT_BODIES, &[]));
+    assert!(whole.len() > 40 && whole.iter().all(|exchange| exchange.end() == EndState::Complete), "{}", whole.len());
+    for exchange in without {
+        assert!(exchange.status == 200 && exchange.duration_micros > 0, "{exchange:?}");
+        let request = exchange.request.unwrap();
+        assert!(request.size > 12_000 && request.content.is_empty(), "{} bytes", request.content.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_batch_tells_the_account_that_the_metrics_show() {
     const REFUSED: usize = 40;
     const TOO_MUCH: usize = 1000;
@@ -130,7 +160,7 @@ async fn every_batch_tells_the_account_that_the_metrics_show() {
     std::fs::write(&rules, "sample: {keep_one_in: 2}\n").unwrap();
     let rules = format!("--rules={}", rules.display());
     let (model, collector) = (ModelServer::start().await, Receiver::start().await);
-    let more = [&rules, "--capture-budget=4MiB", "--max-body=64KiB", "--flush-interval=50ms", "--flush-budget=0s"];
+    let more = [&rules, "--capture-budget=512KiB", "--max-body=64KiB", "--flush-interval=50ms", "--flush-budget=0s"];
     let sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "m", &more).await;
     let at_rest = async |seen: usize| {
         metrics_that(&sidecar, "nothing is on its way", |metrics| {
