@@ -2,12 +2,18 @@
 //!
 //! The allocator keeps what a thread's memory once was at its most, for what comes next there: bodies on the pump's thread,
 //! frames on the shipper's. With one limit for both, resident memory came to twice the limit. So each has a part to itself.
+//!
+//! When it is full, bodies are the first to go: a little of it is for records alone. An exchange without its bodies still
+//! says how it ended and how long it took, in a hundredth of the memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What is not framed yet may take one part in so many.
 const UNFRAMED_PART: usize = 4;
+/// Of that, one part in so many is no body's: by default a megabyte, which is 3,000 records, or half a second's of a shipper that
+/// is kept from its core.
+const RECORDS_PART: usize = 16;
 
 /// Bytes that may be held, and that are.
 #[derive(Debug)]
@@ -15,6 +21,8 @@ pub(crate) struct Budget {
     limit: usize,
     /// Of that, for what is not framed yet.
     unframed_limit: usize,
+    /// What bodies leave free.
+    for_records: usize,
     used: AtomicUsize,
     /// Of that, what frames take.
     framed: AtomicUsize,
@@ -24,17 +32,20 @@ impl Budget {
     /// One for a process that is to hold so many bytes, and an exchange of up to so many.
     pub(crate) fn of_process(bytes: usize, exchange_bytes: usize) -> Arc<Self> {
         let unframed = (bytes / UNFRAMED_PART).max(exchange_bytes);
-        Self::with_limits(bytes.saturating_sub(unframed).max(unframed), unframed)
+        // Where there is only just room for such an exchange, its bodies may take all of it.
+        let for_records = (unframed / RECORDS_PART).min(unframed - exchange_bytes);
+        Self::with_limits(bytes.saturating_sub(unframed).max(unframed), unframed, for_records)
     }
 
-    fn with_limits(limit: usize, unframed_limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, unframed_limit, used: AtomicUsize::new(0), framed: AtomicUsize::new(0) })
+    fn with_limits(limit: usize, unframed_limit: usize, for_records: usize) -> Arc<Self> {
+        let (used, framed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { limit, unframed_limit, for_records, used, framed })
     }
 
-    /// One that makes no difference between what is framed and what is not.
+    /// One that makes no difference between what is framed and what is not, nor between records and bodies.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Self::with_limits(limit, limit)
+        Self::with_limits(limit, limit, 0)
     }
 
     /// Bytes that may be held.
@@ -53,7 +64,7 @@ impl Budget {
 
     /// Reserves bytes, or says at once that there is no room. It never waits.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
-        self.take(bytes).then(|| Reservation { budget: Arc::clone(self), bytes, is_framed: false })
+        self.take(bytes, 0).then(|| Reservation { budget: Arc::clone(self), bytes, is_framed: false })
     }
 
     /// Counts bytes that are needed whether there is room or not, such as the buffers of the batch that is compressed.
@@ -63,9 +74,10 @@ impl Budget {
         Reservation { budget: Arc::clone(self), bytes, is_framed: false }
     }
 
-    fn take(&self, bytes: usize) -> bool {
+    /// Takes bytes, if so many are left free.
+    fn take(&self, bytes: usize, free: usize) -> bool {
         let unframed_limit = self.framed.load(Ordering::Relaxed).saturating_add(self.unframed_limit);
-        let limit = self.limit.min(unframed_limit);
+        let limit = self.limit.min(unframed_limit).saturating_sub(free);
         let fits = |used: usize| used.checked_add(bytes).filter(|total| *total <= limit);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
     }
@@ -91,7 +103,16 @@ impl Reservation {
 
     /// Takes more; false, and nothing taken, when there is no room.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
-        let taken = self.budget.take(bytes);
+        self.grow_leaving(bytes, 0)
+    }
+
+    /// Takes more for a body, which leaves some room to records; false, and nothing taken, when there is none.
+    pub(crate) fn grow_for_body(&mut self, bytes: usize) -> bool {
+        self.grow_leaving(bytes, self.budget.for_records)
+    }
+
+    fn grow_leaving(&mut self, bytes: usize, free: usize) -> bool {
+        let taken = self.budget.take(bytes, free);
         if taken {
             self.bytes += bytes;
         }
@@ -176,6 +197,24 @@ mod tests {
         drop(overdraft);
         assert_eq!(budget.used(), 0);
     }
+
+    #[test]
+    fn bodies_leave_room_for_records_however_many_frames_there_are() {
+        let budget = Budget::of_process(6400, 10);
+        let mut record = budget.reserve(10).unwrap();
+        assert!(!record.grow_for_body(1491) && record.grow_for_body(1490), "fifteen sixteenths of a quarter");
+        assert!(!record.grow_for_body(1) && record.grow(100) && !record.grow(1));
+        let mut frames = vec![record.framed(1600)];
+        frames.extend((0..2).map(|_| budget.reserve(1600).unwrap().framed(1600)));
+        assert_eq!(budget.used(), 4800);
+        assert!(budget.reserve(1).is_none());
+        frames.truncate(2);
+        let mut record = budget.reserve(1).unwrap();
+        assert!(!record.grow_for_body(1500) && record.grow_for_body(1499) && record.grow(100));
+        let tight = Budget::of_process(400, 199);
+        assert!(tight.reserve(9).unwrap().grow_for_body(190), "an exchange always fits, with its bodies");
+    }
+
     #[test]
     fn what_is_not_framed_has_a_part_of_it_and_frames_the_rest() {
         let budget = Budget::of_process(400, 10);

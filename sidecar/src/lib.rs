@@ -64,7 +64,7 @@ use crate::spans::Spans;
 use crate::spares::Spares;
 use crate::stopping::Stopping;
 use crate::tap::TapShared;
-use crate::upstream::Connector;
+use crate::upstream::{Connector, UpstreamTls};
 
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -192,7 +192,7 @@ impl Sidecar {
         let admin_page =
             Admin { metrics: Arc::clone(&metrics), heartbeats: heartbeats.clone(), stopping: leaving.clone() };
         let client = Client::new(settings.collector.clone(), credentials);
-        let certificates = tls.clone();
+        let (certificates, upstream_certificates) = (tls.clone(), connector.tls());
         let stopped = Stopping::default();
         let admin_ends = stopped.clone();
         // A thread of its own: a disk that hangs under the spool must not look like a sidecar that is dead.
@@ -207,11 +207,13 @@ impl Sidecar {
         })?;
         let shipper = spawn("shipper", move || async move {
             give_way();
+            let [ok, failed] = metrics.certificate_reloads.clone();
+            let count = move |is_in_force: bool| if is_in_force { ok.inc() } else { failed.inc() };
             if let Some(certificates) = certificates {
-                let [ok, failed] = metrics.certificate_reloads.clone();
-                tokio::spawn(
-                    certificates.keep_current(move |is_in_force| if is_in_force { ok.inc() } else { failed.inc() }),
-                );
+                drop(tokio::spawn(certificates.keep_current(count.clone())));
+            }
+            if let Some(certificates) = upstream_certificates {
+                drop(tokio::spawn(certificates.keep_current(count)));
             }
             if let Some((reloading, asked)) = reloading {
                 drop(tokio::spawn(reloading.run(asked)));
@@ -350,12 +352,12 @@ fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, String> {
 fn connector(settings: &Settings) -> Result<Connector, String> {
     let tls = match &settings.upstream {
         Upstream::Tls(address) => {
-            let files = ClientFiles { authority: settings.upstream_ca.clone(), identity: None };
-            let config = driftline_tls::client_config(&files).map_err(|error| format!("--upstream: {error}"))?;
+            let identity = settings.upstream_certificate.clone().zip(settings.upstream_key.clone());
+            let files = ClientFiles { authority: settings.upstream_ca.clone(), identity };
             let name = settings.upstream_server_name.as_deref().unwrap_or(&address.host);
             let name = driftline_tls::server_name(name);
             let name = name.map_err(|error| format!("--upstream: {error}; name one with --upstream-server-name"))?;
-            Some((config, name))
+            Some(UpstreamTls::load(files, name).map_err(|error| format!("--upstream: {error}"))?)
         }
         Upstream::Tcp(_) | Upstream::Unix(_) => None,
     };

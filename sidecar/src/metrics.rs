@@ -42,6 +42,7 @@ pub(crate) struct Metrics {
     pub(crate) spans_sent: IntCounter,
     pub(crate) spans_dropped: IntCounter,
     pub(crate) certificate_reloads: [IntCounter; 2],
+    pub(crate) without_bodies: IntCounter,
     unread: [IntCounter; Unreadable::ALL.len()],
     bytes: [IntCounter; 2],
     pub(crate) capture_bytes: IntGauge,
@@ -118,6 +119,10 @@ impl Metrics {
                 "Spans that did not fit the buffer, or that the OTLP receiver did not take.",
             )?,
             certificate_reloads: ["ok", "failed"].map(|outcome| certificate_reloads.with_label_values(&[outcome])),
+            without_bodies: counter(
+                "driftline_sidecar_exchanges_without_bodies_total",
+                "Exchanges that were captured without their bodies, because the memory budget had no room for these.",
+            )?,
             unread: Unreadable::ALL.map(|reason| unread.with_label_values(&[reason.name()])),
             bytes: ["client", "upstream"].map(|side| bytes.with_label_values(&[side])),
             capture_bytes: gauge("driftline_sidecar_capture_bytes", "Memory that capture holds now.")?,

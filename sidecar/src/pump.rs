@@ -13,6 +13,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::task::unconstrained;
+use tracing::debug;
 
 use crate::stopping::Stopping;
 use crate::stream::Stream;
@@ -245,7 +246,11 @@ impl Direction {
         let chunk = match ready!(source.poll_read(context, scratch)) {
             Ok(0) => return Poll::Ready(Moved::End),
             Ok(bytes) => &scratch[..bytes],
-            Err(_) => return Poll::Ready(Moved::ReadFailed),
+            Err(error) => {
+                // Under TLS this is how a server says that it wants a certificate: after a handshake that went well.
+                debug!(?side, %error, "a side cannot be read any more");
+                return Poll::Ready(Moved::ReadFailed);
+            }
         };
         let written = match sink.poll_write(context, chunk) {
             Poll::Ready(Ok(bytes)) => bytes,

@@ -65,7 +65,7 @@ pub struct Settings {
 
     // At 1,000 exchanges a second of 2 KB, compressed five times, 64 MiB hold two minutes without a collector.
     /// Memory that capture may take, in all: three quarters for what waits for the collector, one for what is not compressed
-    /// yet; past it exchanges are dropped and counted, never delayed.
+    /// yet; past it exchanges are sent without their bodies or dropped, and counted, never delayed.
     #[arg(long, env = "DRIFTLINE_CAPTURE_BUDGET", value_name = "SIZE", default_value = "64MiB")]
     pub capture_budget: Bytes,
 
@@ -106,9 +106,17 @@ pub struct Settings {
           value_parser = ["http/1.1", "h2"])]
     pub tls_protocols: Vec<String>,
 
-    /// Authority of the model's server's certificate, PEM; without it, the public ones.
+    /// Authority of the model's server's certificate, PEM; without it, the public ones. Read again when it changes.
     #[arg(long, env = "DRIFTLINE_UPSTREAM_CA", value_name = "FILE")]
     pub upstream_ca: Option<PathBuf>,
+
+    /// Certificate and chain, PEM, to show a model's server that asks for one; read again when it changes.
+    #[arg(long, env = "DRIFTLINE_UPSTREAM_CERTIFICATE", value_name = "FILE", requires = "upstream_key")]
+    pub upstream_certificate: Option<PathBuf>,
+
+    /// Private key of that certificate, PEM.
+    #[arg(long, env = "DRIFTLINE_UPSTREAM_KEY", value_name = "FILE", requires = "upstream_certificate")]
+    pub upstream_key: Option<PathBuf>,
 
     /// Name in the model's server's certificate, where it is not the host's.
     #[arg(long, env = "DRIFTLINE_UPSTREAM_SERVER_NAME", value_name = "NAME")]
@@ -192,10 +200,12 @@ impl Settings {
             problems.push("--flush-interval: too long; allowed is up to 60s".to_owned());
         }
         if !matches!(self.upstream, Upstream::Tls(_))
-            && (self.upstream_ca.is_some() || self.upstream_server_name.is_some())
+            && (self.upstream_ca.is_some()
+                || self.upstream_certificate.is_some()
+                || self.upstream_server_name.is_some())
         {
             problems.push(format!(
-                "--upstream-ca, --upstream-server-name: {} has no TLS; write https://host:port",
+                "--upstream-ca, --upstream-certificate, --upstream-server-name: {} has no TLS; write https://host:port",
                 self.upstream
             ));
         }
@@ -398,7 +408,11 @@ mod tests {
         assert!("model".parse::<HostPort>().unwrap_err().contains("not host:port"));
         let settings = parse(&["--model", "m", "--capture-budget", "1MiB", "--max-body", "20MiB"]).unwrap();
         assert_eq!(settings.validate().unwrap_err().lines().count(), 2);
-        let settings = parse(&["--model", "m", "--collector-ca", "ca.pem"]).unwrap();
-        assert!(settings.validate().unwrap_err().contains("has no TLS"));
+        let own = ["--upstream-certificate", "own.pem", "--upstream-key", "own.key"];
+        for flags in [&["--collector-ca", "ca.pem"][..], &["--upstream-ca", "ca.pem"], &own] {
+            let settings = parse(&[&["--model", "m"], flags].concat()).unwrap();
+            assert!(settings.validate().unwrap_err().contains("has no TLS"));
+        }
+        assert!(parse(&["--model", "m", "--upstream-certificate", "own.pem"]).unwrap_err().contains("--upstream-key"));
     }
 }

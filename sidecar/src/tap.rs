@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use driftline_protocol::EndState;
+
 use crate::account::DropReason;
 use crate::handover::Handover;
 use crate::metrics::Metrics;
@@ -95,6 +97,9 @@ fn hand_over(mut captured: Captured, rules: &Rules, shared: &TapShared, now: Mom
         return captured.ticket.dropped(DropReason::Sampled);
     }
     limits.accounts.captured();
+    if captured.exchange.end() == EndState::Budget {
+        shared.metrics.without_bodies.inc();
+    }
     let put = if rules.rewrites_nothing() && !makes_spans {
         handover.put(captured, now.monotonic, &limits.spares)
     } else {

@@ -7,11 +7,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
+use driftline_tls::{ClientFiles, LOOK_INTERVAL, WatchedFiles, client_config};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::settings::HostPort;
 use crate::stream::{Socket, Stream};
@@ -65,7 +67,15 @@ pub(crate) struct Connector {
     /// The last connect failed. The log says when that changes, and not at every caller.
     is_away: Arc<AtomicBool>,
     /// For TLS only.
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    tls: Option<Arc<UpstreamTls>>,
+}
+
+/// TLS to the model's server: whom to believe to be it, and what to show it.
+pub(crate) struct UpstreamTls {
+    files: ClientFiles,
+    /// In the server's certificate.
+    name: ServerName<'static>,
+    current: ArcSwap<ClientConfig>,
 }
 
 impl fmt::Debug for Connector {
@@ -75,8 +85,13 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(upstream: Upstream, tls: Option<(Arc<ClientConfig>, ServerName<'static>)>) -> Self {
-        Self { upstream: Arc::new(upstream), is_away: Arc::default(), tls }
+    pub(crate) fn new(upstream: Upstream, tls: Option<UpstreamTls>) -> Self {
+        Self { upstream: Arc::new(upstream), is_away: Arc::default(), tls: tls.map(Arc::new) }
+    }
+
+    /// TLS to the server, where it is spoken.
+    pub(crate) fn tls(&self) -> Option<Arc<UpstreamTls>> {
+        self.tls.clone()
     }
 
     /// Whether the model's server speaks TLS, and so says itself which protocol it chose.
@@ -114,13 +129,47 @@ impl Connector {
             Upstream::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
         };
         socket.send_at_once();
-        let Some((config, name)) = &self.tls else { return Ok(Stream::Plain(socket)) };
-        let mut config = Arc::clone(config);
+        let Some(tls) = &self.tls else { return Ok(Stream::Plain(socket)) };
+        let mut config = tls.current.load_full();
         if !protocols.is_empty() {
             Arc::make_mut(&mut config).alpn_protocols = protocols.to_vec();
         }
-        let stream = TlsConnector::from(config).connect(name.clone(), socket).await?;
+        let stream = TlsConnector::from(config).connect(tls.name.clone(), socket).await?;
         Ok(Stream::tls(stream.into()))
+    }
+}
+
+impl UpstreamTls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// What is wrong, with the file's name.
+    pub(crate) fn load(files: ClientFiles, name: ServerName<'static>) -> Result<Self, String> {
+        let current = ArcSwap::new(client_config(&files)?);
+        Ok(Self { files, name, current })
+    }
+
+    /// Looks at the files for as long as it is polled, and reads them again when they change: for connections from then on.
+    /// What is in force stays when they are wrong. Says each time whether the new ones are in force.
+    pub(crate) async fn keep_current(self: Arc<Self>, is_in_force: impl Fn(bool)) {
+        let mut files = WatchedFiles::new(self.files.paths());
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            if !files.changed() {
+                continue;
+            }
+            let read = client_config(&self.files);
+            is_in_force(read.is_ok());
+            match read {
+                Ok(config) => {
+                    self.current.store(config);
+                    info!("the certificates for the model's server have changed and are in force");
+                }
+                Err(error) => {
+                    error!(%error, "changed certificates for the model's server cannot be used; the old ones stay in force");
+                }
+            }
+        }
     }
 }
 

@@ -8,51 +8,17 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
-use driftline_tests::{Collector, ModelServer, PATIENCE, Sidecar, client, eventually, metric};
+use driftline_tests::{
+    Collector, DELIVERED, DROPPED, ModelServer, PATIENCE, SEEN, Sidecar, client, eventually, metric, send,
+};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-const SEEN: &str = "driftline_sidecar_exchanges_seen_total";
-const DELIVERED: &str = "driftline_sidecar_exchanges_delivered_total";
-const DROPPED: &str = "driftline_sidecar_exchanges_dropped_total";
-
-/// Text that does not compress, another for each seed.
-fn noise(seed: usize, length: usize) -> String {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ (seed as u64) << 17;
-    let digit = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        char::from_digit((state >> 40) as u32 % 36, 36).unwrap_or('0')
-    };
-    (0..length).map(digit).collect()
-}
-
-/// Sends requests of one row each, with some padding, one after the other on each of a few connections.
-async fn send(sidecar: &Sidecar, requests: usize, padding: usize) {
-    let url = format!("http://{}/v2/models/m/infer", sidecar.address());
-    let mut senders = tokio::task::JoinSet::new();
-    for sender in 0..8 {
-        let url = url.clone();
-        senders.spawn(async move {
-            let client = client();
-            for number in (sender..requests).step_by(8) {
-                let body = json!({
-                    "id": format!("row-{number}"),
-                    "inputs": [{ "name": "x", "shape": [1], "datatype": "FP64", "data": [number] }],
-                    "parameters": { "padding": noise(number, padding) },
-                });
-                let response = client.post(&url).json(&body).send().await.unwrap();
-                assert_eq!(response.status(), 200);
-                response.bytes().await.unwrap();
-            }
-        });
-    }
-    while let Some(sent) = senders.join_next().await {
-        sent.unwrap();
-    }
-}
+/// Callers at a time.
+const CALLERS: usize = 8;
+/// Exchanges of 12 kB, of which a budget of 4 MiB has room for a few hundred, and for some thousands without bodies.
+const TOO_MANY: usize = 8000;
 
 fn account(metrics: &str) -> (f64, f64, f64) {
     (metric(metrics, SEEN, &[]), metric(metrics, DELIVERED, &[]), metric(metrics, DROPPED, &[]))
@@ -79,7 +45,7 @@ async fn every_request_is_counted_and_archived_once() {
     let collector = Collector::start(folder.path(), "archive: {max_age: 500ms}\n").await;
     let model = ModelServer::start().await;
     let mut sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "m", &[]).await;
-    send(&sidecar, 5000, 0).await;
+    send(&sidecar, 0..5000, CALLERS, 0).await;
     let metrics = at_rest(&sidecar, 5000).await;
     assert_eq!(account(&metrics), (5000.0, 5000.0, 0.0));
     assert_eq!(collector.settled().await, 5000);
@@ -101,7 +67,7 @@ async fn a_model_too_many_waits_in_the_spool_until_the_limit_is_raised() {
     let spool = format!("--spool-dir={}", folder.path().join("spool").display());
     let more = [spool.as_str(), "--flush-budget=1s"];
     let mut sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "second", &more).await;
-    send(&sidecar, 100, 0).await;
+    send(&sidecar, 0..100, CALLERS, 0).await;
     eventually("the collector says that it knows too many models", async || {
         let refused = metric(&collector.metrics().await, "driftline_requests_refused_total", &[("reason", "models")]);
         if refused > 0.0 { Ok(()) } else { Err("nothing is refused".to_owned()) }
@@ -128,10 +94,10 @@ async fn without_a_collector_memory_keeps_to_its_budget_and_the_rest_is_dropped_
     let nobody = "http://127.0.0.1:9";
     let budget = ["--capture-budget=4MiB", "--max-body=64KiB", "--flush-budget=1s"];
     let mut sidecar = Sidecar::start(folder.path(), &model.address(), nobody, "m", &budget).await;
-    send(&sidecar, 2000, 12_000).await;
+    send(&sidecar, 0..TOO_MANY, CALLERS, 12_000).await;
     let metrics = sidecar.metrics().await;
     let (seen, delivered, _) = account(&metrics);
-    assert_eq!((seen, delivered), (2000.0, 0.0));
+    assert_eq!((seen, delivered), (TOO_MANY as f64, 0.0));
     assert!(metric(&metrics, DROPPED, &[("reason", "budget")]) > 500.0, "{metrics}");
     let held = metric(&metrics, "driftline_sidecar_capture_bytes", &[]);
     assert!(held <= 4.0 * 1024.0 * 1024.0, "{held}");
@@ -139,7 +105,7 @@ async fn without_a_collector_memory_keeps_to_its_budget_and_the_rest_is_dropped_
     assert!(resident < (16 + 4) << 20, "{resident} bytes resident");
     assert_eq!(sidecar.stop().await, Some(0));
     let log = log_of(folder.path());
-    assert!(log.contains("seen=2000 delivered=0 dropped=2000"), "{log}");
+    assert!(log.contains(&format!("seen={TOO_MANY} delivered=0 dropped={TOO_MANY}")), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,10 +114,10 @@ async fn what_a_sidecar_dropped_is_unknown_and_all_of_it_is_what_was_seen() {
     let config = "archive: {max_age: 200ms}\nalerts: {evaluation_interval: 1s}\n";
     let mut collector = Collector::start(folder.path(), config).await;
     let model = ModelServer::start().await;
-    let budget = ["--capture-budget=4MiB", "--max-body=64KiB"];
+    let budget = ["--capture-budget=512KiB", "--max-body=64KiB"];
     let sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "m", &budget).await;
     assert_eq!(collector.stop().await, Some(0));
-    send(&sidecar, 2000, 12_000).await;
+    send(&sidecar, 0..2000, CALLERS, 12_000).await;
     collector.restart().await;
     eventually("nothing of it is held any more", async || match account(&sidecar.metrics().await) {
         (seen, delivered, dropped) if seen == delivered + dropped => Ok(()),
@@ -159,8 +125,8 @@ async fn what_a_sidecar_dropped_is_unknown_and_all_of_it_is_what_was_seen() {
     })
     .await;
     // What is dropped is told with what comes next. The body of the last is cut, so that its row is not known.
-    send(&sidecar, 10, 0).await;
-    send(&sidecar, 1, 100_000).await;
+    send(&sidecar, 0..10, CALLERS, 0).await;
+    send(&sidecar, 0..1, CALLERS, 100_000).await;
     let (_, delivered, dropped) = account(&at_rest(&sidecar, 2011).await);
     assert!(dropped > 500.0, "{dropped}");
     let counts = async |collector: &Collector, name: &str| {
@@ -256,7 +222,7 @@ async fn a_collector_that_refuses_costs_what_it_refused() {
     let model = ModelServer::start().await;
     let collector = answering(400, "no such model").await;
     let sidecar = Sidecar::start(folder.path(), &model.address(), &collector, "m", &[]).await;
-    send(&sidecar, 300, 0).await;
+    send(&sidecar, 0..300, CALLERS, 0).await;
     let metrics = at_rest(&sidecar, 300).await;
     assert_eq!(metric(&metrics, DROPPED, &[("reason", "rejected")]), 300.0);
     eventually("it is logged why", async || match log_of(folder.path()) {
@@ -275,7 +241,9 @@ async fn a_collector_that_is_silent_or_talks_nonsense_costs_the_callers_nothing(
         let folder = tempfile::tempdir().unwrap();
         let stop = ["--flush-budget=1s", "--drain-grace=1s"];
         let mut sidecar = Sidecar::start(folder.path(), &model.address(), &collector, "m", &stop).await;
-        tokio::time::timeout(PATIENCE, send(&sidecar, 500, 100)).await.expect("callers wait for no collector");
+        tokio::time::timeout(PATIENCE, send(&sidecar, 0..500, CALLERS, 100))
+            .await
+            .expect("callers wait for no collector");
         assert_eq!(sidecar.stop().await, Some(0));
         let log = log_of(folder.path());
         assert!(log.contains("seen=500 delivered=0 dropped=500"), "{log}");
@@ -305,9 +273,9 @@ async fn a_stop_gives_a_dead_connection_up_and_delivers_over_another() {
     let model = ModelServer::start().await;
     let collector = dead_at_first().await;
     let mut sidecar = Sidecar::start(folder.path(), &model.address(), &collector, "m", &["--drain-grace=1s"]).await;
-    send(&sidecar, 50, 0).await;
+    send(&sidecar, 0..50, CALLERS, 0).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    send(&sidecar, 50, 0).await;
+    send(&sidecar, 0..50, CALLERS, 0).await;
     assert_eq!(sidecar.stop().await, Some(0));
     let log = log_of(folder.path());
     assert!(log.contains("seen=100 delivered=100 dropped=0"), "{log}");

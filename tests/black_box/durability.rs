@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
 use driftline_protocol::{Batch, Body, EndState, Exchange, frame};
-use driftline_tests::{Collector, ModelServer, Sidecar, client, eventually, metric};
+use driftline_tests::{Collector, DELIVERED, ModelServer, Sidecar, client, eventually, metric};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 
@@ -87,7 +87,7 @@ async fn killed_at_any_moment_nothing_is_lost_and_nothing_is_there_twice() {
     }
     let sent = sent.load(Ordering::Relaxed);
     eventually("everything is delivered", async || {
-        let delivered = metric(&sidecar.metrics().await, "driftline_sidecar_exchanges_delivered_total", &[]);
+        let delivered = metric(&sidecar.metrics().await, DELIVERED, &[]);
         if delivered == sent as f64 { Ok(()) } else { Err(format!("{delivered} of {sent}")) }
     })
     .await;
@@ -120,7 +120,7 @@ async fn what_was_sent_while_the_collector_was_away_arrives_when_it_returns() {
     }
     collector.restart().await;
     eventually("everything is delivered", async || {
-        let delivered = metric(&sidecar.metrics().await, "driftline_sidecar_exchanges_delivered_total", &[]);
+        let delivered = metric(&sidecar.metrics().await, DELIVERED, &[]);
         if delivered == 200.0 { Ok(()) } else { Err(delivered.to_string()) }
     })
     .await;

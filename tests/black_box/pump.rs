@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use driftline_tests::{Sidecar, eventually, metric};
+use driftline_tests::{SEEN, Sidecar, eventually, metric};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -269,12 +269,27 @@ async fn a_stop_takes_no_longer_than_its_times_together() {
             connections.push(stream);
         }
     });
+    // A machine that stands still makes one stop slow, and not each of them.
+    let (soon, mut took) = (Duration::from_millis(1600 + 2500), Vec::new());
+    while took.len() < 3 && took.last().is_none_or(|took| *took >= soon) {
+        took.push(stopping_before(&hole).await);
+    }
+    held.abort();
+    let quickest = took.iter().min().unwrap();
+    assert!(*quickest >= Duration::from_millis(600), "it waited: {took:?}");
+    assert!(*quickest < soon, "delay, grace and budget are 1.6 s; it took {took:?}");
+    // Whoever would wait for an answer would wait for half a minute.
+    assert!(took.iter().all(|took| *took < Duration::from_millis(1600 + 10_000)), "{took:?}");
+}
+
+/// How long a sidecar takes to stop before a collector and a receiver of spans there, with a request that goes on for ever.
+async fn stopping_before(hole: &str) -> Duration {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let spans = format!("--otlp-endpoint={hole}");
     let more = ["--drain-delay=300ms", "--drain-grace=300ms", "--flush-budget=1s", &spans];
     let upstream = listener.local_addr().unwrap().to_string();
-    let mut sidecar = Sidecar::start(folder.path(), &upstream, &hole, "m", &more).await;
+    let mut sidecar = Sidecar::start(folder.path(), &upstream, hole, "m", &more).await;
     let (mut server, mut caller) = both_sides(&sidecar, &listener).await;
     caller.write_all(b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 0\r\n\r\n").await.unwrap();
     server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
@@ -282,15 +297,11 @@ async fn a_stop_takes_no_longer_than_its_times_together() {
     // One under way for ever, so that the whole grace passes.
     caller.write_all(b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 9\r\n\r\n").await.unwrap();
     eventually("the second request is seen", async || {
-        let seen = metric(&sidecar.metrics().await, "driftline_sidecar_exchanges_seen_total", &[]);
+        let seen = metric(&sidecar.metrics().await, SEEN, &[]);
         if seen >= 2.0 { Ok(()) } else { Err(format!("{seen}")) }
     })
     .await;
     let asked = Instant::now();
     assert_eq!(sidecar.stop().await, Some(0));
-    let took = asked.elapsed();
-    assert!(took >= Duration::from_millis(600), "it waited: {took:?}");
-    // Whoever would wait for an answer would wait for half a minute.
-    assert!(took < Duration::from_millis(1600 + 10_000), "delay, grace and budget are 1.6 s; it took {took:?}");
-    held.abort();
+    asked.elapsed()
 }

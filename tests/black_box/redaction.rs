@@ -3,53 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
-use axum::Router;
-use axum::extract::State;
-use axum::routing::post;
-use bytes::Bytes;
-use driftline_protocol::{Acknowledgement, Exchange, Redaction, frame};
-use driftline_tests::{ModelServer, Sidecar, client, eventually, metric, run};
-use prost::Message;
+use driftline_protocol::{Exchange, Redaction};
+use driftline_tests::{DROPPED, ModelServer, Receiver, Sidecar, client, eventually, metric, run};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 const RELOADS: &str = "driftline_sidecar_rules_reloads_total";
 const WITHHELD: &str = "driftline_sidecar_bodies_withheld_total";
 const KEY: &str = "correct horse battery staple";
-
-/// Takes batches as a collector does, and keeps what was in them.
-#[derive(Debug, Clone, Default)]
-struct Receiver {
-    exchanges: Arc<Mutex<Vec<Exchange>>>,
-}
-
-impl Receiver {
-    async fn start() -> (Self, String) {
-        let receiver = Self::default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let routes = Router::new().route("/v1/exchanges", post(take)).with_state(receiver.clone());
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        (receiver, format!("http://{address}"))
-    }
-
-    /// Waits for so many exchanges.
-    async fn received(&self, count: usize) -> Vec<Exchange> {
-        eventually("the exchanges have come", async || {
-            let exchanges = self.exchanges.lock().unwrap();
-            if exchanges.len() >= count { Ok(exchanges.clone()) } else { Err(format!("{}", exchanges.len())) }
-        })
-        .await
-    }
-}
-
-async fn take(State(receiver): State<Receiver>, body: Bytes) -> Vec<u8> {
-    let batch = frame::decode(&body).unwrap();
-    receiver.exchanges.lock().unwrap().extend(batch.exchanges);
-    Acknowledgement { durable_through: batch.last_sequence }.encode_to_vec()
-}
 
 /// A sidecar with rules, and what it stands between.
 struct Stage {
@@ -64,12 +25,21 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("key"), KEY).unwrap();
         std::fs::write(folder.path().join("rules.yaml"), rules).unwrap();
-        let (receiver, url) = Receiver::start().await;
+        let receiver = Receiver::start().await;
         let model = ModelServer::start().await;
         let argument = format!("--rules={}", folder.path().join("rules.yaml").display());
         let more = [argument.as_str(), "--flush-interval=20ms"];
-        let sidecar = Sidecar::start(folder.path(), &model.address(), &url, "m", &more).await;
+        let sidecar = Sidecar::start(folder.path(), &model.address(), &receiver.url(), "m", &more).await;
         Self { folder, receiver, sidecar, client: client() }
+    }
+
+    /// Waits for so many exchanges.
+    async fn received(&self, count: usize) -> Vec<Exchange> {
+        eventually("the exchanges have come", async || match self.receiver.exchanges() {
+            exchanges if exchanges.len() >= count => Ok(exchanges),
+            exchanges => Err(format!("{}", exchanges.len())),
+        })
+        .await
     }
 
     fn request(&self, path: &str) -> reqwest::RequestBuilder {
@@ -153,7 +123,7 @@ async fn what_the_owner_named_never_leaves_the_pod() {
     let binary = stage.request("/v2/models/m/infer").header("inference-header-content-length", "2");
     binary.header("content-type", "application/octet-stream").body("{}123-45-6789").send().await.unwrap();
 
-    let exchanges = stage.receiver.received(5).await;
+    let exchanges = stage.received(5).await;
     let text = everything(&exchanges);
     for secret in secrets {
         assert!(!text.contains(secret), "{secret} has left: {text}");
@@ -201,8 +171,8 @@ async fn a_sample_keeps_errors_and_says_what_it_stands_for() {
         if seen == f64::from(requests) && settled == seen { Ok(metrics) } else { Err(format!("{seen}, {settled}")) }
     })
     .await;
-    let exchanges = stage.receiver.received(20).await;
-    let dropped = metric(&metrics, "driftline_sidecar_exchanges_dropped_total", &[("reason", "sampled")]);
+    let exchanges = stage.received(20).await;
+    let dropped = metric(&metrics, DROPPED, &[("reason", "sampled")]);
     assert_eq!(exchanges.len() as f64 + dropped, f64::from(requests));
     let (errors, others): (Vec<&Exchange>, Vec<&Exchange>) = exchanges.iter().partition(|e| e.status == 503);
     assert_eq!(errors.len(), 20);
@@ -222,7 +192,7 @@ async fn rules_are_loaded_again_when_they_change_and_on_a_signal_and_wrong_ones_
     let stage = Stage::new(&rules("mask")).await;
     let ssn = async |count: usize| {
         stage.send(V1, &person("123-45-6789")).await;
-        let exchanges = stage.receiver.received(count).await;
+        let exchanges = stage.received(count).await;
         let body: Value = serde_json::from_str(&request_of(exchanges.last().unwrap())).unwrap();
         body["instances"][0]["ssn"].as_str().unwrap_or_default().to_owned()
     };
@@ -264,7 +234,7 @@ async fn rules_are_loaded_again_when_they_change_and_on_a_signal_and_wrong_ones_
     }
     eventually("none of them is drawn any more", async || {
         let metrics = stage.sidecar.metrics().await;
-        let dropped = metric(&metrics, "driftline_sidecar_exchanges_dropped_total", &[("reason", "sampled")]);
+        let dropped = metric(&metrics, DROPPED, &[("reason", "sampled")]);
         if dropped == 20.0 { Ok(()) } else { Err(dropped.to_string()) }
     })
     .await;

@@ -5,51 +5,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use driftline_protocol::Account;
-use driftline_tests::{Answer, ModelServer, Receiver, Sidecar, client, eventually, metric};
+use driftline_protocol::{Account, EndState, Exchange};
+use driftline_tests::{
+    Answer, DELIVERED, DROPPED, ModelServer, Receiver, SEEN, Sidecar, client, eventually, metric, send,
+};
 use serde_json::json;
 
 const UP: &str = "driftline_sidecar_collector_up";
 const BACKOFF: &str = "driftline_sidecar_collector_backoff_seconds";
 const REQUESTS: &str = "driftline_sidecar_collector_requests_total";
-const SEEN: &str = "driftline_sidecar_exchanges_seen_total";
+const WITHOUT_BODIES: &str = "driftline_sidecar_exchanges_without_bodies_total";
 const CAPTURED: &str = "driftline_sidecar_exchanges_captured_total";
-const DELIVERED: &str = "driftline_sidecar_exchanges_delivered_total";
-const DROPPED: &str = "driftline_sidecar_exchanges_dropped_total";
-
-/// Text that does not compress, another for each number.
-fn noise(number: usize, length: usize) -> String {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ (number as u64) << 17;
-    let digit = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        char::from_digit((state >> 40) as u32 % 36, 36).unwrap_or('0')
-    };
-    (0..length).map(digit).collect()
-}
-
-/// Sends requests of one row each, with some padding, over a few connections.
-async fn send(sidecar: &Sidecar, requests: usize, padding: usize) {
-    let url = format!("http://{}/v2/models/m/infer", sidecar.address());
-    let mut senders = tokio::task::JoinSet::new();
-    for sender in 0..requests.min(4) {
-        let url = url.clone();
-        senders.spawn(async move {
-            let client = client();
-            for number in (sender..requests).step_by(4) {
-                let body = json!({
-                    "inputs": [{ "name": "x", "shape": [1], "datatype": "FP64", "data": [number] }],
-                    "parameters": { "padding": noise(number, padding) },
-                });
-                assert_eq!(client.post(&url).json(&body).send().await.unwrap().status(), 200);
-            }
-        });
-    }
-    while let Some(sent) = senders.join_next().await {
-        sent.unwrap();
-    }
-}
+/// Callers at a time.
+const CALLERS: usize = 4;
 
 /// Waits until the metrics are as they should be.
 async fn metrics_that(sidecar: &Sidecar, what: &str, hold: impl Fn(&str) -> bool) -> String {
@@ -79,7 +47,7 @@ async fn metrics_tell_how_the_collector_is_and_how_long_it_is_left_alone() {
         metric(metrics, UP, &[]) == 0.0 && metric(metrics, BACKOFF, &[]) >= Duration::from_millis(100).as_secs_f64()
     };
     let is_up = |metrics: &str| metric(metrics, UP, &[]) == 1.0 && metric(metrics, BACKOFF, &[]) == 0.0;
-    send(&sidecar, 1, 0).await;
+    send(&sidecar, 0..1, CALLERS, 0).await;
     metrics_that(&sidecar, "nobody listens", |metrics| is_left_alone(metrics) && requests(metrics, "retry") >= 1.0)
         .await;
     collector.open().await;
@@ -87,7 +55,7 @@ async fn metrics_tell_how_the_collector_is_and_how_long_it_is_left_alone() {
 
     // It goes, and is left alone for longer each time.
     collector.answers(Answer::Status(503));
-    send(&sidecar, 1, 0).await;
+    send(&sidecar, 0..1, CALLERS, 0).await;
     let long = metrics_that(&sidecar, "it is left alone for longer", |metrics| {
         is_left_alone(metrics) && metric(metrics, BACKOFF, &[]) > 0.4
     })
@@ -97,7 +65,7 @@ async fn metrics_tell_how_the_collector_is_and_how_long_it_is_left_alone() {
     metrics_that(&sidecar, "it comes back", |metrics| is_up(metrics) && requests(metrics, "ok") == 2.0).await;
 
     collector.answers(Answer::Status(401));
-    send(&sidecar, 1, 0).await;
+    send(&sidecar, 0..1, CALLERS, 0).await;
     let is_locked_out = |metrics: &str| is_left_alone(metrics) && requests(metrics, "unauthorized") >= 1.0;
     metrics_that(&sidecar, "it lets nobody in", is_locked_out).await;
     // One that refuses a batch for good is there, and no reason to wait.
@@ -120,7 +88,7 @@ async fn sidecars_that_were_sent_away_together_do_not_come_back_in_step() {
         let instance = format!("--instance={instance}");
         let more = [instance.as_str(), "--flush-budget=0s"];
         let sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "m", &more).await;
-        send(&sidecar, 1, 0).await;
+        send(&sidecar, 0..1, CALLERS, 0).await;
         fleet.push(sidecar);
     }
     let mut pauses = Vec::new();
@@ -154,6 +122,35 @@ fn reasons(account: &Account) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_no_room_for_its_bodies_arrives_without_them() {
+    const SENT: usize = 600;
+    let folder = tempfile::tempdir().unwrap();
+    let model = ModelServer::start().await;
+    let collector = Receiver::away();
+    let more = ["--capture-budget=4MiB", "--max-body=64KiB"];
+    let sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "m", &more).await;
+    send(&sidecar, 0..SENT, CALLERS, 12_000).await;
+    metrics_that(&sidecar, "the budget is as good as full", |metrics| {
+        metric(metrics, SEEN, &[]) == SENT as f64 && metric(metrics, WITHOUT_BODIES, &[]) > 50.0
+    })
+    .await;
+    collector.open().await;
+    let metrics = metrics_that(&sidecar, "all that was kept is delivered", |metrics| {
+        metric(metrics, DELIVERED, &[]) + metric(metrics, DROPPED, &[]) == SENT as f64
+    })
+    .await;
+    let (without, whole): (Vec<Exchange>, Vec<Exchange>) =
+        collector.exchanges().into_iter().partition(|exchange| exchange.end() == EndState::Budget);
+    assert_eq!(without.len() as f64, metric(&metrics, WITHOUT_BODIES, &[]));
+    assert!(whole.len() > 40 && whole.iter().all(|exchange| exchange.end() == EndState::Complete), "{}", whole.len());
+    for exchange in without {
+        assert!(exchange.status == 200 && exchange.duration_micros > 0, "{exchange:?}");
+        let request = exchange.request.unwrap();
+        assert!(request.size > 12_000 && request.content.is_empty(), "{} bytes", request.content.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_batch_tells_the_account_that_the_metrics_show() {
     const REFUSED: usize = 40;
     const TOO_MUCH: usize = 1000;
@@ -163,7 +160,7 @@ async fn every_batch_tells_the_account_that_the_metrics_show() {
     std::fs::write(&rules, "sample: {keep_one_in: 2}\n").unwrap();
     let rules = format!("--rules={}", rules.display());
     let (model, collector) = (ModelServer::start().await, Receiver::start().await);
-    let more = [&rules, "--capture-budget=4MiB", "--max-body=64KiB", "--flush-interval=50ms", "--flush-budget=0s"];
+    let more = [&rules, "--capture-budget=512KiB", "--max-body=64KiB", "--flush-interval=50ms", "--flush-budget=0s"];
     let sidecar = Sidecar::start(folder.path(), &model.address(), &collector.url(), "m", &more).await;
     let at_rest = async |seen: usize| {
         metrics_that(&sidecar, "nothing is on its way", |metrics| {
@@ -174,13 +171,13 @@ async fn every_batch_tells_the_account_that_the_metrics_show() {
         .await
     };
     collector.answers(Answer::Status(400));
-    send(&sidecar, REFUSED, 0).await;
+    send(&sidecar, 0..REFUSED, CALLERS, 0).await;
     at_rest(REFUSED).await;
     collector.answers(Answer::Status(503));
-    send(&sidecar, TOO_MUCH, 12_000).await;
+    send(&sidecar, 0..TOO_MUCH, CALLERS, 12_000).await;
     collector.answers(Answer::Durable);
     at_rest(REFUSED + TOO_MUCH).await;
-    send(&sidecar, MORE, 0).await;
+    send(&sidecar, 0..MORE, CALLERS, 0).await;
     let before = at_rest(REFUSED + TOO_MUCH + MORE).await;
     // One more, which is kept for being an error: its batch tells of all before it.
     let wrong = client().post(format!("http://{}/v2/models/m/infer", sidecar.address())).json(&json!({ "inputs": [] }));

@@ -3,105 +3,52 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::routing::post;
-use driftline_protocol::{Acknowledgement, Batch, frame};
-use driftline_tests::{ModelServer, Sidecar, client, eventually, free_port, metric, run};
-use serde_json::json;
+use driftline_tests::{DELIVERED, DROPPED, ModelServer, Receiver, SEEN, Sidecar, eventually, metric, run, send};
 
-const SEEN: &str = "driftline_sidecar_exchanges_seen_total";
-const DELIVERED: &str = "driftline_sidecar_exchanges_delivered_total";
-const DROPPED: &str = "driftline_sidecar_exchanges_dropped_total";
 const SPOOLED: &str = "driftline_sidecar_exchanges_spooled";
 const RECOVERED: &str = "driftline_sidecar_spool_recovered_exchanges_total";
 const ERRORS: &str = "driftline_sidecar_spool_errors_total";
 
-/// A collector that keeps what it is sent, in the order in which it came. It can be away: then nobody listens.
-struct Place {
-    address: SocketAddr,
-    received: Arc<Mutex<Vec<Batch>>>,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self { address: (Ipv4Addr::LOCALHOST, free_port()).into(), received: Arc::default() }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    async fn open(&self) {
-        let listener = tokio::net::TcpListener::bind(self.address).await.unwrap();
-        let routes = Router::new()
-            .route("/v1/exchanges", post(receive))
-            .layer(DefaultBodyLimit::disable())
-            .with_state(Arc::clone(&self.received));
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-    }
-
-    /// The bodies' numbers, each once, in the order in which they came. As the collector does it: of each boot, what is
-    /// not beyond what came before is a repetition.
-    fn numbers(&self) -> Vec<u64> {
-        let mut through: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
-        let mut numbers = Vec::new();
-        for batch in self.received.lock().unwrap().iter() {
-            let through = through.entry(batch.boot_id.clone()).or_default();
-            for exchange in batch.exchanges.iter().filter(|exchange| exchange.sequence > *through) {
-                let body = &exchange.request.as_ref().unwrap().content;
-                let body: serde_json::Value = serde_json::from_slice(body).unwrap();
-                numbers.push(body["inputs"][0]["data"][0].as_u64().unwrap());
-            }
-            *through = (*through).max(batch.last_sequence);
+/// The bodies' numbers, each once, in the order in which they came. As the collector does it: of each boot, what is not
+/// beyond what came before is a repetition.
+fn numbers(collector: &Receiver) -> Vec<u64> {
+    let mut through: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+    let mut numbers = Vec::new();
+    for batch in collector.batches() {
+        let through = through.entry(batch.boot_id).or_default();
+        for exchange in batch.exchanges.iter().filter(|exchange| exchange.sequence > *through) {
+            let body = &exchange.request.as_ref().unwrap().content;
+            let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+            numbers.push(body["inputs"][0]["data"][0].as_u64().unwrap());
         }
-        numbers
+        *through = (*through).max(batch.last_sequence);
     }
-
-    fn repetitions(&self) -> usize {
-        let received = self.received.lock().unwrap();
-        let all: usize = received.iter().map(|batch| batch.exchanges.len()).sum();
-        drop(received);
-        all - self.numbers().len()
-    }
+    numbers
 }
 
-async fn receive(State(received): State<Arc<Mutex<Vec<Batch>>>>, bytes: Bytes) -> Vec<u8> {
-    let batch = frame::decode(&bytes).unwrap();
-    let durable_through = batch.last_sequence;
-    received.lock().unwrap().push(batch);
-    prost_bytes(&Acknowledgement { durable_through })
-}
-
-/// Field 1, a varint.
-fn prost_bytes(acknowledgement: &Acknowledgement) -> Vec<u8> {
-    let mut bytes = vec![1 << 3];
-    let mut rest = acknowledgement.durable_through;
-    while rest >= 0x80 {
-        bytes.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    bytes.push(rest as u8);
-    bytes
+fn repetitions(collector: &Receiver) -> usize {
+    collector.exchanges().len() - numbers(collector).len()
 }
 
 /// One test's sidecars, one after another, on the same spool.
 struct Pod {
     folder: tempfile::TempDir,
     model: ModelServer,
-    collector: Place,
+    collector: Receiver,
     more: Vec<String>,
 }
 
 impl Pod {
     async fn new(more: &[&str]) -> Self {
         let more = more.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { folder: tempfile::tempdir().unwrap(), model: ModelServer::start().await, collector: Place::new(), more }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            model: ModelServer::start().await,
+            collector: Receiver::away(),
+            more,
+        }
     }
 
     fn spool(&self) -> PathBuf {
@@ -125,25 +72,6 @@ impl Pod {
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "segment"));
         paths.sort();
         paths
-    }
-}
-
-/// Sends requests with these numbers, one after the other, and waits for each answer.
-async fn send(sidecar: &Sidecar, numbers: std::ops::Range<u64>, padding: usize) {
-    let url = format!("http://{}/v2/models/m/infer", sidecar.address());
-    let client = client();
-    for number in numbers {
-        let mut state = number | 1 << 40;
-        let digit = |_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            char::from_digit((state >> 40) as u32 % 36, 36).unwrap_or('0')
-        };
-        let noise: String = (0..padding).map(digit).collect();
-        let body = json!({
-            "inputs": [{ "name": "x", "shape": [1], "datatype": "FP64", "data": [number] }],
-            "parameters": { "padding": noise },
-        });
-        assert_eq!(client.post(&url).json(&body).send().await.unwrap().status(), 200);
     }
 }
 
@@ -173,26 +101,26 @@ async fn recovered(sidecar: &Sidecar, exchanges: u64) -> String {
 async fn what_was_spooled_survives_a_kill_and_is_delivered_once_in_order() {
     let pod = Pod::new(&[]).await;
     let mut sidecar = pod.start().await;
-    send(&sidecar, 0..200, 100).await;
+    send(&sidecar, 0..200, 1, 100).await;
     let (_, counts) = settled(&sidecar, 200).await;
     assert_eq!(counts, [200, 0, 0, 200]);
     sidecar.kill().await;
 
     // Another boot adds to it, and is killed as well.
     let mut sidecar = pod.start().await;
-    send(&sidecar, 200..300, 100).await;
+    send(&sidecar, 200..300, 1, 100).await;
     settled(&sidecar, 100).await;
     sidecar.kill().await;
 
     let sidecar = pod.start().await;
-    send(&sidecar, 300..400, 100).await;
+    send(&sidecar, 300..400, 1, 100).await;
     pod.collector.open().await;
     recovered(&sidecar, 300).await;
     let (metrics, counts) = settled(&sidecar, 100).await;
     assert_eq!(counts, [100, 100, 0, 0]);
     assert_eq!(metric(&metrics, RECOVERED, &[("outcome", "delivered")]), 300.0);
-    assert_eq!(pod.collector.numbers(), (0..400).collect::<Vec<_>>());
-    assert_eq!(pod.collector.repetitions(), 0);
+    assert_eq!(numbers(&pod.collector), (0..400).collect::<Vec<_>>());
+    assert_eq!(repetitions(&pod.collector), 0);
     assert!(pod.segments().is_empty());
 }
 
@@ -200,25 +128,25 @@ async fn what_was_spooled_survives_a_kill_and_is_delivered_once_in_order() {
 async fn a_collector_that_comes_and_goes_gets_everything_in_order_and_a_stop_leaves_the_rest() {
     let pod = Pod::new(&[]).await;
     let mut sidecar = pod.start().await;
-    send(&sidecar, 0..50, 100).await;
+    send(&sidecar, 0..50, 1, 100).await;
     pod.collector.open().await;
     let (_, counts) = settled_delivered(&sidecar, 50).await;
     assert_eq!(counts, [50, 50, 0, 0]);
-    send(&sidecar, 50..100, 100).await;
+    send(&sidecar, 50..100, 1, 100).await;
     assert_eq!(settled_delivered(&sidecar, 100).await.1, [100, 100, 0, 0]);
-    assert_eq!(pod.collector.numbers(), (0..100).collect::<Vec<_>>());
+    assert_eq!(numbers(&pod.collector), (0..100).collect::<Vec<_>>());
     assert_eq!(sidecar.stop().await, Some(0));
 
-    let away = Pod { collector: Place::new(), ..pod };
+    let away = Pod { collector: Receiver::away(), ..pod };
     let mut sidecar = away.start().await;
-    send(&sidecar, 0..30, 100).await;
+    send(&sidecar, 0..30, 1, 100).await;
     assert_eq!(sidecar.stop().await, Some(0));
     let log = away.log();
     assert!(log.contains("seen=30 delivered=0 dropped=0 spooled=30"), "{log}");
     let sidecar = away.start().await;
     away.collector.open().await;
     recovered(&sidecar, 30).await;
-    assert_eq!(away.collector.numbers(), (0..30).collect::<Vec<_>>());
+    assert_eq!(numbers(&away.collector), (0..30).collect::<Vec<_>>());
 }
 
 async fn settled_delivered(sidecar: &Sidecar, seen: u64) -> (String, [u64; 4]) {
@@ -246,9 +174,9 @@ async fn a_full_spool_drops_the_newest_by_name_and_keeps_to_its_size() {
     let pod = Pod::new(&["--spool-max=1MiB"]).await;
     let sidecar = pod.start().await;
     // Once it knows that the collector is away: a batch that is on its way meanwhile stays in memory when the spool is full.
-    send(&sidecar, 0..10, 12_000).await;
+    send(&sidecar, 0..10, 1, 12_000).await;
     settled(&sidecar, 10).await;
-    send(&sidecar, 10..300, 12_000).await;
+    send(&sidecar, 10..300, 1, 12_000).await;
     let (metrics, counts) = settled(&sidecar, 300).await;
     assert!(counts[2] > 50 && counts[3] > 50, "{counts:?}");
     assert_eq!(metric(&metrics, DROPPED, &[("reason", "spool_full")]), counts[2] as f64);
@@ -261,7 +189,7 @@ async fn a_full_spool_drops_the_newest_by_name_and_keeps_to_its_size() {
     })
     .await;
     assert_eq!((after[1], after[2]), (counts[3], counts[2]));
-    let numbers = pod.collector.numbers();
+    let numbers = numbers(&pod.collector);
     assert!(numbers.is_sorted() && numbers.len() as u64 == counts[3]);
 }
 
@@ -270,9 +198,9 @@ async fn damaged_segments_cost_what_was_in_them_and_nothing_else() {
     let pod = Pod::new(&["--spool-max=1MiB"]).await;
     let mut sidecar = pod.start().await;
     // Eight batches of about 25 kB, in segments of 64 KiB.
-    for batch in 0..8 {
-        send(&sidecar, batch * 5..batch * 5 + 5, 8_000).await;
-        settled(&sidecar, batch * 5 + 5).await;
+    for batch in 0..8_usize {
+        send(&sidecar, batch * 5..batch * 5 + 5, 1, 8_000).await;
+        settled(&sidecar, batch as u64 * 5 + 5).await;
     }
     sidecar.kill().await;
     let segments = pod.segments();
@@ -287,7 +215,7 @@ async fn damaged_segments_cost_what_was_in_them_and_nothing_else() {
     std::fs::File::options().write(true).open(last).unwrap().set_len(length - 7).unwrap();
 
     let sidecar = pod.start().await;
-    send(&sidecar, 100..110, 10).await;
+    send(&sidecar, 100..110, 1, 10).await;
     pod.collector.open().await;
     let (metrics, counts) = settled_delivered(&sidecar, 10).await;
     assert_eq!(counts, [10, 10, 0, 0]);
@@ -295,10 +223,10 @@ async fn damaged_segments_cost_what_was_in_them_and_nothing_else() {
     assert_eq!(metric(&metrics, ERRORS, &[("reason", "torn")]), 2.0, "{metrics}");
     let lost = metric(&metrics, RECOVERED, &[("outcome", "lost")]);
     assert!(lost >= 2.0, "{lost}: both damaged frames say how many exchanges they had");
-    let numbers = pod.collector.numbers();
+    let numbers = numbers(&pod.collector);
     assert!(numbers.is_sorted() && numbers.ends_with(&(100..110).collect::<Vec<_>>()), "{numbers:?}");
     assert!(numbers.len() > 15 && numbers.len() < 45, "{numbers:?}");
-    assert_eq!(pod.collector.repetitions(), 0);
+    assert_eq!(repetitions(&pod.collector), 0);
     assert!(pod.segments().is_empty());
 }
 
@@ -306,21 +234,21 @@ async fn damaged_segments_cost_what_was_in_them_and_nothing_else() {
 async fn a_folder_that_is_deleted_or_cannot_be_written_stops_nothing() {
     let pod = Pod::new(&[]).await;
     let mut sidecar = pod.start().await;
-    send(&sidecar, 0..20, 100).await;
+    send(&sidecar, 0..20, 1, 100).await;
     settled(&sidecar, 20).await;
     std::fs::remove_dir_all(pod.spool()).unwrap();
-    send(&sidecar, 20..40, 100).await;
+    send(&sidecar, 20..40, 1, 100).await;
     settled(&sidecar, 40).await;
     assert!(!pod.segments().is_empty(), "it is made again");
     pod.collector.open().await;
     assert_eq!(settled_delivered(&sidecar, 40).await.1, [40, 40, 0, 0]);
-    assert_eq!(pod.collector.numbers(), (0..40).collect::<Vec<_>>());
+    assert_eq!(numbers(&pod.collector), (0..40).collect::<Vec<_>>());
     assert_eq!(sidecar.stop().await, Some(0));
 
     // Not for root either.
-    let pod = Pod { collector: Place::new(), ..pod };
+    let pod = Pod { collector: Receiver::away(), ..pod };
     let mut sidecar = pod.start_in(Path::new("/proc/driftline-spool")).await;
-    send(&sidecar, 0..40, 100).await;
+    send(&sidecar, 0..40, 1, 100).await;
     let metrics = eventually("batches wait in memory", async || {
         let metrics = sidecar.metrics().await;
         if metric(&metrics, "driftline_sidecar_backlog_batches", &[]) > 0.0 { Ok(metrics) } else { Err(metrics) }

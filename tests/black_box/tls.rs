@@ -4,13 +4,14 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use driftline_tests::{ModelServer, Sidecar, eventually, metric};
+use driftline_tests::{ModelServer, SEEN, Sidecar, eventually, metric};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -85,7 +86,7 @@ async fn connect(connector: &TlsConnector, sidecar: &Sidecar) -> std::io::Result
     connector.connect(ServerName::try_from("model.test").unwrap(), stream).await
 }
 
-async fn infer(stream: &mut client::TlsStream<TcpStream>) -> std::io::Result<String> {
+async fn infer(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Result<String> {
     let body = r#"{"instances": [[1.5]]}"#;
     let length = body.len();
     let request = format!(
@@ -112,7 +113,7 @@ async fn tls_ends_in_the_sidecar_and_new_certificates_are_taken_up() {
     let mut stream = connect(&caller(&old, &["h2", "http/1.1"], None), &sidecar).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"http/1.1".as_slice()), "what the model's server speaks");
     assert!(infer(&mut stream).await.unwrap().starts_with("HTTP/1.1 200"));
-    let seen = metric(&sidecar.metrics().await, "driftline_sidecar_exchanges_seen_total", &[]);
+    let seen = metric(&sidecar.metrics().await, SEEN, &[]);
     assert_eq!(seen, 1.0, "what passes under TLS is read");
 
     assert!(connect(&caller(&new, &[], None), &sidecar).await.is_err());
@@ -206,6 +207,115 @@ async fn a_server_with_tls_is_asked_which_protocol_it_speaks() {
     assert_eq!(received.len(), 8 << 20);
 }
 
+/// A model's server that lets in whom an authority knows, and says who was shown to it.
+struct Demanding {
+    address: String,
+    acceptor: Arc<Mutex<TlsAcceptor>>,
+    shown: Arc<Mutex<Vec<CertificateDer<'static>>>>,
+}
+
+impl Demanding {
+    async fn start(acceptor: TlsAcceptor) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("https://{}", listener.local_addr().unwrap());
+        let (acceptor, shown) = (Arc::new(Mutex::new(acceptor)), Arc::new(Mutex::new(Vec::new())));
+        let (shared, seen) = (Arc::clone(&acceptor), Arc::clone(&shown));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, seen) = (shared.lock().unwrap().clone(), Arc::clone(&seen));
+                tokio::spawn(async move {
+                    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                    seen.lock().unwrap().push(stream.get_ref().1.peer_certificates().unwrap()[0].clone());
+                    let mut request = [0; 1024];
+                    let mut received = 0;
+                    while !request[..received].ends_with(b"}") {
+                        received += stream.read(&mut request[received..]).await.unwrap();
+                    }
+                    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    stream.shutdown().await.unwrap();
+                });
+            }
+        });
+        Self { address, acceptor, shown }
+    }
+
+    /// The certificate that it was shown last.
+    fn last_shown(&self) -> Option<CertificateDer<'static>> {
+        self.shown.lock().unwrap().last().cloned()
+    }
+}
+
+/// A model's server that demands a certificate of an authority's.
+fn demanding(certificate: &Path, key: &Path, authority: &Authority) -> TlsAcceptor {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let verifier = WebPkiClientVerifier::builder(Arc::new(authority.trusted())).build().unwrap();
+    let certificate = vec![CertificateDer::from_pem_file(certificate).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(key).unwrap();
+    let config = ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(certificate, key);
+    TlsAcceptor::from(Arc::new(config.unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_asks_for_a_certificate_is_shown_one_and_what_changes_is_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let (servers, others) = (Authority::new(&file("ca.pem")), Authority::new(&file("other-ca.pem")));
+    let callers = Authority::new(&file("callers.pem"));
+    servers.issue("model.test", &file("server.pem"), &file("server.key"));
+    callers.issue("sidecar.test", &file("own.pem"), &file("own.key"));
+    let certificate = || CertificateDer::from_pem_file(file("own.pem")).unwrap();
+    let server = Demanding::start(demanding(&file("server.pem"), &file("server.key"), &callers)).await;
+    let authority = format!("--upstream-ca={}", file("ca.pem").display());
+    let common = ["--upstream-server-name=model.test", "--flush-budget=0s", &authority];
+    let ask = async |sidecar: &Sidecar| infer(&mut TcpStream::connect(sidecar.address()).await?).await;
+    let is_answered = async |sidecar: &Sidecar| match ask(sidecar).await {
+        Ok(answer) if answer.starts_with("HTTP/1.1 200") => Ok(()),
+        other => Err(format!("{other:?}")),
+    };
+
+    // TLS 1.3 lets a client believe that it is in until it reads.
+    let without = Sidecar::start(folder.path(), &server.address, NOBODY, "m", &common).await;
+    assert!(is_answered(&without).await.is_err());
+    assert_eq!(server.last_shown(), None);
+
+    let own = [("certificate", "own.pem"), ("key", "own.key")]
+        .map(|(flag, name)| format!("--upstream-{flag}={}", file(name).display()));
+    let more: Vec<&str> = common.into_iter().chain(own.iter().map(String::as_str)).collect();
+    let sidecar = Sidecar::start(folder.path(), &server.address, NOBODY, "m", &more).await;
+    is_answered(&sidecar).await.unwrap();
+    assert_eq!(server.last_shown(), Some(certificate()));
+
+    callers.issue("sidecar.test", &file("own.pem"), &file("own.key"));
+    eventually("the renewed certificate is shown", async || {
+        is_answered(&sidecar).await?;
+        if server.last_shown() == Some(certificate()) { Ok(()) } else { Err("it is the old one".to_owned()) }
+    })
+    .await;
+
+    // The server's certificate comes from another authority, which is believed once it is in the file.
+    others.issue("model.test", &file("server.pem"), &file("server.key"));
+    *server.acceptor.lock().unwrap() = demanding(&file("server.pem"), &file("server.key"), &callers);
+    assert!(is_answered(&sidecar).await.is_err());
+    std::fs::copy(file("other-ca.pem"), file("ca.pem")).unwrap();
+    eventually("the new authority is believed", async || is_answered(&sidecar).await).await;
+
+    // A broken file leaves what is in force.
+    let reloads = async |outcome: &str| {
+        let labels = [("outcome", outcome)];
+        metric(&sidecar.metrics().await, "driftline_sidecar_certificate_reloads_total", &labels)
+    };
+    assert!(reloads("ok").await >= 2.0);
+    std::fs::write(file("own.key"), "no key").unwrap();
+    eventually("the broken file is noticed", async || match reloads("failed").await {
+        failed if failed >= 1.0 => Ok(()),
+        failed => Err(format!("{failed} failures")),
+    })
+    .await;
+    is_answered(&sidecar).await.unwrap();
+    assert_eq!(server.last_shown(), Some(certificate()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http2_under_tls_is_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -244,7 +354,7 @@ async fn http2_under_tls_is_read() {
     }
     eventually("all three are read to their end", async || {
         let metrics = sidecar.metrics().await;
-        let seen = metric(&metrics, "driftline_sidecar_exchanges_seen_total", &[]);
+        let seen = metric(&metrics, SEEN, &[]);
         let captured = metric(&metrics, "driftline_sidecar_exchanges_captured_total", &[]);
         if (seen, captured) == (3.0, 3.0) { Ok(()) } else { Err(format!("{seen} seen, {captured} captured")) }
     })

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const BINARIES = process.env.DRIFTLINE_BINARIES ?? path.join(ROOT, 'target', 'ci');
+export const BINARIES = process.env.DRIFTLINE_BINARIES ?? path.join(ROOT, 'target', 'ci');
 export const DEMO = process.env.DRIFTLINE_DEMO ?? path.join(ROOT, 'driftline-demo');
 const PATIENCE_MILLISECONDS = 60_000;
 // Below the ports that the kernel gives to whoever calls out. Every process begins elsewhere, and gives no port twice.
@@ -83,30 +83,18 @@ async function start(name, options, log) {
 }
 
 /**
- * A collector on a copy of the demo's folder.
- * @param {string} [more] lines for its configuration
+ * A collector that runs by the configuration in a folder, once it is ready.
+ * @param {string} folder
+ * @param {number} port where the configuration lets it listen
  * @returns {Promise<Collector>}
  */
-export async function demoCollector(more = '') {
-  await readFile(path.join(DEMO, 'summary.json')).catch(() => {
-    throw new Error(`${DEMO} holds no finished demo; tests/run makes one`);
-  });
-  const folder = await mkdtemp(path.join(tmpdir(), 'driftline-browser-'));
-  await cp(DEMO, folder, { recursive: true });
-  const port = await freePort();
+export async function collectorIn(folder, port) {
   const url = `http://127.0.0.1:${port}`;
-  const config = path.join(folder, 'driftline.yaml');
-  const kept = (await readFile(config, 'utf8')).split('\n').filter((line) => !/^(listen|public_url):/.test(line)).join('\n');
-  await writeFile(config, `listen: 127.0.0.1:${port}\npublic_url: ${url}\n${kept}${more}`);
   const log = path.join(folder, 'browser-tests.log');
-  const collector = await start('driftline', ['serve', '--config', config], log);
-  const stop = async () => {
-    await collector.stop();
-    await rm(folder, { recursive: true, force: true });
-  };
+  const { isRunning, stop } = await start('driftline', ['serve', '--config', path.join(folder, 'driftline.yaml')], log);
   try {
     await eventually(async () => {
-      if (!collector.isRunning()) throw new Error(await readFile(log, 'utf8'));
+      if (!isRunning()) throw new Error(await readFile(log, 'utf8'));
       return (await fetch(`${url}/readyz`)).ok;
     }, 'the collector is ready');
   } catch (error) {
@@ -121,6 +109,31 @@ export async function demoCollector(more = '') {
       return answer.json();
     },
   };
+}
+
+/**
+ * A collector on a copy of the demo's folder.
+ * @param {string} [more] lines for its configuration
+ * @returns {Promise<Collector>}
+ */
+export async function demoCollector(more = '') {
+  await readFile(path.join(DEMO, 'summary.json')).catch(() => {
+    throw new Error(`${DEMO} holds no finished demo; tests/run makes one`);
+  });
+  const folder = await mkdtemp(path.join(tmpdir(), 'driftline-browser-'));
+  const remove = () => rm(folder, { recursive: true, force: true });
+  await cp(DEMO, folder, { recursive: true });
+  const port = await freePort();
+  const config = path.join(folder, 'driftline.yaml');
+  const kept = (await readFile(config, 'utf8')).split('\n').filter((line) => !/^(listen|public_url):/.test(line)).join('\n');
+  await writeFile(config, `listen: 127.0.0.1:${port}\npublic_url: http://127.0.0.1:${port}\n${kept}${more}`);
+  try {
+    const collector = await collectorIn(folder, port);
+    return { ...collector, stop: () => collector.stop().then(remove) };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
 }
 
 /**

@@ -3,17 +3,16 @@
  * told of days, and tells a mailbox and Slack's stand-in; `tests/run pictures` calls it, and pictures.py made the days.
  */
 
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, openSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import path from 'node:path';
 
 import { launch } from './browser.mjs';
-import { demoCollector, eventually, freePort } from './collector.mjs';
+import { BINARIES, collectorIn, demoCollector, eventually, freePort } from './collector.mjs';
 import { read } from './mail.mjs';
 
 const [folder, output] = process.argv.slice(2).map((name) => path.resolve(name));
-const driftline = path.join(process.env.DRIFTLINE_BINARIES ?? '', 'driftline');
 /** July begins on the fourth day. */
 const DRIFTS_THROUGH = 7;
 
@@ -30,7 +29,6 @@ await new Promise((resolve) => { slack.listen(0, '127.0.0.1', () => resolve(unde
 const { port: slackPort } = /** @type {import('node:net').AddressInfo} */ (slack.address());
 
 const port = await freePort();
-const url = `http://127.0.0.1:${port}`;
 writeFileSync(path.join(folder, 'slack'), `http://127.0.0.1:${slackPort}/hook`);
 writeFileSync(path.join(folder, 'driftline.yaml'), `
 listen: 127.0.0.1:${port}
@@ -47,10 +45,9 @@ alerts:
     mailbox: {email: {from: Driftline <driftline@example.com>, to: [oncall@example.com], directory: mails}}
     channel: {slack: {webhook: {file: slack}}}
 `);
-const built = spawnSync(driftline, ['reference', 'build', '--model', 'flight-delay', '--output', 'reference.json', 'reference.csv'], { cwd: folder });
+const built = spawnSync(path.join(BINARIES, 'driftline'), ['reference', 'build', '--model', 'flight-delay', '--output', 'reference.json', 'reference.csv'], { cwd: folder });
 if (built.status !== 0) throw new Error(String(built.stderr));
-const log = openSync(path.join(folder, 'collector.log'), 'a');
-const collector = spawn(driftline, ['serve', '--config', 'driftline.yaml'], { cwd: folder, stdio: ['ignore', log, log] });
+const { url, stop } = await collectorIn(folder, port);
 
 /** @param {number} from @param {number} to */
 async function tell(from, to) {
@@ -113,7 +110,6 @@ try {
     await page.setContent(html, { waitUntil: 'load' });
     writeFileSync(path.join(output, `${name}.png`), await page.screenshot({ fullPage: true }));
   };
-  await eventually(async () => (await fetch(`${url}/readyz`)).ok, 'the collector is ready');
   await tell(1, DRIFTS_THROUGH);
   const began = await eventually(async () => mail('trigger'), 'the mailbox is told that it began');
   await drawn('mail-begins', began.html);
@@ -127,6 +123,6 @@ try {
   await drawEpisode();
 } finally {
   await browser.close();
-  collector.kill('SIGTERM');
+  await stop();
   slack.close();
 }

@@ -1,6 +1,7 @@
 """Clients and servers that we did not write, with the sidecar between them: they notice nothing, and it reads everything."""
 
 import asyncio
+import itertools
 import json
 import pathlib
 import shutil
@@ -147,6 +148,8 @@ def test_tokens_of_a_stream_are_told_apart_with_their_times(tmp_path, chat, keep
     first, *gaps = messages.gaps_micros
     # A pause was before each. What a machine that stands still holds up comes with the next.
     assert sorted(gaps[:7])[3] > 20_000 and first + sum(gaps) <= exchange.duration_micros, messages.gaps_micros
+    arrived = list(itertools.accumulate(messages.gaps_micros))
+    assert all(at > 40_000 * pauses for pauses, at in enumerate(arrived)), "none came before the pauses that it came after"
     assert messages.longest_gap_micros == max(gaps)
 
 
@@ -210,6 +213,8 @@ def test_grpc_calls_of_every_kind_are_read(tmp_path, calls, keeper):
     assert list(stream.request_messages.sizes) == [7, 7, 7]
     answers = by_path["Predict"][0].response_messages
     assert answers.count == 3 and sorted(answers.gaps_micros)[1] > 15_000, answers.gaps_micros
+    arrived = itertools.accumulate(answers.gaps_micros)
+    assert all(at > 25_000 * pauses for pauses, at in enumerate(arrived, 1)), "none came before the pauses that it came after"
     assert by_path["MultiInference"][0].request_messages.count == 2
     bodies = {exchange.request.content[5:]: exchange.response.content[5:] for exchange in by_path["ModelInfer"][3:]}
     assert bodies == {str(index).encode(): str(index).encode()[::-1] for index in range(200)}

@@ -3,6 +3,7 @@ TLS that ends in the sidecar, with TLS to the server, and with both."""
 
 import concurrent.futures
 import contextlib
+import pathlib
 import re
 import socket
 import ssl
@@ -174,13 +175,16 @@ def normal(received: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def secure_chat(folder, authority: Authority):
-    """The same model behind a uvicorn that speaks TLS; gives its address."""
+def secure_chat(folder, authority: Authority, own: tuple[pathlib.Path, pathlib.Path]):
+    """The same model behind a uvicorn that speaks TLS with those whom the authority knows, such as us; gives its address."""
     port = free_port()
     certificate, key = authority.issue("server")
     command = [V / "uvicorn", "--app-dir", SERVERS, "--port", port, "--log-level", "warning", "--timeout-keep-alive", "600"]
-    with process([*command, "--ssl-certfile", certificate, "--ssl-keyfile", key, "chat:app"], folder / "secure.log"):
+    command += ["--ssl-certfile", certificate, "--ssl-keyfile", key]
+    command += ["--ssl-ca-certs", authority.file, "--ssl-cert-reqs", int(ssl.CERT_REQUIRED)]
+    with process([*command, "chat:app"], folder / "secure.log"):
         trusted = ssl.create_default_context(cafile=authority.file)
+        trusted.load_cert_chain(*own)
         ready = f"https://127.0.0.1:{port}/docs"
         eventually(lambda: httpx.get(ready, verify=trusted).status_code == 200, "uvicorn is up")
         yield f"https://127.0.0.1:{port}"
@@ -194,8 +198,9 @@ def answers(tmp_path_factory, chat) -> dict:  # noqa: F811
     authority = Authority(folder, "ca")
     certificate, key = authority.issue("sidecar")
     context = ssl.create_default_context(cafile=authority.file)
+    context.load_cert_chain(certificate, key)
     with contextlib.ExitStack() as running, concurrent.futures.ThreadPoolExecutor(2 * len(CORPUS)) as callers:
-        servers = {False: chat, True: running.enter_context(secure_chat(folder, authority))}
+        servers = {False: chat, True: running.enter_context(secure_chat(folder, authority, (certificate, key)))}
         directly = {
             ("direct", by_tls, name): callers.submit(talk, server, CORPUS[name], context if by_tls else None)
             for by_tls, server in servers.items()
@@ -208,7 +213,9 @@ def answers(tmp_path_factory, chat) -> dict:  # noqa: F811
             place.mkdir()
             flags = ["--flush-budget=0s", "--drain-grace=0s"]
             flags += [f"--tls-certificate={certificate}", f"--tls-key={key}"] if callers_by_tls else []
-            flags += [f"--upstream-ca={authority.file}"] if server_by_tls else []
+            if server_by_tls:
+                flags += [f"--upstream-ca={authority.file}"]
+                flags += [f"--upstream-certificate={certificate}", f"--upstream-key={key}"]
             through = sidecar(place, servers[server_by_tls], "http://127.0.0.1:9", "m", *flags)
             address, _ = running.enter_context(through)
             for name, pieces in CORPUS.items():

@@ -5,11 +5,13 @@ mod flights;
 mod model_server;
 mod process;
 mod receiver;
+mod traffic;
 
 pub use flights::{MonthOfFlights, january_file, month};
 pub use model_server::ModelServer;
 pub use process::{Collector, Finished, Sidecar, binary, free_port, run};
 pub use receiver::{Answer, Receiver};
+pub use traffic::{DELIVERED, DROPPED, SEEN, send};
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ impl Kept {
     /// Two bodies that have not begun, and empty buffers for them, which are used if the budget has room for both.
     pub(super) fn both(buffers: [Vec<u8>; 2], memory: &mut Reservation) -> [Self; 2] {
         let bytes = buffers.iter().map(Vec::capacity).sum();
-        let has_room = bytes == 0 || memory.grow(bytes);
+        let has_room = bytes == 0 || memory.grow_for_body(bytes);
         buffers.map(|buffer| Self { bytes: if has_room { buffer } else { Vec::new() }, ..Self::default() })
     }
 
@@ -48,7 +48,7 @@ impl Kept {
         let capacity = self.bytes.capacity();
         if needed > capacity {
             let wanted = self.wanted(needed).min(max_bytes);
-            if !memory.grow(wanted - capacity) {
+            if !memory.grow_for_body(wanted - capacity) {
                 return false;
             }
             self.bytes.reserve_exact(wanted - self.bytes.len());

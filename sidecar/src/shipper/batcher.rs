@@ -19,6 +19,9 @@ const BATCH_EXCHANGES: u64 = 4096;
 /// An exchange that would take a batch past this gets one of its own. A batch that is shared then fits into a frame
 /// however badly it compresses, so an exchange that is too large drops alone.
 const SHARED_BYTES: usize = 4 << 20;
+/// So much is framed in one turn. With the compressor at its most thorough that takes a few tenths of a millisecond, in which
+/// the sender, on the same thread, cannot see that a socket has room again or that an answer has come.
+const TURN_BYTES: u64 = 120 << 10;
 /// What an exchange takes besides its bodies, about.
 const EXCHANGE_BYTES: usize = 512;
 
@@ -51,6 +54,10 @@ pub(crate) struct Batcher {
     spares: Arc<Spares>,
     handover: Arc<Handover>,
     last_sequence: u64,
+    /// Of everything that was ever added, before compression.
+    total_bytes: u64,
+    /// How much that was when the turn began.
+    turn_began: u64,
     open: Option<Open>,
 }
 
@@ -71,7 +78,20 @@ impl Batcher {
         spares: Arc<Spares>,
         handover: Arc<Handover>,
     ) -> Result<Self, FrameError> {
-        Ok(Self { identity, accounts, budget, framer: Framer::new()?, spares, handover, last_sequence: 0, open: None })
+        let framer = Framer::new()?;
+        let (last_sequence, total_bytes, turn_began) = (0, 0, 0);
+        Ok(Self {
+            identity,
+            accounts,
+            budget,
+            framer,
+            spares,
+            handover,
+            last_sequence,
+            total_bytes,
+            turn_began,
+            open: None,
+        })
     }
 
     /// Numbers an exchange and adds it. `since` is when the batch is open from, should it be the first. Gives the batch
@@ -100,8 +120,9 @@ impl Batcher {
         closed
     }
 
-    /// Closes the batch if so many bytes would make it too large.
+    /// Counts bytes that are about to be added, and closes the batch if they would make it too large.
     fn make_room(&mut self, bytes: usize) -> Option<Pending> {
+        self.total_bytes += bytes as u64;
         if self.framer.raw_bytes() + bytes > SHARED_BYTES { self.close() } else { None }
     }
 
@@ -128,6 +149,20 @@ impl Batcher {
     /// The number of the last exchange that was added.
     pub(crate) fn last_sequence(&self) -> u64 {
         self.last_sequence
+    }
+
+    /// Bytes of everything that was ever added, before compression.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// Whether so much was framed that others on this thread must have their turn. The next one begins then.
+    pub(crate) fn ends_turn(&mut self) -> bool {
+        let is_over = self.total_bytes - self.turn_began >= TURN_BYTES;
+        if is_over {
+            self.turn_began = self.total_bytes;
+        }
+        is_over
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -279,6 +314,18 @@ mod tests {
         assert_eq!(fixture.budget.used(), pending.frame.len());
         pending.ticket.delivered();
         assert_eq!(fixture.accounts.account().delivered, 301);
+    }
+
+    #[test]
+    fn a_turn_ends_when_as_much_was_framed_as_is_compressed_at_once() {
+        let mut fixture = fixture();
+        let mut ends = |bytes: usize| {
+            drop(fixture.add(noise(bytes)));
+            fixture.batcher.ends_turn()
+        };
+        assert!((0..20).all(|_| ends(128_000)), "each of them takes as long as a block");
+        assert!((0..190).all(|_| !ends(100)), "others on the thread are not asked for each of the small ones");
+        assert_eq!((0..1000).filter(|_| ends(100)).count(), 5);
     }
 
     #[test]

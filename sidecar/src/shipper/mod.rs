@@ -43,6 +43,8 @@ const SHORTEST_TICK: Duration = Duration::from_millis(3);
 const LONGEST_TICK: Duration = Duration::from_millis(50);
 /// With fewer exchanges than this the next tick comes later, with more than four times as many earlier.
 const FEW: u64 = 64;
+/// The same in bytes: of exchanges of 128 KB, 64 are half of what may wait uncompressed by default.
+const FEW_BYTES: u64 = 256 << 10;
 
 /// What the shipper needs.
 #[derive(Debug)]
@@ -122,17 +124,17 @@ impl Shipper {
             // An exchange may have come right after the handover was looked at last.
             let since = looked_at;
             looked_at = Instant::now();
-            let before = batcher.last_sequence();
+            let before = (batcher.last_sequence(), batcher.total_bytes());
             while let Some(block) = self.handover.pop_full() {
                 put(backlog, batcher.add_block(block));
-                close_if_full(&mut batcher, backlog);
+                go_on(&mut batcher, backlog).await;
             }
             let is_due = |opened: Instant| last_time || looked_at.duration_since(opened) >= self.flush_interval;
             // A block that is not full is left to the pumps as long as it can be: large ones compress better.
             if (last_time || self.handover.whole() > 0 || self.open_since(&batcher).is_some_and(is_due))
                 && let Some(cut) = self.handover.cut()
             {
-                self.batch(cut, since, &mut batcher, backlog);
+                self.batch(cut, since, &mut batcher, backlog).await;
             }
             if batcher.open_since().is_some_and(is_due) {
                 put(backlog, batcher.close());
@@ -143,15 +145,16 @@ impl Shipper {
                 backlog.close();
                 return;
             }
-            tick = next_tick(tick, batcher.last_sequence() - before).min(self.flush_interval).max(SHORTEST_TICK);
+            let (exchanges, bytes) = (batcher.last_sequence() - before.0, batcher.total_bytes() - before.1);
+            tick = next_tick(tick, exchanges, bytes).min(self.flush_interval).max(SHORTEST_TICK);
         }
     }
 
     /// Puts a cut into batches. Whole exchanges are redacted first.
-    fn batch(&self, cut: Cut, since: Instant, batcher: &mut Batcher, backlog: &Backlog) {
+    async fn batch(&self, cut: Cut, since: Instant, batcher: &mut Batcher, backlog: &Backlog) {
         for block in cut.blocks {
             put(backlog, batcher.add_block(block));
-            close_if_full(batcher, backlog);
+            go_on(batcher, backlog).await;
         }
         for sequence in (cut.first_whole_sequence..).take(cut.whole) {
             let Some(mut captured) = self.handover.pop_whole() else { break };
@@ -160,7 +163,7 @@ impl Shipper {
                 spans.record(&captured.exchange, &self.metrics);
             }
             put(backlog, batcher.add(captured, sequence, since));
-            close_if_full(batcher, backlog);
+            go_on(batcher, backlog).await;
         }
     }
 
@@ -179,17 +182,23 @@ fn put(backlog: &Backlog, batch: Option<Pending>) {
     batch.into_iter().for_each(|batch| backlog.push(batch));
 }
 
-fn close_if_full(batcher: &mut Batcher, backlog: &Backlog) {
+/// Closes a batch that is full, and lets the sender have its turn. Without turns, whatever came while one batch was sent was
+/// framed before the next was: the longer that took the more had come, until the budget was full of batches that a collector
+/// was waiting for.
+async fn go_on(batcher: &mut Batcher, backlog: &Backlog) {
     if batcher.is_full() {
         put(backlog, batcher.close());
+    }
+    if batcher.ends_turn() {
+        tokio::task::yield_now().await;
     }
 }
 
 /// Few wakes when there is little to do, and short ones when there is much.
-fn next_tick(tick: Duration, exchanges: u64) -> Duration {
-    if exchanges < FEW {
+fn next_tick(tick: Duration, exchanges: u64, bytes: u64) -> Duration {
+    if exchanges < FEW && bytes < FEW_BYTES {
         (tick * 2).min(LONGEST_TICK)
-    } else if exchanges > 4 * FEW {
+    } else if exchanges > 4 * FEW || bytes > 4 * FEW_BYTES {
         (tick / 2).max(SHORTEST_TICK)
     } else {
         tick
@@ -202,13 +211,16 @@ mod tests {
 
     #[test]
     fn ticks_follow_the_load_within_bounds() {
-        let settled = |per_second: u64| {
+        let settled = |per_second: u64, bytes: u64| {
             let mut tick = SHORTEST_TICK;
-            (0..20).for_each(|_| tick = next_tick(tick, per_second * tick.as_millis() as u64 / 1000));
+            let come = |tick: Duration| per_second * tick.as_millis() as u64 / 1000;
+            (0..20).for_each(|_| tick = next_tick(tick, come(tick), come(tick) * bytes));
             tick
         };
-        assert_eq!(settled(0), LONGEST_TICK);
-        assert_eq!(settled(100_000), SHORTEST_TICK);
-        assert!(settled(2_000) > SHORTEST_TICK && settled(2_000) < LONGEST_TICK);
+        assert_eq!(settled(0, 0), LONGEST_TICK);
+        assert_eq!(settled(100_000, 2000), SHORTEST_TICK);
+        assert!(settled(2_000, 2000) > SHORTEST_TICK && settled(2_000, 2000) < LONGEST_TICK);
+        assert_eq!(settled(5_000, 128_000), SHORTEST_TICK, "few that are large are much");
+        assert!(settled(200, 128_000) > SHORTEST_TICK);
     }
 }

@@ -184,8 +184,12 @@ async fn converse(stream: TcpStream, mailbox: &Hearer) -> std::io::Result<()> {
                     }
                     line.clear();
                 }
+                // One that was killed in the middle of its head has told nothing.
+                if !has_ended {
+                    return Ok(());
+                }
                 let (episode, action) = key.rsplit_once('.').expect("an episode and an action");
-                if !has_ended || !mailbox.hear(episode, action).await {
+                if !mailbox.hear(episode, action).await {
                     return Ok(());
                 }
                 "250 taken"

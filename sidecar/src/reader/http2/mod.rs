@@ -186,8 +186,60 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    fn decode(&mut self, block: &[u8]) -> Result<(), Unreadable> {
-        self.headers.decode(block, self.fields, self.limits)
+    /// Decodes a block, and forgets its fields once somebody has looked at them: an idle connection keeps no list of them.
+    fn look_at(&mut self, block: &[u8], look: impl FnOnce(&mut Self)) -> Result<(), Unreadable> {
+        self.headers.decode(block, self.fields, self.limits)?;
+        look(self);
+        self.fields.clear();
+        Ok(())
+    }
+
+    /// Begins an exchange with the fields that the client has sent.
+    fn request_head(&mut self, id: u32, began: Moment) {
+        let Shared { streams, fields, limits, .. } = self;
+        // Others are trailers, or belong to a stream that is closed.
+        if !streams.is_new(id) {
+            return;
+        }
+        let (mut method, mut path) = ("", "");
+        for (name, value) in fields.fields().take_while(|(name, _)| name.starts_with(':')) {
+            match name {
+                ":method" => method = std::str::from_utf8(value).unwrap_or_default(),
+                ":path" => path = std::str::from_utf8(value).unwrap_or_default(),
+                _ => {}
+            }
+        }
+        with_rules(&limits.rules, |rules| {
+            let route = rules.route(method, path);
+            match streams.make_room_for(id, &limits.budget) {
+                Ok(()) => {
+                    let begin = |route| Capture::begin(limits, rules, route, (method, path), &**fields, began);
+                    streams.open(id, route.and_then(begin));
+                }
+                Err(reason) if route.is_some() => limits.accounts.ticket().dropped(reason),
+                Err(_) => {}
+            }
+        });
+    }
+
+    /// Gives an exchange the fields that the server has sent: its answer's, or its trailers.
+    fn response_head(&mut self, id: u32, began: Moment) {
+        let Shared { streams, fields, limits, .. } = self;
+        let Some(stream) = streams.get(id) else { return };
+        let status = fields.fields().find(|(name, _)| *name == ":status").map(|(_, value)| value);
+        let status = status.and_then(|value| std::str::from_utf8(value).ok()?.parse::<u16>().ok()).unwrap_or(0);
+        if !stream.answered && (100..200).contains(&status) {
+            return;
+        }
+        let is_final = !std::mem::replace(&mut stream.answered, true);
+        let Some(capture) = &mut stream.capture else { return };
+        with_rules(&limits.rules, |rules| {
+            if is_final {
+                capture.response_head(status, &**fields, began, rules);
+            } else {
+                capture.response_trailers(&**fields, rules);
+            }
+        });
     }
 
     fn settings(&mut self, settings: Settings) -> Result<(), Unreadable> {
@@ -224,41 +276,11 @@ struct Requests<'a>(Shared<'a>);
 
 impl Events for Requests<'_> {
     fn headers(&mut self, id: u32, block: &[u8], began: Moment) -> Result<(), Unreadable> {
-        let Self(shared) = self;
-        shared.decode(block)?;
-        // Others are trailers, or belong to a stream that is closed.
-        if !shared.streams.is_new(id) {
-            shared.fields.clear();
-            return Ok(());
-        }
-        let Shared { streams, fields, limits, .. } = shared;
-        let (mut method, mut path) = ("", "");
-        for (name, value) in fields.fields().take_while(|(name, _)| name.starts_with(':')) {
-            match name {
-                ":method" => method = std::str::from_utf8(value).unwrap_or_default(),
-                ":path" => path = std::str::from_utf8(value).unwrap_or_default(),
-                _ => {}
-            }
-        }
-        with_rules(&limits.rules, |rules| {
-            let route = rules.route(method, path);
-            match streams.make_room_for(id, &limits.budget) {
-                Ok(()) => {
-                    let begin = |route| Capture::begin(limits, rules, route, (method, path), &**fields, began);
-                    streams.open(id, route.and_then(begin));
-                }
-                Err(reason) if route.is_some() => limits.accounts.ticket().dropped(reason),
-                Err(_) => {}
-            }
-        });
-        fields.clear();
-        Ok(())
+        self.0.look_at(block, |shared| shared.request_head(id, began))
     }
 
     fn push_promise(&mut self, block: &[u8]) -> Result<(), Unreadable> {
-        self.0.decode(block)?;
-        self.0.fields.clear();
-        Ok(())
+        self.0.look_at(block, |_| {})
     }
 
     fn data(&mut self, id: u32, bytes: &[u8]) {
@@ -299,37 +321,11 @@ struct Responses<'a>(Shared<'a>);
 
 impl Events for Responses<'_> {
     fn headers(&mut self, id: u32, block: &[u8], began: Moment) -> Result<(), Unreadable> {
-        let Self(shared) = self;
-        shared.decode(block)?;
-        let Shared { streams, fields, limits, .. } = shared;
-        let Some(stream) = streams.get(id) else {
-            fields.clear();
-            return Ok(());
-        };
-        let status = fields.fields().find(|(name, _)| *name == ":status").map(|(_, value)| value);
-        let status = status.and_then(|value| std::str::from_utf8(value).ok()?.parse::<u16>().ok()).unwrap_or(0);
-        if !stream.answered && (100..200).contains(&status) {
-            fields.clear();
-            return Ok(());
-        }
-        let is_final = !std::mem::replace(&mut stream.answered, true);
-        if let Some(capture) = &mut stream.capture {
-            with_rules(&limits.rules, |rules| {
-                if is_final {
-                    capture.response_head(status, &**fields, began, rules);
-                } else {
-                    capture.response_trailers(&**fields, rules);
-                }
-            });
-        }
-        fields.clear();
-        Ok(())
+        self.0.look_at(block, |shared| shared.response_head(id, began))
     }
 
     fn push_promise(&mut self, block: &[u8]) -> Result<(), Unreadable> {
-        self.0.decode(block)?;
-        self.0.fields.clear();
-        Ok(())
+        self.0.look_at(block, |_| {})
     }
 
     fn data(&mut self, id: u32, bytes: &[u8]) {
