@@ -65,10 +65,13 @@ impl OffGrid {
     /// values.count(2.5);
     /// assert_eq!(values.values().unwrap().collect::<Vec<_>>(), [(2.5, 1)]);
     /// ```
+    #[inline]
     pub fn count(&mut self, value: f64) {
         let Some(counts) = &mut self.counts else { return };
-        counts.count(ordered_bits(value));
-        self.close_if_past_bound();
+        // Only a new one can be one too many.
+        if counts.count(ordered_bits(value)) {
+            self.close_if_past_bound();
+        }
     }
 
     /// Adds another's counts.

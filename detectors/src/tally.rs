@@ -45,12 +45,17 @@ impl Tally {
         self.keys
     }
 
-    /// Counts a key once more.
-    pub(crate) fn count(&mut self, key: i64) {
-        match self.find(key) {
-            Some(slot) if self.slots[slot].count > 0 => self.slots[slot].count += 1,
-            _ => self.add_new(key, 1),
+    /// Counts a key once more. Whether it is new.
+    #[inline]
+    pub(crate) fn count(&mut self, key: i64) -> bool {
+        if let Some(slot) = self.find(key).and_then(|slot| self.slots.get_mut(slot))
+            && slot.count > 0
+        {
+            slot.count += 1;
+            return false;
         }
+        self.add_new(key, 1);
+        true
     }
 
     /// Counts a key so many times more.
@@ -162,7 +167,9 @@ mod tests {
 
     fn of(keys: &[i64]) -> Tally {
         let mut tally = Tally::default();
-        keys.iter().for_each(|key| tally.count(*key));
+        for key in keys {
+            tally.count(*key);
+        }
         tally
     }
 

@@ -24,7 +24,8 @@ LEAST_BEYOND = 5
 
 def numeric(reference: np.ndarray, window: np.ndarray) -> dict:
     """Of two samples of numbers: all scores of the usable values."""
-    result = of_ranks(reference, window) | shares(deciles(reference, window), is_range=True)
+    cells = deciles(reference, window)
+    result = of_ranks(reference, window) | shares(cells, is_range=True) | p_values_of_cells(cells, is_range=True)
     if reference.min() < reference.max():
         result |= moments(reference, window) | quantiles(reference, window)
     return result
@@ -37,7 +38,7 @@ def categorical(reference: pd.Series, window: pd.Series) -> dict:
     sizes = (len(reference), len(window))
     new = int(counts[1][counts[0] == 0].sum())
     seen_once = int((counts[0] == 1).sum())
-    return shares(counts, is_range=False) | stuck(reference, window) | p_values_of_cells(counts) | {
+    return shares(counts, is_range=False) | stuck(reference, window) | p_values_of_cells(counts, is_range=False) | {
         "new_category_share.value": new / sizes[1],
         "new_category_share.p_value": of_a_split((seen_once, new), sizes) if new else 1.0,
     }
@@ -172,7 +173,23 @@ def moments(reference: np.ndarray, window: np.ndarray) -> dict:
     bridge = (np.diff(everything) * np.sqrt(of_reference * (1 - of_reference))).sum()
     beyond = (result["wasserstein.value"] / math.sqrt(1 / n + 1 / m) - math.sqrt(2 / math.pi) * bridge) / unit
     result["wasserstein.p_value"] = math.exp(-(beyond**2) / 2) if beyond > 0 else 1.0
+    result["energy.p_value"] = tail_of_energy(result["energy.value"] ** 2, reference, window)
     return result
+
+
+def tail_of_energy(squared: float, reference: np.ndarray, window: np.ndarray) -> float:
+    """Of a sum of squared normals weighted by the eigenvalues of a Brownian bridge's covariance, along the distribution function of
+    both samples together. Its first three cumulants are traces of that matrix and of its powers."""
+    n, m = len(reference), len(window)
+    values, counts = np.unique(np.concatenate([reference, window]), return_counts=True)
+    below = counts.cumsum()[:-1] / (n + m)
+    widths = np.sqrt(np.diff(values))
+    covariance = np.minimum.outer(below, below) * (1 - np.maximum.outer(below, below)) * np.outer(widths, widths)
+    twice = covariance @ covariance
+    scale = 2 * (1 / n + 1 / m)
+    mean, variance = scale * np.trace(covariance), 2 * scale**2 * np.trace(twice)
+    third = 8 * scale**3 * (twice * covariance).sum()
+    return tail_with_skew((squared - mean) / math.sqrt(variance), third / variance**1.5)
 
 
 def tail_with_skew(x: float, skew: float) -> float:
@@ -262,13 +279,24 @@ def pooled(counts: np.ndarray, is_range: bool) -> np.ndarray:
     return np.array(([pool] if sum(pool) else []) + cells).T
 
 
-def p_values_of_cells(counts: np.ndarray) -> dict:
-    """Of sums over the cells of names under a random split of the rows: by the first three cumulants, of all that each cell's
-    binomial may bring (docs/scores.md), term by term."""
-    counts = counts[:, counts.sum(axis=0) > 0]
-    if counts.shape[1] < 2:
-        return {}
+def p_values_of_cells(counts: np.ndarray, is_range: bool) -> dict:
+    """Of scores of shares under a random split of the rows (docs/scores.md).
+
+    Sums over the cells have the first three cumulants of all that each cell's binomial may bring, term by term. Of total variation
+    that is the sum of differences where the rows lie in many cells, and else that of their squares, which bound it (Cauchy and
+    Schwarz). The largest difference is the bound of Bonferroni, of the hypergeometric tails of each cell; of two cells both are exact.
+
+    Of a range, the cell that the reference leaves empty holds what lies outside: as many rows as lie beyond the extremes of n of
+    N values in any order, whatever they are.
+    """
     n, m = (int(size) for size in counts.sum(axis=1))
+    outside = int(counts[1][counts[0] == 0].sum()) if is_range else 0
+    inside = counts[:, counts[0] > 0] if is_range else counts[:, counts.sum(axis=0) > 0]
+    rows, cells = np.unique(inside.sum(axis=0), return_counts=True)
+    largest = np.abs(counts[0] / n - counts[1] / m).max()
+    result = {"l_infinity.p_value": tail_of_largest_difference(largest, (n, m), rows, cells, is_range)}
+    if inside.shape[1] < 2 and not is_range:
+        return result
     chance = m / (n + m)
     some = lambda count: np.where(count == 0, 0.5, count)
     terms = {
@@ -276,18 +304,23 @@ def p_values_of_cells(counts: np.ndarray) -> dict:
         "kullback_leibler": lambda r, w: special.kl_div(w / m, some(r) / n),
         "jensen_shannon": lambda r, w: (special.rel_entr(r / n, (r / n + w / m) / 2) + special.rel_entr(w / m, (r / n + w / m) / 2)) / 2,
         "hellinger": lambda r, w: (np.sqrt(r / n) - np.sqrt(w / m)) ** 2 / 2,
+        "differences": lambda r, w: np.abs(r / n - w / m) / 2,
+        "squares": lambda r, w: (r / n - w / m) ** 2 * (n + m) / np.maximum(r + w, 1),
     }
-    rows, cells = np.unique(counts.sum(axis=0), return_counts=True)
     splits = []
     for t in rows:
         w = np.arange(t + 1.0)
-        weights = stats.binom.pmf(w, t, chance)
-        splits.append((t - w, w, w - t * chance, weights))
-    variance = (cells * rows).sum() * chance * (1 - chance)
-    result = {}
+        splits.append((t - w, w, w - t * chance, stats.binom.pmf(w, t, chance)))
+    if is_range:
+        w = np.arange(m + 1.0)
+        weights = stats.betabinom.pmf(w, m, 2, n - 1)
+        splits.append((0 * w, w, w - (weights * w).sum(), weights))
+        cells = np.append(cells, 1)
+    expect = lambda values: sum(c * (weights * x).sum() for c, x, (*_, weights) in zip(cells, values, splits))
+    variance = expect([d * d for _, _, d, _ in splits])
+    tails = {}
     for name, term in terms.items():
-        of = [term(r, w) for r, w, _, _ in splits]
-        expect = lambda values: sum(c * (weights * x).sum() for c, x, (*_, weights) in zip(cells, values, splits))
+        of = [np.where(r + w > 0, term(r, w), 0.0) for r, w, _, _ in splits]
         means = [(weights * x).sum() for x, (*_, weights) in zip(of, splits)]
         slope = expect([x * d for x, (_, _, d, _) in zip(of, splits)]) / variance
         free = [x - mean - slope * d for x, mean, (_, _, d, _) in zip(of, means, splits)]
@@ -295,9 +328,35 @@ def p_values_of_cells(counts: np.ndarray) -> dict:
         mean = (cells * means).sum() - along
         second = expect([x**2 for x in free]) - 2 * along**2
         third = expect([x**3 for x in free]) - 8 * along**3
-        value = term(counts[0].astype(float), counts[1].astype(float)).sum()
-        result[f"{name}.p_value"] = tail_with_skew((value - mean) / math.sqrt(second), third / second**1.5)
-    return result
+        value = term(inside[0].astype(float), inside[1].astype(float)).sum() + (float(term(0.0, float(outside))) if outside else 0.0)
+        if name == "squares":
+            # What differences added up can be at the most, squared.
+            value = (2 * total_variation) ** 2
+        elif name == "differences":
+            total_variation = value
+        tails[name] = tail_with_skew((value - mean) / math.sqrt(second), third / second**1.5)
+    differences, squares = tails.pop("differences"), tails.pop("squares")
+    even = 1 / ((inside.sum(axis=0) ** 2).sum() + outside**2) * (n + m) ** 2
+    tails["total_variation"] = differences if even >= 20 else squares
+    if counts.shape[1] == 2 and not is_range:
+        # Two cells differ alike.
+        tails["total_variation"] = result["l_infinity.p_value"]
+    return result | {f"{name}.p_value": tail for name, tail in tails.items()}
+
+
+def tail_of_largest_difference(largest: float, sizes: tuple, rows: np.ndarray, cells: np.ndarray, is_range: bool) -> float:
+    """Of each cell's rows so many fall to the window as of a draw without replacement, and all that differ by as much count."""
+    n, m = sizes
+    tail = 0.0
+    for t, how_many in zip(rows, cells):
+        w = np.arange(max(0, t - n), min(t, m) + 1)
+        reaches = np.abs((t - w) / n - w / m) >= largest * (1 - 1e-9)
+        tail += how_many * np.exp(stats.hypergeom.logpmf(w[reaches], n + m, t, m)).sum()
+    if is_range:
+        w = np.arange(m + 1)
+        tail += stats.betabinom.pmf(w[w / m >= largest * (1 - 1e-9)], m, 2, n - 1).sum()
+    # Two cells differ alike, so one says it all.
+    return min(1.0, tail / 2 if cells.sum() == 2 and not is_range else tail)
 
 
 # --- What is no value, or one too often --------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ use crate::steps::{Step, Steps};
 ///
 /// Under no drift the squared distance is that of `s·B(H(x))` with a Brownian bridge B and the distribution H of both
 /// samples together: a sum of squared normals, whose first three cumulants are integrals of the bridge's covariance. See
-/// [`ChanceSum`] for its tail, which is close where it is small, and up to a tenth off in the middle.
+/// [`ChanceSum`] for its tail, and docs/scores.md for how close that is.
 ///
 /// None when the reference is constant: it has no scale to measure a distance by.
 pub(crate) fn distance(steps: &Steps, standard_deviation: f64) -> Option<Distance> {

@@ -142,10 +142,11 @@ impl Shares {
 
     /// Total variation `½·Σ|p − q|`, from 0 to 1. By Cauchy-Schwarz it is at most `½·√(Σ(p−q)²/u)` with the shares u of
     /// both samples together, from which noise and p-value are upper bounds. Where the rows lie in many cells that bound is
-    /// far off, and no cell moves the others much; there they are those of the sum itself.
+    /// far off, and no cell moves the others much; there they are those of the sum itself. Two cells differ alike, and their p-value
+    /// is exact.
     fn total_variation(&self) -> Distance {
         let value = self.half_of_differences();
-        let sum = self.chance(self.difference_term());
+        let sum = self.split().half_of_differences();
         let (noise, reach, p_value) = if self.effective_cells() >= MANY_CELLS {
             (sum.quantile(NOISE_TAIL), sum.quantile(interval::OUTSIDE), sum.tail(value))
         } else {
@@ -153,13 +154,18 @@ impl Shares {
             let chance =
                 self.chance(|reference, window| (reference / n - window / m).powi(2) * (n + m) / (reference + window));
             let reach = |tail: f64| chance.quantile(tail).max(0.0).sqrt() / 2.0;
-            (reach(NOISE_TAIL), reach(interval::OUTSIDE), chance.tail(4.0 * value * value))
+            let p_value = if self.cells() == 2 && !self.is_range {
+                self.split().reaches(value)
+            } else {
+                chance.tail(4.0 * value * value)
+            };
+            (reach(NOISE_TAIL), reach(interval::OUTSIDE), p_value)
         };
         let interval = interval::around_norm((value, value), reach);
         Distance { value, upper: value, effect: value, noise, null_mean: sum.mean, interval, p_value }
     }
 
-    /// The largest difference of one share, from 0 to 1. Noise and p-value are upper bounds: the binomials' own, added up over
+    /// The largest difference of one share, from 0 to 1. Noise and p-value are upper bounds: each cell's own, added up over
     /// the cells (Bonferroni). The interval takes the largest variance that a share can have.
     fn l_infinity(&self) -> Distance {
         let value = self.largest_difference();
@@ -174,7 +180,7 @@ impl Shares {
             noise: chance.quantile(NOISE_TAIL),
             null_mean: chance.mean(),
             interval: interval::around_norm((value, upper), reach),
-            p_value: chance.tail(value),
+            p_value: self.split().reaches(value),
         }
     }
 

@@ -25,6 +25,12 @@ impl ChanceSum {
         }
     }
 
+    /// Of a sum over cells whose rows have a fixed sum, which takes the share b of it along `Z² − 1` (see
+    /// [`super::random_split`]).
+    pub(crate) fn along_a_fixed_sum(mean: f64, variance: f64, third: f64, b: f64) -> Self {
+        Self { mean: (mean - b).max(0.0), variance: (variance - 2.0 * b * b).max(0.0), third: third - 8.0 * b.powi(3) }
+    }
+
     /// The value that the score exceeds with this probability.
     pub(crate) fn quantile(self, tail: f64) -> f64 {
         let standardised = match self.degrees_of_freedom() {

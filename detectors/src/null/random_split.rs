@@ -20,7 +20,10 @@ use std::collections::BTreeMap;
 
 use statrs::function::gamma::ln_gamma;
 
+use super::absolute_deviation::{AbsoluteDeviation, Part};
 use super::chance_sum::ChanceSum;
+use super::extremes;
+use super::hypergeometric::Draw;
 use super::largest_difference::{Differing, LargestDifference};
 
 /// Standard deviations on each side of its mean to which a binomial is summed up.
@@ -34,6 +37,8 @@ const POINTS_PER_DEVIATION: f64 = 3.0;
 const OUTSIDE_REACH: f64 = 20.0;
 /// Points on such a mean, where that is more than they are.
 const POINTS_PER_OUTSIDE_MEAN: f64 = 8.0;
+/// Differences are equal up to it.
+const ROUNDING: f64 = 1e-9;
 
 /// All the ways in which the rows of two samples could have been split between them.
 #[derive(Debug)]
@@ -43,7 +48,7 @@ pub(crate) struct RandomSplit {
     /// `Σ Var(w_i)`.
     variance: f64,
     /// Sizes of reference and window.
-    sizes: (f64, f64),
+    sizes: (u64, u64),
 }
 
 /// One way in which a cell's rows fall to reference and window.
@@ -65,7 +70,8 @@ impl Point {
 #[derive(Debug)]
 struct Kind {
     cells: f64,
-    rows: f64,
+    /// None outside of a range: what the reference leaves empty was never split.
+    rows: Option<u64>,
     /// Mean of the window's rows among them.
     mean: f64,
     /// From one point to the next, in rows.
@@ -85,15 +91,15 @@ impl RandomSplit {
         let kinds: Vec<Kind> = kinds
             .into_iter()
             .filter(|(_, cells)| *cells > 0)
-            .map(|(rows, cells)| Kind::new(rows as f64, cells as f64, chance))
+            .map(|(rows, cells)| Kind::new(rows, cells as f64, chance))
             .collect();
-        let variance = kinds.iter().map(|kind| kind.cells * kind.rows * chance * (1.0 - chance)).sum();
-        Self { kinds, variance, sizes: (n as f64, m as f64) }
+        let variance = kinds.iter().map(|kind| kind.cells * kind.mean * (1.0 - chance)).sum();
+        Self { kinds, variance, sizes: (n, m) }
     }
 
     /// Of cells that together are the reference's range, with one more for what of the window lies outside of it. The reference
     /// leaves that empty by how it is made, so its rows were never split: it holds what the two extremes leave out (see
-    /// [`crate::distances::range`]).
+    /// [`crate::null::extremes`]).
     pub(crate) fn with_outside((n, m): (u64, u64), rows_and_cells: impl IntoIterator<Item = (u64, u64)>) -> Self {
         let mut split = Self::new((n, m), rows_and_cells);
         if n > 1 {
@@ -105,31 +111,104 @@ impl RandomSplit {
         split
     }
 
-    /// The largest difference between the shares that a cell has of each sample. The fixed sum of the `w_i` leaves the share
-    /// `1 − t_i/(n+m)` of a cell's variance.
+    /// The largest difference between the shares that a cell has of each sample. Of a cell's rows, as many fall to the window as to a
+    /// draw without replacement; where they may be many, several counts are taken as one that lies anywhere among them.
     pub(crate) fn largest_difference(&self) -> LargestDifference {
-        let (n, m) = self.sizes;
-        let of_kind = |kind: &Kind| {
-            let left = (1.0 - kind.rows / (n + m)).max(0.0).sqrt();
-            // A point that stands for several rows stands for those around it.
-            let of_a_row = 1.0 / m + if kind.rows > 0.0 { 1.0 / n } else { 0.0 };
-            let around = if kind.step > 1.0 { kind.step / 2.0 * of_a_row } else { 0.0 };
-            let differing = |point: &Point| {
-                let difference = (point.reference / n - point.window / m).abs();
-                let (least, most) = ((difference - around).max(0.0), difference + around);
-                Differing { least: left * least, most: left * most, cells: kind.cells * point.weight }
+        let ((n, m), (rows_n, rows_m)) = (self.sizes, self.numbers_of_rows());
+        let of_kind = |kind: &Kind| -> Vec<Differing> {
+            let between = |difference: f64, around: f64, chance: f64| Differing {
+                least: (difference.abs() - around).max(0.0),
+                most: difference.abs() + around,
+                cells: kind.cells * chance,
             };
-            kind.points.iter().map(differing).collect::<Vec<_>>()
+            let Some(rows) = kind.rows else {
+                let around = if kind.step > 1.0 { kind.step / 2.0 / rows_m } else { 0.0 };
+                let of_point = |point: &Point| between(point.window / rows_m, around, point.weight);
+                return kind.points.iter().map(of_point).collect();
+            };
+            let draw = Draw::new(n + m, rows, m);
+            let step = (draw.deviation() / POINTS_PER_DEVIATION).floor().max(1.0);
+            let of_row = 1.0 / rows_n + 1.0 / rows_m;
+            let of_counts = |counts: &[(u64, f64)]| {
+                let (first, last) = (counts[0].0 as f64, counts[counts.len() - 1].0 as f64);
+                let around = if step > 1.0 { (last - first + 1.0) / 2.0 * of_row } else { 0.0 };
+                let chance = counts.iter().map(|(_, chance)| chance).sum();
+                between(((first + last) / 2.0 - kind.mean) * of_row, around, chance)
+            };
+            draw.likely().chunks(step as usize).map(of_counts).collect()
         };
         LargestDifference::new(self.kinds.iter().flat_map(of_kind).collect())
     }
 
-    /// The score that adds up `term(r, w)` over the cells, of r rows of the reference and w of the window.
+    /// The probability that the shares of some cell differ by so much, or an upper bound of it: those of all cells, added up
+    /// (Bonferroni). Two cells differ alike, so one of them says it all, and exactly.
+    pub(crate) fn reaches(&self, difference: f64) -> f64 {
+        let ((n, m), (rows_n, rows_m)) = (self.sizes, self.numbers_of_rows());
+        let difference = difference * (1.0 - ROUNDING);
+        let of_cell = |kind: &Kind| {
+            let Some(rows) = kind.rows else {
+                return extremes::at_least_beyond((difference * rows_m).ceil() as u64, n, m);
+            };
+            let (draw, away) = (Draw::new(n + m, rows, m), difference / (1.0 / rows_n + 1.0 / rows_m));
+            let fewer = kind.mean - away;
+            let below = if fewer < 0.0 { 0.0 } else { draw.at_most(fewer as u64) };
+            below + draw.at_least((kind.mean + away).ceil() as u64)
+        };
+        let are_alike = self.kinds.iter().all(|kind| kind.rows.is_some()) && self.cells() == 2.0;
+        let of_all: f64 = self.kinds.iter().map(|kind| kind.cells * of_cell(kind)).sum();
+        if are_alike { of_all / 2.0 } else { of_all }.min(1.0)
+    }
+
+    /// The score that adds up half of the difference of each cell's shares.
+    pub(crate) fn half_of_differences(&self) -> ChanceSum {
+        if self.is_one_cell() {
+            return ChanceSum { mean: 0.0, variance: 0.0, third: 0.0 };
+        }
+        let parts: Vec<(f64, Part)> =
+            self.kinds.iter().map(|kind| (kind.cells, self.half_of_difference(kind))).collect();
+        let sum = |of: &dyn Fn(&Part) -> f64| -> f64 { parts.iter().map(|(cells, part)| cells * of(part)).sum() };
+        let slope = sum(&|part| part.with_rows) / self.variance;
+        let b = 0.5 * sum(&|part| part.with_squares - slope * part.rows_cubed) / self.variance;
+        let variance = |part: &Part| part.squared - 2.0 * slope * part.with_rows + slope * slope * part.rows_squared;
+        let third = |part: &Part| {
+            part.cubed - 3.0 * slope * part.squared_with_rows + 3.0 * slope * slope * part.with_squares
+                - slope.powi(3) * part.rows_cubed
+        };
+        ChanceSum::along_a_fixed_sum(sum(&|part| part.mean), sum(&variance), sum(&third), b)
+    }
+
+    /// What a cell brings to it.
+    fn half_of_difference(&self, kind: &Kind) -> Part {
+        let (n, m) = self.numbers_of_rows();
+        let Some(rows) = kind.rows else {
+            let moment = |power| -> f64 {
+                kind.points.iter().map(|point| point.weight * (point.window - kind.mean).powi(power)).sum()
+            };
+            return Part::of_line(0.5 / m, kind.mean, moment(2), moment(3));
+        };
+        Part::of_deviation(0.5 / n + 0.5 / m, AbsoluteDeviation::of(rows, m / (n + m)))
+    }
+
+    /// A single cell holds all rows, however they were split.
+    fn is_one_cell(&self) -> bool {
+        matches!(self.kinds.as_slice(), [only] if only.cells == 1.0)
+    }
+
+    fn cells(&self) -> f64 {
+        self.kinds.iter().map(|kind| kind.cells).sum()
+    }
+
+    fn numbers_of_rows(&self) -> (f64, f64) {
+        (self.sizes.0 as f64, self.sizes.1 as f64)
+    }
+
+    /// The score that adds up `term(r, w)` over the cells, of r rows of the reference and w of the window. The term must be smooth
+    /// where a cell holds many.
     pub(crate) fn sum_of(&self, term: impl Fn(f64, f64) -> f64) -> ChanceSum {
-        if let [only] = self.kinds.as_slice()
-            && only.cells == 1.0
+        if self.is_one_cell()
+            && let [only] = self.kinds.as_slice()
         {
-            let mean = term(only.rows - only.mean, only.mean);
+            let mean = term(only.rows.unwrap_or(0) as f64 - only.mean, only.mean);
             return ChanceSum { mean, variance: 0.0, third: 0.0 };
         }
         let terms: Vec<Vec<f64>> = self
@@ -162,17 +241,14 @@ impl RandomSplit {
             third += kind.cells * expected(kind, &|i, deviation| free(i, deviation).powi(3));
             along += kind.cells * expected(kind, &|i, deviation| free(i, deviation) * deviation * deviation);
         }
-        let b = 0.5 * along / self.variance;
-        ChanceSum {
-            mean: (mean - b).max(0.0),
-            variance: (variance - 2.0 * b * b).max(0.0),
-            third: third - 8.0 * b.powi(3),
-        }
+        ChanceSum::along_a_fixed_sum(mean, variance, third, 0.5 * along / self.variance)
     }
 }
 
 impl Kind {
-    fn new(rows: f64, cells: f64, chance: f64) -> Self {
+    fn new(rows: u64, cells: f64, chance: f64) -> Self {
+        let split = Some(rows);
+        let rows = rows as f64;
         let (mean, deviation) = (rows * chance, (rows * chance * (1.0 - chance)).sqrt());
         let first = (mean - REACH * deviation - MARGIN).floor().max(0.0);
         let last = (mean + REACH * deviation + MARGIN).ceil().min(rows);
@@ -184,7 +260,7 @@ impl Kind {
         let windows = steps(first, last, step);
         let points =
             weighted(windows, log_weight).map(|(window, weight)| Point { reference: rows - window, window, weight });
-        Self { cells, rows, mean, step, points: points.collect() }
+        Self { cells, rows: split, mean, step, points: points.collect() }
     }
 
     /// What of the window's m rows lies beyond the extremes of the reference's n: a beta-binomial variable with 2 and n − 1.
@@ -198,7 +274,7 @@ impl Kind {
         let points: Vec<Point> =
             weighted(windows, log_weight).map(|(window, weight)| Point { reference: 0.0, window, weight }).collect();
         let mean = points.iter().map(|point| point.weight * point.window).sum();
-        Self { cells: 1.0, rows: 0.0, mean, step, points }
+        Self { cells: 1.0, rows: None, mean, step, points }
     }
 }
 
@@ -263,17 +339,69 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_difference_of_two_cells_is_that_of_a_binomial() {
-        // scipy.stats: binom.sf(k − 1, 40_000, 0.5) + binom.cdf(40_000 − k, 40_000, 0.5), for each of two cells that differ
-        // by as much as each other, with what their fixed sum leaves of the deviation.
+    fn differences_add_up_as_all_counts_say() {
+        // Of few rows every count is a point.
+        for (sizes, cells) in
+            [((30, 20), vec![(5, 4), (10, 3)]), ((7, 40), vec![(1, 30), (17, 1)]), ((60, 60), vec![(60, 2)])]
+        {
+            for split in [RandomSplit::new(sizes, cells.clone()), RandomSplit::with_outside(sizes, cells)] {
+                let (n, m) = split.numbers_of_rows();
+                let expected = split.sum_of(|reference, window| 0.5 * (reference / n - window / m).abs());
+                let got = split.half_of_differences();
+                for (got, expected, unit) in [
+                    (got.mean, expected.mean, expected.mean),
+                    (got.variance, expected.variance, expected.variance),
+                    (got.third, expected.third, expected.variance.powf(1.5)),
+                ] {
+                    assert!((got - expected).abs() < 1e-10 * unit, "{sizes:?}: {got}, not {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_rows_differ_by_the_mean_of_a_normal_magnitude() {
+        // A hundred cells of a thousand rows: √(2/π) deviations each, and 1 − 2/π of the variance.
+        let split = RandomSplit::new((50_000, 50_000), [(1000, 100)]);
+        let (got, of_cell) = (split.half_of_differences(), 0.5 * (250.0f64 * 0.99).sqrt() * 2.0 / 50_000.0);
+        let (mean, variance) = (100.0 * of_cell * 0.797_884_560_8, 100.0 * of_cell.powi(2) * 0.363_380_227_6);
+        assert!((got.mean / mean - 1.0).abs() < 1e-3, "{got:?} against {mean}");
+        assert!((got.variance / variance - 1.0).abs() < 2e-2, "{got:?} against {variance}");
+    }
+
+    #[test]
+    fn a_large_difference_is_as_likely_as_the_noise_says() {
+        for (sizes, cells) in [
+            ((27_000, 25_000), vec![(5_200, 10)]),
+            ((4_000, 200), vec![(21, 200)]),
+            ((900, 400), vec![(1, 300), (1000, 1)]),
+        ] {
+            let split = RandomSplit::new(sizes, cells);
+            let largest = split.largest_difference();
+            for tail in [0.05, 0.001] {
+                let quantile = largest.quantile(tail);
+                let [more, as_much] = [1.0 + 1e-6, 1.0 - 1e-6].map(|part| split.reaches(part * quantile) / tail);
+                assert!(
+                    more < 1.01 && as_much > 0.75,
+                    "{sizes:?}, {tail}: {quantile} is reached by {as_much}, passed by {more} times as many"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_difference_of_two_cells_is_that_of_either() {
+        // As good as normal, of so many rows: on either side, from half a row before on.
         let split = RandomSplit::new((40_000, 40_000), [(40_000, 2)]);
-        for z in (0..40).map(|step| 2.5 + f64::from(step) / 20.0) {
-            let difference = z * (0.25f64 / 40_000.0 * 2.0).sqrt();
-            let expected = 4.0 * crate::null::tails::normal_tail(z);
-            let got = split.largest_difference().tail(difference) / expected;
-            assert!((0.97..1.3).contains(&got), "{z} deviations: {got} times the tail");
-            let quantile = split.largest_difference().quantile(expected) / difference;
-            assert!((0.995..1.03).contains(&quantile), "{z} deviations: {quantile} times the quantile");
+        let deviation = (10_000.0f64 * 40_000.0 / 79_999.0).sqrt();
+        for rows in (180..330).step_by(5).map(f64::from) {
+            let difference = rows * 2.0 / 40_000.0;
+            let expected = 2.0 * crate::null::tails::normal_tail((rows - 0.5) / deviation);
+            let got = split.reaches(difference) / expected;
+            assert!((0.98..1.02).contains(&got), "{rows} rows: {got} times the tail");
+            // Noise counts both cells, and what lies between two counts that are taken as evenly spread.
+            let quantile = split.largest_difference().quantile(2.0 * expected) / difference;
+            assert!((0.99..1.01).contains(&quantile), "{rows} rows: {quantile} times the quantile");
         }
     }
 }
