@@ -1,6 +1,7 @@
 """What came of the shifts: for each trouble what was said of it and when, everything that was said, and the noise counted."""
 
 import datetime
+import textwrap
 
 from .trouble import LENGTH, SHIFTS, Trouble
 
@@ -11,17 +12,18 @@ INTRODUCTION = """\
 # Two hours on call
 
 `tests/on-call` is on call for two hours, three times at once: in a calm shift, in a troubled one and in a storm. In each a
-scikit-learn model behind FastAPI stands behind two sidecars, and fifteen days of real flights are replayed through them in their
-order, a day in eight minutes. The collector has the rules that ship, a budget of false pages of one a year, a window
-of ten days that closes every day, a feed of files, outcomes that are sent, and three who are told: PagerDuty's stand-in, a mailbox on an
-SMTP server, and a dead man's switch that tells after three minutes without a sign of life. What goes wrong, and when, is in
-`tests/python/on_call/trouble.py`, with what somebody should hear of it, and what should be listed under its cause and told to nobody; that
-was written down before the shifts began.
+scikit-learn model behind FastAPI (flights) stands behind two sidecars, and fifteen days of real flights are replayed through them in
+their order, a day in eight minutes. Two more models are watched beside it: a desk that streams chats and is asked every other second,
+and routes, whose rows an application writes itself. The collector has the {rules} rules that ship, a budget of false pages of one a
+year, windows of ten days that close every day (of the routes: of one day, compared with the last five), a feed of files, outcomes that
+are sent, and three who are told: PagerDuty's stand-in, a mailbox on an SMTP server, and a dead man's switch that tells after three
+minutes without a sign of life. What goes wrong, and when, is in `tests/python/on_call/trouble.py`, with what somebody should hear of
+it, and what should be listed under its cause and told to nobody; that was written down before the shifts began.
 
 **Noise** is a beginning that no trouble explains: not the rule's that the trouble was expected to ask for, or more than forty
 minutes (five days of flights) after it was over. What follows is what the last run recorded.
 
-Not asked for are ModelSilent, which needs a day of traffic before, FirstMessageSlo (there are no streams), NewChange and CaptureLoss.
+{not_asked}
 """
 
 PACE = """\
@@ -56,7 +58,12 @@ processes at once:
 
 
 def page(results: list[dict]) -> str:
-    parts = [INTRODUCTION, _pace(results[0]), SHOWED, _overview(results)]
+    rules = results[0]["rules"]
+    asked = {rule for _, troubles in SHIFTS.values() for trouble in troubles for rule in trouble.rules}
+    *others, last = [rule for rule in rules if rule not in asked]
+    not_asked = f"No trouble asks for {', '.join(others)} and {last}. When one of these speaks, it is noise."
+    introduction = INTRODUCTION.format(rules=len(rules), not_asked=textwrap.fill(not_asked, 130))
+    parts = [introduction, _pace(results[0]), SHOWED, _overview(results)]
     for result in results:
         parts += [f"## {result['shift'].capitalize()}", _troubles(result), _said(result), _ends(result)]
     return "\n".join(part for part in parts if part).rstrip() + "\n"
@@ -87,13 +94,22 @@ def _episode(entry: dict, result: dict) -> str | None:
 def _alert(entry: dict, result: dict) -> dict:
     by_id = {alert["id"]: alert for alert in result["alerts"]}
     found = by_id.get(_episode(entry, result), {})
-    return {"rule": entry.get("rule") or found.get("rule", "?"), "severity": found.get("severity") or entry.get("severity") or "?"}
+    return {
+        "rule": entry.get("rule") or found.get("rule", "?"),
+        "severity": found.get("severity") or entry.get("severity") or "?",
+        "labels": found.get("labels", {}),
+    }
+
+
+def _is_its(alert: dict, trouble: Trouble) -> bool:
+    """Whether an alert may tell of a trouble."""
+    return alert["rule"] in trouble.rules and alert["labels"].get("model", trouble.of) == trouble.of
 
 
 def _reason(entry: dict, result: dict) -> Trouble | None:
-    rule = _alert(entry, result)["rule"]
+    alert = _alert(entry, result)
     for trouble in SHIFTS[result["shift"]][1]:
-        if rule in trouble.rules and trouble.begins <= entry["minute"] <= trouble.ends + AFTERWARDS:
+        if _is_its(alert, trouble) and trouble.begins <= entry["minute"] <= trouble.ends + AFTERWARDS:
             return trouble
     return None
 
@@ -112,7 +128,7 @@ def _listed(trouble: Trouble, result: dict) -> dict | None:
     told = {_episode(entry, result) for entry in _told(result, "trigger")}
     for alert in result["alerts"]:
         begins = _minute(alert["started_at"], result)
-        is_its = alert["rule"] in trouble.listed and trouble.begins <= begins <= trouble.ends + AFTERWARDS
+        is_its = alert["rule"] in trouble.listed and _is_its(alert, trouble) and trouble.begins <= begins <= trouble.ends + AFTERWARDS
         if is_its and alert["id"] not in told and any(mute["by"] == "alert" for mute in alert["muted_by"]):
             return alert
     return None
@@ -154,7 +170,7 @@ def _overview(results: list[dict]) -> str:
 def _first(trouble: Trouble, result: dict) -> dict | None:
     """The first word of a trouble, from its beginning on; an alert that was open already speaks of it, too."""
     for entry in _beginnings(result):
-        if _alert(entry, result)["rule"] in trouble.rules and trouble.begins <= entry["minute"] <= trouble.ends + AFTERWARDS:
+        if _is_its(_alert(entry, result), trouble) and trouble.begins <= entry["minute"] <= trouble.ends + AFTERWARDS:
             return entry
     return next((entry for entry in _open_already(trouble, result)), None)
 
@@ -164,7 +180,7 @@ def _open_already(trouble: Trouble, result: dict) -> list[dict]:
     return [
         entry
         for entry in _beginnings(result)
-        if _alert(entry, result)["rule"] in trouble.rules
+        if _is_its(_alert(entry, result), trouble)
         and entry["minute"] < trouble.begins < ends.get(_episode(entry, result), float("inf"))
     ]
 
@@ -210,9 +226,16 @@ def _ends(result: dict) -> str:
     triggered = {key[1] for key in pagerduty if key[2] == "trigger"}
     resolved = {key[1] for key in pagerduty if key[2] == "resolve"}
     open_at_the_end = {alert["id"] for alert in result["alerts"] if alert["state"] == "firing"}
-    muted = [alert for alert in result["alerts"] if alert["id"] not in triggered]
+    told = {_episode(entry, result) for entry in _told(result, "trigger")}
+    muted = [alert for alert in result["alerts"] if alert["id"] not in told]
     return (
         f"PagerDuty took {len(triggered)} beginnings and {len(resolved)} ends, {len(pagerduty) - len(set(pagerduty))} of them twice. "
         f"{len(triggered - resolved)} had no end, and {len(open_at_the_end & triggered)} were still open when the shift was over. "
-        f"{len(muted)} more were told to nobody, for others explain them.\n"
+        f"{len(muted)} more were told to nobody{_by_rule(muted)}.\n"
     )
+
+
+def _by_rule(alerts: list[dict]) -> str:
+    """Which alerts they are."""
+    rules = [alert["rule"] for alert in sorted(alerts, key=lambda alert: alert["started_at"])]
+    return f", for others explain them: {', '.join(rules)}" if rules else ""
