@@ -6,6 +6,8 @@ import pyarrow.parquet
 from conftest import ROOT
 
 TEXTS = ["carrier", "origin", "dest"]
+#: Of a route, which somebody else watches.
+ROUTE = ["origin", "dest", "distance"]
 NUMBERS = ["distance", "hour", "temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
 
 

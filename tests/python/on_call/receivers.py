@@ -52,6 +52,7 @@ class PagerDuty:
                     episode=event["dedup_key"],
                     severity=payload.get("severity"),
                     says=payload.get("summary"),
+                    event=event,
                 )
                 self.answer(202, {"status": "success", "message": "Event processed", "dedup_key": event["dedup_key"]})
 
@@ -89,6 +90,7 @@ class Mailbox:
             rule=mail["X-Driftline-Rule"],
             severity=mail["X-Driftline-Severity"],
             says=mail["Subject"],
+            text=mail.get_body(("plain",)).get_content(),
         )
         return "250 OK"
 
