@@ -50,17 +50,13 @@ impl FewBlocks {
         let behind = BEHIND.min((blocks * MOST_BEHIND).floor()).max(1.0);
         // What they exceed is the most extreme block but these.
         let share = holds_one_of(behind + 1.0, blocks, in_window).min(LARGEST_TAIL);
-        let above = (share * f64::from(windows)).max(1.0) as usize;
-        let effect = effects.get(above).map_or(0.0, |(_, effect)| *effect);
-        let over = |(_, larger): &(u32, f64)| larger.powi(power) - effect.powi(power);
-        let excess = effects.iter().take(above).map(over).sum::<f64>() / above as f64;
+        let (effect, excess) = reached(effects, share * f64::from(windows), power);
         Self { reference: blocks, behind, share: rounded(share), effect: rounded(effect), excess: rounded(excess) }
     }
 
     /// The effect that a share of windows exceeds in which no window was drawn.
     pub(super) fn beyond(&self, share: f64, power: i32) -> f64 {
-        let rarer = (self.share / share).max(1.0);
-        let beyond = self.excess * self.behind / TOGETHER * (rarer.powf(TOGETHER / self.behind) - 1.0);
+        let beyond = self.excess * mean_excesses((self.share / share).max(1.0), self.behind / TOGETHER);
         (self.effect.powi(power) + beyond).powf(1.0 / f64::from(power)).min(f64::MAX)
     }
 
@@ -69,6 +65,20 @@ impl FewBlocks {
         let finite = [self.reference, self.behind, self.effect, self.excess];
         positive && self.share <= 1.0 && finite.iter().all(|number| number.is_finite() && *number >= 0.0)
     }
+}
+
+/// Of effects by falling size, the one that so many exceed, and by how much these do on the mean, on the scale of squares.
+pub(super) fn reached(effects: &[(u32, f64)], exceed: f64, power: i32) -> (f64, f64) {
+    let above = exceed.max(1.0) as usize;
+    let effect = effects.get(above).map_or(0.0, |(_, effect)| *effect);
+    let over = |(_, larger): &(u32, f64)| larger.powi(power) - effect.powi(power);
+    (effect, effects.iter().take(above).map(over).sum::<f64>() / above as f64)
+}
+
+/// How many mean excesses farther a limit lies that is exceeded so many times more rarely, where the mean is that of so many
+/// excesses: the logarithm, were it known. For two windows together it is that of half as many (see the page).
+pub(super) fn mean_excesses(rarer: f64, behind: f64) -> f64 {
+    behind * (rarer.powf(1.0 / behind) - 1.0)
 }
 
 /// The share of windows that hold a block more extreme than all of the reference's.

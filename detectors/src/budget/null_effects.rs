@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dependence::block_length;
 use super::draws::World;
-use super::few_blocks::{FEW, FewBlocks, unseen};
+use super::few_blocks::{FEW, FewBlocks, mean_excesses, reached, unseen};
 use crate::blocks::RareCategory;
 use crate::build::WindowShape;
 use crate::detector::Detector;
@@ -21,7 +21,9 @@ const WORLDS: std::ops::RangeInclusive<u32> = 20..=64;
 pub(crate) const KEPT: f64 = 0.05;
 /// So many windows above a level are needed to say where it lies.
 const ENOUGH: f64 = 5.0;
-/// So many windows that do not overlap are behind a tail: those that share nine days of ten say one thing ten times.
+/// So many windows that do not overlap are behind a tail: those that share nine days of ten say one thing ten times. Carried on
+/// from five windows that nearly were the same one, as if they knew it exactly, it let limits for three windows in ten thousand be
+/// exceeded by eight.
 const BEHIND: f64 = 10.0;
 /// However few blocks a window is made of, this share of them can be seen.
 const LEAST_TRUSTED: f64 = 0.2;
@@ -101,7 +103,7 @@ impl NullEffects {
         if let Some(few) = &self.few_blocks {
             return few.beyond(share, power).max(self.drawn(share));
         }
-        let beyond = self.slope * mean_excesses(self.trusted / share);
+        let beyond = self.slope * mean_excesses(self.trusted / share, BEHIND);
         (self.at_trusted.powi(power) + beyond).powf(1.0 / f64::from(power)).min(f64::MAX)
     }
 
@@ -258,14 +260,9 @@ pub(crate) fn null_effects(
         let few_blocks = (comes_in_bursts(detector) || in_window < FEW)
             .then(|| FewBlocks::of(&effects, windows, blocks, in_window, power));
         let trusted = if few_blocks.is_some() { unseen(blocks, in_window) } else { by_many };
-        let exceeded_by =
-            |share: f64| effects.get((share * f64::from(windows)) as usize).map_or(0.0, |(_, effect)| *effect);
         let least = if few_blocks.is_some() { ENOUGH / f64::from(windows) } else { BEHIND / side_by_side };
         let trusted = trusted.max(least).min(LEAST_TRUSTED);
-        let at_trusted = exceeded_by(trusted);
-        let above = (trusted * f64::from(windows)).max(1.0) as usize;
-        let excesses = effects.iter().take(above).map(|(_, effect)| effect.powi(power) - at_trusted.powi(power));
-        let slope = excesses.sum::<f64>().max(0.0) / above as f64;
+        let (at_trusted, slope) = reached(&effects, trusted * f64::from(windows), power);
         let independent = small.get(&detector).copied()?;
         let most = (KEPT * f64::from(windows)).ceil() as usize + 1;
         let (at, effects) = effects.iter().take(most).map(|(at, effect)| (*at, rounded(*effect))).unzip();
@@ -285,15 +282,6 @@ pub(crate) fn null_effects(
         null.is_consistent().then_some((detector, null))
     };
     effects.into_iter().filter_map(kept).collect()
-}
-
-/// By how many mean excesses a limit lies farther that is exceeded so many times more rarely: the logarithm, were the mean known. It is
-/// that of k excesses, and the share that exceeds c of such means is `(1 + c/k)^−k` on the average over references, for an
-/// exponential excess over the mean of k others is distributed as F with 2 and 2k degrees of freedom (Hahn and Meeker 1991, "Statistical
-/// Intervals"). That is one in so many for this c. Taken as known, from five windows that nearly were the same one, it let
-/// limits for three windows in ten thousand be exceeded by eight.
-fn mean_excesses(times: f64) -> f64 {
-    BEHIND * (times.powf(1.0 / BEHIND) - 1.0)
 }
 
 /// The effects, by falling size, without what is none. A sample's own spread is too small by a part: the draws from B blocks
@@ -422,7 +410,7 @@ mod tests {
                 let mut effects: Vec<f64> = (0..SIDE_BY_SIDE).map(|_| -uniform.next().ln()).collect();
                 effects.sort_by(|a, b| b.total_cmp(a));
                 let mean = effects[..above].iter().map(|effect| effect - effects[above]).sum::<f64>() / BEHIND;
-                let limit = effects[above] + mean * mean_excesses(BEHIND / SIDE_BY_SIDE as f64 / share);
+                let limit = effects[above] + mean * mean_excesses(BEHIND / SIDE_BY_SIDE as f64 / share, BEHIND);
                 exceeded += (-limit).exp();
             }
             let realised = exceeded / f64::from(REFERENCES) / share;

@@ -317,9 +317,7 @@ mod tests {
     fn tail_equals_scipys() {
         for &(n, d, expected) in SCIPY {
             let got = tail(n, d);
-            // SciPy's own end at an expansion for large samples.
-            let close = (got / expected - 1.0).abs() < if n < 1_000_000 { 1e-6 } else { 1e-5 };
-            assert!(close, "n = {n}, d = {d}: {got}, SciPy has {expected}");
+            assert!((got / expected - 1.0).abs() < 1e-6, "n = {n}, d = {d}: {got}, SciPy has {expected}");
         }
     }
 
