@@ -35,6 +35,7 @@ mod metrics;
 mod model_metadata;
 mod numbers;
 mod own_metrics;
+mod page_budget;
 mod pages;
 mod pipeline;
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::config::{DECODED_SLI, FIRST_MESSAGE_SLI, HEARD_SLI, Model, SCHEMA_SLI
 use crate::feeds::FeedMetrics;
 use crate::ingest::{Refused, cloud_events};
 use crate::own_metrics::OwnMetric;
+use crate::segments::WorstScore;
 use crate::{telemetry, watchdog};
 
 /// What indicators' events are told apart by: as rules match them, and as Prometheus' rules sum them.
@@ -75,6 +76,7 @@ pub(crate) struct Metrics {
     pub(crate) window_rows: IntGaugeVec,
     segment_rows: IntGaugeVec,
     segment_worst: GaugeVec,
+    segment_limit: GaugeVec,
     request_duration: HistogramVec,
     sli_good: IntCounterVec,
     sli_valid: IntCounterVec,
@@ -375,6 +377,16 @@ impl Metrics {
                     Opts::new(
                         "driftline_segment_worst_score",
                         "The score of a segment's columns that is furthest beyond its limit in the last window that closed, in limits: above 1 it drifts.",
+                    ),
+                    &["model", "version", "segment"],
+                )?,
+            )?,
+            segment_limit: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "driftline_segment_worst_limit",
+                        "The limit of the score that driftline_segment_worst_score is of.",
                     ),
                     &["model", "version", "segment"],
                 )?,
@@ -728,7 +740,7 @@ impl Metrics {
 
     /// Shows a segment's rows and its worst score, as long as there is room for its series. A segment of which nothing is
     /// judged has no worst score.
-    pub(crate) fn show_segment(&self, series: [&str; 3], rows: u64, worst: Option<f64>) {
+    pub(crate) fn show_segment(&self, series: [&str; 3], rows: u64, worst: Option<WorstScore>) {
         let owned = series.map(str::to_owned);
         let has_room = self
             .segment_series
@@ -740,9 +752,18 @@ impl Metrics {
         }
         self.segment_rows.with_label_values(&series).set(i64::try_from(rows).unwrap_or(i64::MAX));
         match worst {
-            Some(worst) => self.segment_worst.with_label_values(&series).set(worst),
-            None => drop(self.segment_worst.remove_label_values(&series)),
+            Some(worst) => {
+                self.segment_worst.with_label_values(&series).set(worst.limits);
+                self.segment_limit.with_label_values(&series).set(worst.limit);
+            }
+            None => self.forget_worst(&series),
         }
+    }
+
+    fn forget_worst<S: AsRef<str> + std::fmt::Debug>(&self, series: &[S; 3]) {
+        // One of which nothing was judged has no worst score.
+        self.segment_worst.remove_label_values(series).ok();
+        self.segment_limit.remove_label_values(series).ok();
     }
 
     /// Forgets what was shown of a version's segments.
@@ -751,9 +772,8 @@ impl Metrics {
         known.retain(|series| {
             let is_kept = series[0] != model || series[1] != version;
             if !is_kept {
-                // One of which nothing was judged has no worst score.
                 self.segment_rows.remove_label_values(series).ok();
-                self.segment_worst.remove_label_values(series).ok();
+                self.forget_worst(series);
             }
             is_kept
         });
@@ -862,7 +882,7 @@ mod tests {
             gauge.with_label_values(&["m", "1", "c", "psi", "recent"]).set(0.0);
         }
         metrics.window_rows.with_label_values(&["m", "1"]).set(0);
-        metrics.show_segment(["m", "1", "s"], 0, Some(0.0));
+        metrics.show_segment(["m", "1", "s"], 0, Some(WorstScore { limits: 0.0, limit: 0.0 }));
         metrics.request_duration.with_label_values(&["m"]).observe(0.0);
         metrics.clock_offset.with_label_values(&["m"]).observe(0.0);
         metrics.show_firing("R", "page", (0, 0));

@@ -131,6 +131,24 @@ impl<'p> Comparison<'p> {
         effects
     }
 
+    /// The same of the detectors that segments have, and only these: segments are many.
+    pub(crate) fn effects_in_segment(&self) -> Vec<(Detector, f64)> {
+        let (rows, is_there) = (self.rows, self.rows.0 > 0 && self.rows.1 > 0);
+        let missing = self.of_a_kind(Detector::MissingShare).filter(|_| is_there);
+        let missing = missing.map(|missing| (Detector::MissingShare, missing::excess_effect(missing, rows)));
+        let mut effects = Vec::from_iter(missing);
+        match &self.values {
+            Some(Values::Numbers(numbers)) => {
+                effects.push((Detector::Psi, numbers.shares.psi_effect()));
+                effects.push((Detector::Ks, ks::effect(&numbers.steps)));
+            }
+            Some(Values::Categories(categories)) => effects.push((Detector::Psi, categories.shares.psi_effect())),
+            _ => {}
+        }
+        effects.retain(|(_, effect)| effect.is_finite());
+        effects
+    }
+
     /// How many values of each a detector compares.
     pub(crate) fn sizes(&self, detector: Detector) -> (u64, u64) {
         match self.of_a_kind(detector) {

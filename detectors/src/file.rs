@@ -12,8 +12,8 @@ use crate::segments::Segments;
 /// The first thing in every reference file.
 pub const FORMAT: &str = "driftline-reference";
 /// The version that this code writes. It reads all before it: version 1 had no derived columns and no options, version 2
-/// none that are derived of several.
-pub const VERSION: u32 = 3;
+/// none that are derived of several, version 3 no histories of segments.
+pub const VERSION: u32 = 4;
 
 /// A model's references.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

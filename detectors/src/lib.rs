@@ -95,7 +95,8 @@ mod vectors;
 pub use associations::{AssociationProfile, Associations};
 pub use blocks::{BlockNoise, MIN_STRETCHES};
 pub use budget::{
-    FewBlocks, Known, NullEffects, Persistence, Several, Vouched, Watch, begins_by_itself, level, vouched,
+    FewBlocks, Known, NullEffects, PART_OF_SEGMENTS, Persistence, Several, Timeline, Vouched, Watch, begins_by_itself,
+    level, vouched,
 };
 pub use build::{BuildError, MAX_EXACT_VALUES, QUANTILES, ReferenceBuilder, RowValue, Rows, WindowShape};
 pub use categorical::{

@@ -468,6 +468,11 @@ impl Reference {
         effects
     }
 
+    /// The same of those that segments have.
+    pub(crate) fn effects_in_segment(&self, rest: &Profile, stretch: &Profile) -> Vec<(Detector, f64)> {
+        Comparison::new(&self.normal, rest, stretch).effects_in_segment()
+    }
+
     /// What each detector's noise would be were the window's rows independent.
     pub(crate) fn independent_noise(&self, window: &Profile) -> BTreeMap<Detector, f64> {
         let reference = self.profile();

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::{BlockNoise, block_noise};
-use crate::build::{BuildError, Rows, WindowShape};
+use crate::budget::{NullEffects, Timeline, null_effects_of_segment};
+use crate::build::{BuildError, Rows};
 use crate::detector::Detector;
 use crate::grid::Grid;
 use crate::numeric::NumericProfile;
@@ -115,6 +116,10 @@ pub struct SegmentColumn {
     pub profile: Profile,
     /// What each detector says of the segment's own stretches of time; empty when it was built without times.
     pub blocks: BTreeMap<Detector, BlockNoise>,
+    /// What each says of histories that could have been, which a budget of false pages is made of; empty when there is no
+    /// block noise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nulls: BTreeMap<Detector, NullEffects>,
 }
 
 impl Segments {
@@ -140,6 +145,7 @@ impl Segments {
         let mut reference = self.columns[column].clone();
         reference.set_profile(of_segment.profile.clone());
         reference.blocks.clone_from(&of_segment.blocks);
+        reference.nulls.clone_from(&of_segment.nulls);
         reference
     }
 
@@ -160,6 +166,10 @@ impl Segments {
                 let columns = self.columns.iter().zip(&segment.columns);
                 if segment.columns.len() != self.columns.len() || !columns.into_iter().all(fits) {
                     return Err((about, "its counts are not on the cells of the columns".to_owned()));
+                }
+                let mut nulls = segment.columns.iter().flat_map(|column| column.nulls.values());
+                if !nulls.all(NullEffects::is_consistent) {
+                    return Err((about, "what its detectors say of drawn histories is not in order".to_owned()));
                 }
             }
         }
@@ -202,8 +212,8 @@ impl Reference {
         Ok(Some(shared))
     }
 
-    /// Counts rows of a segment on these cells. With a window's shape its own stretches of time are scored too, where there
-    /// are values enough for the segment to be scored at all.
+    /// Counts rows of a segment on these cells. With the timeline of all rows its own stretches of time are scored too, and
+    /// histories drawn from them, where there are values enough for the segment to be scored at all.
     ///
     /// # Errors
     /// When the rows cannot be read.
@@ -218,17 +228,17 @@ impl Reference {
     /// let segment = whole.in_segments(&rows).unwrap().unwrap().of_segment(&at_night, None).unwrap();
     /// assert_eq!(segment.profile.usable(), 50);
     /// ```
-    pub fn of_segment(&self, rows: &dyn Rows, window: Option<WindowShape>) -> Result<SegmentColumn, BuildError> {
+    pub fn of_segment(&self, rows: &dyn Rows, timeline: Option<&Timeline>) -> Result<SegmentColumn, BuildError> {
         let mut counted = self.clone();
-        let panes = counted.take_rows(rows, window.is_some())?;
+        let panes = counted.take_rows(rows, timeline.is_some())?;
         let profile = counted.profile();
-        let mut blocks = BTreeMap::new();
-        if let Some(shape) = window.filter(|_| profile.usable() >= MIN_SEGMENT_ROWS) {
+        if let Some(timeline) = timeline.filter(|_| profile.usable() >= MIN_SEGMENT_ROWS) {
             // None of these scores asks for rare categories.
-            blocks = block_noise(&counted, &panes, &[], shape);
-            blocks.retain(|detector, _| SEGMENT_DETECTORS.contains(detector));
+            counted.blocks = block_noise(&counted, &panes, &[], timeline.shape);
+            counted.blocks.retain(|detector, _| SEGMENT_DETECTORS.contains(detector));
+            counted.nulls = null_effects_of_segment(&counted, &panes, timeline);
         }
-        Ok(SegmentColumn { profile, blocks })
+        Ok(SegmentColumn { profile, blocks: counted.blocks, nulls: counted.nulls })
     }
 
     /// Whether a profile is on this reference's cells.

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use driftline_detectors::{
-    ColumnKind, Detector, Known, Persistence, Profile, Reference, ReferenceBuilder, Several, Thresholds, Watch,
-    WindowShape, begins_by_itself, level,
+    ColumnKind, Detector, Known, PART_OF_SEGMENTS, Persistence, Profile, Reference, ReferenceBuilder, Segments,
+    Several, Thresholds, Timeline, Watch, WindowShape, begins_by_itself, level,
 };
 
 const REFERENCE_DAYS: usize = 40;
@@ -13,6 +13,9 @@ const COLUMNS: usize = 5;
 const SHAPE: WindowShape = WindowShape { panes: 5, min_filled: 3, every: 1, season: 1 };
 const TWO_OF_THREE: Persistence = Persistence { k: 2, m: 3 };
 const PER_WINDOW: f64 = 1.0 / 30.0;
+
+/// The rows of each column on one day.
+type Day = Vec<Vec<f64>>;
 
 /// A generator of uniform numbers from 0 to 1 (xorshift64*): the same on every machine.
 struct Uniform(u64);
@@ -31,7 +34,7 @@ impl Uniform {
     }
 
     /// A day of each column: fifty rows around a level of the day's own, part of which all columns share.
-    fn day(&mut self) -> Vec<Vec<f64>> {
+    fn day(&mut self) -> Day {
         let shared = self.bell();
         let level = |uniform: &mut Self| 0.4 * shared + 0.4 * uniform.bell();
         (0..COLUMNS)
@@ -43,7 +46,7 @@ impl Uniform {
     }
 }
 
-fn references(days: &[Vec<Vec<f64>>], shape: WindowShape) -> Vec<Reference> {
+fn references(days: &[Day], shape: WindowShape) -> Vec<Reference> {
     let build = |column: usize| {
         let mut builder = ReferenceBuilder::new(format!("x{column}"), ColumnKind::Numeric);
         for (pane, day) in days.iter().enumerate() {
@@ -54,10 +57,39 @@ fn references(days: &[Vec<Vec<f64>>], shape: WindowShape) -> Vec<Reference> {
     (0..COLUMNS).map(build).collect()
 }
 
+/// The same rows as those of segments of one column, which share its cells.
+fn segments(days: &[Day], shape: WindowShape) -> Vec<Reference> {
+    let builder = |of: &dyn Fn(usize) -> bool| {
+        let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
+        for (pane, day) in days.iter().enumerate() {
+            let values = day.iter().enumerate().filter(|(segment, _)| of(*segment)).flat_map(|(_, values)| values);
+            values.for_each(|value| builder.number(Some(pane as i64), *value));
+        }
+        builder
+    };
+    let all = builder(&|_| true);
+    let shared = Reference::of_rows("x", ColumnKind::Numeric, &all, None).unwrap().in_segments(&all).unwrap().unwrap();
+    let timeline = Timeline::of(&all, shape).unwrap();
+    let file = Segments { columns: vec![shared.clone()], by: Vec::new() };
+    let of_segment = |segment: usize| {
+        let own = shared.of_segment(&builder(&|of| of == segment), timeline.as_ref()).unwrap();
+        file.reference(0, &own)
+    };
+    (0..COLUMNS).map(of_segment).collect()
+}
+
 /// How often an alert of PSI on all columns begins in a year of days like those of the reference, with so many allowed for
 /// each window.
 fn pages(uniform: &mut Uniform, shape: WindowShape, per_window: f64) -> u32 {
-    let mut references = references(&(0..REFERENCE_DAYS).map(|_| uniform.day()).collect::<Vec<_>>(), shape);
+    pages_of(references, uniform, shape, per_window)
+}
+
+/// What is made of the reference's days.
+type OfDays = fn(&[Day], WindowShape) -> Vec<Reference>;
+
+/// The same of the references that are made of its days.
+fn pages_of(of_days: OfDays, uniform: &mut Uniform, shape: WindowShape, per_window: f64) -> u32 {
+    let mut references = of_days(&(0..REFERENCE_DAYS).map(|_| uniform.day()).collect::<Vec<_>>(), shape);
     let watch = Watch { detector: Detector::Psi, persistence: TWO_OF_THREE };
     let level = level(&references, &[watch], &[], per_window).unwrap();
     references.iter_mut().for_each(|reference| reference.allow(Some(level)));
@@ -98,6 +130,21 @@ fn alerts_begin_about_as_often_as_the_budget_says_though_rows_of_a_day_belong_to
     let begun: u32 = (0..YEARS).map(|_| pages(&mut uniform, SHAPE, PER_WINDOW)).sum();
     let ratio = f64::from(begun) / (f64::from(YEARS) * YEAR as f64 * PER_WINDOW);
     assert!((1.0 / 1.5..1.5).contains(&ratio), "{ratio} times the budget");
+}
+
+#[test]
+fn segments_keep_to_their_part_of_a_budget() {
+    const YEARS: u32 = 24;
+    let per_window = PER_WINDOW * PART_OF_SEGMENTS;
+    let ratio = |shape: WindowShape| {
+        let mut uniform = Uniform(19);
+        let begun: u32 = (0..YEARS).map(|_| pages_of(segments, &mut uniform, shape, per_window)).sum();
+        f64::from(begun) / (f64::from(YEARS) * YEAR as f64 * per_window)
+    };
+    let (of_days, of_one) = (ratio(SHAPE), ratio(WindowShape { panes: 1, min_filled: 1, ..SHAPE }));
+    assert!((1.0 / 1.5..1.5).contains(&of_days), "{of_days} times the budget");
+    // Beyond what the reference's days have met, limits have a margin.
+    assert!((0.25..1.5).contains(&of_one), "{of_one} times the budget in windows of a day");
 }
 
 #[test]

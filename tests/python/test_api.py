@@ -66,7 +66,7 @@ def check(document, schema, value, where):
 
 def test_the_reference_file_is_plain_json(demo_folder):
     file = json.loads((demo_folder / "reference.json").read_text())
-    assert (file["format"], file["version"], file["model"]) == ("driftline-reference", 3, "flight-delay")
+    assert (file["format"], file["version"], file["model"]) == ("driftline-reference", 4, "flight-delay")
     temp = next(column for column in file["columns"] if column["column"] == "temp")
     grid, cells = temp["normal"]["grid"], temp["normal"]["profile"]["cells"]
     assert len(cells) == 2 * len(grid) + 1 and sum(cells) == 13068 - temp["normal"]["profile"]["missing"]

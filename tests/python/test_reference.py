@@ -91,7 +91,7 @@ def test_the_same_rows_make_the_same_reference_from_every_format(tmp_path):
         files = [write_rows(tmp_path / f"{half}.{ending}", part) for half, part in enumerate(halves)]
         file = build(tmp_path, *files)
         assert [source["bytes"] for source in file["sources"]] == [path.stat().st_size for path in files]
-        assert file["version"] == 3 and file["rows"] == rows and str(files[1]) in file["options"]
+        assert file["version"] == 4 and file["rows"] == rows and str(files[1]) in file["options"]
         built[ending] = normals(file)
     assert built["parquet"] == built["csv"] == built["jsonl"]
 
@@ -257,7 +257,7 @@ def test_a_reference_says_what_it_was_made_of(tmp_path):
     for source, path in zip(file["sources"], files, strict=True):
         content = path.read_bytes()
         assert source == {"path": str(path), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    assert (file["format"], file["version"], file["model"], file["rows"]) == ("driftline-reference", 3, "m", 1000)
+    assert (file["format"], file["version"], file["model"], file["rows"]) == ("driftline-reference", 4, "m", 1000)
     assert began - timedelta(seconds=1) <= datetime.fromisoformat(file["built_at"]) <= datetime.now(UTC)
     assert file["options"] == ["reference", "build", "--model=m", f"--output={tmp_path / 'reference.json'}", *map(str, files)]
 
@@ -296,10 +296,10 @@ def test_rows_that_memory_has_no_room_for(tmp_path):
     assert numpy.abs(shares - numpy.arange(len(shares)) / (len(shares) - 1)).max() < 0.003
 
 
-@pytest.mark.parametrize("change", [{"version": 4}, {"format": "other"}])
+@pytest.mark.parametrize("change", [{"version": 5}, {"format": "other"}])
 def test_a_file_of_another_version_says_what_to_do(tmp_path, change):
     path = tmp_path / "reference.json"
-    path.write_text(json.dumps({"format": "driftline-reference", "version": 3} | change))
+    path.write_text(json.dumps({"format": "driftline-reference", "version": 4} | change))
     ran = subprocess.run([BINARIES / "driftline", "reference", "show", path], capture_output=True, text=True)
     assert ran.returncode == 1 and "build it again" in ran.stderr
 

@@ -146,13 +146,70 @@ def test_metrics_say_how_many_limits_the_worst_score_is(watched):
     worst = lambda: [line for line in lines() if line.startswith("driftline_segment_worst_score{") and 'segment="carrier=US"' in line]
     of = eventually(worst, "it is shown")
     assert len(of) == 1 and float(of[0].split()[-1]) > 1
+    limit = [line for line in lines() if line.startswith("driftline_segment_worst_limit{") and 'segment="carrier=US"' in line]
+    assert len(limit) == 1 and float(limit[0].split()[-1]) >= 0.1
 
 
-def test_a_page_for_a_segment_is_refused(tmp_path):
-    config = tmp_path / "driftline.yaml"
-    config.write_text(
-        "alerts:\n  rules:\n    - name: S\n      severity: page\n      runbook: segment-drift\n"
-        "      when: {score: segment_psi}\n"
-    )
-    ran = subprocess.run([BINARIES / "driftline", "check", "--config", config], capture_output=True, text=True)
-    assert ran.returncode == 64 and "driftline.yaml:6:7" in ran.stderr and "segments" in ran.stderr, ran.stderr
+PAGE = """alerts:
+  rules:
+    - {name: Page, severity: page, runbook: segment-drift, when: {score: segment_psi, windows: 2 of 3}, group_by: [model]}
+"""
+
+
+def test_what_a_segment_may_reach_is_what_the_budget_allows(watched):
+    get, *_ = watched
+    limits = {}
+    for segment in ("carrier=US", "carrier=UA", "long_haul"):
+        columns = get(f"/models/flights/segments/{segment}", ends="2013-01-16T00:00:00Z")["columns"]
+        limits |= {(segment, c["column"], s["detector"]): s for c in columns for s in c["scores"]}
+    assert len(limits) == 3 * 8, limits.keys()
+    for where, score in limits.items():
+        assert score["noise_budget"] is not None, where
+        assert score["limit"] == max(score["threshold"], score["noise_budget"]), where
+    small, large = limits["carrier=US", "dep_delay", "psi"], limits["carrier=UA", "dep_delay", "psi"]
+    assert small["noise_budget"] > large["noise_budget"], "fewer rows a day reach farther"
+
+
+def test_a_smaller_budget_is_a_higher_limit(watched):
+    _, folder, *_ = watched
+
+    def limits(false_pages: str) -> dict:
+        config = folder / f"{false_pages[0]}.yaml"
+        config.write_text(CONFIGURATION + f"    false_pages: {false_pages}\n")
+        command = [BINARIES / "driftline", "backfill", "--config", config, "--model", "flights"]
+        dates = ["--from=2013-01-15", "--to=2013-01-17", "--format=jsonl"]
+        ran = subprocess.run([*command, *dates], capture_output=True, text=True, check=True)
+        (window, *_) = [json.loads(line) for line in ran.stdout.splitlines()]
+        return {
+            (one["segment"], column["column"], score["detector"]): score["noise_budget"]
+            for one in window["segments"] for column in one["columns"] for score in column["scores"]
+        }  # fmt: skip
+
+    monthly, yearly = limits("1 per month"), limits("2 per year")
+    assert monthly.keys() == yearly.keys() and all(yearly[where] >= limit for where, limit in monthly.items())
+    assert sum(yearly[where] > limit for where, limit in monthly.items()) > len(monthly) / 2
+    assert set(limits("off").values()) == {None}
+
+
+def test_rules_page_for_segments_only_within_a_budget(watched, tmp_path):
+    """`driftline check` and the start say which rule it is, why not, and what to do."""
+    _, folder, *_ = watched
+
+    def checked(configuration: str, reference: dict) -> subprocess.CompletedProcess:
+        (tmp_path / "reference.json").write_text(json.dumps(reference))
+        (tmp_path / "driftline.yaml").write_text(configuration)
+        command = [BINARIES / "driftline", "check", "--config", tmp_path / "driftline.yaml"]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    reference = json.loads((folder / "reference.json").read_text())
+    assert checked(CONFIGURATION + PAGE, reference).returncode == 0
+    off = checked(CONFIGURATION + "    false_pages: off\n" + PAGE, reference)
+    assert off.returncode != 0 and "'Page' pages on segments" in off.stderr and "'false_pages' of the model is off" in off.stderr
+    old = json.loads((folder / "reference.json").read_text()) | {"version": 3}
+    for by in old["segments"]["by"]:
+        for segment in by["segments"]:
+            for column in segment["columns"]:
+                column.pop("nulls", None)
+    assert checked(CONFIGURATION, old).returncode == 0, "a file from before segments had histories is read"
+    refused = checked(CONFIGURATION + PAGE, old)
+    assert refused.returncode != 0 and "build it again with --time-column" in refused.stderr, refused.stderr

@@ -340,12 +340,20 @@ fn show(file: &ReferenceFile) {
     }
 }
 
-/// The segments with their rows, and what of them is not scored.
+/// The segments with their rows, what of them is not scored, and of which no budget of false pages knows anything.
 fn show_segments(segments: &driftline_detectors::Segments) {
     println!("\n{:<24} {:>9}", "segment", "rows");
+    let is_known = |segment: &driftline_detectors::Segment| segment.columns.iter().any(|one| !one.nulls.is_empty());
+    let any_known = segments.by.iter().flat_map(|by| &by.segments).any(is_known);
     for by in &segments.by {
         for (name, segment) in by.parting.segments().iter().zip(&by.segments) {
-            let note = if segment.rows < MIN_SEGMENT_ROWS { "  not scored: too few rows" } else { "" };
+            let note = match segment.rows < MIN_SEGMENT_ROWS {
+                true => "  not scored: too few rows",
+                false if any_known && !is_known(segment) => {
+                    "  not judged in a budget of false pages: rows in too little of the time"
+                }
+                false => "",
+            };
             println!("{name:<24} {:>9}{note}", thousands(segment.rows));
         }
     }

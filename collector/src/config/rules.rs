@@ -21,7 +21,7 @@ use crate::own_metrics::labels_read;
 use crate::pipeline::earlier::{Against, COMPARED};
 use crate::pipeline::over_time::{Of, OverTime};
 use crate::runbooks;
-use crate::segments::{segment_score, watched_score};
+use crate::segments::segment_score;
 use crate::vocabulary::Named;
 
 /// The rules that ship, in the format of the user's own.
@@ -255,13 +255,6 @@ fn rule<'a>(mut section: Section<'a>, alerting: Option<&Alerting>) -> Option<Rea
         true => condition(node.section()?),
         false => expression(node, Labels::new(), KofM { k: 1, m: 1 }),
     });
-    if let (Some(node), Some(Condition::Score { score, .. }), Some(Severity::Page)) = (&when, &condition, severity)
-        && watched_score(score).1
-    {
-        node.problem(format!(
-            "'{score}' is of segments, which no budget of false pages counts: nobody is woken by it; let it be a ticket, or watch the whole"
-        ));
-    }
     let clear_at = section.optional("clear_at").and_then(|node| clear_at(&node, condition.as_ref()));
     let keep = section.optional("keep_firing_for").and_then(|node| node.duration(Duration::ZERO..=7 * DAY));
     let keep_firing_for = keep.unwrap_or_default();

@@ -27,7 +27,7 @@ use crate::causes::{HISTORY_WINDOWS, Past};
 use crate::config::{EventTime, OWN_SLIS, Windows, part_label};
 use crate::numbers::{significant, thousands};
 use crate::runbooks::briefing;
-use crate::segments::{beyond, segment_score};
+use crate::segments::segment_score;
 use crate::store::{Store, StoreError};
 use crate::times::{self, now_micros};
 use crate::vocabulary::{LABELS, Named};
@@ -117,8 +117,7 @@ impl Pipeline {
         }
         self.next.events.extend(accepted);
         for segment in &window.segments {
-            let worst = segment.worst().map(|(_, score)| beyond(score));
-            metrics.show_segment([model, version, &segment.name], segment.rows, worst);
+            metrics.show_segment([model, version, &segment.name], segment.rows, segment.shown());
         }
         self.next.events.push(Event { kind: EventKind::Window, model: model.to_string(), text: window_text(&window) });
         let windows = &state.config.windows;

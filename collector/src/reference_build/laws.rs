@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use driftline_detectors::ReferenceFile;
+use driftline_detectors::{ReferenceFile, Segment};
 use proptest::prelude::*;
 
 use super::{ReferencePlan, build_reference};
@@ -55,5 +55,25 @@ proptest! {
         prop_assert_eq!(one.columns, split.columns);
         prop_assert_eq!(one.segments, split.segments);
         prop_assert_eq!(one.rows, split.rows);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4, ..ProptestConfig::default() })]
+
+    /// With rows enough that each segment has histories.
+    #[test]
+    fn any_split_of_the_rows_gives_segments_the_same_histories(
+        rows in proptest::collection::vec((proptest::option::of(-200..200i16), 0..2u8, 0..28u8), 1000..1100),
+        files in proptest::collection::vec(0..400usize, 3),
+        other in proptest::collection::vec(0..400usize, 3),
+        first in 0..4usize,
+    ) {
+        let (one, split) = (built(&rows, &files, 0), built(&rows, &other, first));
+        let segments = one.segments.as_ref().unwrap();
+        let known = |segment: &&Segment| segment.columns.iter().any(|column| !column.nulls.is_empty());
+        let known = segments.by[0].segments.iter().filter(known);
+        prop_assert!(known.count() >= 2);
+        prop_assert_eq!(one.segments, split.segments);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::builder::{Float64Builder, StringBuilder, TimestampMicrosecondBuilder};
 use arrow_array::{ArrayRef, RecordBatch};
 use driftline_detectors::{
-    BuildError, Parting, Reference, RowValue, Rows, Segment, SegmentColumn, Segmentation, WindowShape,
+    BuildError, Parting, Reference, RowValue, Rows, Segment, SegmentColumn, Segmentation, Timeline, WindowShape,
 };
 
 use super::aside::{Aside, Lane, Reader, no_room};
@@ -90,11 +90,11 @@ impl Parted {
             tracing::info!(column = %reference.column, "not looked at in segments: only numbers and few categories are");
             return Ok(None);
         };
+        let unread = |why| BuildError::Rows { column: reference.column.clone(), why };
+        let timeline = window.map(|shape| Timeline::of(rows, shape)).transpose().map_err(unread)?.flatten();
         let of_way = |way: &Way| {
-            let places = 0..way.rows.len();
-            places
-                .map(|place| whole.of_segment(&SegmentRows { rows, of: &way.lane, aside: &self.aside, place }, window))
-                .collect()
+            let rows = |place| SegmentRows { rows, of: &way.lane, aside: &self.aside, place };
+            (0..way.rows.len()).map(|place| whole.of_segment(&rows(place), timeline.as_ref())).collect()
         };
         let segments = self.ways.iter().map(of_way).collect::<Result<_, BuildError>>()?;
         Ok(Some(SharedColumn { whole, segments }))

@@ -22,12 +22,27 @@ pub(crate) struct ClosedSegment {
 }
 
 impl ClosedSegment {
+    /// The worst score, as it is shown.
+    pub(crate) fn shown(&self) -> Option<WorstScore> {
+        let (_, score) = self.worst()?;
+        Some(WorstScore { limits: beyond(score), limit: score.threshold_in_force() })
+    }
+
     /// The score that is furthest beyond its limit, or nearest to it, of those that were judged; with its column.
     pub(crate) fn worst(&self) -> Option<(&ClosedColumn, &Score)> {
         let scores = self.columns.iter().flat_map(|column| column.scores.iter().map(move |score| (column, score)));
         let judged = scores.filter(|(_, score)| score.verdict != Verdict::NotEnoughData);
         judged.max_by(|(_, a), (_, b)| beyond(a).total_cmp(&beyond(b)))
     }
+}
+
+/// A segment's worst score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct WorstScore {
+    /// How many times its limit it is.
+    pub(crate) limits: f64,
+    /// The limit that is in force.
+    pub(crate) limit: f64,
 }
 
 /// How many times its limit a score is.
@@ -65,7 +80,7 @@ impl ModelSegments {
                 column.causes = causes::with_mix(std::mem::take(&mut column.causes), by, &shift);
             }
         }
-        self.known().zip(&totals).map(|(segment, total)| close(segment, total, closing)).collect()
+        self.known().zip(&totals).map(|(segment, total)| close(segment, total, closing, self.is_in_budget)).collect()
     }
 
     fn total(&self, panes: &[&[SegmentPane]], place: usize) -> Total {
@@ -118,14 +133,18 @@ impl ModelSegments {
     }
 }
 
-fn close(segment: &KnownSegment, total: &Total, closing: Closing<'_>) -> ClosedSegment {
+fn close(segment: &KnownSegment, total: &Total, closing: Closing<'_>, is_in_budget: bool) -> ClosedSegment {
     let is_covered = total.filled >= closing.min_filled;
     let scored = segment.references.iter().zip(&total.profiles);
     let scored = scored.filter(|(reference, _)| reference.profile().usable() >= MIN_SEGMENT_ROWS);
     let columns = scored.map(|(reference, profile)| {
         let mut detectors = closing.scoring.detectors(reference.kind());
         detectors.retain(|detector| SEGMENT_DETECTORS.contains(detector));
-        let scores = reference.scores_of(detectors, profile, &closing.scoring.thresholds, is_covered);
+        let mut scores = reference.scores_of(detectors, profile, &closing.scoring.thresholds, is_covered);
+        // The reference has the segment on too few days to say how far it may go by chance.
+        for score in scores.iter_mut().filter(|score| is_in_budget && score.noise.budget.is_none()) {
+            score.verdict = Verdict::NotEnoughData;
+        }
         let drifts = scores.iter().any(|score| score.verdict == Verdict::Drift);
         ClosedColumn {
             column: reference.column.clone(),

@@ -19,10 +19,10 @@ use std::collections::{BTreeSet, HashMap};
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_schema::ArrowError;
 use arrow_select::take::take_record_batch;
-use driftline_detectors::{Derivation, Detector, Parting, Profile, Reference};
+use driftline_detectors::{Derivation, Detector, NullEffects, Parting, Profile, Reference, Watch, level};
 use tracing::{error, warn};
 
-pub(crate) use self::closing::{ClosedSegment, Closing, beyond};
+pub(crate) use self::closing::{ClosedSegment, Closing, WorstScore, beyond};
 pub(crate) use self::split::Split;
 use crate::config::{Model, SegmentBy};
 use crate::pipeline::columns::archived_name;
@@ -49,6 +49,8 @@ pub(crate) struct ModelSegments {
     /// The columns on the cells that segments share, with the counts of all rows.
     shared: Box<References>,
     by: Vec<Parted>,
+    /// Whether a budget of false pages says how far their scores may go.
+    is_in_budget: bool,
     /// Archived columns that are counted, or that these are derived from.
     counted: BTreeSet<String>,
 }
@@ -91,7 +93,31 @@ impl ModelSegments {
         let names = columns.iter().map(|column| column.column.as_str()).chain(sources);
         let counted = names.map(|name| archived_name(name).into_owned()).chain(["event_time".to_owned()]).collect();
         let shared = References { columns, derived: derived.to_vec(), ..References::default() };
-        Some(Self { shared: Box::new(shared), by, counted })
+        Some(Self { shared: Box::new(shared), by, is_in_budget: false, counted })
+    }
+
+    /// What is known of histories that could have been, of all columns of all segments.
+    pub(crate) fn nulls(&self) -> impl Iterator<Item = &NullEffects> {
+        self.references().flat_map(|reference| reference.nulls.values())
+    }
+
+    /// Shares what of a budget is theirs: so many alerts for each window, of rules that watch these scores. The share of windows
+    /// in which each may be over its limit; none when nothing is known of histories.
+    pub(crate) fn allow_false_pages(&mut self, watches: &[Watch], per_window: f64) -> Option<f64> {
+        let level = level(&self.references().collect::<Vec<_>>(), watches, &[], per_window)?;
+        let segments = self.by.iter_mut().flat_map(|parted| &mut parted.segments);
+        segments.flat_map(|segment| &mut segment.references).for_each(|reference| reference.allow(Some(level)));
+        self.is_in_budget = true;
+        Some(level)
+    }
+
+    /// Whether a budget of false pages says how far their scores may go. Scores of which it knows nothing are not judged then.
+    pub(crate) fn is_in_budget(&self) -> bool {
+        self.is_in_budget
+    }
+
+    fn references(&self) -> impl Iterator<Item = &Reference> {
+        self.known().flat_map(|segment| &segment.references)
     }
 
     /// Their names, in the order of their panes.

@@ -3,7 +3,7 @@
 use driftline_detectors::Profile;
 use rusqlite::{Connection, params};
 
-use super::{ClosedSegment, ModelSegments, SegmentPane};
+use super::{ClosedSegment, ModelSegments, SegmentPane, WorstScore};
 use crate::causes::HISTORY_WINDOWS;
 use crate::pipeline::judging;
 
@@ -66,25 +66,28 @@ pub(crate) fn store_window(
     Ok(())
 }
 
-/// What the last window of each of a model's versions said of segments: version, segment, rows, and the worst score in limits.
+/// What the last window of each of a model's versions said of segments: version, segment, rows, and the worst score.
 pub(crate) fn last_windows(
     db: &Connection,
     model: &str,
-    mut show: impl FnMut(&str, &str, u64, Option<f64>),
+    mut show: impl FnMut(&str, &str, u64, Option<WorstScore>),
 ) -> rusqlite::Result<()> {
+    // Beside a maximum SQLite gives the other columns of its row.
     let mut statement = db.prepare(
-        "SELECT version, segment, rows,
-                (SELECT max(effect / max(threshold, coalesce(noise_budget, max(noise_independent, coalesce(noise_blocks, 0)))))
-                 FROM segment_scores AS score
-                 WHERE score.model = ?1 AND score.version = one.version AND score.ends = one.ends
-                       AND score.segment = one.segment AND verdict != 'not_enough_data')
-         FROM segment_windows AS one
-         WHERE model = ?1 AND ends = (SELECT max(ends) FROM windows WHERE model = ?1 AND version = one.version)",
+        "SELECT version, segment, rows, max(effect / in_force), in_force
+         FROM segment_windows AS one LEFT JOIN
+              (SELECT *, max(threshold, coalesce(noise_budget, max(noise_independent, coalesce(noise_blocks, 0)))) AS in_force
+               FROM segment_scores WHERE model = ?1 AND verdict != 'not_enough_data') AS score
+              USING (model, version, ends, segment)
+         WHERE model = ?1 AND ends = (SELECT max(ends) FROM windows WHERE model = ?1 AND version = one.version)
+         GROUP BY version, segment",
     )?;
     let mut rows = statement.query([model])?;
     while let Some(row) = rows.next()? {
         let (version, segment): (String, String) = (row.get(0)?, row.get(1)?);
-        show(&version, &segment, row.get::<_, i64>(2)? as u64, row.get(3)?);
+        let (limits, limit): (Option<f64>, Option<f64>) = (row.get(3)?, row.get(4)?);
+        let worst = limits.zip(limit).map(|(limits, limit)| WorstScore { limits, limit });
+        show(&version, &segment, row.get::<_, i64>(2)? as u64, worst);
     }
     Ok(())
 }

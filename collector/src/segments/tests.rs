@@ -225,6 +225,57 @@ fn rules_of_the_whole_see_no_segments() {
     assert!(observations.iter().filter(has_segment).all(|observation| Detector::named(&observation.name).is_none()));
 }
 
+/// A reference of eight days of five flights an hour of each place, but LGA's, which are of its first two.
+fn timed_reference(model: &Model) -> ReferenceFile {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    let mut lines = "at,origin,distance,late\n".to_owned();
+    for hour in 0..8 * 24 {
+        let at = jiff::Timestamp::from_second(i64::from(hour) * 3600).unwrap();
+        for (place, name) in PLACES.iter().enumerate().filter(|(_, name)| hour < 48 || **name != "LGA") {
+            for row in 0..5 {
+                let number = (hour * 37 + row * 11 + place as i32 * 5) % 60;
+                lines += &format!("{at},{name},{number},{}\n", number % 7);
+            }
+        }
+    }
+    std::fs::write(&path, lines).unwrap();
+    let time = Some(("at".to_owned(), model.windows.clone()));
+    let (segments, exclude) = (model.segments.by.clone(), vec!["at".into()]);
+    let plan = ReferencePlan { model: "m".into(), inputs: vec![path], segments, exclude, time, ..Default::default() };
+    build_reference(&plan).unwrap()
+}
+
+#[test]
+fn within_a_budget_nothing_is_judged_of_which_it_knows_nothing() {
+    let model = model(&["origin"]);
+    let mut file = timed_reference(&model);
+    let rules = crate::config::Config::parse("d.yaml", "", std::path::Path::new("")).unwrap().alerting.rules;
+    let close = |file: &ReferenceFile, segments: Option<ModelSegments>| {
+        let references = References { columns: file.columns.clone(), segments, ..References::default() };
+        let mut series = Series::new(model.windows.clone(), None);
+        series.count(0, 0, &table(&rows([30; 3])), &references, Instant::now());
+        series.close_through(HOUR, &references, &Scoring::default()).remove(0)
+    };
+    let budgets = |window: &ClosedWindow, place: &str| -> Vec<(bool, Verdict)> {
+        let columns = &segment(window, place).columns;
+        let scores = columns.iter().flat_map(|column| &column.scores);
+        scores.map(|score| (score.noise.budget.is_some(), score.verdict)).collect()
+    };
+    let known = |file: &ReferenceFile| ModelSegments::of(&model, &file.derived, file.segments.as_ref());
+    let without = close(&file, known(&file));
+    assert!(budgets(&without, "origin=JFK").iter().all(|(is_known, _)| !is_known));
+    assert!(budgets(&without, "origin=LGA").contains(&(false, Verdict::Drift)), "as thresholds and noise have it");
+
+    let mut segments = known(&file);
+    crate::page_budget::allow_false_pages(&mut file, segments.as_mut(), &model, &rules);
+    let within = close(&file, segments);
+    let (jfk, lga) = (budgets(&within, "origin=JFK"), budgets(&within, "origin=LGA"));
+    assert!(jfk.iter().all(|(is_known, _)| *is_known) && jfk.contains(&(true, Verdict::Drift)), "{jfk:?}");
+    let unknown = (false, Verdict::NotEnoughData);
+    assert!(!lga.is_empty() && lga.iter().all(|score| *score == unknown), "of two days nothing is known: {lga:?}");
+}
+
 #[test]
 fn scores_of_segments_are_kept_for_a_versions_last_windows() {
     let db = rusqlite::Connection::open_in_memory().unwrap();
@@ -242,6 +293,6 @@ fn scores_of_segments_are_kept_for_a_versions_last_windows() {
     }
     let mut shown = Vec::new();
     stored::last_windows(&db, "m", |_, segment, rows, worst| shown.push((segment.to_owned(), rows, worst))).unwrap();
-    let expected = window.segments.iter().map(|one| (one.name.clone(), one.rows, one.worst().map(|(_, s)| beyond(s))));
+    let expected = window.segments.iter().map(|one| (one.name.clone(), one.rows, one.shown()));
     assert_eq!(shown, expected.collect::<Vec<_>>(), "as they were before a restart");
 }

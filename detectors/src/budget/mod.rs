@@ -20,6 +20,8 @@
 //!   own blocks as far as these vouch for them, and are carried on beyond, with what that may be wrong by.
 //! * **Days are drawn whole, and together where they go together** ([`dependence`]).
 //! * **Rules on several scores count, too** ([`several`]), by what the histories' windows say of all of them together.
+//! * **Segments have a part of it to themselves** ([`PART_OF_SEGMENTS`]), and a level of their own. They are drawn on the
+//!   timeline of all rows ([`timeline`]), so that what happens to all of them on one day is one episode.
 //! * **One level for all**: each column and score is exceeded in the same share of windows, and the share is the largest with
 //!   which alerts begin no more often than the budget says ([`episodes()`]). Where all columns say the same, it is nearly
 //!   that of one; where none does, that of all.
@@ -30,17 +32,24 @@ mod episodes;
 mod few_blocks;
 mod null_effects;
 mod several;
+mod timeline;
 
 pub use episodes::Persistence;
 pub use few_blocks::FewBlocks;
 pub use null_effects::NullEffects;
-pub(crate) use null_effects::null_effects;
+pub(crate) use null_effects::{null_effects, null_effects_of_segment};
 pub use several::{Known, Several, begins_by_itself};
+pub use timeline::Timeline;
+
+use std::borrow::Borrow;
 
 use crate::detector::Detector;
 use crate::reference::Reference;
-use null_effects::{HISTORY, KEPT, comes_in_bursts};
+use null_effects::{HISTORY, comes_in_bursts};
 
+/// The part of a budget that is for rules on segments, where there are any; the whole's columns have the rest. Segments are many, and
+/// at one level for all they would take the whole's limits along.
+pub const PART_OF_SEGMENTS: f64 = 0.25;
 /// From each level that is tried to the next.
 const STEP: f64 = 1.1;
 /// Fewer windows over their limit than this, of one column, say nothing of how often alerts begin.
@@ -58,7 +67,7 @@ pub struct Watch {
 /// The share of windows in which each column may exceed its limit for nothing, if alerts are to begin so often: the number
 /// of episodes for each window that closes. None when no column has been drawn from, as when the reference has no times.
 ///
-/// It is at most a twentieth.
+/// It is at most a twentieth, and of segments' columns less: no more than what their histories keep.
 ///
 /// ```
 /// use driftline_detectors::{ColumnKind, Detector, ReferenceBuilder, WindowShape, Persistence, Watch, level};
@@ -73,22 +82,24 @@ pub struct Watch {
 /// let (monthly, yearly) = (allowed(1.0 / 30.0), allowed(1.0 / 365.0));
 /// assert!(yearly.unwrap() < monthly.unwrap() && monthly.unwrap() <= 0.05);
 /// ```
-pub fn level(
-    columns: &[Reference],
+pub fn level<R: Borrow<Reference>>(
+    columns: &[R],
     watches: &[Watch],
     several: &[Several<'_>],
     episodes_per_window: f64,
 ) -> Option<f64> {
-    let windows = windows_drawn(columns)?;
-    let rate = |share| rate(columns, watches, several, windows, share);
+    let columns = borrowed(columns);
+    let windows = windows_drawn(&columns)?;
+    let rate = |share| rate(&columns, watches, several, windows, share);
+    let most = nulls(&columns).map(NullEffects::kept_share).fold(1.0, f64::min);
     let least = FEWEST / f64::from(windows);
     let mut before = (least, rate(least));
     if before.1 > episodes_per_window {
         // Alerts are rare here, and each has its own cause: there are half as many at half the share.
         return Some(least * episodes_per_window / before.1);
     }
-    while before.0 < KEPT {
-        let share = (before.0 * STEP).min(KEPT);
+    while before.0 < most {
+        let share = (before.0 * STEP).min(most);
         let now = (share, rate(share));
         if now.1 > episodes_per_window {
             let part = (episodes_per_window - before.1) / (now.1 - before.1);
@@ -96,7 +107,7 @@ pub fn level(
         }
         before = now;
     }
-    Some(KEPT)
+    Some(most)
 }
 
 /// What references know of their own blocks, where a window is decided by one of them.
@@ -129,7 +140,8 @@ pub struct Vouched {
 /// let share = level(&columns, &watches, &[], vouched.episodes_per_window / 10.0).unwrap();
 /// assert!(share < vouched.share);
 /// ```
-pub fn vouched(columns: &[Reference], watches: &[Watch], several: &[Several<'_>]) -> Option<Vouched> {
+pub fn vouched<R: Borrow<Reference>>(columns: &[R], watches: &[Watch], several: &[Several<'_>]) -> Option<Vouched> {
+    let columns = borrowed(columns);
     let of_values = |watch: &Watch| (!comes_in_bursts(watch.detector)).then_some(watch.detector);
     let nulls = watches
         .iter()
@@ -137,16 +149,24 @@ pub fn vouched(columns: &[Reference], watches: &[Watch], several: &[Several<'_>]
         .flat_map(|detector| columns.iter().filter_map(move |column| column.nulls.get(&detector)));
     let known = nulls.filter_map(|null| Some((null.few_blocks.as_ref()?.reference, null.trusted)));
     let (blocks, share) = known.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
-    let episodes_per_window = rate(columns, watches, several, windows_drawn(columns)?, share);
+    let episodes_per_window = rate(&columns, watches, several, windows_drawn(&columns)?, share);
     Some(Vouched { blocks, share, episodes_per_window })
 }
 
-fn windows_drawn(columns: &[Reference]) -> Option<u32> {
-    columns.iter().flat_map(|column| column.nulls.values()).map(|null| null.windows).max()
+fn borrowed<R: Borrow<Reference>>(columns: &[R]) -> Vec<&Reference> {
+    columns.iter().map(Borrow::borrow).collect()
+}
+
+fn nulls<'r>(columns: &'r [&Reference]) -> impl Iterator<Item = &'r NullEffects> {
+    columns.iter().flat_map(|column| column.nulls.values())
+}
+
+fn windows_drawn(columns: &[&Reference]) -> Option<u32> {
+    nulls(columns).map(|null| null.windows).max()
 }
 
 /// How many alerts of all rules begin, for each window, when this share of each column's windows is over.
-fn rate(columns: &[Reference], watches: &[Watch], several: &[Several<'_>], windows: u32, share: f64) -> f64 {
+fn rate(columns: &[&Reference], watches: &[Watch], several: &[Several<'_>], windows: u32, share: f64) -> f64 {
     let of_one: f64 = watches.iter().map(|watch| episodes(columns, watch, windows, share)).sum();
     // One that may hold in any window is no less than too many.
     let of_several = several.iter().map(|rule| rule.episodes(columns, windows, share).unwrap_or(f64::INFINITY));
@@ -154,7 +174,7 @@ fn rate(columns: &[Reference], watches: &[Watch], several: &[Several<'_>], windo
 }
 
 /// How many alerts of a rule begin, for each window, when this share of each column's windows is over.
-fn episodes(columns: &[Reference], watch: &Watch, windows: u32, share: f64) -> f64 {
+fn episodes(columns: &[&Reference], watch: &Watch, windows: u32, share: f64) -> f64 {
     let members: Vec<&NullEffects> = columns.iter().filter_map(|column| column.nulls.get(&watch.detector)).collect();
     let largest = (share * f64::from(windows)).round() as usize;
     let worlds = windows / HISTORY;

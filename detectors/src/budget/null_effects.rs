@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::dependence::block_length;
 use super::draws::World;
 use super::few_blocks::{FEW, FewBlocks, mean_excesses, reached, unseen};
+use super::timeline::Timeline;
 use crate::blocks::RareCategory;
 use crate::build::WindowShape;
 use crate::detector::Detector;
@@ -18,7 +19,9 @@ pub(crate) const HISTORY: u32 = 128;
 /// Worlds that are drawn, at the least and at the most; more where windows overlap more, since these say less new.
 const WORLDS: std::ops::RangeInclusive<u32> = 20..=64;
 /// The part of the windows that is kept: those with the largest effects. No limit lies lower than that.
-pub(crate) const KEPT: f64 = 0.05;
+const KEPT: f64 = 0.05;
+/// Of a segment so many windows: segments are many, and each has a small part of the budget.
+const KEPT_OF_SEGMENT: u32 = 64;
 /// So many windows above a level are needed to say where it lies.
 const ENOUGH: f64 = 5.0;
 /// So many windows that do not overlap are behind a tail: those that share nine days of ten say one thing ten times. Carried on
@@ -29,8 +32,6 @@ const BEHIND: f64 = 10.0;
 const LEAST_TRUSTED: f64 = 0.2;
 /// A reference of fewer units says too little of how they differ.
 const MIN_UNITS: usize = 6;
-/// A span of time is looked at that is at most so many times as long as what of it holds rows.
-const MAX_GAPS: i64 = 4;
 /// One window in so many is small.
 const SMALL: usize = 10;
 /// An effect that is rounding's.
@@ -64,6 +65,9 @@ pub struct NullEffects {
     pub at: Vec<u32>,
     /// Their effects.
     pub effects: Vec<f64>,
+    /// How many are kept, where that is not one in twenty: of a segment's column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<u32>,
     /// The effect that the budget allows, once it is known (see [`Reference::allow`]).
     #[serde(skip)]
     allowed: Option<f64>,
@@ -80,10 +84,11 @@ impl NullEffects {
         let tail = self.trusted > 0.0
             && tail.iter().all(|number| number.is_finite() && *number >= 0.0)
             && self.few_blocks.iter().all(FewBlocks::is_consistent);
-        in_range && tail && descends && positive && self.at.len() == self.effects.len()
+        let kept = self.kept.is_none_or(|kept| (1..=self.windows).contains(&kept));
+        in_range && kept && tail && descends && positive && self.at.len() == self.effects.len()
     }
 
-    /// The effect that this share of windows exceeds.
+    /// The effect that this share of windows exceeds; of a larger share than the windows whose effects are kept, what these exceed.
     ///
     /// ```
     /// use driftline_detectors::{ColumnKind, Detector, ReferenceBuilder, WindowShape};
@@ -96,6 +101,8 @@ impl NullEffects {
     /// assert!(null.quantile(Detector::Psi, 0.001) > null.quantile(Detector::Psi, 0.01));
     /// ```
     pub fn quantile(&self, detector: Detector, share: f64) -> f64 {
+        // Of more windows than are kept nothing is known.
+        let share = share.min(self.kept_share());
         if share >= self.trusted {
             return self.drawn(share);
         }
@@ -104,7 +111,9 @@ impl NullEffects {
             return few.beyond(share, power).max(self.drawn(share));
         }
         let beyond = self.slope * mean_excesses(self.trusted / share, BEHIND);
-        (self.at_trusted.powi(power) + beyond).powf(1.0 / f64::from(power)).min(f64::MAX)
+        // What is carried on begins a rank below what is drawn.
+        let drawn = if self.trusted <= self.kept_share() { self.drawn(self.trusted) } else { 0.0 };
+        (self.at_trusted.powi(power) + beyond).powf(1.0 / f64::from(power)).min(f64::MAX).max(drawn)
     }
 
     /// Of what was drawn itself. Windows of one and the same day share an effect; of B days and one more, the k-th largest is
@@ -123,7 +132,12 @@ impl NullEffects {
             (reached, limit) = (reach, *effect);
         }
         // All others are not larger, or, where there was room for more, none.
-        if self.effects.len() > (KEPT * f64::from(self.windows)) as usize { limit } else { 0.0 }
+        if self.effects.len() > (self.kept_share() * f64::from(self.windows)) as usize { limit } else { 0.0 }
+    }
+
+    /// The share of windows whose effects are kept. No limit lies lower than what it exceeds.
+    pub(crate) fn kept_share(&self) -> f64 {
+        self.kept.map_or(KEPT, |kept| f64::from(kept) / f64::from(self.windows))
     }
 
     /// From now on, this share of windows may exceed what is allowed.
@@ -202,10 +216,33 @@ pub(crate) fn null_effects(
     rare: &[RareCategory],
     shape: WindowShape,
 ) -> BTreeMap<Detector, NullEffects> {
-    let Some(units) = Units::of(panes, shape).filter(|units| units.filled >= MIN_UNITS && !reference.blocks.is_empty())
-    else {
+    let timeline = Timeline::of_panes(panes.keys().copied(), shape);
+    timeline.map_or_else(BTreeMap::new, |timeline| draw(reference, panes, rare, &timeline, None))
+}
+
+/// The same of one column of a segment, whose panes are some of the whole's: it lives through the days of all rows, be it on
+/// them or not, so that all segments are drawn together.
+pub(crate) fn null_effects_of_segment(
+    reference: &Reference,
+    panes: &BTreeMap<i64, Profile>,
+    timeline: &Timeline,
+) -> BTreeMap<Detector, NullEffects> {
+    // None of a segment's scores asks for rare categories.
+    draw(reference, panes, &[], timeline, Some(KEPT_OF_SEGMENT))
+}
+
+fn draw(
+    reference: &Reference,
+    panes: &BTreeMap<i64, Profile>,
+    rare: &[RareCategory],
+    timeline: &Timeline,
+    kept: Option<u32>,
+) -> BTreeMap<Detector, NullEffects> {
+    let units = Units::of(panes, timeline);
+    if units.filled < MIN_UNITS || reference.blocks.is_empty() {
         return BTreeMap::new();
-    };
+    }
+    let shape = timeline.shape;
     let block = units.block(reference);
     let novel = units.novel_rows(reference, rare, block);
     let whole = reference.profile();
@@ -240,7 +277,11 @@ pub(crate) fn null_effects(
             }
             let season = units.season;
             let new: f64 = (begins..ends).map(|pane| novel[history[pane / season]] / season as f64).sum();
-            for (detector, effect) in reference.effects(&whole, &window, new.round() as u64) {
+            let of_window = match kept {
+                Some(_) => reference.effects_in_segment(&whole, &window),
+                None => reference.effects(&whole, &window, new.round() as u64),
+            };
+            for (detector, effect) in of_window {
                 effects.entry(detector).or_default().push((world * HISTORY + number, effect));
             }
         }
@@ -249,12 +290,17 @@ pub(crate) fn null_effects(
     sizes.sort_by_key(Profile::usable);
     let small = sizes.get(sizes.len() / SMALL).map(|window| reference.independent_noise(window)).unwrap_or_default();
     let blocks = units.filled as f64 / block as f64;
-    let in_window = f64::from(shape.panes) / (units.season * block) as f64;
+    let mut in_window = f64::from(shape.panes) / (units.season * block) as f64;
+    if kept.is_some() {
+        // A segment may have rows on few of the days.
+        in_window *= units.filled as f64 / units.count as f64;
+    }
     let by_many = (4.0 * blocks.powf(-in_window.max(1.0))).min(1.0);
     let windows = worlds * HISTORY;
     let of_a_world = f64::from(HISTORY * shape.every) / f64::from(shape.panes);
     let side_by_side = f64::from(worlds) * of_a_world.clamp(1.0, f64::from(HISTORY));
-    let kept = |(detector, effects): (Detector, Vec<(u32, f64)>)| {
+    let kept = kept.map(|kept| kept.min((KEPT * f64::from(windows)) as u32));
+    let null = |(detector, effects): (Detector, Vec<(u32, f64)>)| {
         let effects = largest_first(detector, effects, blocks);
         let power = scale(detector);
         let few_blocks = (comes_in_bursts(detector) || in_window < FEW)
@@ -264,7 +310,7 @@ pub(crate) fn null_effects(
         let trusted = trusted.max(least).min(LEAST_TRUSTED);
         let (at_trusted, slope) = reached(&effects, trusted * f64::from(windows), power);
         let independent = small.get(&detector).copied()?;
-        let most = (KEPT * f64::from(windows)).ceil() as usize + 1;
+        let most = kept.map_or((KEPT * f64::from(windows)).ceil() as usize, |kept| kept as usize) + 1;
         let (at, effects) = effects.iter().take(most).map(|(at, effect)| (*at, rounded(*effect))).unzip();
         let null = NullEffects {
             windows,
@@ -277,11 +323,12 @@ pub(crate) fn null_effects(
             independent,
             at,
             effects,
+            kept,
             allowed: None,
         };
         null.is_consistent().then_some((detector, null))
     };
-    effects.into_iter().filter_map(kept).collect()
+    effects.into_iter().filter_map(null).collect()
 }
 
 /// The effects, by falling size, without what is none. A sample's own spread is too small by a part: the draws from B blocks
@@ -316,18 +363,13 @@ struct Units<'a> {
 }
 
 impl<'a> Units<'a> {
-    fn of(panes: &'a BTreeMap<i64, Profile>, shape: WindowShape) -> Option<Self> {
-        let season = i64::from(shape.season.max(1));
-        let unit = |pane: &i64| pane.div_euclid(season);
-        let last = unit(panes.last_key_value()?.0);
-        let mut filled: Vec<i64> = panes.keys().map(unit).collect();
+    fn of(panes: &'a BTreeMap<i64, Profile>, timeline: &Timeline) -> Self {
+        let panes: BTreeMap<i64, &Profile> =
+            panes.range(timeline.panes()).map(|(pane, profile)| (*pane, profile)).collect();
+        let mut filled: Vec<i64> = panes.keys().map(|pane| timeline.unit(*pane)).collect();
         filled.dedup();
-        let earliest = last.saturating_sub(MAX_GAPS * filled.len() as i64);
-        let first = *filled.iter().find(|unit| **unit >= earliest)?;
-        filled.retain(|unit| *unit >= first);
-        let panes = panes.range(first * season..).map(|(pane, profile)| (*pane, profile)).collect();
-        let (count, filled) = ((last - first + 1) as usize, filled.len());
-        Some(Self { panes, first, count, filled, season: season as usize })
+        let (first, count, filled) = (timeline.first, timeline.units, filled.len());
+        Self { panes, first, count, filled, season: timeline.season() as usize }
     }
 
     /// The pane at a place of the history, if it holds rows.
@@ -432,6 +474,7 @@ mod tests {
             independent: 0.1,
             at: (0..effects.len() as u32).collect(),
             effects,
+            kept: None,
             allowed: None,
         };
         let limit = |windows: f64| null.quantile(Detector::Psi, windows / 2560.0);

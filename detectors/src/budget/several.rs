@@ -41,7 +41,7 @@ impl std::fmt::Debug for Several<'_> {
 impl Several<'_> {
     /// How many alerts begin, for each window, when this share of each column's windows is over its limits. None when the
     /// rule may hold in a window of which nothing is known, so that it may hold in any.
-    pub(super) fn episodes(&self, columns: &[Reference], windows: u32, share: f64) -> Option<f64> {
+    pub(super) fn episodes(&self, columns: &[&Reference], windows: u32, share: f64) -> Option<f64> {
         let largest = (share * f64::from(windows)).round() as usize;
         let held: Vec<BTreeSet<u32>> =
             columns.iter().map(|column| self.held(columns, column, largest)).collect::<Option<_>>()?;
@@ -60,7 +60,7 @@ impl Several<'_> {
     }
 
     /// The windows in which the rule may hold of a column; none when it may in any.
-    fn held(&self, columns: &[Reference], column: &Reference, largest: usize) -> Option<BTreeSet<u32>> {
+    fn held(&self, columns: &[&Reference], column: &Reference, largest: usize) -> Option<BTreeSet<u32>> {
         let nulls: Vec<Option<&NullEffects>> =
             self.detectors.iter().map(|detector| column.nulls.get(detector)).collect();
         if nulls.iter().all(Option::is_none) {
@@ -123,5 +123,6 @@ impl Several<'_> {
 /// assert_eq!((begins(100.0), begins(0.0)), (Some(0.0), None));
 /// ```
 pub fn begins_by_itself(columns: &[Reference], rule: &Several<'_>) -> Option<f64> {
-    rule.episodes(columns, super::windows_drawn(columns)?, 0.0)
+    let columns = super::borrowed(columns);
+    rule.episodes(&columns, super::windows_drawn(&columns)?, 0.0)
 }

@@ -56,7 +56,7 @@ impl Shares {
     /// What the distances of shares say, without what chance makes of them.
     pub(crate) fn effects(&self) -> [(Detector, f64); 8] {
         [
-            (Detector::Psi, self.sum(self.psi_term())),
+            (Detector::Psi, self.psi_effect()),
             (Detector::KullbackLeibler, self.sum(self.kullback_leibler_term())),
             (Detector::ChiSquare, self.cramers_v()),
             (Detector::GTest, self.pooled().map_or(0.0, |pooled| pooled.jensen_shannon_effect())),
@@ -65,6 +65,11 @@ impl Shares {
             (Detector::Hellinger, self.sum(self.hellinger_term()).max(0.0).sqrt()),
             (Detector::LInfinity, self.largest_difference()),
         ]
+    }
+
+    /// That of PSI alone.
+    pub(crate) fn psi_effect(&self) -> f64 {
+        self.sum(self.psi_term())
     }
 
     /// The distance that a detector of shares means; none when there is nothing to compare, or it means something else.

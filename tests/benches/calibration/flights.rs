@@ -109,6 +109,13 @@ impl Flights {
         Self { columns, days, dates }
     }
 
+    /// Of each name of a column of names, which rows have it.
+    pub(crate) fn by_name(&self, column: &str) -> Vec<Vec<bool>> {
+        let column = self.columns.iter().find(|known| known.name == column).unwrap();
+        let Values::Names(places, names) = &column.values else { panic!("{} is a column of numbers", column.name) };
+        (0..names.len() as u32).map(|name| places.iter().map(|place| *place == name).collect()).collect()
+    }
+
     pub(crate) fn rows(&self) -> usize {
         self.days.iter().map(Vec::len).sum()
     }

@@ -17,6 +17,7 @@ mod flights;
 mod judges;
 mod peers;
 mod power;
+mod segmented;
 mod whole;
 mod years;
 
@@ -66,6 +67,7 @@ enum Only {
     Days,
     Drifts,
     Order,
+    Segments,
     Whole,
     Expressions,
 }
@@ -110,6 +112,13 @@ fn main() {
         println!("\n### The real order: the first {} days as reference, then the others\n", plan.reference_days);
         years::in_order(&flights, &plan);
     }
+    if arguments.only.is_none_or(|wanted| wanted == Only::Segments) {
+        for (split, name) in [(Split::Rows, "rows shuffled"), (Split::Days, "whole days shuffled")] {
+            println!("\n### Columns and their segments by origin, of one budget, {name}\n");
+            let year = |seed| segmented::year(&flights, &plan, split, seed);
+            print_segmented(&years::for_seeds(arguments.years, year));
+        }
+    }
     if arguments.only.is_none_or(|wanted| wanted == Only::Whole) {
         for (split, name) in [(Split::Rows, "rows shuffled"), (Split::Days, "whole days shuffled")] {
             println!("\n### The collector's rules, by `driftline backtest`, {name}\n");
@@ -145,6 +154,23 @@ fn print_years(years: &[Year]) {
     }
     let level = Spread::of(years.iter().map(|year| year.level).collect()).mean;
     println!("Each score of each column may exceed its limit in one window of {:.0}.", 1.0 / level);
+}
+
+fn print_segmented(years: &[segmented::Year]) {
+    println!(
+        "| rules on segments | pages a month | of the whole's columns | of segments | a segment's column over in one window of |"
+    );
+    println!("|---|---|---|---|---|");
+    for (rules, (name, _)) in segmented::RULES.iter().enumerate() {
+        let of = |of: &dyn Fn(&segmented::Pages) -> f64| {
+            let pages = Spread::of(years.iter().map(|year| of(&year[rules])).collect());
+            format!("{:.2} ± {:.2}", pages.mean, pages.error)
+        };
+        let one_in = Spread::of(years.iter().map(|year| year[rules].one_window_in).collect()).mean;
+        let [all, whole, segments] =
+            [of(&|pages| pages.whole + pages.segments), of(&|pages| pages.whole), of(&|pages| pages.segments)];
+        println!("| {name} | {all} | {whole} | {segments} | {one_in:.0} |");
+    }
 }
 
 fn print_told<const N: usize>(rules: &[(&str, &str); N], years: &[[Told; N]]) {
