@@ -26,7 +26,7 @@ use crate::pipeline::slis::{SLICE_MICROS, SliCounts};
 use crate::pipeline::table::time_micros;
 use crate::pipeline::time_slices::judged;
 use crate::pipeline::{expressions, judging, tidying};
-use crate::store::SCHEMA;
+use crate::store::in_memory;
 use crate::vocabulary::Named;
 
 /// Indicators that rows say all of, or the windows that they make.
@@ -68,7 +68,7 @@ impl Indicators {
     /// # Errors
     /// When there is no memory for a database.
     pub(crate) fn of(model: &Model, (from, to): (Micros, Micros), interval: Micros) -> Result<Self, String> {
-        let db = Connection::open_in_memory().and_then(|db| db.execute_batch(SCHEMA).map(|()| db)).map_err(unkept)?;
+        let db = in_memory().map_err(unkept)?;
         let wanted = interval.max(to.saturating_sub(from) / MAX_LOOKS).max(1);
         let every = (wanted.saturating_add(SLICE_MICROS - 1) / SLICE_MICROS).saturating_mul(SLICE_MICROS);
         Ok(Self {

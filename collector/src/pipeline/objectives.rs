@@ -115,9 +115,7 @@ mod tests {
     }
 
     fn database() -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
-        db
+        crate::store::in_memory().unwrap()
     }
 
     fn count(db: &Connection, sli: &'static str, label: &str, at: i64, (good, bad, unknown): (u64, u64, u64)) {

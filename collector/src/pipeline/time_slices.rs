@@ -203,8 +203,7 @@ mod tests {
 
     #[test]
     fn a_month_of_windows_has_the_budget_that_paper_and_pencil_give_it() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let mut counts = SliCounts::default();
         let own = slices(Some(0.2), &[]);
         // 720 hours: the last nine drift, and of twenty nothing could be said.
@@ -230,10 +229,10 @@ mod tests {
         assert!((objective.burn_rate(long[0]).unwrap() - 7.2).abs() < 1e-9);
         assert!(objective.burns(&pair, long[0], short[0]));
     }
+
     #[test]
     fn a_window_that_is_made_again_counts_as_what_it_is_now_and_once() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let own = slices(Some(0.2), &[]);
         let now = 50 * HOUR_MICROS;
         let of = |effect: f64| {
@@ -261,8 +260,7 @@ mod tests {
 
     #[test]
     fn a_window_that_counted_before_that_was_kept_stays_as_it_counted() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let own = slices(Some(0.2), &[]);
         let now = 50 * HOUR_MICROS;
         let window = window(&[("x", 0.3, Verdict::Ok)]);

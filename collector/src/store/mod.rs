@@ -252,6 +252,13 @@ pub(crate) fn examine(folder: &Path) -> Result<String, String> {
     Ok(format!("{} is whole; {waiting} batches are in the journal", path.display()))
 }
 
+/// A database in memory: for what is counted and thrown away, and for tests.
+pub(crate) fn in_memory() -> rusqlite::Result<Connection> {
+    let db = Connection::open_in_memory()?;
+    db.execute_batch(SCHEMA)?;
+    Ok(db)
+}
+
 /// Makes the tables and the collector's identity, in one transaction: a database without an identity would never open
 /// again.
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
