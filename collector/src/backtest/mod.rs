@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use driftline_alerts::{
-    Condition, Expression, Labels, Member, Observation, Reading, Routes, Rule, Severity, Source, Transition, Variable,
+    Condition, Expression, Labels, Member, Observation, Reading, Routes, Rule, Severity, Source, Transition,
 };
 use driftline_protocol::Role;
 use serde::Serialize;
@@ -245,9 +245,7 @@ impl ModelTrial<'_> {
         let indicators = &self.indicators;
         let measure = |named: &Named, over: Duration| indicators.as_ref()?.measure(named, over, now);
         // Rules that name metrics are left out: of the past there are none.
-        let sources = |expression: &Expression, value: &dyn Fn(&Variable) -> Option<f64>| {
-            expression.variables().iter().map(|variable| Source::Value(value(variable))).collect()
-        };
+        let sources = |expression: &Expression| expression.variables().iter().map(|_| Source::Value(None)).collect();
         let known = (&measure as &dyn Fn(&Named, Duration) -> Option<f64>, &sources as &expressions::Sources<'_>);
         observations.extend(expressions::of_window(self.book.rules(), (self.model, version), window, role, known));
         let mut changes = self.book.observe_scores(&observations, now, judging::patience(&self.windows));

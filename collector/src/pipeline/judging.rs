@@ -94,8 +94,7 @@ impl Pipeline {
             store.read_blocking(|db| expressions::measure(db, model, named, over, now)).ok()?
         };
         let own = &self.own;
-        let sources =
-            |expression: &Expression, value: &dyn Fn(&Variable) -> Option<f64>| own.sources(expression, metrics, value);
+        let sources = |expression: &Expression| own.sources(expression, metrics);
         let known = (&measure as &dyn Fn(&Named, Duration) -> Option<f64>, &sources as &expressions::Sources<'_>);
         observations.extend(expressions::of_window(self.book.rules(), (model, version), &window, &role, known));
         let watched = over_time::watched(self.book.rules());
@@ -297,16 +296,14 @@ impl Pipeline {
     /// What a rule on the collector's own metrics is told.
     fn of_metrics(&self, expression: &Expression, now: i64) -> Result<Vec<Observation>, StoreError> {
         let models: Vec<&str> = self.models.keys().map(|model| &**model).collect();
+        let read = self.own.sources(expression, &self.parts.metrics);
         self.parts.store.read_blocking(|db| {
-            let sources = |expression: &Expression, value: &dyn Fn(&Variable) -> Option<f64>| {
-                self.own.sources(expression, &self.parts.metrics, value)
-            };
             let value = |model: &str, variable: &Variable| {
                 let (named, over) = (Named::of(variable).ok()?, variable.over?);
                 let measured = expressions::measure(db, model, &named, over, now);
                 measured.inspect_err(|error| warn!(%error, %variable, "what a rule names cannot be read")).ok()?
             };
-            Ok(expressions::of_metrics(expression, &models, &sources, &value))
+            Ok(expressions::of_metrics(expression, &models, read, &value))
         })
     }
 
