@@ -144,8 +144,6 @@ impl Pipeline {
         let taken = Taken { batch, exchange, position, received_at, began_at, outcome: decoded.outcome, purpose };
         if purpose.count {
             self.indicate(&taken);
-        }
-        if purpose.count {
             self.note_decoded(&taken, decoded.rows.as_ref().err());
         }
         let rows = match decoded.rows {
@@ -213,15 +211,13 @@ impl Pipeline {
     /// any; of what the sidecar had no memory for nobody knows.
     fn note_decoded(&mut self, taken: &Taken<'_>, error: Option<&DecodeError>) {
         let Some(model) = self.models.get(taken.batch.model.as_str()) else { return };
-        let is_answer = answered(taken.exchange) && (200..300).contains(&taken.outcome);
-        let weight = taken.weight();
-        let counts = match error {
-            _ if !is_answer => return,
+        let judged = match error {
+            _ if !taken.call().is_answer() => return,
             Some(DecodeError::UnknownProtocol { .. } | DecodeError::Withheld { .. }) => return,
-            Some(DecodeError::Budget) => Counts { unknown: weight, ..Counts::default() },
-            Some(_) => Counts { good: 0, valid: weight, unknown: 0 },
-            None => Counts { good: weight, valid: weight, unknown: 0 },
+            Some(DecodeError::Budget) => Judged::Unknown,
+            error => Judged::of(error.is_none()),
         };
+        let counts = judged.counts(taken.weight());
         self.next.slis.count(&model.name, DECODED_SLI, "", taken.indicated_at(), counts);
         model.metrics.decoded.count(counts);
     }
@@ -229,8 +225,7 @@ impl Pipeline {
     /// Counts an answer whose rows cannot be read for the indicators of rows: as one, for nobody knows how many it had.
     fn miss_rows(&mut self, taken: &Taken<'_>) {
         let Some(model) = self.models.get(taken.batch.model.as_str()) else { return };
-        let is_answer = answered(taken.exchange) && (200..300).contains(&taken.outcome);
-        if !is_answer {
+        if !taken.call().is_answer() {
             return;
         }
         let (at, weight) = (taken.indicated_at(), taken.weight());
@@ -407,6 +402,11 @@ impl<'a> Call<'a> {
     pub(crate) fn succeeded(self) -> bool {
         (200..300).contains(&self.outcome) && self.exchange.end() == EndState::Complete
     }
+
+    /// Whether an answer of success passed to its end, whatever could be kept of it.
+    fn is_answer(self) -> bool {
+        answered(self.exchange) && (200..300).contains(&self.outcome)
+    }
 }
 
 /// For how many exchanges one stands.
@@ -475,8 +475,7 @@ fn indicators(call: Call<'_>, latency_limit_micros: u64) -> impl Iterator<Item =
         || matches!(exchange.end(), EndState::Cancelled | EndState::Upgraded | EndState::Unreadable);
     let available = (!callers_doing).then_some(("availability", answered && status < 400));
     let in_time = exchange.duration_micros <= latency_limit_micros;
-    let succeeded = answered && (200..300).contains(&status);
-    let timed = (succeeded || gave_up(call, latency_limit_micros)).then_some(("latency", in_time));
+    let timed = (call.is_answer() || gave_up(call, latency_limit_micros)).then_some(("latency", in_time));
     available.into_iter().chain(timed)
 }
 
@@ -545,7 +544,7 @@ fn places(model: &ModelState, rows: &Rows<'_>, taken: &Taken<'_>) -> Places {
     Places { times, unusable }
 }
 
-fn column<'r, 'a>(rows: &'r Rows<'a>, name: &str) -> Option<&'r Column<'a>> {
+pub(super) fn column<'r, 'a>(rows: &'r Rows<'a>, name: &str) -> Option<&'r Column<'a>> {
     rows.columns.iter().find(|column| column.name == name)
 }
 
