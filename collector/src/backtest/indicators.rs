@@ -19,13 +19,14 @@ use driftline_protocol::{Cell, EndState, Exchange, Messages};
 use rusqlite::Connection;
 
 use crate::config::{EventTime, FIRST_MESSAGE_SLI, Freshness, Model, SLICES_SLI, Slis, TimeUnit};
+use crate::pipeline::calls::{Call, count_call, weight};
+use crate::pipeline::cells::time_micros;
 use crate::pipeline::columns::archived_name;
-use crate::pipeline::exchanges::{Call, count_call, is_fresh, weight};
+use crate::pipeline::exchanges::is_fresh;
 use crate::pipeline::series::ClosedWindow;
 use crate::pipeline::slis::{SLICE_MICROS, SliCounts};
-use crate::pipeline::table::time_micros;
 use crate::pipeline::time_slices::judged;
-use crate::pipeline::{expressions, judging, tidying};
+use crate::pipeline::{evaluating, expressions, tidying};
 use crate::store::in_memory;
 use crate::vocabulary::Named;
 
@@ -203,7 +204,7 @@ impl Indicators {
         (condition, sli): (&Condition, &str),
         now: Micros,
     ) -> Result<Vec<Observation>, String> {
-        judging::indicator_observations(&self.db, &self.model, (condition, sli), now).map_err(unkept)
+        evaluating::indicator_observations(&self.db, &self.model, (condition, sli), now).map_err(unkept)
     }
 
     /// What an indicator was over a time before now; none where that is not known.

@@ -11,7 +11,7 @@ use driftline_protocol::{EndState, Exchange};
 use rusqlite::Connection;
 
 use crate::config::{Config, Slis};
-use crate::pipeline::exchanges::{Call, count_call, weight};
+use crate::pipeline::calls::{Call, count_call, weight};
 use crate::pipeline::slis::{SliCounts, burn};
 use crate::pipeline::tidying;
 use crate::store::in_memory;

@@ -14,6 +14,8 @@
 
 mod archiving;
 mod arriving;
+pub(crate) mod calls;
+pub(crate) mod cells;
 pub(crate) mod checkpoint;
 pub(crate) mod columns;
 mod comparing;
@@ -21,6 +23,7 @@ pub(crate) mod counting;
 mod delivering;
 pub(crate) mod deriving;
 pub(crate) mod earlier;
+pub(crate) mod evaluating;
 pub(crate) mod events;
 pub(crate) mod exchanges;
 pub(crate) mod expressions;

@@ -57,7 +57,7 @@ pub(crate) fn of_model<'r>(
 
 /// Whether a rule looks at a label of a model's indicator.
 fn is_of(rule: &Rule, sli: &str, model: &str, label: &str) -> bool {
-    rule.condition.matches(sli, &super::judging::indicator_labels(model, sli, label))
+    rule.condition.matches(sli, &super::evaluating::indicator_labels(model, sli, label))
 }
 
 /// Where an indicator's events come from, and when the last ones came.

@@ -9,8 +9,8 @@ use driftline_protocol::Rows;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Pipeline;
+use super::cells::time_micros;
 use super::exchanges::column;
-use super::table::time_micros;
 use crate::alerting::book::Change;
 use crate::config::{Model, WATERMARK_SLI, Watermark, watched};
 use crate::store::journal;
