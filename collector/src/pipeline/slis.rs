@@ -487,8 +487,7 @@ mod tests {
 
     #[test]
     fn counts_add_up_over_checkpoints() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(include_str!("../store/schema.sql")).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let mut counts = SliCounts::default();
         counts.count("m", "latency", "", 15_000_000, Counts { good: 9, valid: 10, unknown: 0 });
         counts.latency("m", 15_000_000, 3000, 1);

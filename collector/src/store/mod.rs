@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 pub(crate) use fresh::Fresh;
 pub(crate) use writer::{Begun, Writer};
 
-pub(crate) const SCHEMA: &str = concat!(
+const SCHEMA: &str = concat!(
     include_str!("schema.sql"),
     include_str!("segments.sql"),
     include_str!("earlier.sql"),
