@@ -46,6 +46,11 @@ impl Alerting {
         let hearers = self.targets.iter().filter(|(_, target)| target.kind.hears_of(action));
         hearers.map(|(name, _)| name.clone()).collect()
     }
+
+    /// Whether a rule tells all targets that there are, or will be, or those that the routes choose.
+    pub(crate) fn tells_everyone(&self, rule: &Rule) -> bool {
+        self.targets.is_empty() || self.routes.routed.contains(&rule.name)
+    }
 }
 
 /// Where it is said, again and again, that this collector is alive.
