@@ -20,7 +20,7 @@ use super::{HEADLINE, ModelState, Pipeline, expressions};
 use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence::{self, Watched};
 use crate::alerting::news::News;
-use crate::alerting::{around, changes, pulling};
+use crate::alerting::{around, changes, confidence, pulling};
 use crate::causes::{HISTORY_WINDOWS, Past};
 use crate::config::{EventTime, Windows};
 use crate::numbers::{significant, thousands};
@@ -226,17 +226,26 @@ impl Pipeline {
         now: i64,
     ) -> Vec<(String, String)> {
         let model = change.alert.labels.get("model").map_or("", String::as_str);
+        let slices = self.models.get(model).map_or(&[][..], |model| &model.config.slis.slices);
         let read = self.parts.store.read_blocking(|db| {
             let affected = around::affected(db, change, window.map(|(model, window)| (&**model, window)), since)?;
-            Ok((affected, changes::last_before(db, model, now, &self.next.changes)?))
+            let left = confidence::budgets_left(db, (self.book.rules(), slices), change, now)?;
+            Ok((affected, left, changes::last_before(db, model, now, &self.next.changes)?))
         });
-        let (affected, changed) = read.unwrap_or_else(|error| {
+        let (affected, left, changed) = read.unwrap_or_else(|error| {
             warn!(%error, "what is around an alert cannot be read, and is left out");
-            (None, None)
+            (None, None, None)
         });
         let members: Vec<_> = change.alert.over().collect();
         let moved = window.and_then(|(_, window)| around::moved_with_it(&members, window));
-        let facts = [("Affected", affected), ("Also moved", moved), ("Changed before", changed)];
+        let sure = confidence::confidence(change, window.map(|(_, window)| window));
+        let facts = [
+            ("Affected", affected),
+            ("Also moved", moved),
+            ("Changed before", changed),
+            ("Budget", left),
+            ("Confidence", sure),
+        ];
         facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 

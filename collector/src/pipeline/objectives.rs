@@ -8,7 +8,7 @@ use super::{Pipeline, hearing};
 use crate::config::{DECODED_SLI, FIRST_MESSAGE_SLI, OWN_SLIS, SCHEMA_SLI};
 
 /// Indicators whose events are requests, or come with them. Of all others somebody looks by the clock, or a window closes.
-const OF_REQUESTS: [&str; 7] =
+pub(crate) const OF_REQUESTS: [&str; 7] =
     ["latency", FIRST_MESSAGE_SLI, "availability", "freshness", "capture", SCHEMA_SLI, DECODED_SLI];
 /// Those that every model with requests has, so that their absence is news.
 const OF_EVERY_MODEL: [&str; 2] = ["latency", "availability"];
