@@ -61,6 +61,22 @@ impl Counts {
         (self.seen() > 0).then(|| self.valid as f64 / self.seen() as f64)
     }
 
+    /// How likely so many bad ones or more are while a share of `target` is good and each is bad on its own: the tail of a
+    /// binomial.
+    ///
+    /// ```
+    /// use driftline_alerts::Counts;
+    ///
+    /// let three_of_ten = Counts { good: 7, valid: 10, unknown: 0 };
+    /// // From SciPy: binom.sf(2, 10, 0.01).
+    /// assert!((three_of_ten.chance(0.99) - 1.138_491e-4).abs() < 1e-9);
+    /// ```
+    pub fn chance(self, target: f64) -> f64 {
+        let Some(at_most) = self.bad().checked_sub(1) else { return 1.0 };
+        // A chance between 0 and 1 is one.
+        Binomial::new(1.0 - target, self.valid).map_or(1.0, |binomial| binomial.sf(at_most))
+    }
+
     /// Whether so few of them could be judged that those say little of all.
     pub fn is_degraded(self) -> bool {
         self.coverage().is_some_and(|coverage| coverage < LEAST_COVERAGE)
@@ -212,11 +228,9 @@ impl Objective {
         reaches(long) && reaches(short) && long.bad() >= Self::MIN_BAD && self.chance(long) < EVIDENCE
     }
 
-    /// How likely so many bad events or more are while the objective is met: the tail of a binomial.
+    /// How likely so many bad events or more are while the objective is met.
     pub fn chance(&self, counts: Counts) -> f64 {
-        let Some(at_most) = counts.bad().checked_sub(1) else { return 1.0 };
-        // A chance between 0 and 1 is one.
-        Binomial::new(1.0 - self.target, counts.valid).map_or(1.0, |binomial| binomial.sf(at_most))
+        counts.chance(self.target)
     }
 
     /// What [`burns`](Self::burns) takes for evidence, for those who have no binomial: its quantile by Cornish and Fisher's

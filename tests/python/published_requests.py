@@ -1,7 +1,7 @@
 """What services take, by their own published descriptions of their requests, as JSON Schemas: a receiver that takes more proves nothing.
 
 GitHub: REST API 2022-11-28, "Create a repository dispatch event". Databricks: Jobs API 2.1, "Trigger a new job run".
-CloudEvents: 1.0.2, JSON format. Argo: the fields of EventSource, Sensor and Workflow that a recipe may use.
+CloudEvents: 1.0.2, JSON format. OpenSLO: v1, with what its own library asks for besides. Argo: the fields of EventSource, Sensor and Workflow that a recipe may use.
 """
 
 import jsonschema
@@ -170,6 +170,63 @@ WORKFLOW_TEMPLATE = argo(
     closed(["templates"], {"entrypoint": TEXT, "onExit": TEXT, "arguments": ARGUMENTS, "templates": {"type": "array", "items": TEMPLATE}, "serviceAccountName": TEXT}),
 )
 ARGO = {"EventSource": EVENT_SOURCE, "Sensor": SENSOR, "Workflow": WORKFLOW, "WorkflowTemplate": WORKFLOW_TEMPLATE}
+
+# Names that every implementation of OpenSLO takes are RFC 1123's.
+LABEL = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}
+SHORTHAND = {"type": "string", "pattern": "^[1-9][0-9]*[mhdwMQY]$"}
+ANNOTATIONS = {"type": "object", "additionalProperties": TEXT, "propertyNames": {"pattern": "^([a-z0-9.-]{1,253}/)?[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?$"}}
+METADATA = closed(["name"], {"name": LABEL, "displayName": {"type": "string", "maxLength": 63}, "annotations": ANNOTATIONS})
+METRIC = closed(["metricSource"], {"metricSource": closed(["spec"], {"type": TEXT, "metricSourceRef": LABEL, "spec": {"type": "object", "minProperties": 1}})})
+RATIO = closed(["counter", "good", "total"], {"counter": {"type": "boolean"}, "good": METRIC, "total": METRIC})
+CALENDAR = closed(["startTime", "timeZone"], {"startTime": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$"}, "timeZone": TEXT})
+TIME_WINDOW = {
+    "oneOf": [
+        closed(["duration", "isRolling"], {"duration": SHORTHAND, "isRolling": {"const": True}}),
+        closed(["duration", "isRolling", "calendar"], {"duration": SHORTHAND, "isRolling": {"const": False}, "calendar": CALENDAR}),
+    ]
+}
+TARGET_SHARE = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
+SLICE = {"timeSliceTarget": {"type": "number", "exclusiveMinimum": 0, "maximum": 1}, "timeSliceWindow": SHORTHAND}
+OPENSLO_SPECS = {
+    "SLO": closed(
+        ["service", "indicator", "timeWindow", "budgetingMethod", "objectives"],
+        {
+            "service": {"type": "string", "minLength": 1},
+            "indicator": closed(["metadata", "spec"], {"metadata": METADATA, "spec": closed(["ratioMetric"], {"ratioMetric": RATIO})}),
+            "timeWindow": {"type": "array", "items": TIME_WINDOW, "minItems": 1, "maxItems": 1},
+            "budgetingMethod": {"enum": ["Occurrences", "Timeslices", "RatioTimeslices"]},
+            "objectives": {"type": "array", "items": closed(["target"], {"target": TARGET_SHARE, **SLICE}), "minItems": 1},
+            "alertPolicies": {"type": "array", "items": closed(["alertPolicyRef"], {"alertPolicyRef": LABEL})},
+        },
+    )
+    | {
+        "if": {"properties": {"budgetingMethod": {"const": "Timeslices"}}},
+        "then": {"properties": {"objectives": {"items": {"required": ["timeSliceTarget", "timeSliceWindow"]}}}},
+    },
+    "AlertPolicy": closed(
+        ["conditions", "notificationTargets"],
+        {
+            **dict.fromkeys(["alertWhenNoData", "alertWhenResolved", "alertWhenBreaching"], {"type": "boolean"}),
+            "conditions": {"type": "array", "items": closed(["conditionRef"], {"conditionRef": LABEL}), "minItems": 1, "maxItems": 1},
+            "notificationTargets": {"type": "array", "items": closed(["targetRef"], {"targetRef": LABEL}), "minItems": 1},
+        },
+    ),
+    "AlertCondition": closed(
+        ["severity", "condition"],
+        {
+            "severity": {"type": "string", "minLength": 1},
+            "condition": closed(
+                ["kind", "op", "threshold", "lookbackWindow", "alertAfter"],
+                {"kind": {"const": "burnrate"}, "op": {"enum": ["lte", "gte", "lt", "gt"]}, "threshold": {"type": "number"}, "lookbackWindow": SHORTHAND, "alertAfter": {"type": "string", "pattern": "^[0-9]+[mhdwMQY]$"}},
+            ),
+        },
+    ),
+    "AlertNotificationTarget": closed(["target"], {"target": {"type": "string", "minLength": 1}, "description": {"type": "string", "maxLength": 1050}}),
+}
+OPENSLO = {
+    kind: closed(["apiVersion", "kind", "metadata", "spec"], {"apiVersion": {"const": "openslo/v1"}, "kind": {"const": kind}, "metadata": METADATA, "spec": spec})
+    for kind, spec in OPENSLO_SPECS.items()
+}
 
 
 def wrong(value, schema: dict) -> str | None:

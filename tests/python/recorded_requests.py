@@ -49,6 +49,8 @@ TROUBLES = [
     Trouble(0.80, 0.805, {"fails": 1.0}),
     Trouble(0.90, 0.92, {"hangs": 0.15}),
 ]
+# What orchestrators and load balancers ask: that it fails is no request's failure.
+HEALTH_CHECKS = ["/v2/health/ready", "/v2/health/live", "/v1/models/flights", "/ping", "/"]
 # Nobody asks.
 SILENT = (0.70, 0.76)
 
@@ -73,6 +75,12 @@ class Model(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
         except OSError:
             pass  # It hung, and its caller has left.
+
+    def do_GET(self):
+        """Says to whoever watches it that it is not ready."""
+        self.send_response(503)
+        self.send_header("content-length", "0")
+        self.end_headers()
 
     def log_message(self, *_):
         pass
@@ -179,12 +187,14 @@ models: [{name: flights, slis: {latency: {below: 150ms}}}]
 
 
 def record(folder: pathlib.Path, configuration: str, requests: list[tuple[float, str]], seconds: float, then) -> tuple[list, Log]:
-    """Replays requests through a sidecar to a collector, and gives what their callers and the archive say of them."""
+    """Replays requests through a sidecar to a collector, after health checks that fail, and gives what their callers and the archive
+    say of the requests."""
     model = serve(Model)
     with (
         collector(folder, configuration) as url,
         sidecar(folder, f"127.0.0.1:{model.server_port}", url, "flights") as (address, _),
     ):
+        assert {httpx.get(f"{address}{path}").status_code for path in HEALTH_CHECKS * 4} == {503}
         said = asyncio.run(replay(address, requests, seconds))
         counted = 'driftline_exchanges_received_total{model="flights"} ' + str(len(requests))
         eventually(lambda: counted in httpx.get(f"{url}/metrics").text, "all are counted", 60)

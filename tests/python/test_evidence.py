@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import re
 import shlex
 import subprocess
 
 import httpx
 import pytest
+import scipy.stats
 from conftest import BINARIES, eventually
 from test_silences import CONFIGURATION, TRIGGER, OnCall
 
@@ -29,6 +31,11 @@ def test_an_alert_says_whom_it_concerns_and_what_was_changed_and_its_steps_are_t
     facts = {fact["name"]: fact["value"] for fact in oncall.get(f"alerts/{episode}")["facts"]}
     bad, valid = (int(number) for number in facts["Affected"].removesuffix(" requests in 10s").split(" of "))
     assert 11 <= valid <= 15 and 0 < bad <= valid, facts
+    # Nobody but these has asked: LatencyBudget, which ships, has its objective of 99% on the same indicator.
+    left = re.fullmatch(r"(-?[\d.,]+)% left over 30 days: (\d+) of 0\.\d+ bad events that it allows are spent \(LatencyBudget\)", facts["Budget"])
+    assert left and int(left[2]) >= bad and float(left[1].replace(",", "")) < -100, facts
+    chance = re.fullmatch(rf"{bad} bad ones or more of {valid} come by chance with a probability of ([\d.e-]+) where 90% are good, if each is bad on its own", facts["Confidence"])
+    assert chance and float(chance[1]) == pytest.approx(scipy.stats.binom.sf(bad - 1, valid, 0.1), rel=5e-3), facts
     changed = facts["Changed before"]
     assert "the collector's configuration was changed, less than a minute before" in changed
     assert "began to send" in changed and "version unversioned was seen first" in changed

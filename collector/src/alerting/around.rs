@@ -154,8 +154,7 @@ mod tests {
 
     #[test]
     fn rows_are_counted_once_and_back_to_the_beginning() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         // Windows of 4 that end at each hour, with as many rows as the hour's number; and one of another version.
         for ends in 4..=20_i64 {
             for (version, rows) in [("1", ends), ("2", 1000)] {

@@ -347,8 +347,7 @@ mod tests {
 
     /// A database in which the rule's alert fires, its state changed by `damage`.
     fn firing(damage: impl FnOnce(String) -> String) -> (Connection, String) {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let (mut book, orphans) = Book::load(&db, vec![rule()], &|_, _| true).unwrap();
         assert!(orphans.is_empty());
         let changes = book.observe(0, &[observation("x", 0.9), observation("y", 0.9)], 1, DAY);

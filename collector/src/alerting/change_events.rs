@@ -91,9 +91,7 @@ mod tests {
     use crate::config::Config;
 
     fn database() -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
-        db
+        crate::store::in_memory().unwrap()
     }
 
     fn told() -> ToldChanges {

@@ -223,9 +223,7 @@ mod tests {
     const MINUTE: i64 = 60_000_000;
 
     fn database() -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
-        db
+        crate::store::in_memory().unwrap()
     }
 
     fn change(at: i64, model: &str, kind: ChangeKind, text: &str) -> Change {

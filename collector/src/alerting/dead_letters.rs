@@ -207,8 +207,7 @@ mod tests {
 
     /// An open episode `o`, one `r` that is over, and one `m` that is muted.
     fn database() -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         for (id, resolved_at, muted_by) in [("o", None, None), ("r", Some(1), None), ("m", None, Some("[]"))] {
             db.execute(
                 "INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, notification, resolved_at, muted_by)

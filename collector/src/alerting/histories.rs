@@ -83,8 +83,7 @@ fn notification(action: Action) -> Notification {
 
 impl History {
     fn begin() -> Self {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         db.execute(
             "INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, notification)
              VALUES ('e', 'f', 'R', 'page', 'r', 0, '')",

@@ -194,8 +194,7 @@ mod tests {
 
     #[test]
     fn an_end_without_a_verdict_is_none_for_whoever_reads_of_it_later() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         began("A").store(&db, 1).unwrap();
         let mut notification = notification("A", Action::Resolve, Some(9));
         notification.facts = vec![("Window".to_owned(), "w".to_owned()), (no_verdict::FACT.to_owned(), "v".to_owned())];
@@ -206,8 +205,7 @@ mod tests {
 
     #[test]
     fn a_cause_names_what_it_explains_and_an_end_is_told_to_who_was_told() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let to = |name: &str| Saying::Trigger(vec![name.to_owned()]);
         let of =
             |episode: &str, saying| News::Said { episode: episode.to_owned(), saying, hearers: vec!["a".to_owned()] };

@@ -7,7 +7,7 @@ use driftline_alerts::{Condition, Member, Micros, Reading, Rule};
 
 use crate::config::{EventTime, FIRST_MESSAGE_SLI, Model, SegmentBy};
 use crate::pipeline::columns::archived_name;
-use crate::pipeline::judging::by_the_clock;
+use crate::pipeline::evaluating::by_the_clock;
 use crate::pipeline::series::ClosedWindow;
 use crate::segments::watched_score;
 use crate::times::rfc3339;

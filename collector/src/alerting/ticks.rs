@@ -52,8 +52,7 @@ mod tests {
 
     #[test]
     fn ticks_are_kept_in_their_order_and_so_many_of_an_episode() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let tick = |at: i64| Tick {
             step: "mitigate-1".into(),
             text: "Roll back.".into(),

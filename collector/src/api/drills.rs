@@ -291,8 +291,7 @@ mod tests {
 
     #[test]
     fn a_drill_is_about_what_is_really_there() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let rules = Config::parse("", "", Path::new("")).unwrap().alerting.rules;
         let rule = |name: &str| rules.iter().find(|rule| rule.name == name).unwrap();
         let of = |name: &str, model: Option<&str>, known: &[&str]| {

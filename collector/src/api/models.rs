@@ -67,8 +67,8 @@ pub(crate) struct Latency {
 /// Good of valid events, and those that could not be judged.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Sli {
-    /// `latency`, `first_message`, `availability`, `freshness`, `capture`, `schema`, `heard`, `sidecars`, `feeds`, `feeds_listed`,
-    /// `outcomes`, `slices` or `watermark`.
+    /// `latency`, `first_message`, `availability`, `freshness`, `capture`, `schema`, `decoded`, `heard`, `sidecars`, `feeds`,
+    /// `feeds_listed`, `outcomes`, `slices` or `watermark`.
     sli: String,
     good: u64,
     valid: u64,

@@ -138,8 +138,7 @@ mod tests {
 
     #[test]
     fn a_cut_remembers_how_its_files_lie_whatever_is_configured_later() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let s3 = Address::S3 { bucket: "b".into(), prefix: "p".into(), endpoint: None, region: "r".into() };
         let cuts = [
             Unfinished {

@@ -14,9 +14,10 @@ use driftline_protocol::{Cell, Column, EndState, Role};
 
 use crate::config::TimeUnit;
 use crate::pipeline::UNVERSIONED;
+use crate::pipeline::cells::time_micros;
 use crate::pipeline::columns::{Columns, Kept};
 use crate::pipeline::rebuild::{Rebuild, Rebuilding};
-use crate::pipeline::table::{Capture, META_COLUMNS, RowMeta, Table, time_micros};
+use crate::pipeline::table::{Capture, META_COLUMNS, RowMeta, Table};
 use crate::reference_build::{Chunk, Value, read_rows};
 
 /// Files with rows of one model.

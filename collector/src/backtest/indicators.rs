@@ -19,14 +19,15 @@ use driftline_protocol::{Cell, EndState, Exchange, Messages};
 use rusqlite::Connection;
 
 use crate::config::{EventTime, FIRST_MESSAGE_SLI, Freshness, Model, SLICES_SLI, Slis, TimeUnit};
+use crate::pipeline::calls::{Call, count_call, weight};
+use crate::pipeline::cells::time_micros;
 use crate::pipeline::columns::archived_name;
-use crate::pipeline::exchanges::{Call, count_call, is_fresh, weight};
+use crate::pipeline::exchanges::is_fresh;
 use crate::pipeline::series::ClosedWindow;
 use crate::pipeline::slis::{SLICE_MICROS, SliCounts};
-use crate::pipeline::table::time_micros;
 use crate::pipeline::time_slices::judged;
-use crate::pipeline::{expressions, judging, tidying};
-use crate::store::SCHEMA;
+use crate::pipeline::{evaluating, expressions, tidying};
+use crate::store::in_memory;
 use crate::vocabulary::Named;
 
 /// Indicators that rows say all of, or the windows that they make.
@@ -68,7 +69,7 @@ impl Indicators {
     /// # Errors
     /// When there is no memory for a database.
     pub(crate) fn of(model: &Model, (from, to): (Micros, Micros), interval: Micros) -> Result<Self, String> {
-        let db = Connection::open_in_memory().and_then(|db| db.execute_batch(SCHEMA).map(|()| db)).map_err(unkept)?;
+        let db = in_memory().map_err(unkept)?;
         let wanted = interval.max(to.saturating_sub(from) / MAX_LOOKS).max(1);
         let every = (wanted.saturating_add(SLICE_MICROS - 1) / SLICE_MICROS).saturating_mul(SLICE_MICROS);
         Ok(Self {
@@ -203,7 +204,7 @@ impl Indicators {
         (condition, sli): (&Condition, &str),
         now: Micros,
     ) -> Result<Vec<Observation>, String> {
-        judging::indicator_observations(&self.db, &self.model, (condition, sli), now).map_err(unkept)
+        evaluating::indicator_observations(&self.db, &self.model, (condition, sli), now).map_err(unkept)
     }
 
     /// What an indicator was over a time before now; none where that is not known.

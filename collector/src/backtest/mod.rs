@@ -13,6 +13,7 @@
 mod course;
 pub(crate) mod difference;
 pub(crate) mod drawing;
+mod episodes;
 pub(crate) mod files;
 pub(crate) mod indicators;
 pub(crate) mod left_out;
@@ -24,14 +25,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use driftline_alerts::{
-    Condition, Expression, Labels, Member, Observation, Reading, Routes, Rule, Severity, Source, Transition, Variable,
-};
+use driftline_alerts::{Condition, Expression, Observation, Routes, Rule, Severity, Source, Transition};
 use driftline_protocol::Role;
-use serde::Serialize;
 
 pub(crate) use course::Course;
+pub(crate) use episodes::{Episode, Reason};
 
+use self::episodes::fired;
 use self::indicators::Indicators;
 use self::left_out::{nothing_counted, why_left_out};
 
@@ -39,15 +39,11 @@ use crate::alerting::book::{Book, Change};
 use crate::config::Windows;
 use crate::pipeline::over_time::{self, OverTime, STREAM_VALUES};
 use crate::pipeline::rebuild::{Rebuilding, Rebuilt};
-use crate::pipeline::{expressions, judging};
-use crate::times;
+use crate::pipeline::{evaluating, expressions, judging};
 use crate::vocabulary::Named;
 
 /// Episodes that are kept one by one. A rule that fires oftener than this is wrong, however often.
 const MAX_EPISODES: usize = 10_000;
-/// Members of an episode that are kept, the farthest over their limit first.
-const MAX_REASONS: usize = 20;
-
 /// One configuration, tried on the past.
 #[derive(Debug, Default)]
 pub(crate) struct Trial {
@@ -61,46 +57,6 @@ pub(crate) struct Trial {
     /// Rules that could not be tried, and what else is not as it would be live; each in a sentence.
     pub(crate) left_out: Vec<String>,
     pub(crate) course: Course,
-}
-
-/// A time in which an alert fired.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Episode {
-    pub(crate) rule: String,
-    /// As routes make it, if it goes by any: what would have been told.
-    pub(crate) severity: Severity,
-    /// What its rule says; none where that is the same.
-    pub(crate) rule_severity: Option<Severity>,
-    pub(crate) runbook: String,
-    pub(crate) condition: String,
-    /// What makes it this alert: the rule's grouping labels.
-    pub(crate) labels: Labels,
-    #[serde(serialize_with = "as_time")]
-    pub(crate) fired: i64,
-    /// None where it still fired at the end.
-    #[serde(serialize_with = "as_time_or_null")]
-    pub(crate) resolved: Option<i64>,
-    /// Whether it ended because no verdict came any more, on some of it at least.
-    pub(crate) without_verdict: bool,
-    /// The window whose scores it fired on, or the time that its indicator was added up over.
-    #[serde(serialize_with = "as_span")]
-    pub(crate) window: (i64, i64),
-    /// Its members when it fired.
-    pub(crate) because: Vec<Reason>,
-    /// Members when it fired that are not among these.
-    pub(crate) more: u64,
-}
-
-/// A member of an episode: what was over its limit, and by how much.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Reason {
-    /// The labels that tell it from other members.
-    pub(crate) labels: Labels,
-    pub(crate) score: String,
-    pub(crate) value: f64,
-    pub(crate) limit: f64,
-    /// Rows of a score's window; events of an indicator.
-    pub(crate) n: u64,
 }
 
 /// One model's rules while its windows close, one after the other.
@@ -224,11 +180,11 @@ impl ModelTrial<'_> {
         indicators.looked();
         let conditions: Vec<Condition> = self.book.rules().iter().map(|rule| rule.condition.clone()).collect();
         for (index, condition) in conditions.iter().enumerate() {
-            let (Some(indicators), Some((sli, over))) = (&self.indicators, judging::by_the_clock(condition)) else {
+            let (Some(indicators), Some((sli, over))) = (&self.indicators, evaluating::by_the_clock(condition)) else {
                 continue;
             };
             let observations = indicators.observations((condition, sli), now)?;
-            let forget_after = judging::forget_indicator_after(over);
+            let forget_after = evaluating::forget_indicator_after(over);
             for change in self.book.observe(index, &observations, now, forget_after) {
                 self.note(&change, (now - over.as_micros() as i64, now), now);
             }
@@ -245,9 +201,7 @@ impl ModelTrial<'_> {
         let indicators = &self.indicators;
         let measure = |named: &Named, over: Duration| indicators.as_ref()?.measure(named, over, now);
         // Rules that name metrics are left out: of the past there are none.
-        let sources = |expression: &Expression, value: &dyn Fn(&Variable) -> Option<f64>| {
-            expression.variables().iter().map(|variable| Source::Value(value(variable))).collect()
-        };
+        let sources = |expression: &Expression| expression.variables().iter().map(|_| Source::Value(None)).collect();
         let known = (&measure as &dyn Fn(&Named, Duration) -> Option<f64>, &sources as &expressions::Sources<'_>);
         observations.extend(expressions::of_window(self.book.rules(), (self.model, version), window, role, known));
         let mut changes = self.book.observe_scores(&observations, now, judging::patience(&self.windows));
@@ -295,66 +249,10 @@ impl ModelTrial<'_> {
     }
 }
 
-fn fired(change: &Change, own: Option<&Rule>, window: (i64, i64), now: i64) -> Episode {
-    let Change { rule, alert, .. } = change;
-    let mut because: Vec<Reason> = alert.over().filter_map(|member| reason(rule, &alert.labels, member)).collect();
-    let over = |reason: &Reason| reason.value / reason.limit.max(f64::MIN_POSITIVE);
-    because.sort_by(|a, b| over(b).total_cmp(&over(a)));
-    let more = because.len().saturating_sub(MAX_REASONS) as u64;
-    because.truncate(MAX_REASONS);
-    Episode {
-        rule: rule.name.clone(),
-        severity: rule.severity,
-        rule_severity: own.map(|own| own.severity).filter(|own| *own != rule.severity),
-        runbook: rule.runbook.clone(),
-        condition: rule.condition.in_words(),
-        labels: alert.labels.clone(),
-        fired: now,
-        resolved: None,
-        without_verdict: false,
-        window,
-        because,
-        more,
-    }
-}
-
-fn reason(rule: &Rule, group: &Labels, member: &Member) -> Option<Reason> {
-    let (of, value, limit, n) = match (&rule.condition, member.last) {
-        (Condition::Score { score, above, .. }, Reading::Score { value, threshold, noise, n }) => {
-            (score, value, above.unwrap_or(threshold).max(noise), n)
-        }
-        (Condition::Sli { sli, below, .. }, Reading::Ratio { good, valid, .. }) => {
-            (sli, good as f64 / valid.max(1) as f64, *below, valid)
-        }
-        (Condition::Budget { sli, objective, pace, .. }, Reading::Burn { long, .. }) => {
-            let pairs = objective.pairs(*pace).into_iter().zip(long);
-            let rates = pairs.filter_map(|(pair, long)| Some((objective.burn_rate(long)?, pair.rate, long.valid)));
-            let (rate, limit, valid) = rates.max_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)))?;
-            (sli, rate, limit, valid)
-        }
-        _ => return None,
-    };
-    let own = member.labels.iter().filter(|(name, _)| !group.contains_key(*name));
-    let labels = own.map(|(name, value)| (name.clone(), value.clone())).collect();
-    Some(Reason { labels, score: of.clone(), value, limit, n })
-}
-
-fn as_time<S: serde::Serializer>(micros: &i64, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&times::rfc3339(*micros))
-}
-
-fn as_time_or_null<S: serde::Serializer>(micros: &Option<i64>, to: S) -> Result<S::Ok, S::Error> {
-    micros.map(times::rfc3339).serialize(to)
-}
-
-fn as_span<S: serde::Serializer>((starts, ends): &(i64, i64), to: S) -> Result<S::Ok, S::Error> {
-    [times::rfc3339(*starts), times::rfc3339(*ends)].serialize(to)
-}
-
 #[cfg(test)]
 mod tests {
 
-    use driftline_alerts::KofM;
+    use driftline_alerts::{KofM, Labels};
     use driftline_detectors::{Bar, Detector, Noise, Score, Verdict};
 
     use super::*;

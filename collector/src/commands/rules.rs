@@ -61,7 +61,11 @@ pub(super) fn run(command: &RulesCommand) -> ExitCode {
 fn export(config: &Config, format: Format) -> String {
     match format {
         Format::Prometheus => interchange::prometheus(config),
-        Format::Openslo => interchange::openslo(&config.alerting.rules, &|model| config.model(model).windows),
+        Format::Openslo => {
+            interchange::openslo(&config.alerting.rules, &|rule| config.alerting.tells_everyone(rule), &|model| {
+                config.model(model).windows
+            })
+        }
     }
 }
 

@@ -226,15 +226,11 @@ fn rates(section: &mut Section<'_>) -> Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
-
-    fn parse(text: &str) -> Result<Config, String> {
-        Config::parse("d.yaml", text, Path::new("/etc")).map_err(|problems| problems.to_string())
-    }
+    use crate::config::parsed;
 
     #[test]
     fn tokens_are_bound_to_models_by_name_or_beginning() {
-        let config = parse(
+        let config = parsed(
             "ingest: {tokens: [{name: a, token: {file: a.token}, models: [flights, 'team-*'], max_models: 3, bytes_per_second: 5}]}",
         )
         .unwrap();
@@ -259,7 +255,7 @@ mod tests {
             ("api: {protect: [metrics]}", "protects nothing"),
             ("tls: {certificate: c.pem}", "key: is missing"),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = parsed(text).unwrap_err();
             assert!(error.contains(says) && !error.contains("s3cret"), "{error}");
         }
     }

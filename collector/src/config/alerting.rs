@@ -9,9 +9,8 @@ use driftline_document::{Node, Section};
 
 use super::models::Model;
 use super::reactions::{ReactionConfig, reactions};
-use super::rules::{
-    DEFAULT_FLAPPING, REPEATS, ReadRule, check_causes, check_reach, read_flapping, rules, shipped_rules,
-};
+use super::recovery::{DEFAULT_FLAPPING, read_flapping};
+use super::rules::{REPEATS, ReadRule, check_causes, check_reach, rules, shipped_rules};
 use super::targets::{TargetConfig, target};
 use super::wording::template;
 use super::{maintenance, routes};
@@ -46,6 +45,11 @@ impl Alerting {
     pub(crate) fn hearers(&self, action: Action) -> Vec<String> {
         let hearers = self.targets.iter().filter(|(_, target)| target.kind.hears_of(action));
         hearers.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether a rule tells all targets that there are, or will be, or those that the routes choose.
+    pub(crate) fn tells_everyone(&self, rule: &Rule) -> bool {
+        self.targets.is_empty() || self.routes.routed.contains(&rule.name)
     }
 }
 
@@ -174,16 +178,11 @@ pub(super) fn secret(node: &Node<'_>, folder: &Path) -> Option<SecretSource> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::Config;
-
-    fn parse(text: &str) -> Result<Config, String> {
-        Config::parse("d.yaml", text, Path::new("/")).map_err(|problems| problems.to_string())
-    }
+    use crate::config::parsed;
 
     #[test]
     fn secrets_never_stand_in_the_file() {
-        let error = parse("alerts: {targets: {pd: {pagerduty: {routing_key: abc123}}}}").unwrap_err();
+        let error = parsed("alerts: {targets: {pd: {pagerduty: {routing_key: abc123}}}}").unwrap_err();
         assert!(error.contains("does not belong into this file"), "{error}");
         assert!(!error.contains("abc123"), "{error}");
     }

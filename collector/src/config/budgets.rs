@@ -53,15 +53,13 @@ fn period(section: &mut Section<'_>) -> Option<Period> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::config::Config;
+    use crate::config::parsed;
 
     fn condition(when: &str) -> Result<Condition, String> {
         let rule =
             format!("alerts: {{rules: [{{name: Own, severity: page, runbook: latency-slo, when: {{{when}}}}}]}}");
-        let config = Config::parse("d.yaml", &rule, Path::new("/")).map_err(|problems| problems.to_string())?;
+        let config = parsed(&rule)?;
         Ok(config.alerting.rules.into_iter().find(|rule| rule.name == "Own").unwrap().condition)
     }
 

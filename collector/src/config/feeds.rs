@@ -117,11 +117,11 @@ fn columns(node: &Node<'_>) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::parsed;
 
     fn parse(feeds: &str) -> Result<Vec<Feed>, String> {
         let yaml = format!("models: [{{name: m, slis: {{feeds: [{feeds}]}}}}]");
-        let config = Config::parse("d.yaml", &yaml, Path::new("/etc")).map_err(|problems| problems.to_string())?;
+        let config = parsed(&yaml)?;
         Ok(config.models[0].slis.feeds.clone())
     }
 

@@ -43,16 +43,14 @@ pub(super) fn few(node: &Node<'_>, below: f64, over: Duration) -> Option<Few> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::config::Config;
+    use crate::config::parsed;
 
     fn few(when: &str) -> Result<Option<Few>, String> {
         let rule = format!(
             "alerts: {{rules: [{{name: Own, severity: page, runbook: availability-slo, when: {{sli: availability, {when}}}}}]}}"
         );
-        let config = Config::parse("d.yaml", &rule, Path::new("/")).map_err(|problems| problems.to_string())?;
+        let config = parsed(&rule)?;
         match config.alerting.rules.into_iter().find(|rule| rule.name == "Own").unwrap().condition {
             driftline_alerts::Condition::Sli { few, .. } => Ok(few),
             other => panic!("{other:?}"),

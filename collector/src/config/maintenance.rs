@@ -96,14 +96,12 @@ pub(crate) fn day_name(day: Weekday) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::config::Config;
+    use crate::config::parsed;
 
     fn parse(window: &str) -> Result<Vec<Maintenance>, String> {
         let text = format!("alerts:\n  maintenance:\n    - {window}\n");
-        let config = Config::parse("d.yaml", &text, Path::new("/")).map_err(|problems| problems.to_string())?;
+        let config = parsed(&text)?;
         Ok(config.alerting.maintenance)
     }
 

@@ -32,11 +32,11 @@ pub(super) fn metadata(node: &Node<'_>, folder: &Path) -> Option<MetadataSource>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::parsed;
 
     fn parse(metadata: &str) -> Result<MetadataSource, String> {
         let text = format!("models: [{{name: m, metadata: {metadata}}}]");
-        let config = Config::parse("d.yaml", &text, Path::new("/etc")).map_err(|problems| problems.to_string())?;
+        let config = parsed(&text)?;
         Ok(config.model("m").metadata.unwrap())
     }
 

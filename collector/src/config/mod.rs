@@ -5,13 +5,16 @@ mod alerting;
 mod body;
 mod budgets;
 mod compare_with;
+mod conditions;
 mod false_pages;
 mod feeds;
 mod few;
+mod indicators;
 pub(crate) mod maintenance;
 mod metadata;
 mod models;
 mod reactions;
+mod recovery;
 mod routes;
 mod rules;
 mod scoring;
@@ -36,13 +39,13 @@ pub use compare_with::CompareWith;
 pub use driftline_document::{Problem, Problems};
 pub use false_pages::FalsePages;
 pub use feeds::Feed;
-pub use metadata::MetadataSource;
-pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
-pub use reactions::{ReactionConfig, StarterKind};
-pub(crate) use rules::{
+pub(crate) use indicators::{
     ARCHIVE_SLI, DECODED_SLI, DELIVERY_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, FIRST_MESSAGE_SLI, HEARD_SLI, OUTCOMES_SLI,
     OWN_SLIS, RUNNING_SLI, SCHEMA_SLI, SIDECARS_SLI, SLICES_SLI, SLIS, WATERMARK_SLI, part_label,
 };
+pub use metadata::MetadataSource;
+pub use models::{ColumnType, EventTime, Freshness, Model, Slis, TimeUnit, Windows};
+pub use reactions::{ReactionConfig, StarterKind};
 pub use scoring::Scoring;
 pub use segments::{SegmentBy, Segments};
 pub use slices::Slices;
@@ -153,6 +156,12 @@ fn build(mut top: Section<'_>, folder: &Path) -> Config {
         alerting,
         fingerprint: String::new(),
     }
+}
+
+/// What a configuration in `/etc` says, for tests; of one that is wrong, what is said of it.
+#[cfg(test)]
+fn parsed(text: &str) -> Result<Config, String> {
+    Config::parse("d.yaml", text, Path::new("/etc")).map_err(|problems| problems.to_string())
 }
 
 #[cfg(test)]

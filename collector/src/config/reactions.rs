@@ -267,17 +267,17 @@ fn plain(text: &str, most: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::parsed;
 
     fn parse(reaction: &str) -> Result<ReactionConfig, String> {
         let text = format!("alerts:\n  reactions:\n    retrain:\n      {reaction}\n");
-        let config = Config::parse("d.yaml", &text, Path::new("/")).map_err(|problems| problems.to_string())?;
+        let config = parsed(&text)?;
         Ok(config.alerting.reactions[0].clone())
     }
 
     #[test]
     fn nothing_is_started_unless_it_is_configured_and_then_somebody_is_asked_first() {
-        let nothing = Config::parse("d.yaml", "", Path::new("/")).unwrap();
+        let nothing = parsed("").unwrap();
         assert!(nothing.alerting.reactions.is_empty());
         let read = parse("{when: {rule: FeatureDrift}, webhook: {url: {env: HOOK}}}").unwrap();
         let Reaction { after, unless, cooldown, at_most, approval, .. } = read.reaction;
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn rules_of_data_quality_are_rules_that_ship() {
-        let rules = Config::parse("d.yaml", "", Path::new("/")).unwrap().alerting.rules;
+        let rules = parsed("").unwrap().alerting.rules;
         for name in DATA_QUALITY {
             assert!(rules.iter().any(|rule| rule.name == name), "{name}");
         }

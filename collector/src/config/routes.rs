@@ -132,17 +132,15 @@ pub(super) fn check_reach(node: &Node<'_>, routes: &Routes, rules: &[Rule]) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use driftline_alerts::Severity;
 
-    use crate::config::{Alerting, Config};
+    use crate::config::{Alerting, parsed};
 
     const TARGETS: &str = "  targets: {a: {webhook: {url: {env: A}}}, b: {webhook: {url: {env: B}}}}\n";
 
     fn parse(text: &str) -> Result<Alerting, String> {
         let text = format!("alerts:\n{TARGETS}{text}");
-        let config = Config::parse("d.yaml", &text, Path::new("/")).map_err(|problems| problems.to_string())?;
+        let config = parsed(&text)?;
         Ok(config.alerting)
     }
 

@@ -1,92 +1,29 @@
-//! What the configuration says of rules: when they fire, whom they tell, and how their alerts end.
+//! What the configuration says of rules: which there are, whom they tell, and what explains their alerts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use driftline_alerts::{
-    Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step, Variable, nearest,
-};
-use driftline_detectors::{Detector, SEGMENT_DETECTORS};
+use driftline_alerts::{Condition, ExplainedBy, KofM, Labels, Recovery, Rule, Severity, Step, Variable, nearest};
 use driftline_document::{Node, Section, parse_duration, read};
 
 use super::Alerting;
-use super::budgets::budget;
-use super::few::few;
+use super::conditions::condition;
 use super::models::Model;
+use super::recovery::{clear_at, without_verdict};
 use super::slices;
 use super::targets::TargetConfig;
 use super::wording::{expression, wording};
 use crate::own_metrics::labels_read;
-use crate::pipeline::earlier::{Against, COMPARED};
-use crate::pipeline::over_time::{Of, OverTime};
 use crate::runbooks;
-use crate::segments::segment_score;
 use crate::vocabulary::Named;
 
 /// The rules that ship, in the format of the user's own.
 const SHIPPED_RULES: &str = include_str!("shipped_rules.yaml");
 
-/// Indicators that the collector counts of each model.
-pub(crate) const SLIS: [&str; 14] = [
-    "latency",
-    FIRST_MESSAGE_SLI,
-    "availability",
-    "freshness",
-    "capture",
-    SCHEMA_SLI,
-    DECODED_SLI,
-    HEARD_SLI,
-    SIDECARS_SLI,
-    FEEDS_SLI,
-    FEEDS_LISTED_SLI,
-    OUTCOMES_SLI,
-    SLICES_SLI,
-    WATERMARK_SLI,
-];
-/// Of the streams, those whose first message came in time.
-pub(crate) const FIRST_MESSAGE_SLI: &str = "first_message";
-/// Of the rows, those that have the columns and types that they always had.
-pub(crate) const SCHEMA_SLI: &str = "schema";
-/// Of the model's answers, those whose bodies gave rows.
-pub(crate) const DECODED_SLI: &str = "decoded";
-/// Of the times at which somebody looked, those at which the model was heard as often as ever.
-pub(crate) const HEARD_SLI: &str = "heard";
-/// Of the times at which somebody looked, those at which no sidecar of the model was missed.
-pub(crate) const SIDECARS_SLI: &str = "sidecars";
-/// Of the times at which somebody looked at a feed and knew, those at which its newest file was young enough, by feed.
-pub(crate) const FEEDS_SLI: &str = "feeds";
-/// Of the times at which somebody looked, those at which a feed could be listed, by feed.
-pub(crate) const FEEDS_LISTED_SLI: &str = "feeds_listed";
-/// Of the times at which somebody looked, those at which the model's newest outcome was young enough.
-pub(crate) const OUTCOMES_SLI: &str = "outcomes";
-/// Of the windows that closed, those whose score stayed below its limit, by slices.
-pub(crate) const SLICES_SLI: &str = "slices";
-/// Of the times at which somebody looked, those at which the newest time of a column was young enough, by column.
-pub(crate) const WATERMARK_SLI: &str = "watermark";
-/// An indicator of the collector itself: of the times at which somebody looked, those at which the archive kept up.
-pub(crate) const ARCHIVE_SLI: &str = "archive";
-/// Another one: of the times at which somebody looked, those at which a target had got what was its own, by target.
-pub(crate) const DELIVERY_SLI: &str = "delivery";
-/// Another one: of the times at which the collector was to look at itself, those at which it was there to do it.
-pub(crate) const RUNNING_SLI: &str = "running";
-/// The indicators of the collector itself.
-pub(crate) const OWN_SLIS: [&str; 3] = [ARCHIVE_SLI, DELIVERY_SLI, RUNNING_SLI];
-
-/// What the parts of an indicator that has any are told apart by, in rules, alerts and metrics: a label.
-pub(crate) fn part_label(sli: &str) -> &'static str {
-    if sli == DELIVERY_SLI { "target" } else { "column" }
-}
-
 const DAY: Duration = Duration::from_secs(86_400);
-/// Whoever is paged four times in an hour for one thing is not helped by four ends.
-pub(super) const DEFAULT_FLAPPING: Flapping = Flapping { times: 4, within: Duration::from_secs(3600) };
 /// More often than this a reminder is a nuisance; later than this it reminds nobody.
 pub(super) const REPEATS: RangeInclusive<Duration> = Duration::from_secs(5 * 60)..=Duration::from_secs(7 * 86_400);
-/// An alert on windows is without a verdict for a night or a weekend where there is little traffic, and goes on then. What had
-/// none for a week will have none on Monday either.
-const DEFAULT_WITHOUT_VERDICT: Duration = Duration::from_secs(7 * 86_400);
-const WITHOUT_VERDICT: RangeInclusive<Duration> = Duration::from_secs(3600)..=Duration::from_secs(90 * 86_400);
 /// Counters of metrics that all rules together may name.
 const MAX_COUNTERS: usize = 200;
 const ESCALATIONS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
@@ -310,60 +247,6 @@ fn off_or_duration(node: &Node<'_>) -> Option<Option<Duration>> {
     })
 }
 
-/// What members must come back to, which is on the good side of what they must not reach.
-fn clear_at(node: &Node<'_>, condition: Option<&Condition>) -> Option<f64> {
-    let allowed = match condition? {
-        Condition::Score { above: Some(above), .. } => 0.0..=*above,
-        Condition::Sli { below, .. } => *below..=1.0,
-        Condition::Score { above: None, .. } => {
-            node.problem("needs 'above': without it the limit is the score's own, and may be lower");
-            return None;
-        }
-        Condition::Budget { .. } | Condition::Expression { .. } => {
-            node.problem(
-                "is for scores and shares; a budget's short windows end its alerts, and an expression's values",
-            );
-            return None;
-        }
-    };
-    node.number(allowed)
-}
-
-/// After how long without a verdict an alert on windows ends. One on indicators stays: they fall silent with the model.
-fn without_verdict(node: Option<&Node<'_>>, condition: &Condition) -> Option<Duration> {
-    let is_of_days = match condition {
-        Condition::Score { score, .. } => {
-            matches!(OverTime::named(score).map(|watched| watched.of), Some(Of::Sli(_)))
-        }
-        Condition::Sli { .. } | Condition::Budget { .. } | Condition::Expression { .. } => false,
-    };
-    let is_possible = condition.is_of_windows_alone() && !is_of_days;
-    let Some(node) = node else { return is_possible.then_some(DEFAULT_WITHOUT_VERDICT) };
-    if !is_possible {
-        node.problem("is for what windows alone say; an alert on an indicator does not end because its data stopped");
-        return None;
-    }
-    let allowed = "off, or a duration from 1h to 90d, as a whole number and m, h or d";
-    node.parsed(allowed, |text| match text {
-        "off" => Some(None),
-        text => parse_duration(text).filter(|after| WITHOUT_VERDICT.contains(after)).map(Some),
-    })?
-}
-
-pub(super) fn read_flapping(node: &Node<'_>) -> Option<Flapping> {
-    if !node.is_section() {
-        node.parsed("off, or how often ('times') in how long a time ('within')", |text| (text == "off").then_some(()));
-        return None;
-    }
-    let mut section = node.section()?;
-    let times = section.optional("times").and_then(|node| node.integer(Flapping::TIMES));
-    let within = section.optional("within").and_then(|node| node.duration(Duration::from_secs(60)..=7 * DAY));
-    Some(Flapping {
-        times: times.map_or(DEFAULT_FLAPPING.times, |times| times as u32),
-        within: within.unwrap_or(DEFAULT_FLAPPING.within),
-    })
-}
-
 /// The steps of an escalation, each later than the one before it.
 fn escalation(list: &Node<'_>, targets: Option<&BTreeMap<String, TargetConfig>>) -> Vec<Step> {
     let nodes = list.list().unwrap_or_default();
@@ -396,96 +279,10 @@ fn explained_by(mut section: Section<'_>) -> Option<ExplainedBy> {
     })
 }
 
-fn condition(mut section: Section<'_>) -> Option<Condition> {
-    let written = section.optional("expression");
-    let score = section.optional("score");
-    let sli = section.optional("sli");
-    let matching = section.optional("matching").and_then(|node| node.entries()).unwrap_or_default();
-    let matching = matching.into_iter().filter_map(|(name, node)| Some((name, node.text()?.to_owned()))).collect();
-    if let Some(node) = written {
-        return expression_of_windows(&node, section, matching, score.is_some() || sli.is_some());
-    }
-    match (score, sli) {
-        (Some(score), None) => {
-            let names = score_names();
-            let names: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
-            let score = score.one_of(&names)?.to_owned();
-            let above = section.optional("above").and_then(|node| node.number(0.0..=1e9));
-            let counted = section.optional("windows");
-            let windows = counted.as_ref().and_then(|node| node.parsed("'k of m', as in 2 of 3", k_of_m));
-            if let (Some(node), Some(Of::Sli(_))) = (&counted, OverTime::named(&score).map(|watched| watched.of)) {
-                node.problem("is for scores of windows; an indicator's days are looked at all the time");
-            }
-            let windows = windows.or(KofM::new(1, 1))?;
-            Some(Condition::Score { score, matching, above, windows })
-        }
-        (None, Some(sli)) => {
-            let names: Vec<(&str, &str)> = SLIS.into_iter().chain(OWN_SLIS).map(|name| (name, name)).collect();
-            let sli = sli.one_of(&names)?.to_owned();
-            if let Some(objective) = section.optional("objective") {
-                return budget(section, objective, sli, matching);
-            }
-            let below = section.required("below").and_then(|node| node.number(0.0..=1.0))?;
-            let hour = Duration::from_secs(3600);
-            let over = section.optional("over").and_then(|node| node.duration(Duration::from_secs(10)..=24 * hour));
-            let min_events = section.optional("min_events").and_then(|node| node.integer(1..=1_000_000_000));
-            let over = over.unwrap_or(Duration::from_secs(300));
-            let few = section.optional("few").and_then(|node| few(&node, below, over));
-            // One bad request among a few is no reason to wake anybody.
-            Some(Condition::Sli { sli, matching, below, over, min_events: min_events.unwrap_or(100), few })
-        }
-        _ => {
-            section.problem("needs either 'score' or 'sli', or is an expression");
-            None
-        }
-    }
-}
-
-/// An expression, and in how many of its windows it has to hold.
-fn expression_of_windows(
-    node: &Node<'_>,
-    mut section: Section<'_>,
-    matching: Labels,
-    has_more: bool,
-) -> Option<Condition> {
-    if has_more {
-        section.problem("needs either an expression, a score or an indicator");
-    }
-    let windows = section.optional("windows");
-    let k_of_m = windows.as_ref().and_then(|node| node.parsed("'k of m', as in 2 of 3", k_of_m));
-    let condition = expression(node, matching, k_of_m.unwrap_or(KofM { k: 1, m: 1 }))?;
-    if let (Some(node), false) = (windows, condition.is_of_windows()) {
-        node.problem("is for what windows say, and this expression is looked at by the clock");
-    }
-    Some(condition)
-}
-
-/// What rules may look at: scores against the reference, those of segments, those beside earlier windows, and how scores
-/// and indicators stand beside their own past.
-fn score_names() -> Vec<String> {
-    let beside = |against: Against| COMPARED.map(|detector| against.score_name(detector));
-    let all = Detector::ALL.map(|detector| detector.name().to_owned()).into_iter();
-    all.chain(SEGMENT_DETECTORS.into_iter().map(segment_score))
-        .chain(Against::ALL.into_iter().flat_map(beside))
-        .chain(OverTime::names())
-        .collect()
-}
-
-fn k_of_m(text: &str) -> Option<KofM> {
-    let (k, m) = text.split_once(" of ")?;
-    KofM::new(k.trim().parse().ok()?, m.trim().parse().ok()?)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::config::Config;
-
-    fn parse(text: &str) -> Result<Config, String> {
-        Config::parse("d.yaml", text, Path::new("/")).map_err(|problems| problems.to_string())
-    }
+    use crate::config::parsed;
 
     #[test]
     fn the_shipped_rules_are_right() {
@@ -499,7 +296,7 @@ mod tests {
 
     #[test]
     fn own_rules_replace_shipped_ones_by_name_and_shipped_ones_tell_everyone() {
-        let config = parse(
+        let config = parsed(
             "alerts:\n  targets:\n    mail: {email: {from: a@example.com, to: [b@example.com], directory: out}}\n  rules:\n    - {name: LatencySlo, enabled: false}\n    - name: FeatureDrift\n      severity: page\n      runbook: feature-drift\n      when: {score: ks, above: 0.3, windows: 3 of 4}\n      targets: []\n",
         )
         .unwrap();
@@ -513,43 +310,8 @@ mod tests {
     }
 
     #[test]
-    fn indicators_flap_and_scores_do_not() {
-        let of = |text: &str, name: &str| {
-            let config = parse(text).unwrap();
-            config.alerting.rules.iter().find(|rule| rule.name == name).unwrap().recovery.flapping
-        };
-        let own = "alerts: {flapping: {times: 3, within: 30m}}";
-        assert_eq!(of("", "LatencySlo"), Some(DEFAULT_FLAPPING));
-        assert_eq!(of(own, "LatencySlo"), Some(Flapping { times: 3, within: Duration::from_secs(1800) }));
-        assert_eq!((of("alerts: {flapping: off}", "LatencySlo"), of(own, "FeatureDrift")), (None, None));
-    }
-
-    #[test]
-    fn alerts_on_windows_end_without_a_verdict_and_those_on_indicators_do_not() {
-        let after = |rule: &str| {
-            let config =
-                parse(&format!("alerts: {{rules: [{{name: A, severity: page, runbook: feature-drift, {rule}}}]}}"))?;
-            let rules = config.alerting.rules.into_iter();
-            Ok::<_, String>(rules.into_iter().find(|rule| rule.name == "A").unwrap().recovery.without_verdict)
-        };
-        let week = Some(7 * DAY);
-        assert_eq!(after("when: {score: psi}"), Ok(week));
-        assert_eq!(after("when: psi > 0.2 and rows > 100"), Ok(week));
-        assert_eq!(after("when: {score: psi}, end_without_verdict: 2d"), Ok(Some(2 * DAY)));
-        assert_eq!(after("when: {score: psi}, end_without_verdict: off"), Ok(None));
-        assert!(after("when: {score: psi}, end_without_verdict: 1m").unwrap_err().contains("from 1h to 90d"));
-        for of_indicator in
-            ["{sli: latency, below: 0.9}", "{score: latency_cusum}", "'psi > 0.2 and latency[5m] > 50%'"]
-        {
-            assert_eq!(after(&format!("when: {of_indicator}")), Ok(None), "{of_indicator}");
-            let error = after(&format!("when: {of_indicator}, end_without_verdict: 2d")).unwrap_err();
-            assert!(error.contains("does not end because its data stopped"), "{error}");
-        }
-    }
-
-    #[test]
     fn reminders_are_the_same_for_all_rules_but_those_that_say_otherwise() {
-        let config = parse(
+        let config = parsed(
             "alerts:\n  repeat: 4h\n  targets:\n    boss: {webhook: {url: {env: A}}}\n  rules:\n    - name: LatencySlo\n      severity: page\n      runbook: latency-slo\n      when: {sli: latency, below: 0.9}\n      repeat: off\n      escalate: [{after: 15m, to: [boss]}]\n",
         )
         .unwrap();
@@ -601,7 +363,7 @@ mod tests {
                 "nobody would be told",
             ),
         ] {
-            let error = parse(&format!("alerts: {{rules: [{rule}]}}")).unwrap_err();
+            let error = parsed(&format!("alerts: {{rules: [{rule}]}}")).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
     }

@@ -6,8 +6,8 @@ use driftline_alerts::{Condition, Counts, Labels};
 use driftline_detectors::Detector;
 use driftline_document::{Node, Section, in_units};
 
+use super::indicators::SLICES_SLI;
 use super::models::{Model, Windows};
-use super::rules::SLICES_SLI;
 use crate::pipeline::slis::SLICE_MICROS;
 
 /// Windows as events of an indicator: good while a score of their columns is below a limit.
@@ -127,14 +127,12 @@ fn never_fires(condition: &Condition, windows: &Windows) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::config::Config;
+    use crate::config::parsed;
 
     fn read(slices: &str) -> Result<Vec<Slices>, String> {
         let text = format!("models: [{{name: m, slis: {{slices: [{slices}]}}}}]");
-        let config = Config::parse("d.yaml", &text, Path::new("/")).map_err(|problems| problems.to_string())?;
+        let config = parsed(&text)?;
         Ok(config.model("m").slis.slices)
     }
 
@@ -154,7 +152,7 @@ mod tests {
             "models: [{{name: m, windows: {{{windows}}}, slis: {{slices: [{{name: drift, score: psi}}]}}}}]
 alerts: {{rules: [{{name: A, severity: ticket, runbook: feature-drift, when: {{sli: slices, {when}}}}}]}}"
         );
-        Config::parse("d.yaml", &text, Path::new("/")).map_or_else(|problems| problems.to_string(), |_| String::new())
+        parsed(&text).err().unwrap_or_default()
     }
 
     #[test]

@@ -61,14 +61,12 @@ pub(crate) fn watched(slis: &Slis, event_time: &EventTime) -> Vec<Watermark> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::config::Config;
+    use crate::config::parsed;
 
     fn read(model: &str) -> Result<Vec<Watermark>, String> {
         let text = format!("models: [{{name: m, {model}}}]");
-        let config = Config::parse("d.yaml", &text, Path::new("/")).map_err(|problems| problems.to_string())?;
+        let config = parsed(&text)?;
         let model = config.model("m");
         Ok(watched(&model.slis, &model.event_time))
     }

@@ -87,15 +87,13 @@ fn label(node: &Node<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use driftline_alerts::Rule;
 
-    use crate::config::Config;
+    use crate::config::parsed;
 
     fn rule(fields: &str) -> Result<Rule, String> {
         let text = format!("alerts: {{rules: [{{name: Own, severity: page, runbook: feature-drift, {fields}}}]}}");
-        let config = Config::parse("d.yaml", &text, Path::new("/")).map_err(|problems| problems.to_string())?;
+        let config = parsed(&text)?;
         Ok(config.alerting.rules.into_iter().find(|rule| rule.name == "Own").unwrap())
     }
 

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use crate::config::Config;
 use crate::pipeline::slis::{SliCounts, burn, sums};
-use crate::store::SCHEMA;
+use crate::store::in_memory;
 
 const REQUESTS: &str = include_str!("../../../tests/golden/burn/requests.csv");
 const RULES: &str = include_str!("../../../tests/golden/burn/driftline.yaml");
@@ -98,8 +98,7 @@ fn a_recorded_day_burns_as_a_direct_computation_says() {
     let labels = Labels::from([("model".to_owned(), "m".to_owned())]);
     let mut alerts: Vec<Alert> = rules.iter().map(|rule| Alert::new(rule, labels.clone())).collect();
     let requests = requests();
-    let db = Connection::open_in_memory().unwrap();
-    db.execute_batch(SCHEMA).unwrap();
+    let db = in_memory().unwrap();
     let mut said = "minute,300,1800,3600,7200,21600,86400,259200,firing\n".to_owned();
     let mut firing_before = Vec::new();
     for minute in (STEP..requests.len()).step_by(STEP) {

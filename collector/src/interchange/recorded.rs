@@ -11,10 +11,10 @@ use driftline_protocol::{EndState, Exchange};
 use rusqlite::Connection;
 
 use crate::config::{Config, Slis};
-use crate::pipeline::exchanges::{Call, count_call, weight};
+use crate::pipeline::calls::{Call, count_call, weight};
 use crate::pipeline::slis::{SliCounts, burn};
 use crate::pipeline::tidying;
-use crate::store::SCHEMA;
+use crate::store::in_memory;
 
 const REQUESTS: &str = include_str!("../../../tests/golden/burn/recorded.csv");
 const RULES: &str = include_str!("../../../tests/golden/burn/recorded.yaml");
@@ -76,8 +76,7 @@ fn recorded_requests_burn_budgets_of_weeks_and_quarters_as_is_written_down() {
     let requests = requests();
     let mut said = "stretch,minute,rule,good,bad,left,long_1,short_1,long_2,short_2,burns,firing\n".to_owned();
     for (stretch, factor, step) in STRETCHES {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(SCHEMA).unwrap();
+        let db = in_memory().unwrap();
         let mut alerts: Vec<Alert> = rules.iter().map(|rule| Alert::new(rule, labels())).collect();
         let mut next = requests.iter().peekable();
         let last = requests.last().unwrap().0 * factor / MINUTE + 1;

@@ -71,14 +71,10 @@ impl OwnMetric {
             }
         }
         if metric.labels.contains(LE) {
-            let is_bound = |bound: &f64| {
-                labels
-                    .iter()
-                    .any(|asked| asked.label() == LE && asked.is_one_value() && asked.accepts(&bound.to_string()))
+            let is_asked = |bound: &str| {
+                labels.iter().any(|asked| asked.label() == LE && asked.is_one_value() && asked.accepts(bound))
             };
-            let is_all =
-                labels.iter().any(|asked| asked.label() == LE && asked.is_one_value() && asked.accepts("+Inf"));
-            if !is_all && !metric.bounds.iter().any(is_bound) {
+            if !is_asked("+Inf") && !metric.bounds.iter().any(|bound| is_asked(&bound.to_string())) {
                 let bounds: Vec<String> = metric.bounds.iter().map(f64::to_string).collect();
                 return Err(format!(
                     "'{name}' adds up what lies below one bound: say which, as in {{le=\"{}\"}}; there are {} and +Inf",
@@ -121,14 +117,14 @@ impl OwnMetric {
 fn not_known(name: &str) -> String {
     let known = known();
     if PAGE.contains(&format!("`{name}`")) {
-        return match known.contains_key(format!("{name}_count").as_str()) {
+        return match known.contains_key(&format!("{name}_count")) {
             true => format!("'{name}' is a histogram; name {name}_count, {name}_sum or {name}_bucket"),
             false => format!("'{name}' is a metric of sidecars, and rules read the collector's own"),
         };
     }
     // What every name has in common would make all of them near.
     let bare = |name: &str| name.trim_start_matches("driftline_").trim_start_matches("process_").to_owned();
-    let all: BTreeMap<String, &str> = known.keys().map(|name| (bare(name), *name)).collect();
+    let all: BTreeMap<String, &str> = known.keys().map(|name| (bare(name), name.as_str())).collect();
     match nearest(&bare(name), all.keys().map(String::as_str)).and_then(|near| all.get(near)) {
         Some(near) => format!("there is no metric '{name}'; did you mean '{near}'?"),
         None => format!("there is no metric '{name}'; docs/metrics.md lists those of the collector"),
@@ -136,13 +132,16 @@ fn not_known(name: &str) -> String {
 }
 
 /// All that there are, by their names.
-fn known() -> &'static BTreeMap<&'static str, OwnMetric> {
-    static KNOWN: OnceLock<BTreeMap<&'static str, OwnMetric>> = OnceLock::new();
+fn known() -> &'static BTreeMap<String, OwnMetric> {
+    static KNOWN: OnceLock<BTreeMap<String, OwnMetric>> = OnceLock::new();
     KNOWN.get_or_init(|| {
-        let process = PROCESS.into_iter().map(|(name, kind)| {
-            (name, OwnMetric { name: name.to_owned(), kind, labels: BTreeSet::new(), bounds: &[] })
+        let process = PROCESS.into_iter().map(|(name, kind)| OwnMetric {
+            name: name.to_owned(),
+            kind,
+            labels: BTreeSet::new(),
+            bounds: &[],
         });
-        table().into_iter().map(|metric| (&*String::leak(metric.name.clone()), metric)).chain(process).collect()
+        table().into_iter().chain(process).map(|metric| (metric.name.clone(), metric)).collect()
     })
 }
 
@@ -187,6 +186,7 @@ mod tests {
     use driftline_alerts::Expression;
 
     use super::*;
+    use crate::config::Model;
     use crate::metrics::Metrics;
     use crate::vocabulary::Named;
 
@@ -197,7 +197,9 @@ mod tests {
     #[test]
     fn every_metric_that_there_is_may_be_named() {
         let metrics = Metrics::new().unwrap();
-        let mut read = 0;
+        metrics.introduce_model(&Model::undescribed("m"));
+        metrics.clock_offset.with_label_values(&["m"]).observe(0.0);
+        let (mut read, mut histograms) = (0, 0);
         for family in metrics.gather() {
             let is_histogram = format!("{:?}", family.get_field_type()) == "HISTOGRAM";
             let names: Vec<String> = match is_histogram {
@@ -208,10 +210,16 @@ mod tests {
                 let metric = known().get(name.as_str()).unwrap_or_else(|| panic!("{name} cannot be named"));
                 let is_counter = is_histogram || format!("{:?}", family.get_field_type()) == "COUNTER";
                 assert_eq!(metric.kind == Kind::Counter, is_counter, "{name}");
+                if is_histogram {
+                    let buckets = family.get_metric()[0].get_histogram().get_bucket();
+                    let bounds: Vec<f64> = buckets.iter().map(|bucket| bucket.upper_bound()).collect();
+                    assert_eq!(metric.bounds, bounds, "{name}");
+                    histograms += 1;
+                }
                 read += 1;
             }
         }
-        assert!(read > 40, "{read}");
+        assert!(read > 40 && histograms == 6, "{read} {histograms}");
         assert!(known().len() > 80, "{}", known().len());
     }
 

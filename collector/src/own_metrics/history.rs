@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use driftline_alerts::{Expression, Labels, Series, Source, Variable};
 
-use super::{Kind, OwnMetric};
+use super::OwnMetric;
 use crate::metrics::Metrics;
 use crate::vocabulary::Named;
 
@@ -32,8 +32,10 @@ pub(crate) struct History {
 struct Kept {
     /// When they were looked at, since the start; the newest last.
     times: VecDeque<Duration>,
-    /// What each was at these times. What was not there was 0.
+    /// What each was at these times. What was not there was 0, as long as none was left out.
     series: BTreeMap<Labels, VecDeque<f64>>,
+    /// Whether there was no room for some.
+    lacks_some: bool,
 }
 
 impl History {
@@ -44,11 +46,19 @@ impl History {
     /// Notes what the counters are that an expression names.
     pub(crate) fn look(&mut self, expression: &Expression, metrics: &Metrics) {
         for variable in expression.variables() {
-            if let (Ok(Named::Metric(metric)), Some(over)) = (Named::of(variable), variable.over) {
-                let series = metrics.own_series(&metric);
-                self.note(variable, over, series, self.started.elapsed());
+            let now = self.started.elapsed();
+            if let (Ok(Named::Metric(metric)), Some(over)) = (Named::of(variable), variable.over)
+                && self.is_due(variable, over, now)
+            {
+                self.note(variable, over, selected(variable, &metric, metrics), now);
             }
         }
+    }
+
+    /// Whether it is time to note a counter again: over a day that is not at each look.
+    fn is_due(&self, variable: &Variable, over: Duration, now: Duration) -> bool {
+        let last = self.kept.get(&variable.to_string()).and_then(|kept| kept.times.back());
+        last.is_none_or(|last| now.saturating_sub(*last) >= over / POINTS)
     }
 
     fn note(&mut self, variable: &Variable, over: Duration, now_is: Vec<(Labels, f64)>, now: Duration) {
@@ -56,15 +66,13 @@ impl History {
         let kept = self.kept.entry(variable.to_string()).or_insert_with(|| Kept {
             // Nothing was counted when the process began.
             times: VecDeque::from([Duration::ZERO]),
-            series: BTreeMap::new(),
+            ..Kept::default()
         });
-        if kept.times.back().is_some_and(|last| now.saturating_sub(*last) < over / POINTS) {
-            return;
-        }
-        for (labels, value) in now_is.into_iter().filter(|(labels, _)| variable.selects(labels)) {
+        for (labels, value) in now_is {
             if !kept.series.contains_key(&labels) {
                 if room == 0 {
                     self.left_out += 1;
+                    kept.lacks_some = true;
                     continue;
                 }
                 room -= 1;
@@ -91,19 +99,17 @@ impl History {
         std::mem::take(&mut self.left_out)
     }
 
-    /// What the names of an expression stand for: metrics of these, and everything else as `value` says.
-    pub(crate) fn sources(
-        &self,
-        expression: &Expression,
-        metrics: &Metrics,
-        value: &dyn Fn(&Variable) -> Option<f64>,
-    ) -> Vec<Source> {
+    /// What the names of an expression stand for that are metrics. Everything else is a value that is not known here.
+    pub(crate) fn sources(&self, expression: &Expression, metrics: &Metrics) -> Vec<Source> {
         let source = |variable: &Variable| match (Named::of(variable), variable.over) {
-            (Ok(Named::Metric(metric)), None) => Source::Gauge(gauges(&metric, metrics)),
-            (Ok(Named::Metric(metric)), Some(over)) => {
-                self.increases(variable, over, metrics.own_series(&metric), self.started.elapsed())
+            (Ok(Named::Metric(metric)), None) => {
+                let of = |(labels, value)| Series { labels, value };
+                Source::Gauge(selected(variable, &metric, metrics).into_iter().map(of).collect())
             }
-            _ => Source::Value(value(variable)),
+            (Ok(Named::Metric(metric)), Some(over)) => {
+                self.increases(variable, over, selected(variable, &metric, metrics), self.started.elapsed())
+            }
+            _ => Source::Value(None),
         };
         expression.variables().iter().map(source).collect()
     }
@@ -122,18 +128,23 @@ impl History {
             _ => 0.0,
         };
         let increase = |(labels, value): (Labels, f64)| {
-            let before = at.and_then(|(at, _)| kept?.series.get(&labels)?.get(at).copied()).unwrap_or_default();
-            Series { labels, value: (value - before).max(0.0) }
+            let before = at.and_then(|(at, _)| kept?.series.get(&labels)?.get(at).copied());
+            // One that there was no room for may be as old as the process: how much of it is of this time nobody knows.
+            if before.is_none() && kept.is_some_and(|kept| kept.lacks_some) {
+                return None;
+            }
+            Some(Series { labels, value: (value - before.unwrap_or_default()).max(0.0) })
         };
         // Of nothing at all not even a rate is known.
-        Source::Counter { series: now_is.into_iter().map(increase).collect(), known: known.clamp(1e-6, 1.0) }
+        Source::Counter { series: now_is.into_iter().filter_map(increase).collect(), known: known.clamp(1e-6, 1.0) }
     }
 }
 
-fn gauges(metric: &OwnMetric, metrics: &Metrics) -> Vec<Series> {
-    debug_assert_eq!(metric.kind, Kind::Gauge);
-    let of = |(labels, value)| Series { labels, value };
-    metrics.own_series(metric).into_iter().map(of).collect()
+/// The series of a metric that a name of an expression chooses, as they are now.
+fn selected(variable: &Variable, metric: &OwnMetric, metrics: &Metrics) -> Vec<(Labels, f64)> {
+    let mut series = metrics.own_series(metric);
+    series.retain(|(labels, _)| variable.selects(labels));
+    series
 }
 
 #[cfg(test)]
@@ -190,5 +201,8 @@ mod tests {
         history.note(&variable(), OVER, many(MAX_SERIES + 7), at(10));
         let kept = history.kept[&variable().to_string()].series.len();
         assert_eq!((kept, history.take_left_out(), history.take_left_out()), (MAX_SERIES, 7, 0));
+        let now_is = vec![(labels("0"), 3.0), (labels(&(MAX_SERIES + 1).to_string()), 9.0)];
+        let Source::Counter { series, .. } = history.increases(&variable(), OVER, now_is, at(700)) else { panic!() };
+        assert_eq!(series, [Series { labels: labels("0"), value: 2.0 }], "the other may have grown long ago");
     }
 }

@@ -476,8 +476,7 @@ mod tests {
 
     #[test]
     fn a_score_that_is_no_number_does_not_hold_the_checkpoint_up() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let mut builder = ReferenceBuilder::new("x", ColumnKind::Numeric);
         (0..100).for_each(|i| builder.number(None, f64::from(i)));
         let reference = builder.build(None).unwrap();

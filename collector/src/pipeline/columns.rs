@@ -271,8 +271,7 @@ mod tests {
 
     #[test]
     fn a_change_of_type_is_told_once() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let mut columns = Columns::load(&db, &Model::undescribed("m"), None).unwrap();
         columns.keep(&Column { name: "hour".into(), role: Role::Feature, cells: Cells::Numbers(vec![7.0]) });
         let told = columns.first_wrong_type("column.hour").unwrap();
@@ -282,8 +281,7 @@ mod tests {
 
     #[test]
     fn the_model_says_what_neither_reference_nor_configuration_says() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let mut model = Model::undescribed("m");
         model.columns.insert("zip".to_owned(), ColumnType::Text);
         let told = ToldTypes::default();

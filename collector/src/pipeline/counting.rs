@@ -6,10 +6,11 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use driftline_detectors::{Profile, Reference};
 
+use super::cells::number_category;
 use super::columns::archived_name;
 use super::deriving;
 use super::series::References;
-use super::table::{Finished, number_category};
+use super::table::Finished;
 
 /// Counts a table's rows on the cells of the references, one profile for each.
 pub(crate) fn count(table: &Finished, references: &References, profiles: &mut [Profile]) {

@@ -6,9 +6,10 @@ use arrow_array::{Array, ArrayRef, PrimitiveArray};
 use arrow_schema::DataType;
 use driftline_detectors::{Derivation, Derived, Names, Profile, Reference, SourceValue};
 
+use super::cells::number_category;
 use super::columns::archived_name;
 use super::counting::there;
-use super::table::{Finished, number_category};
+use super::table::Finished;
 
 /// What is derived of rows, on its way to its profiles.
 pub(crate) struct Deriving<'p> {

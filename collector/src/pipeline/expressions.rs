@@ -14,8 +14,8 @@ use super::slis::{self, LatencyCounts};
 use crate::own_metrics::{ReadLabels, labels_read, of_alert};
 use crate::vocabulary::{Named, OfIndicator, OfScore};
 
-/// What the names of an expression stand for that are metrics, everything else being as it is said.
-pub(crate) type Sources<'s> = dyn Fn(&Expression, &dyn Fn(&Variable) -> Option<f64>) -> Vec<Source> + 's;
+/// What the names of an expression stand for that are metrics, everything else being a value that is not known yet.
+pub(crate) type Sources<'s> = dyn Fn(&Expression) -> Vec<Source> + 's;
 
 /// What an indicator was over a time.
 pub(crate) type Measure<'m> = dyn Fn(&Named, Duration) -> Option<f64> + 'm;
@@ -39,7 +39,8 @@ pub(crate) fn of_window(
         let measured: Vec<Option<f64>> =
             expression.variables().iter().map(|variable| measure(&Named::of(variable).ok()?, variable.over?)).collect();
         // What metrics are is read once; which of their series are a column's is chosen for each.
-        let read = names_metrics(expression).then(|| sources(expression, &|_| None));
+        let mut read = names_metrics(expression).then(|| sources(expression));
+        read.iter_mut().flatten().for_each(|source| keep_of_model(source, model));
         for column in &window.columns {
             let labels = [
                 ("model", model),
@@ -52,15 +53,11 @@ pub(crate) fn of_window(
                 .map(|(variable, measured)| measured.or_else(|| of_column(&Named::of(variable).ok()?, window, column)))
                 .collect();
             let labels = Labels::from(labels.map(|(name, value)| (name.to_owned(), value.to_owned())));
-            let reading = match &read {
+            let reading = match &mut read {
                 None => reading(expression, &values),
                 Some(read) => {
-                    let source = |(source, value): (&Source, &Option<f64>)| match source {
-                        Source::Value(_) => Source::Value(*value),
-                        source => source.clone(),
-                    };
-                    let sources: Vec<Source> = read.iter().zip(&values).map(source).collect();
-                    let said = expression.by_labels(&labels, &BTreeSet::new(), &sources).into_iter().next();
+                    put_values(read, &values);
+                    let said = expression.by_labels(&labels, &BTreeSet::new(), read).into_iter().next();
                     said.map_or(Reading::NotEnoughData, |(_, reading)| reading)
                 }
             };
@@ -70,17 +67,33 @@ pub(crate) fn of_window(
     observations
 }
 
+/// Puts values in the place of those that are not known yet, or were another's.
+fn put_values(sources: &mut [Source], values: &[Option<f64>]) {
+    for (source, is) in sources.iter_mut().zip(values) {
+        if let Source::Value(value) = source {
+            *value = *is;
+        }
+    }
+}
+
+/// Leaves out the series of other models: they would be looked at, and not meant, for each column.
+fn keep_of_model(source: &mut Source, model: &str) {
+    if let Source::Gauge(series) | Source::Counter { series, .. } = source {
+        series.retain(|series| series.labels.get("model").is_none_or(|own| own == model));
+    }
+}
+
 /// Whether an expression names a metric.
 pub(crate) fn names_metrics(expression: &Expression) -> bool {
     expression.variables().iter().any(|variable| matches!(Named::of(variable), Ok(Named::Metric(_))))
 }
 
 /// What a rule on metrics is told by the clock: of each of the things that it tells apart, of each model if it names an
-/// indicator. `value` says what an indicator of a model was.
+/// indicator. `read` says what metrics are, `value` what an indicator of a model was.
 pub(super) fn of_metrics(
     expression: &Expression,
     models: &[&str],
-    sources: &Sources<'_>,
+    mut read: Vec<Source>,
     value: &dyn Fn(&str, &Variable) -> Option<f64>,
 ) -> Vec<Observation> {
     // It was looked at when the configuration was read.
@@ -88,8 +101,10 @@ pub(super) fn of_metrics(
     let bases: Vec<&str> = if base.is_empty() { vec![""] } else { models.to_vec() };
     let mut observations = Vec::new();
     for model in bases {
+        let values: Vec<Option<f64>> = expression.variables().iter().map(|variable| value(model, variable)).collect();
+        put_values(&mut read, &values);
         let own = base.iter().map(|name| ((*name).to_owned(), model.to_owned())).collect();
-        let said = expression.by_labels(&own, &by, &sources(expression, &|variable| value(model, variable)));
+        let said = expression.by_labels(&own, &by, &read);
         observations.extend(said.into_iter().map(|(labels, reading)| Observation {
             name: expression.text().to_owned(),
             labels: labels.into_iter().map(|(name, value)| (of_alert(&name).to_owned(), value)).collect(),
@@ -235,8 +250,7 @@ mod tests {
                 assert_eq!((named, over.as_secs()), (&Named::Indicator("latency", OfIndicator::Share), 300));
                 share
             };
-            let no_metrics =
-                |_: &Expression, _: &dyn Fn(&Variable) -> Option<f64>| -> Vec<Source> { panic!("it names none") };
+            let no_metrics = |_: &Expression| -> Vec<Source> { panic!("it names none") };
             let observations = of_window(&rules, ("m", "1"), &window(psi), &|_| Role::Feature, (&measure, &no_metrics));
             let said = observations.iter().map(|observation| match observation.reading {
                 Reading::Expression { holds, .. } => (observation.labels["column"].clone(), Some(holds)),
@@ -258,10 +272,10 @@ mod tests {
             value,
         };
         let late = vec![series(&[("model", "m")], 7.0), series(&[("model", "other")], 90.0)];
-        let sources = |expression: &Expression, value: &dyn Fn(&Variable) -> Option<f64>| -> Vec<Source> {
+        let sources = |expression: &Expression| -> Vec<Source> {
             let source = |variable: &Variable| match variable.name.as_str() {
                 "driftline_rows_late_total" => Source::Counter { series: late.clone(), known: 1.0 },
-                _ => Source::Value(value(variable)),
+                _ => Source::Value(None),
             };
             expression.variables().iter().map(source).collect()
         };
@@ -280,18 +294,18 @@ mod tests {
 
         let both = expression("driftline_rows_late_total[1h] > 5 and latency[5m] < 0.9");
         let value = |model: &str, _: &Variable| (model == "m").then_some(0.5);
-        let said = of_metrics(&both, &["m", "other"], &sources, &value);
+        let said = of_metrics(&both, &["m", "other"], sources(&both), &value);
         let said: Vec<_> = said.iter().map(|said| (said.labels["model"].as_str(), holds(said))).collect();
         assert_eq!(said, [("m", Some(true)), ("other", None)]);
-        let alone = of_metrics(&expression("driftline_rows_late_total[1h] > 50"), &["m"], &sources, &value);
+        let alone = expression("driftline_rows_late_total[1h] > 50");
+        let alone = of_metrics(&alone, &["m"], sources(&alone), &value);
         let alone: Vec<_> = alone.iter().map(|said| (said.labels["model"].as_str(), holds(said))).collect();
         assert_eq!(alone, [("m", Some(false)), ("other", Some(true))], "of every model that there is a series of");
     }
 
     #[test]
     fn indicators_are_of_their_time_and_none_without_events() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let mut counts = SliCounts::default();
         counts.count("m", "latency", "", 0, Counts { good: 0, valid: 60, unknown: 0 });
         counts.count("m", "latency", "", 58 * MINUTE, Counts { good: 39, valid: 40, unknown: 0 });

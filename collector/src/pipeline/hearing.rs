@@ -97,8 +97,7 @@ mod tests {
 
     /// A model with so many requests in each of its last hours, but for one of them.
     fn day(each: u64, quietest: u64) -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let mut counts = SliCounts::default();
         for hour in 0..30 {
             let valid = if hour == 7 { quietest } else { each };
@@ -144,8 +143,7 @@ mod tests {
     fn who_sleeps_is_new_or_gone_is_not_missed() {
         assert_eq!(heard_after(&day(6000, 0), 600), None);
         assert_eq!(heard_after(&day(6000, 60), 24 * 60), Some(true));
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         assert_eq!((last_counted(&db, "m").unwrap(), is_heard(&db, "m", 0, LAST).unwrap()), (0, None));
     }
 }

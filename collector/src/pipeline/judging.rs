@@ -1,12 +1,10 @@
-//! From closed windows and indicators to alerts, and to what is said of them.
+//! From closed windows to alerts, and what is said of these and of those on indicators.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use driftline_alerts::{
-    Condition, Expression, Labels, Observation, Patience, Reading, Rule, Severity, Transition, Variable,
-};
+use driftline_alerts::{Expression, Labels, Observation, Patience, Reading, Rule, Severity, Transition};
 use driftline_detectors::{Score, Verdict};
 use driftline_protocol::Role;
 use tracing::warn;
@@ -18,22 +16,22 @@ use super::earlier::{Against, stored};
 use super::events::{Event, EventKind};
 use super::over_time;
 use super::series::{ClosedColumn, ClosedWindow, Wall};
-use super::{HEADLINE, ModelState, Pipeline, expressions, slis};
+use super::{HEADLINE, ModelState, Pipeline, expressions};
 use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence::{self, Watched};
 use crate::alerting::news::News;
-use crate::alerting::{around, changes, pulling};
+use crate::alerting::{around, changes, confidence, pulling};
 use crate::causes::{HISTORY_WINDOWS, Past};
-use crate::config::{EventTime, OWN_SLIS, Windows, part_label};
+use crate::config::{EventTime, Windows};
 use crate::numbers::{significant, thousands};
 use crate::runbooks::briefing;
 use crate::segments::segment_score;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::times::{self, now_micros};
 use crate::vocabulary::{LABELS, Named};
 
 /// A column or a version that is gone is watched for at least so long more.
-const SHORTEST_FORGET_MICROS: i64 = 3_600_000_000;
+pub(super) const SHORTEST_FORGET_MICROS: i64 = 3_600_000_000;
 /// It is gone when so many windows of the others have closed without it.
 const FORGET_WINDOWS: i64 = 4;
 
@@ -94,8 +92,7 @@ impl Pipeline {
             store.read_blocking(|db| expressions::measure(db, model, named, over, now)).ok()?
         };
         let own = &self.own;
-        let sources =
-            |expression: &Expression, value: &dyn Fn(&Variable) -> Option<f64>| own.sources(expression, metrics, value);
+        let sources = |expression: &Expression| own.sources(expression, metrics);
         let known = (&measure as &dyn Fn(&Named, Duration) -> Option<f64>, &sources as &expressions::Sources<'_>);
         observations.extend(expressions::of_window(self.book.rules(), (model, version), &window, &role, known));
         let watched = over_time::watched(self.book.rules());
@@ -140,7 +137,7 @@ impl Pipeline {
     }
 
     /// Puts a change of an alert into the next checkpoint.
-    fn note(&mut self, change: &Change, window: Option<(&Arc<str>, &ClosedWindow)>) {
+    pub(super) fn note(&mut self, change: &Change, window: Option<(&Arc<str>, &ClosedWindow)>) {
         let now = now_micros();
         let (store, waiting) = (&self.parts.store, &self.next.windows);
         let history = |watched: &Watched<'_>| {
@@ -228,85 +225,27 @@ impl Pipeline {
         now: i64,
     ) -> Vec<(String, String)> {
         let model = change.alert.labels.get("model").map_or("", String::as_str);
+        let slices = self.models.get(model).map_or(&[][..], |model| &model.config.slis.slices);
         let read = self.parts.store.read_blocking(|db| {
             let affected = around::affected(db, change, window.map(|(model, window)| (&**model, window)), since)?;
-            Ok((affected, changes::last_before(db, model, now, &self.next.changes)?))
+            let left = confidence::budgets_left(db, (self.book.rules(), slices), change, now)?;
+            Ok((affected, left, changes::last_before(db, model, now, &self.next.changes)?))
         });
-        let (affected, changed) = read.unwrap_or_else(|error| {
+        let (affected, left, changed) = read.unwrap_or_else(|error| {
             warn!(%error, "what is around an alert cannot be read, and is left out");
-            (None, None)
+            (None, None, None)
         });
         let members: Vec<_> = change.alert.over().collect();
         let moved = window.and_then(|(_, window)| around::moved_with_it(&members, window));
-        let facts = [("Affected", affected), ("Also moved", moved), ("Changed before", changed)];
+        let sure = confidence::confidence(change, window.map(|(_, window)| window));
+        let facts = [
+            ("Affected", affected),
+            ("Also moved", moved),
+            ("Changed before", changed),
+            ("Budget", left),
+            ("Confidence", sure),
+        ];
         facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
-    }
-
-    /// Takes the indicators to their rules.
-    pub(super) fn evaluate_slis(&mut self) -> Result<(), StoreError> {
-        let now = now_micros();
-        let rules: Vec<(usize, Condition)> =
-            self.book.rules().iter().map(|rule| rule.condition.clone()).enumerate().collect();
-        self.look_at_metrics(&rules);
-        for (index, condition) in rules {
-            let Some((sli, over)) = by_the_clock(&condition) else { continue };
-            if let Condition::Expression { expression, .. } = &condition
-                && expressions::names_metrics(expression)
-            {
-                let observations = self.of_metrics(expression, now)?;
-                self.observe(index, &observations, over, now);
-                continue;
-            }
-            let models: Vec<Arc<str>> = if OWN_SLIS.contains(&sli) {
-                vec![Arc::from(slis::COLLECTOR)]
-            } else {
-                self.models.keys().cloned().collect()
-            };
-            let observations = self.parts.store.read_blocking(|db| {
-                let of_model = |model| indicator_observations(db, model, (&condition, sli), now);
-                let observations = models.iter().map(|model| of_model(model)).collect::<rusqlite::Result<Vec<_>>>()?;
-                Ok(observations.concat())
-            })?;
-            self.observe(index, &observations, over, now);
-        }
-        self.show_objectives(now);
-        self.evaluated_at = now;
-        self.tell();
-        Ok(())
-    }
-
-    /// Takes what was observed by the clock to its rule.
-    fn observe(&mut self, index: usize, observations: &[Observation], over: Duration, now: i64) {
-        for change in self.book.observe(index, observations, now, forget_indicator_after(over)) {
-            self.note(&change, None);
-        }
-        self.parts.metrics.observations_refused.inc_by(self.book.take_refused());
-    }
-
-    /// Notes what the collector's own counters are that rules ask for, also those that are looked at as windows close.
-    fn look_at_metrics(&mut self, rules: &[(usize, Condition)]) {
-        for (_, condition) in rules {
-            if let Condition::Expression { expression, .. } = condition {
-                self.own.look(expression, &self.parts.metrics);
-            }
-        }
-        self.parts.metrics.observations_refused.inc_by(self.own.take_left_out());
-    }
-
-    /// What a rule on the collector's own metrics is told.
-    fn of_metrics(&self, expression: &Expression, now: i64) -> Result<Vec<Observation>, StoreError> {
-        let models: Vec<&str> = self.models.keys().map(|model| &**model).collect();
-        self.parts.store.read_blocking(|db| {
-            let sources = |expression: &Expression, value: &dyn Fn(&Variable) -> Option<f64>| {
-                self.own.sources(expression, &self.parts.metrics, value)
-            };
-            let value = |model: &str, variable: &Variable| {
-                let (named, over) = (Named::of(variable).ok()?, variable.over?);
-                let measured = expressions::measure(db, model, &named, over, now);
-                measured.inspect_err(|error| warn!(%error, %variable, "what a rule names cannot be read")).ok()?
-            };
-            Ok(expressions::of_metrics(expression, &models, &sources, &value))
-        })
     }
 
     pub(super) fn show_alerts(&self) {
@@ -326,88 +265,6 @@ impl Pipeline {
             self.parts.metrics.show_firing(rule, severity.name(), counted);
         }
     }
-}
-
-/// What a condition that is looked at by the clock is of, and over how long a time; none of one on windows.
-pub(crate) fn by_the_clock(condition: &Condition) -> Option<(&str, Duration)> {
-    match condition {
-        Condition::Sli { sli, over, few, .. } => Some((sli, few.map_or(*over, |few| few.within))),
-        Condition::Budget { sli, objective, .. } => Some((sli, objective.period().about())),
-        Condition::Expression { expression, .. } if !condition.is_of_windows() => {
-            let longest = expression.variables().iter().filter_map(|name| name.over).max();
-            Some((expression.text(), longest.unwrap_or_default()))
-        }
-        Condition::Score { score, .. } if is_of_indicator(score) => Some((score, over_time::FORGET_INDICATORS)),
-        Condition::Score { .. } | Condition::Expression { .. } => None,
-    }
-}
-
-/// For how long a label of an indicator may be missing while others are looked at, in microseconds.
-pub(crate) fn forget_indicator_after(over: Duration) -> i64 {
-    (over.as_micros() as i64).max(SHORTEST_FORGET_MICROS)
-}
-
-/// What a rule that is looked at by the clock is told of a model at a time.
-pub(crate) fn indicator_observations(
-    db: &rusqlite::Connection,
-    model: &str,
-    (condition, sli): (&Condition, &str),
-    now: i64,
-) -> rusqlite::Result<Vec<Observation>> {
-    let observation = |(label, reading): (String, Reading)| Observation {
-        name: sli.to_owned(),
-        labels: indicator_labels(model, sli, &label),
-        reading,
-    };
-    Ok(readings(db, model, condition, now)?.into_iter().map(observation).collect())
-}
-
-/// The labels of an observation of an indicator.
-pub(super) fn indicator_labels(model: &str, sli: &str, label: &str) -> Labels {
-    let labels = [("model", model), (part_label(sli), label)].into_iter().filter(|(_, value)| !value.is_empty());
-    labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-/// What a condition on an indicator looks at, for each of the indicator's labels.
-fn readings(
-    db: &rusqlite::Connection,
-    model: &str,
-    condition: &Condition,
-    now: i64,
-) -> rusqlite::Result<Vec<(String, Reading)>> {
-    match condition {
-        Condition::Sli { sli, over, few, min_events, .. } => {
-            let mut sums = slis::sums(db, model, sli, now - over.as_micros() as i64, now)?;
-            let last = match few {
-                // Where enough come, their share says it.
-                Some(few) => {
-                    sums.retain(|_, sum| sum.valid >= *min_events);
-                    slis::last_events(db, model, sli, (few, *over), now)?
-                }
-                None => Vec::new(),
-            };
-            let last = last.into_iter().filter(|(label, _)| !sums.contains_key(label));
-            let last: Vec<_> = last.map(|(label, events)| (label, Reading::Few(events))).collect();
-            let shares = sums
-                .into_iter()
-                .map(|(label, sum)| (label, Reading::Ratio { good: sum.good, valid: sum.valid, unknown: sum.unknown }));
-            Ok(shares.chain(last).collect())
-        }
-        Condition::Budget { sli, objective, pace, .. } => slis::burn(db, model, sli, (objective, *pace), now),
-        Condition::Expression { expression, .. } => {
-            let measured = expressions::measured(db, model, expression, now)?;
-            Ok(vec![(String::new(), expressions::reading(expression, &measured))])
-        }
-        Condition::Score { score, .. } => match over_time::OverTime::named(score) {
-            Some(watched) => over_time::of_indicator(db, model, (watched.of_name(), watched), now),
-            None => Ok(Vec::new()),
-        },
-    }
-}
-
-/// Whether a rule watches an indicator's days.
-fn is_of_indicator(score: &str) -> bool {
-    over_time::OverTime::named(score).is_some_and(|watched| matches!(watched.of, over_time::Of::Sli(_)))
 }
 
 /// Earlier windows of a version, as streams have them: those that closed since the last checkpoint are not stored yet.

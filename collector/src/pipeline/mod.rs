@@ -14,6 +14,8 @@
 
 mod archiving;
 mod arriving;
+pub(crate) mod calls;
+pub(crate) mod cells;
 pub(crate) mod checkpoint;
 pub(crate) mod columns;
 mod comparing;
@@ -21,6 +23,7 @@ pub(crate) mod counting;
 mod delivering;
 pub(crate) mod deriving;
 pub(crate) mod earlier;
+pub(crate) mod evaluating;
 pub(crate) mod events;
 pub(crate) mod exchanges;
 pub(crate) mod expressions;
@@ -28,6 +31,7 @@ mod fields;
 mod hearing;
 pub(crate) mod judging;
 mod looked_at;
+mod models;
 pub(crate) mod objectives;
 pub(crate) mod over_time;
 pub(crate) mod rebuild;
@@ -54,31 +58,27 @@ use std::time::{Duration, Instant};
 
 use driftline_alerts::{Labels, Rule};
 use driftline_detectors::Detector;
-use driftline_protocol::{Naming, frame};
+use driftline_protocol::frame;
 use tracing::{error, info, warn};
 
 use self::archiving::ArchiveBuffer;
-use self::checkpoint::{Checkpoint, OpenPane, Writing, last_scores, load_series};
-use self::columns::Columns;
-use self::earlier::{Comparing, stored};
+use self::checkpoint::{Checkpoint, Writing};
 use self::events::{Event, EventKind};
 use self::exchanges::Gathering;
 use self::looked_at::LookedAt;
-use self::series::{References, Series};
+use self::models::ModelState;
+use self::series::Series;
 use self::starting::Replay;
-use self::versions::Versions;
-use self::watermarks::Watermarks;
 use crate::alerting::book::Book;
 use crate::alerting::changes;
 use crate::archive::{self, Cuts};
-use crate::config::{Config, Model, Partition, SCHEMA_SLI};
+use crate::config::{Config, Partition, SCHEMA_SLI};
 use crate::feeds::{self, Feeds};
-use crate::metrics::{Metrics, ModelMetrics};
+use crate::metrics::Metrics;
 use crate::model_metadata::ModelMetadata;
 use crate::own_metrics::History;
 use crate::references::LoadedReferences;
 use crate::runbooks::Runbooks;
-use crate::segments::stored::last_windows;
 use crate::store::{Store, StoreError, journal};
 use crate::telemetry::{Spanning, Tracer};
 use crate::times::now_micros;
@@ -166,26 +166,6 @@ pub(crate) fn start(parts: Parts) -> Result<Handle, StoreError> {
         })
         .map_err(|_| StoreError::Closed)?;
     Ok(Handle { wake, stopping, thread })
-}
-
-/// One model: what is known of it, and its versions.
-#[derive(Debug)]
-struct ModelState {
-    config: Model,
-    naming: Arc<Naming>,
-    references: Arc<References>,
-    columns: Columns,
-    versions: Versions,
-    watermarks: Watermarks,
-    series: BTreeMap<Arc<str>, Series>,
-    /// What compares a version's windows with earlier ones, from its first window on.
-    comparing: HashMap<Arc<str>, Comparing>,
-    /// Whether a version's column drifted when it was last judged.
-    drifting: HashMap<(Arc<str>, String), bool>,
-    name: Arc<str>,
-    /// When anything came of it last.
-    heard_at: i64,
-    metrics: ModelMetrics,
 }
 
 #[derive(Debug)]
@@ -418,66 +398,6 @@ impl Pipeline {
                 self.exchange(&batch, exchange, (entry.position, entry.received_at), purpose);
             }
         }
-        Ok(())
-    }
-
-    /// Makes sure that a model's state is there.
-    fn model(&mut self, name: &str) -> Result<(), StoreError> {
-        if self.models.contains_key(name) {
-            return Ok(());
-        }
-        let config = self.parts.config.model(name);
-        let references = self.parts.references.of(name);
-        let file = self.parts.references.file(name);
-        let told = self.parts.metadata.of(name);
-        let metrics = &self.parts.metrics;
-        let (columns, versions, watermarks, stored, heard_at) = self.parts.store.read_blocking(|db| {
-            // A restart must not make gauges vanish until the next window closes.
-            last_scores(db, name, |version, column, score, effect, limit| {
-                metrics.show_score([name, version, column, score], effect, limit);
-            })?;
-            stored::last_comparisons(db, name, |version, column, beside| {
-                comparing::show_beside(metrics, (name, version, column), beside);
-            })?;
-            last_windows(db, name, |version, segment, rows, worst| {
-                let known = references.segments.as_ref();
-                if known.is_some_and(|segments| segments.names().any(|name| name == segment)) {
-                    metrics.show_segment([name, version, segment], rows, worst);
-                }
-            })?;
-            let stored = load_series(db, name, &references.identity)?;
-            let columns = Columns::load(db, &config, file)?.with_metadata(told);
-            let heard_at = hearing::last_counted(db, name)?;
-            Ok((columns, Versions::load(db, name)?, Watermarks::load(db, &config)?, stored, heard_at))
-        })?;
-        let mut series = BTreeMap::new();
-        for (version, stored) in stored.into_iter().filter(|(version, _)| versions.is_active(version)) {
-            let mut one = Series::new(config.windows.clone(), Some(stored.progress));
-            for OpenPane { start, rows, profiles, segments } in stored.panes {
-                if profiles.len() == references.columns.len() {
-                    let segments = references.segments.as_ref().map(|known| known.restore(segments));
-                    one.restore(start, rows, profiles, segments.unwrap_or_default());
-                }
-            }
-            series.insert(Arc::from(version), one);
-        }
-        let metrics = self.parts.metrics.introduce_model(&config);
-        let name: Arc<str> = Arc::from(name);
-        let state = ModelState {
-            naming: Arc::new(config.naming.clone()),
-            config,
-            references,
-            columns,
-            versions,
-            watermarks,
-            series,
-            comparing: HashMap::new(),
-            drifting: HashMap::new(),
-            name: Arc::clone(&name),
-            heard_at,
-            metrics,
-        };
-        self.models.insert(name, state);
         Ok(())
     }
 

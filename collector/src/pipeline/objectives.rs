@@ -8,7 +8,7 @@ use super::{Pipeline, hearing};
 use crate::config::{DECODED_SLI, FIRST_MESSAGE_SLI, OWN_SLIS, SCHEMA_SLI};
 
 /// Indicators whose events are requests, or come with them. Of all others somebody looks by the clock, or a window closes.
-const OF_REQUESTS: [&str; 7] =
+pub(crate) const OF_REQUESTS: [&str; 7] =
     ["latency", FIRST_MESSAGE_SLI, "availability", "freshness", "capture", SCHEMA_SLI, DECODED_SLI];
 /// Those that every model with requests has, so that their absence is news.
 const OF_EVERY_MODEL: [&str; 2] = ["latency", "availability"];
@@ -57,7 +57,7 @@ pub(crate) fn of_model<'r>(
 
 /// Whether a rule looks at a label of a model's indicator.
 fn is_of(rule: &Rule, sli: &str, model: &str, label: &str) -> bool {
-    rule.condition.matches(sli, &super::judging::indicator_labels(model, sli, label))
+    rule.condition.matches(sli, &super::evaluating::indicator_labels(model, sli, label))
 }
 
 /// Where an indicator's events come from, and when the last ones came.
@@ -115,9 +115,7 @@ mod tests {
     }
 
     fn database() -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
-        db
+        crate::store::in_memory().unwrap()
     }
 
     fn count(db: &Connection, sli: &'static str, label: &str, at: i64, (good, bad, unknown): (u64, u64, u64)) {

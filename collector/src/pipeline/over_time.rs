@@ -271,8 +271,7 @@ mod tests {
 
     /// Days of an indicator, each with so many bad events of a thousand; where there are none, of ten.
     fn indicator(bad: &[Option<u64>]) -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let mut counts = SliCounts::default();
         for (day, bad) in (0..).zip(bad) {
             let events = bad.map_or(Counts { good: 0, valid: 10, unknown: 0 }, |bad| Counts {

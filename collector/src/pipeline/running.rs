@@ -84,8 +84,7 @@ mod tests {
 
     #[test]
     fn the_time_in_which_it_was_down_is_known_afterwards() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         assert_eq!((ran_until(&db).unwrap(), was_down(&db, 0).unwrap()), (None, None));
         let mut counts = SliCounts::default();
         for (slice, good) in [(3, 1), (4, 0), (5, 0), (6, 1)] {

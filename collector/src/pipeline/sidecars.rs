@@ -192,8 +192,7 @@ mod tests {
 
     /// A database in which so many requests came in each minute of the hour until the last ones, and so many in each of those.
     fn database(last: i64, (before, after): (u64, u64)) -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let mut counts = SliCounts::default();
         for minute in 1..=60 {
             let valid = if minute <= last { after } else { before };

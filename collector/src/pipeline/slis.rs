@@ -356,8 +356,7 @@ mod tests {
 
     #[test]
     fn hours_and_the_slices_before_them_are_all_the_slices() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let mut counts = SliCounts::default();
         let minute = 60_000_000;
         // One event every seven minutes for two days, every fifth of them bad.
@@ -380,8 +379,7 @@ mod tests {
 
     #[test]
     fn a_budget_of_the_calendar_is_of_what_came_since_the_first_by_the_clocks_of_its_place() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let micros = |time: &str| time.parse::<jiff::Timestamp>().unwrap().as_microsecond();
         let mut counts = SliCounts::default();
         // Berlin's March begins at 23:00 of February by UTC and ends at 22:00; the clocks go forward in between.
@@ -408,8 +406,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_kept_beside_what_was_judged_and_judges_nothing_itself() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let mut counts = SliCounts::default();
         // Of one hour, and of the one that is on; in the middle of it nothing but losses.
         let last = 2 * HOUR_MICROS + 30_000_000;
@@ -443,8 +440,7 @@ mod tests {
 
     #[test]
     fn the_last_events_are_those_that_came_last_however_long_ago_within_a_day() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let events = driftline_alerts::FewEvents::new(0.99, 20, 1.0).unwrap();
         let few = Few { events, within: Duration::from_secs(86_400) };
         let minute = 60_000_000;
@@ -491,8 +487,7 @@ mod tests {
 
     #[test]
     fn counts_add_up_over_checkpoints() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(include_str!("../store/schema.sql")).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let mut counts = SliCounts::default();
         counts.count("m", "latency", "", 15_000_000, Counts { good: 9, valid: 10, unknown: 0 });
         counts.latency("m", 15_000_000, 3000, 1);

@@ -109,9 +109,7 @@ mod tests {
     use super::*;
 
     fn database() -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
-        db
+        crate::store::in_memory().unwrap()
     }
 
     fn count(db: &Connection, table: &str) -> i64 {

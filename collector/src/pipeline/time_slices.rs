@@ -176,6 +176,10 @@ mod tests {
         }
     }
 
+    fn stored(window: ClosedWindow) -> StoredWindow {
+        StoredWindow { model: "m".into(), version: "1".into(), reference: String::new(), window }
+    }
+
     const GOOD: Counts = Counts { good: 1, valid: 1, unknown: 0 };
     const BAD: Counts = Counts { good: 0, valid: 1, unknown: 0 };
     const UNKNOWN: Counts = Counts { good: 0, valid: 0, unknown: 1 };
@@ -203,8 +207,7 @@ mod tests {
 
     #[test]
     fn a_month_of_windows_has_the_budget_that_paper_and_pencil_give_it() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let mut counts = SliCounts::default();
         let own = slices(Some(0.2), &[]);
         // 720 hours: the last nine drift, and of twenty nothing could be said.
@@ -230,61 +233,50 @@ mod tests {
         assert!((objective.burn_rate(long[0]).unwrap() - 7.2).abs() < 1e-9);
         assert!(objective.burns(&pair, long[0], short[0]));
     }
+
     #[test]
     fn a_window_that_is_made_again_counts_as_what_it_is_now_and_once() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let own = slices(Some(0.2), &[]);
         let now = 50 * HOUR_MICROS;
-        let of = |effect: f64| {
-            let window = window(&[("x", effect, Verdict::Ok)]);
-            StoredWindow { model: "m".into(), version: "1".into(), reference: String::new(), window }
-        };
+        let of = |effect: f64| stored(window(&[("x", effect, Verdict::Ok)]));
         let both = |from| {
             let count = |sums: BTreeMap<String, Counts>| sums.get("drift").copied().unwrap_or_default();
             count(slis::sums(&db, "m", SLICES_SLI, from, now).unwrap())
         };
         // By its slice alone, and by the whole hour.
         let counted = || [both(HOUR_MICROS), both(0)];
-        let again = |stored: &StoredWindow, was_stored| {
-            recount(&db, std::slice::from_ref(&own), (stored, was_stored), now).unwrap()
+        let again = |window: &StoredWindow, was_stored| {
+            recount(&db, std::slice::from_ref(&own), (window, was_stored), now).unwrap()
         };
         assert_eq!(again(&of(0.1), false), 1, "one that was not there before");
         assert_eq!(counted(), [GOOD; 2]);
         assert_eq!(again(&of(0.1), true), 0, "it is as it was");
         assert_eq!(again(&of(0.3), true), 1);
         assert_eq!(counted(), [BAD; 2]);
-        let unknown = StoredWindow { window: window(&[]), ..of(0.0) };
-        assert_eq!((again(&unknown, true), counted()), (1, [UNKNOWN; 2]));
+        assert_eq!((again(&stored(window(&[])), true), counted()), (1, [UNKNOWN; 2]));
         assert_eq!((again(&of(0.1), true), counted()), (1, [GOOD; 2]));
     }
 
     #[test]
     fn a_window_that_counted_before_that_was_kept_stays_as_it_counted() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let own = slices(Some(0.2), &[]);
         let now = 50 * HOUR_MICROS;
-        let window = window(&[("x", 0.3, Verdict::Ok)]);
-        let stored = StoredWindow { model: "m".into(), version: "1".into(), reference: String::new(), window };
+        let stored = stored(window(&[("x", 0.3, Verdict::Ok)]));
         let mut counts = SliCounts::default();
         counts.count("m", SLICES_SLI, "drift", HOUR_MICROS, GOOD);
         counts.store(&db).unwrap();
-        let again = |name: &str| {
+        let again = |name: &str, now| {
             let slices = Slices { name: name.to_owned(), ..own.clone() };
             recount(&db, &[slices], (&stored, true), now).unwrap()
         };
-        assert_eq!(again("drift"), 0, "how it counted is not known, and that it did is");
+        assert_eq!(again("drift", now), 0, "how it counted is not known, and that it did is");
         assert_eq!(slis::sums(&db, "m", SLICES_SLI, 0, now).unwrap()["drift"], GOOD);
-        assert_eq!(again("new"), 1, "what was asked for since then never counted it");
+        assert_eq!(again("new", now), 1, "what was asked for since then never counted it");
         assert_eq!(slis::sums(&db, "m", SLICES_SLI, 0, now).unwrap()["new"], BAD);
         // Slices are not kept for so long, and hours are.
-        let later = now + 8 * 24 * HOUR_MICROS;
-        assert_eq!(
-            recount(&db, std::slice::from_ref(&Slices { name: "late".into(), ..own.clone() }), (&stored, true), later)
-                .unwrap(),
-            1
-        );
+        assert_eq!(again("late", now + 8 * 24 * HOUR_MICROS), 1);
         let rows = |table: &str| {
             let query = format!("SELECT count(*) FROM {table} WHERE label = 'late'");
             db.query_row(&query, [], |row| row.get::<_, i64>(0)).unwrap()

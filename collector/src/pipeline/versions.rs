@@ -147,8 +147,7 @@ mod tests {
 
     #[test]
     fn rows_that_are_read_again_have_the_versions_that_they_had() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let mut versions = Versions::default();
         let mut first = Vec::new();
         for position in 1..=60i64 {

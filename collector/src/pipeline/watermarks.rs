@@ -9,7 +9,8 @@ use driftline_protocol::Rows;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Pipeline;
-use super::table::time_micros;
+use super::cells::time_micros;
+use super::exchanges::column;
 use crate::alerting::book::Change;
 use crate::config::{Model, WATERMARK_SLI, Watermark, watched};
 use crate::store::journal;
@@ -88,7 +89,7 @@ impl Watermarks {
     pub(super) fn see(&mut self, rows: &Rows<'_>, received_at: i64) {
         let latest = received_at.saturating_add(MOST_AHEAD_MICROS);
         for Watched { watermark, mark, is_new } in &mut self.0 {
-            let Some(column) = rows.columns.iter().find(|column| column.name == watermark.column) else { continue };
+            let Some(column) = column(rows, &watermark.column) else { continue };
             let times = (0..rows.count).filter_map(|row| time_micros(&*column.cells.get(row)?, watermark.unit));
             let Some(newest) = times.filter(|time| *time <= latest).max() else { continue };
             // One that lies ahead of what comes now came while our clock was.
@@ -133,14 +134,18 @@ impl Pipeline {
         // What the journal held at the start may bring newer ones: until it is counted, nobody knows.
         let is_behind = self.replay.as_ref().is_some_and(|replay| replay.after(self.counted_through) > 0);
         for model in self.models.values() {
-            for Watched { watermark, mark, .. } in &model.watermarks.0 {
+            let marks = &model.watermarks.0;
+            // Before a column's first time it is the model's first batch that waits.
+            let first_seen = match marks.iter().any(|watched| watched.mark.is_none()) {
+                true => self.parts.store.read_blocking(|db| journal::first_seen(db, &model.name)),
+                false => Ok(None),
+            };
+            let Ok(first_seen) = first_seen else { continue };
+            for Watched { watermark, mark, .. } in marks {
                 if let Some(mark) = mark {
                     self.parts.metrics.show_watermark(&model.name, &watermark.column, mark.newest);
                 }
                 let Some(max_age) = watermark.max_age else { continue };
-                let Ok(first_seen) = self.parts.store.read_blocking(|db| journal::first_seen(db, &model.name)) else {
-                    continue;
-                };
                 let looked = match WatermarkState::of(*mark, first_seen, max_age, now) {
                     WatermarkState::Fresh => Counts { good: 1, valid: 1, unknown: 0 },
                     WatermarkState::Stale if !is_behind => Counts { good: 0, valid: 1, unknown: 0 },
@@ -208,9 +213,7 @@ mod tests {
     }
 
     fn database() -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
-        db
+        crate::store::in_memory().unwrap()
     }
 
     fn rows(columns: &[(&'static str, Vec<Cell<'static>>)]) -> Rows<'static> {

@@ -15,7 +15,7 @@ use super::aside::{Aside, Lane, Reader, no_room};
 use super::parting::{Parted, SharedColumn};
 use super::values::Value;
 use crate::config::Windows;
-use crate::pipeline::table::number_category;
+use crate::pipeline::cells::number_category;
 
 /// Columns that are made references at a time, at the most. Each holds a profile for every pane, and a million values.
 const MAX_THREADS: usize = 8;

@@ -13,8 +13,8 @@ use super::aside::{Aside, Lane, Reader, no_room};
 use super::columns::{Gathered, Kind, category, lost, number};
 use super::values::{CHUNK_ROWS, Value};
 use crate::config::SegmentBy;
+use crate::pipeline::cells::number_category;
 use crate::pipeline::columns::{archived_name, name_of_archived};
-use crate::pipeline::table::number_category;
 use crate::segments::Split;
 
 /// Distinct values of a column that parts the rows. One with more has no segments that anybody would look at.

@@ -9,8 +9,8 @@ use arrow_schema::DataType;
 use driftline_detectors::Parting;
 
 use crate::filter::Filter;
+use crate::pipeline::cells::number_category;
 use crate::pipeline::columns::archived_name;
-use crate::pipeline::table::number_category;
 
 /// How rows are told apart. Reference and windows are parted by the same code, on columns as they are archived.
 #[derive(Debug)]

@@ -278,8 +278,7 @@ fn within_a_budget_nothing_is_judged_of_which_it_knows_nothing() {
 
 #[test]
 fn scores_of_segments_are_kept_for_a_versions_last_windows() {
-    let db = rusqlite::Connection::open_in_memory().unwrap();
-    db.execute_batch(crate::store::SCHEMA).unwrap();
+    let db = crate::store::in_memory().unwrap();
     let window = closed(&model(&["origin"]), &reference(&["origin"], [3000; 3]), &rows([500; 3]));
     let closed_windows = i64::from(HISTORY_WINDOWS) + 10;
     for ends in 1..=closed_windows {

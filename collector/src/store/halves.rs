@@ -182,9 +182,7 @@ mod tests {
     use super::*;
 
     fn database() -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(super::super::SCHEMA).unwrap();
-        db
+        super::super::in_memory().unwrap()
     }
 
     fn half(key: &str, side: Side) -> Half {

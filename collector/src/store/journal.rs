@@ -236,9 +236,7 @@ mod tests {
     use super::*;
 
     fn database() -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(super::super::SCHEMA).unwrap();
-        db
+        super::super::in_memory().unwrap()
     }
 
     fn batch(first: u64, last: u64) -> Batch {

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 pub(crate) use fresh::Fresh;
 pub(crate) use writer::{Begun, Writer};
 
-pub(crate) const SCHEMA: &str = concat!(
+const SCHEMA: &str = concat!(
     include_str!("schema.sql"),
     include_str!("segments.sql"),
     include_str!("earlier.sql"),
@@ -250,6 +250,13 @@ pub(crate) fn examine(folder: &Path) -> Result<String, String> {
         ));
     }
     Ok(format!("{} is whole; {waiting} batches are in the journal", path.display()))
+}
+
+/// A database in memory: for what is counted and thrown away, and for tests.
+pub(crate) fn in_memory() -> rusqlite::Result<Connection> {
+    let db = Connection::open_in_memory()?;
+    db.execute_batch(SCHEMA)?;
+    Ok(db)
 }
 
 /// Makes the tables and the collector's identity, in one transaction: a database without an identity would never open

@@ -58,8 +58,7 @@ mod tests {
 
     #[test]
     fn the_newest_outcome_is_the_one_that_was_known_last_and_never_in_the_future() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         let outcome = |model: &str, observed_at| Outcome {
             model: model.into(),
             row_id: "1".into(),
@@ -78,8 +77,7 @@ mod tests {
 
     #[test]
     fn a_database_of_before_knows_the_newest_of_what_it_holds() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
+        let db = crate::store::in_memory().unwrap();
         db.execute_batch(
             "DROP TABLE newest_outcomes;
              INSERT INTO outcomes VALUES ('m', '1', '1', 50, 100), ('m', '2', '1', NULL, 90), ('n', '1', '1', 900, 80);",

@@ -23,8 +23,7 @@ const REACTION: &str = "alerts:
 
 /// A database, and a configuration with one reaction.
 fn fixture() -> (rusqlite::Connection, Config) {
-    let db = rusqlite::Connection::open_in_memory().unwrap();
-    db.execute_batch(crate::store::SCHEMA).unwrap();
+    let db = crate::store::in_memory().unwrap();
     (db, Config::parse("d.yaml", REACTION, Path::new("/")).unwrap())
 }
 

@@ -13,7 +13,7 @@ use super::super::quoting::quoted;
 use super::indicators::Indicator;
 use super::objectives::{SloObjective, camel_case, in_percent};
 use super::reading::{Burn, Documents, Either, Slo};
-use super::{GROUP_BY, MIN_EVENTS, PACES, RULE, RUNBOOK, TIMESLICES, pace_name, period_fields, rolling_name};
+use super::{GROUP_BY, MIN_EVENTS, PACES, RULE, RUNBOOK, TIMESLICES, Whom, pace_name, period_fields, rolling_name};
 use crate::config::SLICES_SLI;
 
 /// How far a threshold may be from one of ours, as a share of it: others round theirs.
@@ -161,7 +161,7 @@ impl Documents {
                 problems.push(burn.rate.problem(burn.why_none(objective)));
                 continue;
             };
-            let (severity, targets) = (burn.severity.clone(), Some(policy.targets.clone()));
+            let (severity, targets) = (burn.severity.clone(), self.own_targets(&policy.targets));
             let told = Told { pace, severity, targets };
             match found.iter_mut().find(|(other, _)| other.pace == pace) {
                 None => found.push((told, vec![burn.window])),
@@ -183,6 +183,20 @@ impl Documents {
             }));
         }
         found.into_iter().map(|(told, _)| told).collect()
+    }
+
+    /// What the configuration calls the targets of a policy; nothing where one of them stands for all.
+    fn own_targets(&self, named: &[String]) -> Option<Vec<String>> {
+        let mut own = Vec::new();
+        for name in named {
+            match self.targets.get(name) {
+                Some(Whom::All) => return None,
+                Some(Whom::Nobody) => {}
+                Some(Whom::One(target)) => own.push(target.clone()),
+                None => own.push(name.clone()),
+            }
+        }
+        Some(own)
     }
 }
 

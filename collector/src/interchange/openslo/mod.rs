@@ -30,6 +30,23 @@ const RULE: &str = "driftline.dev/rule";
 const RUNBOOK: &str = "driftline.dev/runbook";
 const MIN_EVENTS: &str = "driftline.dev/min-events";
 const GROUP_BY: &str = "driftline.dev/group-by";
+/// What a target is called here.
+const TARGET: &str = "driftline.dev/target";
+/// That a target stands for all of them, or for none: OpenSLO's policies have one or more.
+const TARGETS: &str = "driftline.dev/targets";
+/// What stands for all of them, and for none: what the annotation says, and the target is called.
+const ALL_OR_NONE: [(Whom, &str, &str); 2] = [(Whom::All, "all", "every-target"), (Whom::Nobody, "none", "no-target")];
+
+/// Whom a target of OpenSLO stands for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Whom {
+    /// All targets, or those that the routes choose.
+    All,
+    /// Nobody: the rule is shown, and not told.
+    Nobody,
+    /// The target that the configuration calls so.
+    One(String),
+}
 /// The service of objectives that are of every model.
 const EVERY_MODEL: &str = "every-model";
 
@@ -56,10 +73,10 @@ fn pace_name(pace: Pace) -> &'static str {
     }
 }
 
-/// A length that has passed, as both write it.
 /// The method of budgets whose events are slices of time.
 const TIMESLICES: &str = "Timeslices";
 
+/// A length that has passed, as both write it.
 fn rolling_name(length: Duration) -> String {
     driftline_document::in_units(length)
 }

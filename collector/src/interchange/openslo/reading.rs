@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::indicators::{DataSources, Indicator, indicator};
 use super::objectives::{self, SloObjective};
-use super::{API_VERSION, MIN_EVENTS, TIMESLICES, calendar_name};
+use super::{ALL_OR_NONE, API_VERSION, MIN_EVENTS, TARGET, TARGETS, TIMESLICES, Whom, calendar_name};
 
 /// Whether budgets are of slices of time. Of parts of them (`RatioTimeslices`) ours know nothing.
 const METHODS: [(&str, bool); 2] = [("Occurrences", false), (TIMESLICES, true)];
@@ -24,6 +24,8 @@ pub(super) struct Documents {
     pub(super) slis: BTreeMap<String, Indicator>,
     pub(super) policies: BTreeMap<String, Policy>,
     pub(super) conditions: BTreeMap<String, Burn>,
+    /// Whom targets stand for that have a document.
+    pub(super) targets: BTreeMap<String, Whom>,
     /// What was wrong with several of them.
     pub(super) problems: Vec<Problem>,
 }
@@ -101,6 +103,14 @@ impl Documents {
             return;
         };
         // Targets, services and sources are the configuration's, by their names.
+        if kind == "AlertNotificationTarget" {
+            let said = annotations.get(TARGETS);
+            let all_or_none = ALL_OR_NONE.into_iter().find(|(_, known, _)| said.is_some_and(|said| said == known));
+            let one = || Whom::One(annotations.get(TARGET).unwrap_or(&name.value).clone());
+            let whom = all_or_none.map_or_else(one, |(whom, ..)| whom);
+            keep(&mut self.targets, &mut self.problems, name, Some(whom));
+            return;
+        }
         if !matches!(kind, "SLO" | "SLI" | "AlertPolicy" | "AlertCondition") {
             return;
         }
@@ -132,8 +142,10 @@ fn metadata(node: &Node<'_>) -> Option<(Placed<String>, BTreeMap<String, String>
 /// What an annotation of ours says. It may be empty: a rule that groups by nothing.
 fn annotation(name: &str, node: &Node<'_>) -> Option<String> {
     let is_number = |text: &str| text.parse::<u64>().is_ok();
-    node.parsed("a text, or of min-events a whole number", |text| {
-        (name != MIN_EVENTS || is_number(text)).then(|| text.to_owned())
+    let is_all_or_none = |text: &str| ALL_OR_NONE.iter().any(|(_, said, _)| *said == text);
+    node.parsed("a text; of min-events a whole number, and of targets all or none", |text| {
+        let is_right = (name != MIN_EVENTS || is_number(text)) && (name != TARGETS || is_all_or_none(text));
+        is_right.then(|| text.to_owned())
     })
 }
 

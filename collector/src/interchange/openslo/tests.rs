@@ -1,5 +1,6 @@
 //! There and back, and what is refused on the way.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use driftline_alerts::{Condition, Labels, Rule, Severity};
@@ -17,7 +18,7 @@ fn config(yaml: &str) -> Vec<Rule> {
 
 /// The rules that come back as themselves.
 fn there_and_back(rules: &[Rule]) -> Vec<Rule> {
-    let exported = export(rules, &|_| Windows::default());
+    let exported = export(rules, &|_| false, &|_| Windows::default());
     let imported = import("o.yaml", &exported).unwrap_or_else(|problems| panic!("{problems}\n{exported}"));
     config(&imported.replacen("alerts:\n", &format!("alerts:\n{TARGETS}"), 1))
 }
@@ -35,7 +36,7 @@ fn rules() -> impl Strategy<Value = Rule> {
     ]);
     let objective = prop::sample::select(vec!["0.95", "0.99", "0.999", "0.99995"]);
     let sli = prop::sample::select(SLIS_WITH_RUNBOOKS.to_vec());
-    let name = "[A-Za-z][A-Za-z0-9_-]{0,12}";
+    let name = prop_oneof!["[A-Za-z][A-Za-z0-9_-]{0,12}", "[A-Z]{60}[_a-z-]{0,40}"];
     let matching = prop::option::of("[a-z \"é{}]{1,8}");
     let targets = prop::collection::vec(prop::sample::select(vec!["a", "b \"é"]), 0..3);
     let more = (prop::bool::ANY, 0..2000u64, prop::sample::select(Severity::ALL.to_vec()), prop::bool::ANY);
@@ -76,12 +77,85 @@ const SLIS_WITH_RUNBOOKS: [(&str, &str); 5] = [
     ("slices", "feature-drift"),
 ];
 
+/// All names in documents that were exported.
+fn names(exported: &str) -> Vec<String> {
+    let fields = ["name: ", "alertPolicyRef: ", "conditionRef: ", "targetRef: "];
+    let value = |line: &str| {
+        fields.iter().find_map(|field| Some(line.trim_start_matches([' ', '-']).strip_prefix(field)?.to_owned()))
+    };
+    exported.lines().filter_map(value).collect()
+}
+
+/// Whether every implementation takes a name (RFC 1123).
+fn is_small_label(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(is_allowed) && name.trim_matches('-') == name
+}
+
+#[test]
+fn names_that_are_cut_or_stripped_to_the_same_stay_apart() {
+    let twice = "x".repeat(70);
+    let rule = |name: &str, target: &str| {
+        format!(
+            "    - {{name: {name}, severity: page, runbook: latency-slo, targets: [{target}], when: {{sli: first_message, objective: 0.99, burns: fast}}}}\n"
+        )
+    };
+    let targets = "  targets: {a_b: {webhook: {url: {env: A}}}, a-b: {webhook: {url: {env: A}}}, every-target: {webhook: {url: {env: A}}}, '!': {webhook: {url: {env: A}}}}\n";
+    let own = [(twice.as_str(), "a_b"), (&twice[1..], "a-b, '!'"), ("A-B", "every-target"), ("a_b", "")];
+    let yaml = format!("alerts:\n{targets}  rules:\n{}", own.map(|(name, target)| rule(name, target)).concat());
+    let rules: Vec<Rule> =
+        config(&yaml).into_iter().filter(|rule| own.iter().any(|(name, _)| rule.name == *name)).collect();
+    let exported = export(&rules, &|_| false, &|_| Windows::default());
+    assert!(names(&exported).iter().all(|name| is_small_label(name)), "{exported}");
+    let documents: BTreeSet<(&str, &str)> = exported
+        .split("---\n")
+        .skip(1)
+        .map(|text| {
+            let field = |name: &str| text.lines().find_map(|line| line.trim_start().strip_prefix(name)).unwrap();
+            (field("kind: "), field("name: "))
+        })
+        .collect();
+    // Four rules with two pairs each, and five targets.
+    assert_eq!(documents.len(), 4 * (1 + 2 * 2) + 5, "{exported}");
+    let imported = import("o.yaml", &exported).unwrap_or_else(|problems| panic!("{problems}\n{exported}"));
+    let back = config(&imported.replacen("alerts:\n", &format!("alerts:\n{targets}"), 1));
+    for rule in &rules {
+        let same = back.iter().find(|other| other.name == rule.name).unwrap_or_else(|| panic!("{} is gone", rule.name));
+        assert_eq!(same.targets, rule.targets, "{}", rule.name);
+    }
+}
+
+#[test]
+fn who_is_told_by_no_name_is_everybody_or_nobody_there_and_back() {
+    let shows = "{name: Shows, severity: info, runbook: latency-slo, targets: [], when: {sli: latency, objective: 0.99, burns: fast}}";
+    let yaml = format!("alerts:\n{TARGETS}  routes: [{{targets: [a]}}]\n  rules: [{shows}]\n");
+    let alerting = Config::parse("d.yaml", &yaml, Path::new("/")).unwrap().alerting;
+    let exported = export(&alerting.rules, &|rule| alerting.tells_everyone(rule), &|_| Windows::default());
+    let imported = import("o.yaml", &exported).unwrap_or_else(|problems| panic!("{problems}\n{exported}"));
+    let back = format!("alerts:\n{TARGETS}  routes: [{{targets: [a]}}]\n");
+    let back = Config::parse("d.yaml", &imported.replacen("alerts:\n", &back, 1), Path::new("/")).unwrap().alerting;
+    for name in ["LatencyBudget", "AvailabilityBudget", "Shows"] {
+        let told = |alerting: &crate::config::Alerting| {
+            let rule = alerting.rules.iter().find(|rule| rule.name == name).unwrap();
+            (alerting.tells_everyone(rule), rule.targets.clone())
+        };
+        assert_eq!(told(&alerting), (name != "Shows", Vec::new()), "{name}");
+        assert_eq!(told(&back), told(&alerting), "{name}");
+    }
+    let wrong = exported.replacen("driftline.dev/targets: all", "driftline.dev/targets: some", 1);
+    let error = import("o.yaml", &wrong).unwrap_err().to_string();
+    assert!(error.contains("driftline.dev/targets: 'some' is not allowed"), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn rules_on_budgets_come_back_as_they_were(mut rules in prop::collection::vec(rules(), 1..4)) {
         rules.sort_by(|a, b| a.name.cmp(&b.name));
         rules.dedup_by(|a, b| a.name == b.name);
+        for name in names(&export(&rules, &|_| false, &|_| Windows::default())) {
+            prop_assert!(is_small_label(&name), "{}", name);
+        }
         let back = there_and_back(&rules);
         for rule in &rules {
             let same = back.iter().find(|other| other.name == rule.name).unwrap();
@@ -101,7 +175,7 @@ fn what_ships_goes_there_and_back() {
         assert_eq!(of(&back), of(&shipped));
     }
     assert!(
-        export(&shipped, &|_| Windows::default())
+        export(&shipped, &|_| false, &|_| Windows::default())
             .contains("# Rules that are no objectives, and not here: FeatureDrift, ")
     );
 }
@@ -439,9 +513,15 @@ fn slices_are_windows_there_as_here() {
         assert_eq!(model, "m");
         Windows { pane: std::time::Duration::from_secs(600), panes: 6, ..Windows::default() }
     };
-    let exported = export(&rules, &windows);
+    let exported = export(&rules, &|_| false, &windows);
     let slices = "budgetingMethod: Timeslices\n  objectives:\n    - target: 0.95\n      timeSliceTarget: 1\n      timeSliceWindow: 1h\n";
     assert!(exported.contains(slices), "{exported}");
+    let seconds = Windows { pane: std::time::Duration::from_secs(45), panes: 2, ..Windows::default() };
+    let without = export(&rules, &|_| false, &|_| seconds.clone());
+    assert!(
+        without.contains("which OpenSLO cannot write, and not here: Drift.") && !without.contains("kind:"),
+        "{without}"
+    );
     let imported = import("o.yaml", &exported).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(imported.contains("    # Of windows of 1h: those of its models must be so long.\n"), "{imported}");
     let back = config(&imported).into_iter().find(|rule| rule.name == "Drift").unwrap();
