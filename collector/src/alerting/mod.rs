@@ -10,6 +10,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod drills;
 pub(crate) mod entries;
 pub(crate) mod evidence;
+pub(crate) mod facts;
 pub(crate) mod heartbeat;
 #[cfg(test)]
 mod histories;

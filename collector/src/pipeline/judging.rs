@@ -22,7 +22,7 @@ use super::{HEADLINE, ModelState, Pipeline, expressions, slis};
 use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence::{self, Watched};
 use crate::alerting::news::News;
-use crate::alerting::{around, changes, pulling};
+use crate::alerting::{around, changes, facts, pulling};
 use crate::causes::{HISTORY_WINDOWS, Past};
 use crate::config::{EventTime, OWN_SLIS, Windows, part_label};
 use crate::numbers::{significant, thousands};
@@ -174,7 +174,7 @@ impl Pipeline {
         notification.facts.extend(self.facts_of_sidecars(change));
         notification.facts.extend(self.facts_of_watermarks(change));
         notification.facts.extend(self.facts_of_running(change));
-        evidence::put_in_order(&mut notification.facts);
+        facts::put_in_order(&mut notification.facts);
         let kind = match change.transition {
             Transition::Fired { .. } => EventKind::AlertFired,
             Transition::Resolved { .. } => EventKind::AlertResolved,
