@@ -157,9 +157,13 @@ fn text(notification: &Notification) -> String {
     if !notification.briefing().is_empty() {
         line(format_args!(""));
     }
-    line(format_args!("Runbook:  {}", notification.runbook_url));
-    line(format_args!("Alert:    {}", notification.page_url));
-    notification.dashboard_url.iter().for_each(|address| line(format_args!("Graphs:   {address}")));
+    let graphs = notification.dashboard_url.as_deref().unwrap_or_default();
+    let links =
+        [("Runbook:", notification.runbook_url.as_str()), ("Alert:", &notification.page_url), ("Graphs:", graphs)];
+    // A rule that is gone has no runbook.
+    for (name, address) in links.into_iter().filter(|(_, address)| !address.is_empty()) {
+        line(format_args!("{name:<9} {address}"));
+    }
     line(format_args!(""));
     line(format_args!(
         "Rule:     {} ({}), {}",
@@ -362,6 +366,13 @@ mod tests {
         }
         assert!(reminder.contains("Message-ID: <episode-1.remind.1@") && reminder.contains("STILL FIRING: "));
         assert!(acknowledged.contains("ACKNOWLEDGED BY ADA: ") && acknowledged.contains("looking at the feed"));
+    }
+
+    #[test]
+    fn a_rule_that_is_gone_has_no_runbook_and_no_line_for_it() {
+        let gone = Notification { runbook_url: String::new(), ..notification(Action::Resolve) };
+        let text = text(&gone);
+        assert!(!text.contains("Runbook:") && text.contains("Alert:    http"), "{text}");
     }
 
     #[test]
