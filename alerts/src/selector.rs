@@ -1,5 +1,5 @@
-//! What a route, or an expression, asks of labels, written as Alertmanager writes it: `severity=page`, `team!=fraud`, `model=~fraud-.*`,
-//! `model!~test-.*`.
+//! What a route, or an expression, asks of labels, written as Alertmanager writes it: `severity=page`, `team!=fraud`,
+//! `model=~fraud-.*`, `model!~test-.*`.
 
 use std::fmt;
 
