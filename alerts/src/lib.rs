@@ -92,7 +92,7 @@ pub use rule::{
     Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step, Wording, share_in_words,
 };
 pub use schedule::{Hours, Schedule, Stretch};
-pub use secret::{Secret, SecretSource};
+pub use secret::{Secret, SecretSource, Withheld};
 pub use selector::Selector;
 pub use silence::Silence;
 pub use slo::{Budget, Counts, EvidenceBound, Objective, Pace, Pair};
