@@ -85,7 +85,7 @@ pub use muting::{Mute, Muting};
 pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notification, Picture, shorten, sparkline};
 pub use objective_state::{EventSource, ObjectiveEvents, ObjectiveState};
 pub use period::{CalendarUnit, Period};
-pub use reach::Reach;
+pub use reach::{Brings, Reach};
 pub use reaction::{Approval, Decision, Hold, Lapse, Reaction, Situation, Stage};
 pub use routing::{Route, Routed, Routes};
 pub use rule::{
