@@ -124,7 +124,7 @@ pub(crate) fn begin(
     let (fingerprint, runbook) = (fingerprint.to_owned(), runbook.clone());
     News::Began { notification: Box::new(said.clone()), fingerprint, runbook, is_flapping: false }
         .store(db, *started_at)?;
-    News::Said { episode: episode.clone(), saying: Saying::Trigger(targets), hearers: Vec::new() }
+    News::Said { episode: episode.clone(), saying: Saying::Trigger(targets), hearers: Vec::new(), current: None }
         .store(db, *started_at)?;
     events::store(db, &[event(said, &format!("{author} drills {rule}: {}", said.summary))], *started_at)?;
     Ok(Begun::Yes)

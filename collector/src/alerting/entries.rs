@@ -110,12 +110,36 @@ fn say_instead(db: &Connection, id: i64, notification: &Notification) -> rusqlit
     Ok(())
 }
 
+/// Has what waits to be said of an episode, and that nobody may have heard yet, say what `change` makes of it.
+pub(super) fn bring_up_to_date(
+    db: &Connection,
+    episode: &str,
+    change: impl Fn(&mut Notification),
+) -> rusqlite::Result<()> {
+    let waiting: Vec<(i64, String)> = db
+        .prepare_cached(
+            "SELECT id, notification FROM outbox
+             WHERE episode = ?1 AND action IN (?2, ?3) AND state = 'pending' AND receipt IS NULL AND NOT in_doubt",
+        )?
+        .query_map(params![episode, Action::Trigger.name(), Action::Remind.name()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    for (id, text) in waiting {
+        // What cannot be read is given up when it is its turn.
+        let Ok(mut notification) = serde_json::from_str(&text) else { continue };
+        change(&mut notification);
+        say_instead(db, id, &notification)?;
+    }
+    Ok(())
+}
+
 fn as_text(said: &impl Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(said).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 /// The targets that accepted an episode's trigger, or still may, or may have.
-fn told(db: &Connection, episode: &str) -> rusqlite::Result<Vec<String>> {
+pub(super) fn told(db: &Connection, episode: &str) -> rusqlite::Result<Vec<String>> {
     db.prepare_cached(
         "SELECT DISTINCT target FROM outbox
          WHERE episode = ?1 AND action = ?2

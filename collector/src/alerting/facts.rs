@@ -7,7 +7,7 @@ use driftline_alerts::{
 };
 
 use super::evidence::{Context, label, segment, since_of, values, what};
-use super::{cells, no_verdict};
+use super::{cells, current, no_verdict};
 use crate::causes;
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::earlier::{Against, Standing};
@@ -21,8 +21,17 @@ const MAX_CAUSES: usize = 2;
 /// Puts facts in the order in which a person wants them: whom it concerns, since when and what was changed before, then what it
 /// looks like, and last how it was measured. What else there is stays in between, as it came.
 pub(crate) fn put_in_order(facts: &mut [(String, String)]) {
-    const FIRST: [&str; 8] =
-        [no_verdict::FACT, "Severity", "Details", "Owner", "Affected", "Since", "Changed before", "Also moved"];
+    const FIRST: [&str; 9] = [
+        no_verdict::FACT,
+        current::NOW,
+        "Severity",
+        "Details",
+        "Owner",
+        "Affected",
+        "Since",
+        "Changed before",
+        "Also moved",
+    ];
     const LAST: [&str; 4] = ["Limit", "Sample", "Version", "Rows"];
     let place = |name: &str| {
         let first = FIRST.iter().position(|known| *known == name);

@@ -5,6 +5,7 @@ pub(crate) mod book;
 mod cells;
 mod change_events;
 pub(crate) mod changes;
+pub(crate) mod current;
 pub(crate) mod dashboard;
 pub(crate) mod dead_letters;
 pub(crate) mod drills;

@@ -575,7 +575,11 @@ fn past(window: &ClosedWindow, watched: &Watched<'_>) -> Option<Past> {
 }
 
 /// The last windows of a score that are stored, the newest last.
-fn score_history(db: &rusqlite::Connection, model: &str, watched: &Watched<'_>) -> rusqlite::Result<Vec<Past>> {
+pub(super) fn score_history(
+    db: &rusqlite::Connection,
+    model: &str,
+    watched: &Watched<'_>,
+) -> rusqlite::Result<Vec<Past>> {
     let Watched { version, segment, column, detector } = *watched;
     if let Some((against, detector)) = Against::of_score(detector) {
         return stored::history(db, (model, version, column), (against, detector), HISTORY_WINDOWS);
