@@ -104,8 +104,8 @@ pub use state::{
     Unjudged,
 };
 pub use targets::{
-    Alertmanager, Datadog, Delivery, Email, Heartbeat, Mailbox, Opsgenie, PagerDuty, Pictures, Slack, SlackWay, Smtp,
-    SmtpTls, Target, Teams, Transport, Webhook,
+    Alertmanager, Before, Datadog, Delivery, Email, Heartbeat, Mailbox, Opsgenie, PagerDuty, Pictures, Slack, SlackWay,
+    Smtp, SmtpTls, Target, Teams, Transport, Webhook,
 };
 pub use telling::{Saying, Told};
 pub use template::{Template, TemplateError, TemplateFault};

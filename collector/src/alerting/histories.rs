@@ -68,7 +68,7 @@ struct History {
     is_muted: bool,
 }
 
-fn notification(action: Action) -> Notification {
+pub(super) fn notification(action: Action) -> Notification {
     let orphan = Orphan {
         fingerprint: String::new(),
         rule: "R".to_owned(),
@@ -81,17 +81,23 @@ fn notification(action: Action) -> Notification {
     Notification { action, ..evidence::orphaned(&orphan, "", 1) }
 }
 
+/// An episode of which one target is to be told.
+pub(super) fn episode() -> Connection {
+    let db = Connection::open_in_memory().unwrap();
+    db.execute_batch(crate::store::SCHEMA).unwrap();
+    db.execute(
+        "INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, notification)
+         VALUES ('e', 'f', 'R', 'page', 'r', 0, '')",
+        [],
+    )
+    .unwrap();
+    entries::put_trigger(&db, &notification(Action::Trigger), &["a".to_owned()], 0).unwrap();
+    db
+}
+
 impl History {
     fn begin() -> Self {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(crate::store::SCHEMA).unwrap();
-        db.execute(
-            "INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, notification)
-             VALUES ('e', 'f', 'R', 'page', 'r', 0, '')",
-            [],
-        )
-        .unwrap();
-        entries::put_trigger(&db, &notification(Action::Trigger), &["a".to_owned()], 0).unwrap();
+        let db = episode();
         Self { db, now: 1, took: Vec::new(), in_doubt: false, is_open: true, is_muted: false }
     }
 
@@ -102,7 +108,7 @@ impl History {
     /// False when nothing is due.
     fn attempt(&mut self, fate: Fate) -> bool {
         let Some(due) = self.due() else { return false };
-        let text = entries::begin(&self.db, due.id).unwrap().unwrap();
+        let (text, _) = entries::begin(&self.db, due.id).unwrap().unwrap();
         let action = serde_json::from_str::<Notification>(&text).unwrap().action;
         assert!(!(self.is_muted && self.is_open) || action == Action::Resolve, "{action:?} was to be told while muted");
         let (arrived, db, now) = match fate {

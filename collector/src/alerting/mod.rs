@@ -19,6 +19,8 @@ pub(crate) mod maintenance;
 pub(crate) mod news;
 mod no_verdict;
 pub(crate) mod outbox;
+#[cfg(test)]
+mod partial_histories;
 mod picture;
 pub(crate) mod pulling;
 pub(crate) mod reactions;
