@@ -82,17 +82,17 @@ pub use html::escape_html;
 pub use maintenance::Maintenance;
 pub use matching::{Matchers, Pattern};
 pub use muting::{Mute, Muting};
-pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notification, Picture, sparkline};
+pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notification, Picture, shorten, sparkline};
 pub use objective_state::{EventSource, ObjectiveEvents, ObjectiveState};
 pub use period::{CalendarUnit, Period};
-pub use reach::Reach;
+pub use reach::{Brings, Reach};
 pub use reaction::{Approval, Decision, Hold, Lapse, Reaction, Situation, Stage};
 pub use routing::{Route, Routed, Routes};
 pub use rule::{
     Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step, Wording, share_in_words,
 };
 pub use schedule::{Hours, Schedule, Stretch};
-pub use secret::{Secret, SecretSource};
+pub use secret::{Secret, SecretSource, Withheld};
 pub use selector::Selector;
 pub use silence::Silence;
 pub use slo::{Budget, Counts, EvidenceBound, Objective, Pace, Pair};
@@ -104,8 +104,8 @@ pub use state::{
     Unjudged,
 };
 pub use targets::{
-    Alertmanager, Datadog, Delivery, Email, Heartbeat, Mailbox, Opsgenie, PagerDuty, Pictures, Slack, SlackWay, Smtp,
-    SmtpTls, Target, Teams, Transport, Webhook,
+    Alertmanager, Before, Datadog, Delivery, Email, Heartbeat, Mailbox, Opsgenie, PagerDuty, Pictures, Slack, SlackWay,
+    Smtp, SmtpTls, Target, Teams, Transport, Webhook,
 };
 pub use telling::{Saying, Told};
 pub use template::{Template, TemplateError, TemplateFault};

@@ -75,7 +75,8 @@ impl Muting<'_> {
         let of_cause = |cause: &ExplainedBy| {
             let of_that_rule = self.causes.iter().filter(|(other, _)| other.name == cause.rule);
             of_that_rule.into_iter().find_map(|(other, alert)| {
-                let explains = |member: &Labels| cause.agrees(member, labels) && self.reach.has(other, member, labels);
+                let explains =
+                    |member: &Labels| cause.agrees(member, labels) && self.reach.has((other, member), (rule, labels));
                 by_what_fires((other, alert), severity, explains)
                     .or_else(|| by_what_is_over((other, alert), severity, cause.lasting, self.now, explains))
             })
@@ -112,6 +113,7 @@ fn by_what_is_over(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Brings;
     use crate::matching::tests::matchers;
     use crate::rule::Condition;
     use crate::state::tests::{fired, observation, rule};
@@ -219,8 +221,14 @@ mod tests {
         over.observe(&cause_rule, &[look("fares", 9), look("weather", 9)], 1, 1_000_000);
         assert!(over.open().is_none() && both.open().is_some());
 
-        let named = |columns: &[&str]| columns.iter().map(|column| (*column).to_owned()).collect::<Vec<_>>();
-        let of_fares = Reach::EVERYTHING.limited(("feeds", "flights", "fares"), named(&["fare", "fuel"]));
+        let named = |columns: &[&str]| Brings::Columns(columns.iter().map(|column| (*column).to_owned()).collect());
+        let of_feeds = |feeds: &[(&str, Brings)]| {
+            let of_flights =
+                |(feed, brings): &(&str, Brings)| ("flights".to_owned(), (*feed).to_owned(), brings.clone());
+            Reach::EVERYTHING.of_parts(("feeds", "feed"), feeds.iter().map(of_flights))
+        };
+        let fare = ("fares", named(&["fare", "fuel"]));
+        let of_fares = of_feeds(&[fare.clone(), ("weather", Brings::Anything)]);
         let is_muted = |reach: &Reach, cause: &Alert, columns: &[&str]| {
             let causes = [(&cause_rule, cause)];
             let muting = Muting { silences: &[], maintenance: &[], causes: &causes, reach, now: NOW };
@@ -233,11 +241,16 @@ mod tests {
             assert!(is_muted(&Reach::EVERYTHING, cause, &["temp"]), "nobody knows what it brings");
         }
         assert!(is_muted(&of_fares, &both, &["temp"]), "nobody knows what the other one brings");
-        let of_both = of_fares.clone().limited(("feeds", "flights", "weather"), named(&["temp"]));
+        let of_both = of_feeds(&[fare.clone(), ("weather", named(&["temp"]))]);
         assert!(is_muted(&of_both, &both, &["fare", "temp"]) && !is_muted(&of_both, &both, &["distance"]));
-        for other in [("feeds_listed", "flights", "fares"), ("feeds", "trains", "fares")] {
-            let of_another = Reach::EVERYTHING.limited(other, named(&["fare"]));
-            assert!(is_muted(&of_another, &fares, &["temp"]), "{other:?} is another");
+        let of_another = Reach::EVERYTHING.of_parts(("feeds_listed", "feed"), Vec::new());
+        assert!(is_muted(&of_another, &fares, &["temp"]), "it is another indicator");
+        // A feed that was taken out of the configuration: its alert is over, and lingers.
+        for left in [of_feeds(&[]), of_feeds(&[("weather", Brings::Anything)])] {
+            assert!(
+                !is_muted(&left, &over, &["fare"]) && !is_muted(&left, &fares, &["fare"]),
+                "what it brought nobody knows"
+            );
         }
 
         // What is of no column may have another cause.

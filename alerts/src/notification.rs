@@ -213,7 +213,7 @@ pub fn sparkline(values: &[Option<f64>]) -> String {
 }
 
 /// The longest beginning of a text that has at most so many characters, with an ellipsis when something is missing.
-pub(crate) fn shorten(text: &str, max_chars: usize) -> String {
+pub fn shorten(text: &str, max_chars: usize) -> String {
     if text.chars().count() <= max_chars {
         return text.to_owned();
     }

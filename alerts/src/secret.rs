@@ -39,7 +39,7 @@ impl fmt::Debug for Secret {
 
 /// Values that nobody is to read, so that they are taken out of what others say: some servers repeat what they were sent.
 #[derive(Clone, Default)]
-pub(crate) struct Withheld(Vec<String>);
+pub struct Withheld(Vec<String>);
 
 impl Withheld {
     /// Shorter ones are no secrets, and would be found everywhere.
@@ -47,7 +47,8 @@ impl Withheld {
     /// A part of an address that is at least so long may be a key.
     const SHORTEST_PART: usize = 16;
 
-    pub(crate) fn add(&mut self, value: &str) {
+    /// Adds one.
+    pub fn add(&mut self, value: &str) {
         if value.len() >= Self::SHORTEST {
             // As it stands, and as JSON has it.
             let quoted = serde_json::Value::from(value).to_string();
@@ -72,7 +73,7 @@ impl Withheld {
     }
 
     /// A text without them.
-    pub(crate) fn out_of(&self, text: &str) -> String {
+    pub fn out_of(&self, text: &str) -> String {
         let mut values: Vec<&String> = self.0.iter().collect();
         // A part of another goes after it.
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));

@@ -1,5 +1,5 @@
-//! What a route, or an expression, asks of labels, written as Alertmanager writes it: `severity=page`, `team!=fraud`, `model=~fraud-.*`,
-//! `model!~test-.*`.
+//! What a route, or an expression, asks of labels, written as Alertmanager writes it: `severity=page`, `team!=fraud`,
+//! `model=~fraud-.*`, `model!~test-.*`.
 
 use std::fmt;
 
@@ -65,7 +65,15 @@ impl Selector {
 
     /// Whether it asks for one value, and not for any of several.
     pub fn is_one_value(&self) -> bool {
-        matches!(self.wanted, Wanted::Is(_))
+        self.one_value().is_some()
+    }
+
+    /// The one value that it asks for; none where it may be any of several.
+    pub fn one_value(&self) -> Option<&str> {
+        match &self.wanted {
+            Wanted::Is(value) => Some(value),
+            _ => None,
+        }
     }
 
     /// Whether a value of the label is what it asks for.

@@ -42,7 +42,8 @@ import { learnTime } from './clock.js';
  * @property {[number, number] | null} burn_rate_between
  */
 /** @typedef {{column: string, state: string | null, max_age_seconds: number | null, newest: string | null, moved_at: string | null, age_seconds: number | null}} Watermark */
-/** @typedef {ModelSummary & {objectives: Objective[], event_time: string, windows: WindowSettings, compare_with: string[], latency_objective_ms: number, first_message_objective_ms: number | null, watermarks: Watermark[], columns: Column[]}} ModelDetail */
+/** @typedef {{name: string, place: string, state: string, max_age_seconds: number, columns: string[], newest: string | null, written_at: string | null, listed_at: string | null, trouble: string | null}} Feed */
+/** @typedef {ModelSummary & {objectives: Objective[], event_time: string, windows: WindowSettings, compare_with: string[], latency_objective_ms: number, first_message_objective_ms: number | null, watermarks: Watermark[], feeds: Feed[], columns: Column[]}} ModelDetail */
 /** @typedef {'ok' | 'drift' | 'not_enough_data'} Verdict */
 /**
  * @typedef {object} Score

@@ -34,6 +34,7 @@ export function modelHeader(model, firing) {
     h('p', { class: 'setting' }, h('strong', null, 'Reference'), ' ', reference(model)),
     model.objectives.map((objective) => h('p', { class: 'setting' }, h('strong', null, 'Objective'), ' ', objectiveWords(objective))),
     model.watermarks.map((watermark) => h('p', { class: 'setting' }, h('strong', null, 'Newest time'), ' ', watermarkWords(watermark))),
+    model.feeds.map((feed) => h('p', { class: 'setting' }, h('strong', null, 'Feed'), ' ', feedWords(feed))),
     h('p', { class: 'setting' }, h('strong', null, 'Windows'), ' ', windows(model)),
   ];
 }
@@ -99,6 +100,17 @@ function watermarkWords({ column, state, max_age_seconds: most, newest, moved_at
     'of ', h('span', { class: 'breakable' }, column), ': ',
     newest === null || moved === null ? 'none was ever seen' : [ago(newest), ', came ', ago(moved)],
     `${allowed}.`,
+  ];
+}
+
+/** @param {import('./api.js').Feed} feed */
+function feedWords({ name, state, max_age_seconds: most, columns, written_at: written, trouble }) {
+  return [
+    h('span', { class: 'breakable' }, name), ': ',
+    written === null ? 'no file was seen' : ['its newest file was written ', ago(written)],
+    `, may be ${stretch(most)} old${state === 'stale' ? ', and is older' : ''}; `,
+    columns.length === 0 ? 'names no columns, so it explains anything' : ['brings ', h('span', { class: 'breakable' }, columns.join(', '))],
+    trouble === null ? '.' : ['; cannot be listed: ', h('span', { class: 'breakable' }, trouble)],
   ];
 }
 

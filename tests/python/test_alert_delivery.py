@@ -76,6 +76,19 @@ class PagerDuty(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Refuses(http.server.BaseHTTPRequestHandler):
+    """Calls everything wrong that it is told, for good."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(400)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
 class Mailbox:
     def __init__(self):
         self.mails = []

@@ -147,6 +147,8 @@ def test_a_stale_feed_keeps_back_what_is_missing_in_its_own_columns_and_nothing_
         flights.days(url, "abroad", {"temp"})
         eventually(lambda: is_missing("abroad", "temp", []), "another feed brings it, so it is told")
         assert is_missing("domestic", "fare", [stale["id"]]), "its windows are judged hours after the feed is back"
+        shown = {feed["name"]: feed["columns"] for feed in httpx.get(f"{url}/api/v1/models/domestic").json()["feeds"]}
+        assert shown == {"fares": ["fare"], "weather": ["temp"]}
         flights.days(url, "domestic", {"fare", "temp"})
         eventually(lambda: is_missing("domestic", "fare", []), "nobody has explained temp, which is missing as well")
 

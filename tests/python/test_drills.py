@@ -2,14 +2,13 @@
 
 import email
 import email.policy
-import http.server
 import os
 import subprocess
 
 import httpx
 from aiosmtpd.controller import Controller
 from conftest import BINARIES, collector, eventually, free_port
-from test_alert_delivery import serve
+from test_alert_delivery import Refuses, serve
 from test_runbooks import OWN, lint
 from test_targets import alertmanager  # noqa: F401 (a fixture)
 
@@ -31,17 +30,6 @@ class Mailbox:
     async def handle_DATA(self, server, session, envelope):
         self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
         return "250 OK"
-
-
-class Refuses(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(400)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
 
 
 def driftline(url: str, *words: str):

@@ -1,4 +1,5 @@
-"""Mail by real servers: encrypted from the first byte, by an authority that nobody knows, with a password that is wrong."""
+"""Mail by real servers: encrypted from the first byte, by an authority that nobody knows, with a password that is wrong, and for
+several of whom one left."""
 
 import base64
 import contextlib
@@ -19,19 +20,24 @@ WRONG = "incorrect horse battery staple"
 
 
 class Mailbox:
-    """Takes mail, but none for who left."""
+    """Takes mail, but none for who left, and for who is full only once that is over."""
 
     def __init__(self):
-        self.mails = []
+        self.mails, self.asked, self.told, self.is_full = [], [], [], True
 
     async def handle_RCPT(self, server, session, envelope, address, options):
+        self.asked.append(address)
         if address.startswith("gone@"):
             return "550 5.1.1 no such user"
+        if address.startswith("full@") and self.is_full:
+            return "452 4.2.2 mailbox full"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server, session, envelope):
-        self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
+        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        self.mails.append(mail)
+        self.told += [(address.split("@")[0], mail["X-Driftline-Status"]) for address in envelope.rcpt_tos]
         return "250 OK"
 
 
@@ -134,6 +140,68 @@ def test_who_could_not_be_told_of_the_beginning_is_not_told_of_the_end(tmp_path)
             (tmp_path / "password").write_text(PASSWORD)
             eventually(lambda: all(entry["state"] == "delivered" for entry in entries()), "both are told, in order", 60)
             assert [mail["X-Driftline-Status"] for mail in mailbox.mails] == ["trigger", "resolve"]
+
+
+SEVERAL = "oncall@example.com, gone@example.com, full@example.com"
+
+
+@contextlib.contextmanager
+def several(folder):
+    """A collector that mails three, of whom one left and one is full; gives its address and the mailbox."""
+    (folder / "password").write_text(PASSWORD)
+    with server(tls_context=certificate(folder), require_starttls=True) as (port, mailbox):
+        mail = target("mail", port, "password", to=SEVERAL)
+        configuration = f"data_dir: data\nmodels: [{{name: m}}]\nalerts:\n  evaluation_interval: 200ms\n  targets:\n{mail}"
+        with collector(folder, configuration) as url:
+            yield url, mailbox
+
+
+def entry(url: str, episode: str, action: str) -> dict:
+    entries = httpx.get(f"{url}/api/v1/alerts/{episode}").json()["deliveries"]
+    return next((entry for entry in entries if entry["action"] == action), {"state": None, "last_error": None})
+
+
+def test_one_of_several_who_left_costs_the_others_nothing_and_is_named(tmp_path):
+    with several(tmp_path) as (url, mailbox):
+        episode = begin(url, "20s")
+        why = eventually(lambda: entry(url, episode, "trigger")["last_error"], "it was tried")
+        assert mailbox.told == [("oncall", "trigger")], "who can have it has it"
+        assert "gone@example.com is refused: localhost:" in why and "(550): 5.1.1 no such user; put the address right under `to`, or take it out" in why
+        assert "full@example.com is not taken yet: " in why and "(452): 4.2.2 mailbox full; the others have it" in why
+        assert entry(url, episode, "trigger")["state"] == "pending", "somebody waits for it yet"
+        assert 'driftline_drill_notifications_total{outcome="partly",target="mail"}' in httpx.get(f"{url}/metrics").text
+        mailbox.is_full = False
+        eventually(lambda: entry(url, episode, "trigger")["state"] == "delivered", "there is room again", 30)
+        why = entry(url, episode, "trigger")["last_error"]
+        assert "gone@" in why and "full@" not in why and mailbox.told == [("oncall", "trigger"), ("full", "trigger")], "each once"
+        assert mailbox.asked.count("gone@example.com") == 1, "a refusal for good is believed"
+        eventually(lambda: entry(url, episode, "resolve")["state"] == "delivered", "it is over", 60)
+        assert sorted(mailbox.told[2:]) == [("full", "resolve"), ("oncall", "resolve")], "who has the beginning, and nobody else"
+        assert mailbox.asked.count("gone@example.com") == 1 and "gone@" not in mailbox.mails[-1]["To"]
+        assert len({mail["Message-ID"] for mail in mailbox.mails[:2]}) == 1, "one message, to two at two times"
+        drill = eventually(lambda: (found := httpx.get(f"{url}/api/v1/drills/{episode}").json())["outcome"] != "running" and found, "the drill is over")
+        assert drill["outcome"] == "failed", "not everybody was reached"
+        assert httpx.get(f"{url}/api/v1/deliveries").json() == [], "and yet there is no dead letter"
+        # What one did not get is told as any other trouble of a target.
+        of_failure = lambda: [alert for alert in httpx.get(f"{url}/api/v1/alerts?state=firing").json() if alert["rule"] == "DeliveryFailure"]
+        (alert,) = eventually(of_failure, "somebody has to see to the address", 90)
+        facts = {fact["name"]: fact["value"] for fact in httpx.get(f"{url}/api/v1/alerts/{alert['id']}").json()["facts"]}
+        assert facts["Not to all"].endswith("notifications") and "gone@example.com is refused" in facts["Last error"]
+
+
+def test_an_end_does_not_wait_for_who_did_not_take_the_beginning_and_is_not_told_them(tmp_path):
+    with several(tmp_path) as (url, mailbox):
+        episode = begin(url, "1s")
+        eventually(lambda: entry(url, episode, "resolve")["state"] == "delivered", "who has the beginning has the end")
+        assert mailbox.told == [("oncall", "trigger"), ("oncall", "resolve")]
+        trigger = entry(url, episode, "trigger")
+        assert trigger["state"] == "delivered" and "full@example.com is not taken yet" in trigger["last_error"], trigger
+        mailbox.is_full = False
+        tries = len(mailbox.asked)
+        # Another one goes through the same queue, so what would be tried again would be before it.
+        other = begin(url, "1s")
+        eventually(lambda: entry(url, other, "resolve")["state"] == "delivered", "the next one reaches both")
+        assert mailbox.told[2:4] == [("oncall", "trigger"), ("full", "trigger")] and len(mailbox.asked) == tries + 5
 
 
 @pytest.mark.parametrize(

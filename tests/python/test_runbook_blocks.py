@@ -1,7 +1,6 @@
 """Everything that somebody may copy out of a runbook: each block of commands is one to a shell, what is for a cluster has kubectl's form,
 and what changes something does so on a collector with something to change."""
 
-import http.server
 import json
 import os
 import re
@@ -11,7 +10,7 @@ import httpx
 import pytest
 from conftest import BINARIES, ROOT, collector, eventually
 from kubectl_commands import problem
-from test_alert_delivery import serve
+from test_alert_delivery import Refuses, serve
 
 RUNBOOKS = sorted(path for path in (ROOT / "runbooks").glob("*.md") if path.stem != "README")
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.M | re.S)
@@ -98,23 +97,10 @@ alerts:
 """
 
 
-class Refusing(http.server.BaseHTTPRequestHandler):
-    """Calls everything wrong that it is told, for good."""
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(422)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def troubled(tmp_path_factory):
     """A collector with alerts that fire, a question that waits, and dead letters; and what a person would fill in."""
-    receiver = serve(Refusing)
+    receiver = serve(Refuses)
     folder = tmp_path_factory.mktemp("troubled")
     environment = {"DEAD": f"http://127.0.0.1:{receiver.server_port}/"}
     with collector(folder, CONFIGURATION, environment) as url:

@@ -23,14 +23,14 @@ from test_senders import count
 
 # Whose it is, and where the collector gets it from.
 IN_FILES = ["ingest", "reader", "pagerduty", "webhook_key", "airflow", "links", "sidecar_wrong"]
-IN_ENVIRONMENT = ["api", "s3_key", "feed_key", "smtp", "slack", "datadog", "opsgenie", "airflow_token", "github", "databricks", "reaction_key", "otlp"]
+IN_ENVIRONMENT = ["api", "s3_id", "s3_key", "feed_key", "smtp", "slack", "datadog", "opsgenie", "airflow_token", "github", "databricks", "reaction_key", "otlp"]
 # These are parts of an address, which is the secret.
 IN_ADDRESSES = ["slack_path", "teams_path", "webhook_user", "webhook_path", "heartbeat_path", "reaction_path", "reaction_query"]
 
 
 def plant() -> dict[str, str]:
     """Values that nothing else has, with what a careless quoting would change."""
-    # The id of an S3 key is none: it stands in each request in the clear, and a store names it when it refuses.
+    # The id of an S3 key is half of what lets somebody in, and says whose the bucket is: a store repeats it when it refuses.
     return {name: f"{name.replace('_', '')}+/{secrets.token_hex(12)}" for name in IN_FILES + IN_ENVIRONMENT} | {
         name: f"{name.replace('_', '')}{secrets.token_hex(12)}" for name in IN_ADDRESSES
     }
@@ -142,7 +142,6 @@ def test_no_secret_comes_out_anywhere_but_in_the_request_that_bears_it(tmp_path)
         "OTEL_EXPORTER_OTLP_ENDPOINT": url,
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=" + urllib.parse.quote(f"Bearer {planted['otlp']}", safe=""),
         "OTEL_METRIC_EXPORT_INTERVAL": "1000",
-        "S3_ID": "AKIAEXAMPLE",
         "DRIFTLINE_LOG": "trace",
     }
     configuration = CONFIGURATION.format(url=url, smtp=smtp.port)

@@ -1,6 +1,8 @@
 """What people say of alerts: silences, acknowledgements, causes; kept through kill -9, and heard by a strict receiver."""
 
 import contextlib
+import email
+import email.policy
 import http.server
 import itertools
 import json
@@ -10,8 +12,9 @@ from concurrent import futures
 
 import httpx
 import pytest
-from conftest import BINARIES, eventually, free_port, process, sidecar
+from conftest import BINARIES, collector, eventually, free_port, process, sidecar
 from test_alert_delivery import SLOW, serve
+from test_explained import Sidecar, firing
 
 # So many seconds after whoever is on call was told, the lead is.
 LEAD_AFTER = 8
@@ -292,3 +295,45 @@ def test_maintenance_windows_of_the_configuration_and_those_made_since_keep_back
     assert httpx.delete(f"{oncall.url}/api/v1/maintenance/nothing").status_code == 404
     said = [event["text"] for event in oncall.get("events?limit=100") if event["kind"] == "maintenance"]
     assert len(said) == 2 and any(text.startswith("ada makes the maintenance window rack of model=m*") for text in said), said
+
+
+LATER = """
+data_dir: data
+models: [{name: m}]
+alerts:
+  evaluation_interval: 200ms
+  targets:
+    mailbox: {email: {from: a@example.com, to: [b@example.com], directory: mails}}
+  rules:
+    - {name: Busy, severity: ticket, runbook: latency-slo, when: "driftline_exchanges_received_total[30s] >= 5", group_by: []}
+"""
+
+
+def test_what_was_muted_says_how_it_is_when_it_is_told(tmp_path):
+    mails = lambda: [email.message_from_bytes(file.read_bytes(), policy=email.policy.default) for file in sorted((tmp_path / "mails").glob("busy*.eml"))]
+    text = lambda mail: mail.get_body(("plain",)).get_content()
+    with collector(tmp_path, LATER) as url:
+        silence = {"matching": {"rule": "Busy"}, "comment": "later", "author": "ada"}
+        silence["until"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+        made = httpx.post(f"{url}/api/v1/silences", json=silence).raise_for_status().json()
+        pod = Sidecar(url, "pod-a")
+        pod.send(9)
+        alert = eventually(lambda: (found := firing(url).get("Busy")) and found["muted_by"] and found, "it fires in silence")
+        assert alert["summary"].endswith("(driftline_exchanges_received_total[30s] 9)") and not mails()
+        # Told within seconds it would have just begun.
+        time.sleep(6)
+        pod.send(11)
+        received = lambda: [line for line in httpx.get(f"{url}/metrics").text.splitlines() if line.startswith("driftline_exchanges_received_total")]
+        eventually(lambda: sum(float(line.rsplit(" ", 1)[1]) for line in received()) == 20, "more came")
+        time.sleep(1)
+        httpx.delete(f"{url}/api/v1/silences/{made['id']}").raise_for_status()
+        (mail,) = eventually(mails, "it is told")
+        assert mail["Subject"].endswith("(driftline_exchanges_received_total[30s] 20)"), mail["Subject"]
+        said = text(mail)
+        began = alert["started_at"][:19].replace("T", " ")
+        assert "Values:   driftline_exchanges_received_total[30s] 20" in said and f"When:     since {began}" in said, said
+        assert "Began with:" in said and said.count("driftline_exchanges_received_total[30s] 9") == 1, said
+        assert firing(url)["Busy"]["summary"] == alert["summary"], "its page shows what it began with"
+        eventually(lambda: len(mails()) == 2, "it is over", 90)
+        end = next(mail for mail in mails() if mail["X-Driftline-Status"] == "resolve")
+        assert end["Subject"] == f"Re: {mail['Subject']}" and end["In-Reply-To"] == mail["Message-ID"], "one thread"

@@ -62,7 +62,12 @@ impl Variable {
 
     /// Whether all series that are meant have one value of a label.
     pub fn fixes(&self, label: &str) -> bool {
-        self.labels.iter().any(|asked| asked.label() == label && asked.is_one_value())
+        self.value_of(label).is_some()
+    }
+
+    /// The value of a label that all series that are meant have; none where there may be several.
+    pub fn value_of(&self, label: &str) -> Option<&str> {
+        self.labels.iter().filter(|asked| asked.label() == label).find_map(Selector::one_value)
     }
 }
 

@@ -7,7 +7,7 @@
 //!   tried{target="b"} 10   ┘
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use super::Expression;
@@ -62,26 +62,23 @@ impl Expression {
     /// selectors of a name choose among its series.
     pub fn by_labels(&self, base: &Labels, by: &BTreeSet<String>, sources: &[Source]) -> Vec<(Labels, Reading)> {
         let agrees = |labels: &Labels| base.iter().all(|(name, value)| labels.get(name).is_none_or(|own| own == value));
-        let chosen: Vec<(&Source, Vec<(Labels, &Series)>)> = self
+        let chosen: Vec<Chosen<'_>> = self
             .variables()
             .iter()
             .zip(sources)
             .map(|(variable, source)| {
-                let meant = |series: &&Series| agrees(&series.labels) && variable.selects(&series.labels);
-                let keyed = |series| (key(series, by), series);
-                (source, source.series().iter().filter(meant).map(keyed).collect())
+                let is_meant = |labels: &Labels| agrees(labels) && variable.selects(labels);
+                Chosen::of(source, by, is_meant)
             })
             .collect();
-        let mut groups: BTreeSet<Labels> = BTreeSet::new();
-        for (_, series) in &chosen {
-            groups.extend(series.iter().map(|(key, _)| key.clone()).filter(|key| key.len() == by.len()));
-        }
+        let mut groups: BTreeSet<&Labels> = chosen.iter().flat_map(|chosen| chosen.own.keys()).collect();
+        let all = Labels::new();
         if by.is_empty() {
-            groups.insert(Labels::new());
+            groups.insert(&all);
         }
-        let said = |group: Labels| {
-            let known: Vec<_> = chosen.iter().map(|(source, series)| source.known(&group, series)).collect();
-            let labels = base.clone().into_iter().chain(group).collect();
+        let said = |group: &Labels| {
+            let known: Vec<_> = chosen.iter().map(|chosen| chosen.known(group)).collect();
+            let labels = base.iter().chain(group).map(|(name, value)| (name.clone(), value.clone())).collect();
             (labels, self.reading(&known))
         };
         groups.into_iter().map(said).collect()
@@ -106,6 +103,47 @@ impl Expression {
     }
 }
 
+/// The series of a name that are meant, by the labels that tell groups apart. There may be thousands of series and of groups,
+/// so none is looked for among all others.
+struct Chosen<'s> {
+    source: &'s Source,
+    /// The values of those that have all of these labels: each is one group's.
+    own: BTreeMap<Labels, Vec<f64>>,
+    /// Those that lack some of them: each is everybody's who agrees with it.
+    shared: Vec<(Labels, f64)>,
+}
+
+impl<'s> Chosen<'s> {
+    fn of(source: &'s Source, by: &BTreeSet<String>, is_meant: impl Fn(&Labels) -> bool) -> Self {
+        let mut chosen = Self { source, own: BTreeMap::new(), shared: Vec::new() };
+        for series in source.series().iter().filter(|series| is_meant(&series.labels)) {
+            let key = key(series, by);
+            if key.len() == by.len() {
+                chosen.own.entry(key).or_default().push(series.value);
+            } else {
+                chosen.shared.push((key, series.value));
+            }
+        }
+        chosen
+    }
+
+    /// What is known of it in a group.
+    fn known(&self, group: &Labels) -> Option<Known> {
+        let is_of = |key: &Labels| key.iter().all(|(name, value)| group.get(name) == Some(value));
+        let shared = self.shared.iter().filter(|(key, _)| is_of(key)).map(|(_, value)| *value);
+        let mut of_group = self.own.get(group).into_iter().flatten().copied().chain(shared);
+        let exactly = |value: f64| Known { least: value, likely: value, is_open: false };
+        match self.source {
+            Source::Value(value) => value.map(exactly),
+            Source::Gauge(_) => of_group.next().filter(|_| of_group.next().is_none()).map(exactly),
+            Source::Counter { known, .. } => {
+                let least: f64 = of_group.sum();
+                Some(Known { least, likely: least / known, is_open: *known < 1.0 })
+            }
+        }
+    }
+}
+
 /// A series' values of some labels.
 fn key(series: &Series, by: &BTreeSet<String>) -> Labels {
     let of = |name: &String| Some((name.clone(), series.labels.get(name)?.clone()));
@@ -117,23 +155,6 @@ impl Source {
         match self {
             Self::Value(_) => &[],
             Self::Gauge(series) | Self::Counter { series, .. } => series,
-        }
-    }
-
-    /// What is known of it in a group. A series that lacks some of the group's labels is everybody's.
-    fn known(&self, group: &Labels, series: &[(Labels, &Series)]) -> Option<Known> {
-        let mut of_group = series
-            .iter()
-            .filter(|(key, _)| key.iter().all(|(name, value)| group.get(name) == Some(value)))
-            .map(|(_, series)| series.value);
-        let exactly = |value: f64| Known { least: value, likely: value, is_open: false };
-        match self {
-            Self::Value(value) => value.map(exactly),
-            Self::Gauge(_) => of_group.next().filter(|_| of_group.next().is_none()).map(exactly),
-            Self::Counter { known, .. } => {
-                let least: f64 = of_group.sum();
-                Some(Known { least, likely: least / known, is_open: *known < 1.0 })
-            }
         }
     }
 }
@@ -205,6 +226,18 @@ mod tests {
         assert_eq!((holds(used(&[9.0])), holds(used(&[8.0]))), (Some(true), Some(false)));
         assert_eq!((holds(used(&[])), holds(used(&[9.0, 9.0]))), (None, None));
         assert_eq!(holds(Source::Value(Some(9.0))), Some(true));
+    }
+
+    #[test]
+    fn what_lacks_a_label_is_of_everybody_who_agrees_with_what_it_has() {
+        let full = expression("used > 0.8 * limit");
+        let used = [("m", "x", 9.0), ("m", "y", 1.0), ("n", "x", 9.0)]
+            .map(|(model, disk, value)| series(&[("model", model), ("disk", disk)], value));
+        let limit = [("m", 10.0), ("n", 20.0)].map(|(model, value)| series(&[("model", model)], value));
+        let sources = [Source::Gauge(used.into()), Source::Gauge(limit.into())];
+        let found = said(full.by_labels(&Labels::new(), &by(&["model", "disk"]), &sources));
+        let of = |model, disk, holds| (labels(&[("model", model), ("disk", disk)]), Some(holds));
+        assert_eq!(found, [of("m", "x", true), of("n", "x", false), of("m", "y", false)]);
     }
 
     #[test]

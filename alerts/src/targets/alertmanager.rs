@@ -106,7 +106,8 @@ fn together(deliveries: impl IntoIterator<Item = Delivery>) -> Delivery {
 
 fn both(one: Delivery, other: Delivery) -> Delivery {
     match (one, other) {
-        (accepted @ Delivery::Accepted { .. }, _) | (_, accepted @ Delivery::Accepted { .. }) => accepted,
+        (accepted @ (Delivery::Accepted { .. } | Delivery::Partly { .. }), _)
+        | (_, accepted @ (Delivery::Accepted { .. } | Delivery::Partly { .. })) => accepted,
         (
             Delivery::Retry { after, why, in_doubt },
             Delivery::Retry { after: other_after, why: other_why, in_doubt: other_in_doubt },

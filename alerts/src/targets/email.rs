@@ -10,13 +10,14 @@ use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lettre::Message;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, MultiPart, SinglePart};
+use lettre::{Address, Message};
 
-use super::Delivery;
 use super::http::retry;
+use super::recipients::Recipients;
 use super::smtp::Smtp;
+use super::{Before, Delivery};
 use crate::html::escape_html;
 use crate::notification::{Action, Notification, duration_in_words, shorten, time_in_words};
 use crate::rule::Severity;
@@ -50,13 +51,18 @@ impl Email {
         Self { from, to, transport }
     }
 
-    pub(super) async fn deliver(&self, notification: &Notification) -> Delivery {
-        let message = match self.message(notification) {
+    pub(super) async fn deliver(&self, notification: &Notification, before: &Before) -> Delivery {
+        let configured = self.to.iter().map(|to| to.email.clone());
+        let recipients = Recipients::of(notification.action, configured, before);
+        let message = match self.message(notification, &recipients.all) {
             Ok(message) => message,
             Err(error) => return Delivery::Refused { why: format!("the mail cannot be made: {error}") },
         };
         match &self.transport {
-            Transport::Smtp(smtp) => smtp.deliver(&message).await,
+            Transport::Smtp(smtp) => match smtp.deliver(&self.from.email, &recipients.left(), &message).await {
+                Ok(not_taken) => recipients.answered(&not_taken),
+                Err(delivery) => delivery,
+            },
             Transport::Directory(directory) => {
                 let path = directory.join(format!("{}.eml", notification.key()));
                 let (own, bytes) = (directory.clone(), message.formatted());
@@ -65,14 +71,14 @@ impl Email {
                     std::fs::write(&path, bytes)
                 });
                 match written.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
-                    Ok(()) => Delivery::Accepted { receipt: None },
+                    Ok(()) => recipients.answered(&[]),
                     Err(error) => retry(format!("cannot write a mail into {}: {error}", directory.display())),
                 }
             }
         }
     }
 
-    fn message(&self, notification: &Notification) -> Result<Message, lettre::error::Error> {
+    fn message(&self, notification: &Notification, to: &[Address]) -> Result<Message, lettre::error::Error> {
         let domain = self.from.email.domain();
         let first = format!("<{}.{}@{domain}>", notification.episode, Action::Trigger.name());
         let mut message = Message::builder()
@@ -80,8 +86,9 @@ impl Email {
             .date(SystemTime::now())
             .message_id(Some(format!("<{}@{domain}>", notification.key())))
             .subject(subject(notification));
-        for to in &self.to {
-            message = message.to(to.clone());
+        for address in to {
+            let named = self.to.iter().find(|to| to.email == *address).cloned();
+            message = message.to(named.unwrap_or_else(|| Mailbox::new(None, address.clone())));
         }
         if notification.action != Action::Trigger {
             message = message.in_reply_to(first.clone()).references(first);
@@ -157,9 +164,13 @@ fn text(notification: &Notification) -> String {
     if !notification.briefing().is_empty() {
         line(format_args!(""));
     }
-    line(format_args!("Runbook:  {}", notification.runbook_url));
-    line(format_args!("Alert:    {}", notification.page_url));
-    notification.dashboard_url.iter().for_each(|address| line(format_args!("Graphs:   {address}")));
+    let graphs = notification.dashboard_url.as_deref().unwrap_or_default();
+    let links =
+        [("Runbook:", notification.runbook_url.as_str()), ("Alert:", &notification.page_url), ("Graphs:", graphs)];
+    // A rule that is gone has no runbook.
+    for (name, address) in links.into_iter().filter(|(_, address)| !address.is_empty()) {
+        line(format_args!("{name:<9} {address}"));
+    }
     line(format_args!(""));
     line(format_args!(
         "Rule:     {} ({}), {}",
@@ -309,7 +320,8 @@ mod tests {
     }
 
     fn formatted(notification: &Notification) -> String {
-        String::from_utf8(email().message(notification).unwrap().formatted()).unwrap()
+        let to = ["oncall@example.com".parse().unwrap()];
+        String::from_utf8(email().message(notification, &to).unwrap().formatted()).unwrap()
     }
 
     #[test]
@@ -362,6 +374,13 @@ mod tests {
         }
         assert!(reminder.contains("Message-ID: <episode-1.remind.1@") && reminder.contains("STILL FIRING: "));
         assert!(acknowledged.contains("ACKNOWLEDGED BY ADA: ") && acknowledged.contains("looking at the feed"));
+    }
+
+    #[test]
+    fn a_rule_that_is_gone_has_no_runbook_and_no_line_for_it() {
+        let gone = Notification { runbook_url: String::new(), ..notification(Action::Resolve) };
+        let text = text(&gone);
+        assert!(!text.contains("Runbook:") && text.contains("Alert:    http"), "{text}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod heartbeat;
 pub(crate) mod http;
 mod opsgenie;
 mod pagerduty;
+mod recipients;
 mod slack;
 mod smtp;
 mod teams;
@@ -53,13 +54,33 @@ pub enum Target {
     Webhook(Webhook),
 }
 
+/// What came before an attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Before {
+    /// What the target gave when it accepted the episode's trigger, for whatever comes after that.
+    pub begun: Option<String>,
+    /// Whether the trigger may have reached those of whom this does not say so.
+    pub begun_in_doubt: bool,
+    /// What the target gave when it accepted this very message in part.
+    pub so_far: Option<String>,
+}
+
 /// How a delivery went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
     /// The target has it.
     Accepted {
-        /// What it calls the message, where it needs to be told when the episode ends.
+        /// What it calls the message, or who of those behind it has it, where that has to be known when the episode ends.
         receipt: Option<String>,
+    },
+    /// Some of those behind the target have it, and others do not.
+    Partly {
+        /// Who has it, for the target.
+        receipt: String,
+        /// Who does not have it, and why.
+        why: String,
+        /// Whether they may take it yet.
+        again: bool,
     },
     /// Not now.
     Retry {
@@ -102,20 +123,19 @@ impl Target {
         }
     }
 
-    /// Makes one attempt to deliver. `receipt` is what the target gave when it accepted the episode's trigger, for whatever
-    /// comes after that.
+    /// Makes one attempt to deliver what has not arrived before.
     ///
     /// # Cancel safety
     /// A dropped attempt may have arrived. Most kinds of target recognise a repetition: PagerDuty, Opsgenie, Datadog and
     /// Alertmanager by the episode, a mail reader by its `Message-ID`, a webhook by its `Idempotency-Key`. Slack and Teams
     /// show it twice.
-    pub async fn deliver(&self, notification: &Notification, receipt: Option<&str>) -> Delivery {
+    pub async fn deliver(&self, notification: &Notification, before: &Before) -> Delivery {
         let delivery = async {
             match self {
                 Self::PagerDuty(target) => target.deliver(notification).await,
                 // A conversation with a mail server takes more room than all the others.
-                Self::Email(target) => Box::pin(target.deliver(notification)).await,
-                Self::Slack(target) => target.deliver(notification, receipt).await,
+                Self::Email(target) => Box::pin(target.deliver(notification, before)).await,
+                Self::Slack(target) => target.deliver(notification, before.begun.as_deref()).await,
                 Self::Teams(target) => target.deliver(notification).await,
                 Self::Alertmanager(target) => target.deliver(notification).await,
                 Self::Datadog(target) => target.deliver(notification).await,

@@ -247,8 +247,9 @@ mod tests {
         let mut huge = notification(Action::Trigger);
         huge.summary = "ü".repeat(9000);
         huge.facts = vec![("a".repeat(500), "€".repeat(5000)); 9];
+        huge.rows = vec![huge.rows[0].clone(); 20];
         let message = message(&huge);
         assert_eq!(message["blocks"][0]["text"]["text"].as_str().unwrap().chars().count(), MAX_HEADER);
-        assert!(sections(&message)[2].ends_with(MORE), "{message}");
+        assert!(sections(&message)[1].contains("|Runbook>") && sections(&message)[2].ends_with(MORE), "{message}");
     }
 }

@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lettre::Message;
+use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
+use lettre::{Address, Message};
 use tokio::time::timeout;
 
 use super::Delivery;
 use super::http::retry;
+use super::recipients::NotTaken;
 use crate::secret::{SecretSource, Withheld};
 
 /// Connecting, encrypting and the password. The delivery as a whole has its own limit.
@@ -22,6 +25,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(15);
 const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
 /// What a server answers to whom it does not know, or not like this: somebody can put it right. (RFC 4954, section 6.)
 const UNKNOWN_USER: [u16; 4] = [530, 534, 535, 538];
+/// What a server answers to anything at all when it is about to close the connection.
+const CLOSING: u16 = 421;
 
 /// A mail server.
 #[derive(Debug, Clone)]
@@ -50,25 +55,84 @@ pub enum SmtpTls {
 }
 
 impl Smtp {
-    /// Hands a mail over.
+    /// Hands a mail over for as many of these as the server takes it for, and gives the others.
+    ///
+    /// # Errors
+    /// What became of it where it was taken for nobody by a fault that is not theirs.
     ///
     /// # Cancel safety
     /// A mail that is dropped on its way may have arrived.
-    pub(super) async fn deliver(&self, message: &Message) -> Delivery {
-        let place = format!("{}:{}", self.host, self.port);
+    pub(super) async fn deliver(
+        &self,
+        from: &Address,
+        to: &[Address],
+        message: &Message,
+    ) -> Result<Vec<NotTaken>, Delivery> {
         let ready = timeout(READY_TIMEOUT, self.ready()).await;
         let ready = ready.unwrap_or_else(|_| Err(format!("it was not ready within {READY_TIMEOUT:?}")));
-        let mut connection = match ready {
-            Ok(connection) => connection,
-            Err(why) => return retry(self.without_password(&format!("{place}: {why}"))),
-        };
-        let handed_over = connection.send(message.envelope(), &message.formatted()).await;
+        let mut connection = ready.map_err(|why| retry(self.said(&why)))?;
+        let handed_over = self.hand_over(&mut connection, from, to, &message.formatted()).await;
         // What it says to this changes nothing.
         connection.abort().await;
-        match handed_over {
-            Ok(_) => Delivery::Accepted { receipt: None },
-            Err(error) => answer(self.without_password(&format!("{place}: {error}")), &error),
+        handed_over
+    }
+
+    /// Hands a mail over, recipient by recipient; gives those for whom it was not taken. If it is for nobody, nothing is sent.
+    async fn hand_over(
+        &self,
+        connection: &mut AsyncSmtpConnection,
+        from: &Address,
+        to: &[Address],
+        content: &[u8],
+    ) -> Result<Vec<NotTaken>, Delivery> {
+        // Until the content is on its way nothing can have arrived.
+        let before = |error: smtp::Error| self.answer(&error, false);
+        let takes = |extension| connection.server_info().supports_feature(extension);
+        let (takes_letters, takes_bytes) = (takes(Extension::SmtpUtfEight), takes(Extension::EightBitMime));
+        let mut parameters = Vec::new();
+        if to.iter().chain([from]).any(|address| !is_ascii(address)) && (takes_letters || !is_ascii(from)) {
+            parameters.push(MailParameter::SmtpUtfEight);
         }
+        if takes_bytes && !content.is_ascii() {
+            parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+        }
+        connection.command(Mail::new(Some(from.clone()), parameters)).await.map_err(before)?;
+        let mut not_taken = Vec::new();
+        for address in to {
+            let not = |answer: String, is_final| NotTaken { address: address.clone(), answer, is_final };
+            if !takes_letters && !is_ascii(address) {
+                not_taken.push(not(self.said("it takes no address with letters beyond ASCII (SMTPUTF8)"), true));
+                continue;
+            }
+            match connection.command(Rcpt::new(address.clone(), Vec::new())).await {
+                Ok(_) => {}
+                Err(error) if is_of_recipient(&error) => {
+                    not_taken.push(not(self.said(&error.to_string()), is_final(&error)));
+                }
+                Err(error) => return Err(before(error)),
+            }
+        }
+        if not_taken.len() < to.len() {
+            connection.command(Data).await.map_err(before)?;
+            connection.message(content).await.map_err(|error| self.answer(&error, true))?;
+        }
+        Ok(not_taken)
+    }
+
+    /// What becomes of a mail that was not taken.
+    fn answer(&self, error: &smtp::Error, is_on_its_way: bool) -> Delivery {
+        let why = self.said(&error.to_string());
+        match error.status() {
+            Some(_) if is_final(error) => Delivery::Refused { why },
+            // It said that it did not take it, or was not sent it.
+            Some(_) => retry(why),
+            None => Delivery::Retry { after: None, why, in_doubt: is_on_its_way },
+        }
+    }
+
+    /// What a server said, with its name.
+    fn said(&self, why: &str) -> String {
+        self.without_password(&format!("{}:{}: {why}", self.host, self.port))
     }
 
     /// What a server said, less the password: some repeat what they were sent, as they were sent it.
@@ -110,7 +174,7 @@ impl Smtp {
 }
 
 /// What is told of a connection that did not come about, with its remedy where one is known.
-fn in_words(error: &lettre::transport::smtp::Error) -> String {
+fn in_words(error: &smtp::Error) -> String {
     let why = error.to_string();
     if why.contains("invalid peer certificate") {
         return format!(
@@ -123,16 +187,19 @@ fn in_words(error: &lettre::transport::smtp::Error) -> String {
     why
 }
 
-/// What becomes of a mail that was not taken.
-fn answer(why: String, error: &lettre::transport::smtp::Error) -> Delivery {
-    match error.status().map(u16::from) {
-        Some(status) if error.is_permanent() && !UNKNOWN_USER.contains(&status) => Delivery::Refused { why },
-        // It said that it did not take it.
-        Some(_) => retry(why),
-        // What it cannot take is known before anything is sent.
-        None if error.is_client() => retry(why),
-        None => Delivery::Retry { after: None, why, in_doubt: true },
-    }
+fn is_ascii(address: &Address) -> bool {
+    AsRef::<str>::as_ref(address).is_ascii()
+}
+
+/// Whether an answer is about the recipient, and not about us or the connection.
+fn is_of_recipient(error: &smtp::Error) -> bool {
+    let status = error.status().map(u16::from);
+    status.is_some_and(|status| status != CLOSING && !UNKNOWN_USER.contains(&status))
+}
+
+/// Whether a server will never take it.
+fn is_final(error: &smtp::Error) -> bool {
+    error.is_permanent() && error.status().is_some_and(|status| !UNKNOWN_USER.contains(&status.into()))
 }
 
 fn tls_parameters(host: &str, ca_file: Option<&Path>) -> Result<TlsParameters, String> {

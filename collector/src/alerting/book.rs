@@ -97,15 +97,14 @@ impl Book {
                     && rule.group_by.iter().collect::<std::collections::BTreeSet<_>>() == alert.labels.keys().collect()
             };
             let mut index = rules.iter().position(fits);
-            if let Some(rule) = index.map(|index| &rules[index]) {
+            if let Some(of) = index {
                 let (before, was_over) = (alert.members.len(), alert.over().next().is_some());
-                alert.members.retain(|_, member| is_looked_at(rule, &member.labels));
-                let key = (index.unwrap_or_default(), alert.labels.clone());
+                alert.members.retain(|_, member| is_looked_at(&rules[of], &member.labels));
                 match before - alert.members.len() {
                     0 => {}
                     // Nobody looks any more at what it fires on, so nobody would end it.
                     _ if alert.members.is_empty() || was_over && alert.over().next().is_none() => index = None,
-                    _ => changed.push(key),
+                    _ => changed.push((of, alert.labels.clone())),
                 }
             }
             match (index, &alert.phase) {

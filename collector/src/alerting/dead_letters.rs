@@ -146,6 +146,8 @@ fn dead(db: &Connection, id: i64) -> rusqlite::Result<Result<StoredDelivery, Out
 pub(crate) struct Trouble {
     /// Dead letters that somebody has to see to, and those that were given up a moment ago.
     pub(crate) given_up: u64,
+    /// Notifications that reached some of those behind the target, and not all, a moment ago.
+    pub(crate) partly: u64,
     /// Notifications that were tried, and wait for too long.
     pub(crate) late: u64,
     /// What became of the last attempt at one of them.
@@ -155,10 +157,11 @@ pub(crate) struct Trouble {
 impl Trouble {
     /// As facts of an alert.
     pub(crate) fn facts(self) -> Vec<(String, String)> {
-        let Self { given_up, late, last_error } = self;
+        let Self { given_up, partly, late, last_error } = self;
         let minutes = LATE.as_secs() / 60;
         [
             (given_up > 0).then(|| ("Given up", format!("{} notifications", thousands(given_up)))),
+            (partly > 0).then(|| ("Not to all", format!("{} notifications", thousands(partly)))),
             (late > 0).then(|| ("Waiting", format!("{} for more than {minutes} minutes", thousands(late)))),
             Some(("Last error", last_error)),
         ]
@@ -170,23 +173,27 @@ impl Trouble {
 }
 
 /// The targets that do not get what is theirs. What is muted is not late. A dead letter of an episode that is over matters to
-/// nobody after a while, but the end that its target was not told: there it looks as if it went on.
+/// nobody after a while, but the end that its target was not told: there it looks as if it went on. That one of several behind a
+/// target is not reached is told for a while after each time.
 pub(crate) fn troubles(db: &Connection, now: i64) -> rusqlite::Result<BTreeMap<String, Trouble>> {
     let before = |length: Duration| now - length.as_micros() as i64;
     // SQLite takes what stands beside max() from the row that has it.
     db.prepare_cached(
-        "SELECT target, sum(state = 'given_up'), sum(state = 'pending'), last_error, max(id) FROM outbox AS entry
+        "SELECT target, sum(state = 'given_up'), sum(state = 'delivered'), sum(state = 'pending'), last_error, max(id)
+         FROM outbox AS entry
          WHERE last_error IS NOT NULL
            AND (state = 'given_up'
                   AND (settled_at >= ?1 OR action = ?3
                        OR EXISTS (SELECT 1 FROM episodes WHERE id = entry.episode AND resolved_at IS NULL))
+                OR state = 'delivered' AND settled_at >= ?1
                 OR state = 'pending' AND created_at <= ?2
                   AND (action = ?3 OR NOT EXISTS (SELECT 1 FROM episodes
                                                   WHERE id = entry.episode AND muted_by IS NOT NULL)))
          GROUP BY target",
     )?
     .query_map(params![before(RECENT), before(LATE), Action::Resolve.name()], |row| {
-        let trouble = Trouble { given_up: row.get(1)?, late: row.get(2)?, last_error: row.get(3)? };
+        let [given_up, partly, late] = [row.get(1)?, row.get(2)?, row.get(3)?];
+        let trouble = Trouble { given_up, partly, late, last_error: row.get(4)? };
         Ok((row.get(0)?, trouble))
     })?
     .collect()
@@ -223,7 +230,7 @@ mod tests {
     fn failed(db: &Connection, episode: &str, target: &str, action: Action, state: &str) -> i64 {
         db.execute(
             "INSERT INTO outbox (episode, target, action, notification, created_at, next_attempt_at, state, settled_at, attempts, last_error)
-             VALUES (?1, ?2, ?3, '', 0, 0, ?4, iif(?4 = 'given_up', 0, NULL), 4, ?1)",
+             VALUES (?1, ?2, ?3, '', 0, 0, ?4, iif(?4 = 'pending', NULL, 0), 4, ?1)",
             params![episode, target, action.name(), state],
         )
         .unwrap();
@@ -234,18 +241,21 @@ mod tests {
     fn a_target_is_in_trouble_by_what_somebody_has_to_see_to() {
         let db = database();
         failed(&db, "o", "late", Action::Trigger, "pending");
-        failed(&db, "o", "works", Action::Trigger, "delivered");
+        let works = failed(&db, "o", "works", Action::Trigger, "delivered");
+        db.execute("UPDATE outbox SET last_error = NULL, settled_at = 0 WHERE id = ?1", [works]).unwrap();
+        failed(&db, "o", "not-all", Action::Trigger, "delivered");
         failed(&db, "m", "muted", Action::Trigger, "pending");
         failed(&db, "r", "over", Action::Trigger, "given_up");
         failed(&db, "r", "goes-on", Action::Resolve, "given_up");
         failed(&db, "o", "open", Action::Trigger, "given_up");
         let at = |now| troubles(&db, now).unwrap().into_keys().collect::<Vec<_>>();
-        assert_eq!(at(0), ["goes-on", "open", "over"]);
-        assert_eq!(at(3 * MINUTE), ["goes-on", "late", "open", "over"]);
+        assert_eq!(at(0), ["goes-on", "not-all", "open", "over"]);
+        assert_eq!(at(3 * MINUTE), ["goes-on", "late", "not-all", "open", "over"]);
         assert_eq!(at(99 * MINUTE), ["goes-on", "late", "open"]);
         failed(&db, "r", "open", Action::Resolve, "given_up");
         let trouble = troubles(&db, 99 * MINUTE).unwrap().remove("open").unwrap();
-        assert_eq!(trouble, Trouble { given_up: 2, late: 0, last_error: "r".to_owned() }, "the last one's words");
+        let words = Trouble { given_up: 2, last_error: "r".to_owned(), ..Trouble::default() };
+        assert_eq!(trouble, words, "the last one's words");
         assert_eq!(count(&db).unwrap()["open"], 2);
     }
 

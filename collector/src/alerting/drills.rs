@@ -124,7 +124,7 @@ pub(crate) fn begin(
     let (fingerprint, runbook) = (fingerprint.to_owned(), runbook.clone());
     News::Began { notification: Box::new(said.clone()), fingerprint, runbook, is_flapping: false }
         .store(db, *started_at)?;
-    News::Said { episode: episode.clone(), saying: Saying::Trigger(targets), hearers: Vec::new() }
+    News::Said { episode: episode.clone(), saying: Saying::Trigger(targets), hearers: Vec::new(), current: None }
         .store(db, *started_at)?;
     events::store(db, &[event(said, &format!("{author} drills {rule}: {}", said.summary))], *started_at)?;
     Ok(Begun::Yes)
@@ -226,12 +226,13 @@ fn end(db: &Connection, episode: &str, now: i64) -> rusqlite::Result<()> {
     News::Ended { notification }.store(db, now)
 }
 
-/// Whether somebody is still to be told, and whether somebody did not take the beginning or the end.
+/// Whether somebody is still to be told, and whether somebody did not take the beginning or the end, and be it one of several
+/// mailboxes.
 fn left(db: &Connection, episode: &str) -> rusqlite::Result<(bool, bool)> {
     let (waiting, triggers, taken): (u64, u64, u64) = db
         .prepare_cached(
             "SELECT coalesce(sum(state = 'pending'), 0), coalesce(sum(action = ?2), 0),
-                    coalesce(sum(state = 'delivered'), 0)
+                    coalesce(sum(state = 'delivered' AND last_error IS NULL), 0)
              FROM outbox WHERE episode = ?1 AND action IN (?2, ?3)",
         )?
         .query_row(params![episode, Action::Trigger.name(), Action::Resolve.name()], |row| {

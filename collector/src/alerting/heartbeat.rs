@@ -39,7 +39,7 @@ pub(crate) async fn run(
             continue;
         }
         match heartbeat.beat().await {
-            Delivery::Accepted { .. } => {
+            Delivery::Accepted { .. } | Delivery::Partly { .. } => {
                 arrives = true;
                 metrics.notifications(NAME, "delivered").inc();
             }

@@ -68,7 +68,7 @@ struct History {
     is_muted: bool,
 }
 
-fn notification(action: Action) -> Notification {
+pub(super) fn notification(action: Action) -> Notification {
     let orphan = Orphan {
         fingerprint: String::new(),
         rule: "R".to_owned(),
@@ -81,16 +81,22 @@ fn notification(action: Action) -> Notification {
     Notification { action, ..evidence::orphaned(&orphan, "", 1) }
 }
 
+/// An episode of which one target is to be told.
+pub(super) fn episode() -> Connection {
+    let db = crate::store::in_memory().unwrap();
+    db.execute(
+        "INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, notification)
+         VALUES ('e', 'f', 'R', 'page', 'r', 0, '')",
+        [],
+    )
+    .unwrap();
+    entries::put_trigger(&db, &notification(Action::Trigger), &["a".to_owned()], 0).unwrap();
+    db
+}
+
 impl History {
     fn begin() -> Self {
-        let db = crate::store::in_memory().unwrap();
-        db.execute(
-            "INSERT INTO episodes (id, fingerprint, rule, severity, runbook, started_at, notification)
-             VALUES ('e', 'f', 'R', 'page', 'r', 0, '')",
-            [],
-        )
-        .unwrap();
-        entries::put_trigger(&db, &notification(Action::Trigger), &["a".to_owned()], 0).unwrap();
+        let db = episode();
         Self { db, now: 1, took: Vec::new(), in_doubt: false, is_open: true, is_muted: false }
     }
 
@@ -101,7 +107,7 @@ impl History {
     /// False when nothing is due.
     fn attempt(&mut self, fate: Fate) -> bool {
         let Some(due) = self.due() else { return false };
-        let text = entries::begin(&self.db, due.id).unwrap().unwrap();
+        let (text, _) = entries::begin(&self.db, due.id).unwrap().unwrap();
         let action = serde_json::from_str::<Notification>(&text).unwrap().action;
         assert!(!(self.is_muted && self.is_open) || action == Action::Resolve, "{action:?} was to be told while muted");
         let (arrived, db, now) = match fate {

@@ -6,11 +6,13 @@ mod cells;
 mod change_events;
 pub(crate) mod changes;
 pub(crate) mod confidence;
+pub(crate) mod current;
 pub(crate) mod dashboard;
 pub(crate) mod dead_letters;
 pub(crate) mod drills;
 pub(crate) mod entries;
 pub(crate) mod evidence;
+pub(crate) mod facts;
 pub(crate) mod heartbeat;
 #[cfg(test)]
 mod histories;
@@ -18,6 +20,8 @@ pub(crate) mod maintenance;
 pub(crate) mod news;
 mod no_verdict;
 pub(crate) mod outbox;
+#[cfg(test)]
+mod partial_histories;
 mod picture;
 pub(crate) mod pulling;
 pub(crate) mod reactions;

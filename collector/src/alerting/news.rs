@@ -3,6 +3,7 @@
 use driftline_alerts::{Action, Mute, Notification, Saying, Standing};
 use rusqlite::{Connection, params};
 
+use super::current::Current;
 use super::entries::{self, Update};
 use super::no_verdict;
 use super::reactions::stored::questions;
@@ -21,13 +22,20 @@ pub(crate) enum News {
     /// It stands otherwise than before.
     Stands { episode: String, standing: Standing },
     /// It is muted, or by other things than before, or not any more.
-    Muted { episode: String, by: Vec<Mute> },
+    Muted {
+        episode: String,
+        by: Vec<Mute>,
+        /// How it is by now, for what waits to be said of it.
+        current: Option<Current>,
+    },
     /// Something is to be said of it.
     Said {
         episode: String,
         saying: Saying,
         /// Targets that are told of reminders.
         hearers: Vec<String>,
+        /// How it is by now, if it did not just begin.
+        current: Option<Current>,
     },
     /// Somebody is asked something about it, by a reminder: what is asked is stored already.
     Asked {
@@ -51,12 +59,17 @@ impl News {
                     .execute(params![episode, standing.name()])?;
                 Ok(())
             }
-            Self::Muted { episode, by } => {
+            Self::Muted { episode, by, current } => {
+                if let (Some(current), true) = (current, by.is_empty()) {
+                    entries::bring_up_to_date(db, episode, |waits| current.put_into(waits, true))?;
+                }
                 let by = (!by.is_empty()).then(|| serde_json::to_string(by).unwrap_or_default());
                 db.prepare_cached("UPDATE episodes SET muted_by = ?2 WHERE id = ?1")?.execute(params![episode, by])?;
                 Ok(())
             }
-            Self::Said { episode, saying, hearers } => say(db, episode, saying, hearers, now),
+            Self::Said { episode, saying, hearers, current } => {
+                say(db, episode, (saying, hearers), current.as_ref(), now)
+            }
             Self::Asked { episode, hearers } => remind(db, known(db, episode)?, hearers, Update::News, now),
             Self::Ended { notification } => end(db, notification, now),
         }
@@ -88,13 +101,33 @@ fn begin(
     Ok(())
 }
 
-fn say(db: &Connection, episode: &str, saying: &Saying, hearers: &[String], now: i64) -> rusqlite::Result<()> {
-    let known = known(db, episode)?;
-    match (saying, known) {
-        (Saying::Trigger(targets), Some(known)) => entries::put_trigger(db, &known, targets, now),
-        (Saying::Remind, known) => remind(db, known, hearers, Update::Again, now),
-        (Saying::Trigger(_), None) => Ok(()),
+fn say(
+    db: &Connection,
+    episode: &str,
+    (saying, hearers): (&Saying, &[String]),
+    current: Option<&Current>,
+    now: i64,
+) -> rusqlite::Result<()> {
+    let Some(mut known) = known(db, episode)? else { return Ok(()) };
+    if let Some(current) = current {
+        let (is_told, subject) = (!entries::told(db, episode)?.is_empty(), known.subject.clone());
+        current.put_into(&mut known, is_told);
+        if known.subject != subject {
+            file_under(db, episode, &known.subject)?;
+        }
     }
+    match saying {
+        Saying::Trigger(targets) => entries::put_trigger(db, &known, targets, now),
+        Saying::Remind => remind(db, Some(known), hearers, Update::Again, now),
+    }
+}
+
+/// Has all that will be said of an episode filed under what is said first.
+fn file_under(db: &Connection, episode: &str, subject: &str) -> rusqlite::Result<()> {
+    let Some(begun) = entries::triggered(db, episode)? else { return Ok(()) };
+    let text = serde_json::to_string(&Notification { subject: subject.to_owned(), ..begun }).unwrap_or_default();
+    db.prepare_cached("UPDATE episodes SET notification = ?2 WHERE id = ?1")?.execute(params![episode, text])?;
+    Ok(())
 }
 
 fn remind(
@@ -207,9 +240,13 @@ mod tests {
     fn a_cause_names_what_it_explains_and_an_end_is_told_to_who_was_told() {
         let db = crate::store::in_memory().unwrap();
         let to = |name: &str| Saying::Trigger(vec![name.to_owned()]);
-        let of =
-            |episode: &str, saying| News::Said { episode: episode.to_owned(), saying, hearers: vec!["a".to_owned()] };
-        let mute = |by| News::Muted { episode: "child".to_owned(), by };
+        let of = |episode: &str, saying| News::Said {
+            episode: episode.to_owned(),
+            saying,
+            hearers: vec!["a".to_owned()],
+            current: None,
+        };
+        let mute = |by| News::Muted { episode: "child".to_owned(), by, current: None };
         for news in [
             began("cause"),
             began("child"),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use driftline_alerts::{
-    Alertmanager, ChangeEvent, Datadog, Delivery, Email, Gate, Micros, Notification, Opsgenie, PagerDuty, Pictures,
-    Rest, Slack, Target, Teams, Webhook, is_given_up, pause_after,
+    Alertmanager, Before, ChangeEvent, Datadog, Delivery, Email, Gate, Micros, Notification, Opsgenie, PagerDuty,
+    Pictures, Rest, Slack, Target, Teams, Webhook, is_given_up, pause_after,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -182,15 +182,15 @@ impl Queue {
     async fn deliver(&mut self, entry: Due, began: Instant) -> Result<(), StoreError> {
         let Parts { store, metrics, tracer, .. } = &self.parts;
         let (id, attempts) = (entry.id, entry.attempts + 1);
-        let Some(text) = store.writer.write(move |db| entries::begin(db, id)).await? else { return Ok(()) };
+        let Some((text, before)) = store.writer.write(move |db| entries::begin(db, id)).await? else { return Ok(()) };
         let mut span = tracer.begin("deliver notification");
         span.text("driftline.target", &entry.target);
         let outcome = match (&mut self.target, said(&entry, &text)) {
-            (Some(gated), Ok(said)) => gated.deliver(&said, entry.receipt.as_deref(), began).await,
+            (Some(gated), Ok(said)) => gated.deliver(&said, &before, began).await,
             (None, _) => no_target(&entry.target),
             (_, Err(error)) => Delivery::Refused { why: format!("the stored notification cannot be read: {error}") },
         };
-        if let Delivery::Retry { why, .. } | Delivery::Refused { why } = &outcome {
+        if let Delivery::Retry { why, .. } | Delivery::Refused { why } | Delivery::Partly { why, .. } = &outcome {
             span.fail(why);
         }
         if let Some(gated) = &self.target {
@@ -201,6 +201,16 @@ impl Queue {
             Delivery::Accepted { receipt } => {
                 metrics.attempt(&entry.target, entry.is_drill, "delivered").inc();
                 store.writer.write(move |db| entries::accepted(db, id, receipt.as_deref(), now)).await
+            }
+            Delivery::Partly { receipt, why, again } => {
+                metrics.attempt(&entry.target, entry.is_drill, "partly").inc();
+                let again = again && !is_given_up(attempts, age(&entry, now));
+                let next = again.then(|| now + pause_after(attempts, None, random()).as_micros() as i64);
+                if attempts == 1 || next.is_none() {
+                    warn!(target = %entry.target, %why, delivery = id, "a notification did not reach all whom it is for");
+                }
+                let entry = (id, entry.in_doubt);
+                store.writer.write(move |db| entries::accepted_in_part(db, entry, &receipt, &why, next, now)).await
             }
             Delivery::Retry { after, why, in_doubt } if !is_given_up(attempts, age(&entry, now)) => {
                 metrics.attempt(&entry.target, entry.is_drill, "retried").inc();
@@ -238,7 +248,7 @@ impl Queue {
             let (is_drill, notification) = (notification.drill, Said::of_episode(notification));
             let mut outcome = "not_repeated";
             if !matches!(gated.gate.rest(elapsed(began)), Some(Rest::Failing(_)))
-                && let Delivery::Accepted { .. } = gated.deliver(&notification, None, began).await
+                && let Delivery::Accepted { .. } = gated.deliver(&notification, &Before::default(), began).await
             {
                 outcome = "repeated";
             }
@@ -249,15 +259,15 @@ impl Queue {
 
 impl Gated {
     /// Makes one attempt, and takes note of how the target does.
-    async fn deliver(&mut self, said: &Said, receipt: Option<&str>, began: Instant) -> Delivery {
+    async fn deliver(&mut self, said: &Said, before: &Before, began: Instant) -> Delivery {
         self.gate.begins(elapsed(began));
         let delivery = match said {
-            Said::OfEpisode(notification) => self.target.deliver(notification, receipt).await,
+            Said::OfEpisode(notification) => self.target.deliver(notification, before).await,
             Said::OfChange(change) => self.target.deliver_change(change).await,
         };
         match &delivery {
-            // What it refuses is wrong with the entry.
-            Delivery::Accepted { .. } | Delivery::Refused { .. } => self.gate.answered(),
+            // What it refuses is wrong with the entry, or with one of those behind it.
+            Delivery::Accepted { .. } | Delivery::Partly { .. } | Delivery::Refused { .. } => self.gate.answered(),
             Delivery::Retry { after, .. } => self.gate.failed(*after, random(), elapsed(began)),
         }
         delivery

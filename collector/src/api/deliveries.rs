@@ -35,7 +35,8 @@ pub(crate) struct DeliveryView {
     target: String,
     /// `trigger`, `remind`, `acknowledge` or `resolve` of an episode; `change` tells of a change.
     action: String,
-    /// `pending`, `delivered`, `given_up` (a dead letter: it is not tried any more) or `cancelled`.
+    /// `pending`, `delivered` (where `last_error` names them, to all but these), `given_up` (a dead letter: it is not tried any
+    /// more) or `cancelled`.
     state: String,
     attempts: u32,
     created_at: String,

@@ -181,6 +181,8 @@ pub(crate) struct FeedView {
     /// `fresh`, `stale`, or `unknown` when it cannot be listed and what was seen before is too old to tell.
     state: String,
     max_age_seconds: u64,
+    /// The columns that it brings, which are all that its alerts explain; empty where it names none, and may bring any.
+    columns: Vec<String>,
     /// Its newest file, under the place; null when there is none.
     newest: Option<String>,
     /// When that was written, by the store's clock.
@@ -199,6 +201,7 @@ impl FeedView {
             place: feed.place.to_string(),
             state: seen.state(feed.max_age, now).name().to_owned(),
             max_age_seconds: feed.max_age.as_secs(),
+            columns: feed.columns.iter().cloned().collect(),
             newest: seen.newest.as_ref().map(|newest| newest.name.clone()),
             written_at: seen.newest.as_ref().map(|newest| rfc3339(newest.written_at)),
             listed_at: seen.listed_at.map(rfc3339),

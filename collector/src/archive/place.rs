@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use driftline_alerts::Withheld;
 use futures_util::StreamExt;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
@@ -31,6 +32,8 @@ pub(crate) struct Place {
     store: Arc<dyn ObjectStore>,
     /// Where it is a folder.
     folder: Option<PathBuf>,
+    /// What no error may repeat.
+    withheld: Withheld,
 }
 
 /// How the creation of a file ended.
@@ -82,7 +85,7 @@ pub(crate) fn open(place: &ArchivePlace) -> Result<Place, String> {
         ArchivePlace::Folder(folder) => Some(folder.clone()),
         ArchivePlace::S3 { .. } => None,
     };
-    Ok(Place { store, folder })
+    Ok(Place { store, folder, withheld: withheld(place) })
 }
 
 /// Opens what is there already, to read it. A folder must be there; whether a bucket is, its first answer says.
@@ -93,6 +96,18 @@ pub(crate) fn open_to_read(place: &ArchivePlace) -> Result<Arc<dyn ObjectStore>,
         }
         ArchivePlace::S3 { .. } => open_bucket(place),
     }
+}
+
+/// What is taken out of everything that a place's store says: some repeat what they were sent, and a key's id says whose it is.
+pub(crate) fn withheld(place: &ArchivePlace) -> Withheld {
+    let mut withheld = Withheld::default();
+    let ArchivePlace::S3 { credentials, .. } = place else { return withheld };
+    let named = credentials.iter().flat_map(|(key_id, secret)| [key_id, secret]);
+    named.filter_map(|source| source.read().ok()).for_each(|secret| withheld.add(secret.reveal()));
+    // What the client takes from there by itself.
+    let own = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+    own.into_iter().filter_map(|name| std::env::var(name).ok()).for_each(|value| withheld.add(&value));
+    withheld
 }
 
 /// A bucket, or what is under a prefix in one.
@@ -120,6 +135,11 @@ fn open_bucket(place: &ArchivePlace) -> Result<Arc<dyn ObjectStore>, String> {
 }
 
 impl Place {
+    /// What a store said, for a person to read.
+    fn said(&self, error: &object_store::Error) -> String {
+        self.withheld.out_of(&error.to_string())
+    }
+
     /// Puts a file under a name that must be free, or hold what this run put there: an answer may be lost on its way, and a
     /// store may answer "exists" to its own success.
     pub(crate) async fn put(&self, path: &str, file: Bytes, identity: &Identity) -> Put {
@@ -144,14 +164,14 @@ impl Place {
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                 Ok(Created::Exists)
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(self.said(&error)),
         }
     }
 
     /// Puts a file, whatever is there.
     async fn replace(&self, path: &str, contents: Bytes) -> Result<(), String> {
         let put = self.store.put(&parsed(path)?, PutPayload::from(contents)).await;
-        put.map(|_| ()).map_err(|error| error.to_string())
+        put.map(|_| ()).map_err(|error| self.said(&error))
     }
 
     /// Puts a file over what is there, unless somebody else does meanwhile: a put of a run that has died may still be on its
@@ -167,20 +187,20 @@ impl Place {
         let mode = match self.store.get(&parsed).await {
             Ok(found) => {
                 let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
-                if found.bytes().await.map_err(|error| error.to_string())? == contents {
+                if found.bytes().await.map_err(|error| self.said(&error))? == contents {
                     return Ok(());
                 }
                 PutMode::Update(version)
             }
             Err(object_store::Error::NotFound { .. }) => PutMode::Create,
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(self.said(&error)),
         };
         let options = PutOptions { mode, ..PutOptions::default() };
         match self.store.put_opts(&parsed, PutPayload::from(contents.clone()), options).await {
             Ok(_) => Ok(()),
             // A store that knows no 'If-Match' is left to its luck: what is put here is put again when it changes.
             Err(object_store::Error::NotImplemented { .. }) => self.replace(path, contents).await,
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(self.said(&error)),
         }
     }
 
@@ -193,7 +213,7 @@ impl Place {
         match contents {
             Ok(contents) => Ok(Some(contents)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(self.said(&error)),
         }
     }
 
@@ -211,7 +231,7 @@ impl Place {
             Err(why) => return Removed::Retry(why),
         };
         if is_ours && let Err(error) = self.store.delete(&parsed).await {
-            return Removed::Retry(error.to_string());
+            return Removed::Retry(self.said(&error));
         }
         if let Some(folder) = &self.folder {
             folder::remove_empty(folder, path);
@@ -227,10 +247,10 @@ impl Place {
             let found = match self.store.get_opts(path, GetOptions { range, ..GetOptions::default() }).await {
                 Ok(found) => found,
                 Err(object_store::Error::NotFound { .. }) => return Ok(None),
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(self.said(&error)),
             };
             let size = found.meta.size;
-            let end = found.bytes().await.map_err(|error| error.to_string())?;
+            let end = found.bytes().await.map_err(|error| self.said(&error))?;
             match Identity::read_end(&end, size) {
                 Ok(identity) => return Ok(identity),
                 Err(needed) if needed > end.len() as u64 && needed <= size => wanted = needed,
@@ -243,13 +263,13 @@ impl Place {
     pub(super) async fn delete(&self, path: &str) -> Result<(), String> {
         match self.store.delete(&parsed(path)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(self.said(&error)),
         }
     }
 
     /// When a file was written, by the store's clock, in microseconds since the Unix epoch.
     pub(super) async fn written_at(&self, path: &str) -> Result<i64, String> {
-        let found = self.store.head(&parsed(path)?).await.map_err(|error| error.to_string())?;
+        let found = self.store.head(&parsed(path)?).await.map_err(|error| self.said(&error))?;
         Ok(found.last_modified.timestamp_micros())
     }
 
@@ -267,7 +287,7 @@ impl Place {
         let mut listing = self.store.list(Some(&folder));
         let mut files = Vec::new();
         while let Some(found) = listing.next().await {
-            let found = found.map_err(|error| error.to_string())?;
+            let found = found.map_err(|error| self.said(&error))?;
             files.push((found.location.to_string(), found.size));
         }
         Ok(files)

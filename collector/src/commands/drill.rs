@@ -97,7 +97,8 @@ fn in_words(step: &Value) -> String {
     };
     let seconds = step["seconds"].as_f64().unwrap_or_default();
     let said = match text(step, "state") {
-        "delivered" => format!("accepted after {seconds:.1} s{tries}"),
+        "delivered" if error.is_empty() => format!("accepted after {seconds:.1} s{tries}"),
+        "delivered" => format!("NOT ALL OF IT accepted after {seconds:.1} s{tries}: {error}"),
         "given_up" => format!("GIVEN UP after {seconds:.1} s{tries}: {error}"),
         "cancelled" => "not sent: the beginning was not taken".to_owned(),
         _ if error.is_empty() => "WAITS".to_owned(),

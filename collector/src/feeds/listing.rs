@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use driftline_alerts::Withheld;
 use futures_util::StreamExt;
 use object_store::{Error, ObjectStore};
 
 use super::NewestFile;
-use crate::archive::place::open_to_read;
+use crate::archive::place::{open_to_read, withheld};
 use crate::config::{ArchivePlace, Feed};
 
 /// Files that one listing goes through: fifty requests to S3, which cost a quarter of a tenth of a cent.
@@ -26,13 +27,14 @@ pub(super) struct Listed {
 
 /// Goes through a feed's files as they are at a time.
 pub(super) async fn list(feed: Arc<Feed>, now: i64) -> Listed {
+    let withheld = withheld(&feed.place);
     match open_to_read(&feed.place) {
-        Ok(store) => newest_of(&*store, &feed, now).await,
-        Err(why) => Listed { newest: None, trouble: Some(in_words(&feed.place, &why)) },
+        Ok(store) => newest_of(&*store, (&feed, &withheld), now).await,
+        Err(why) => Listed { newest: None, trouble: Some(in_words(&feed.place, &withheld.out_of(&why))) },
     }
 }
 
-async fn newest_of(store: &dyn ObjectStore, feed: &Feed, now: i64) -> Listed {
+async fn newest_of(store: &dyn ObjectStore, (feed, withheld): (&Feed, &Withheld), now: i64) -> Listed {
     let mut listing = store.list(None).take(MAX_FILES + 1).enumerate();
     let mut newest: Option<NewestFile> = None;
     while let Some((index, found)) = listing.next().await {
@@ -45,7 +47,10 @@ async fn newest_of(store: &dyn ObjectStore, feed: &Feed, now: i64) -> Listed {
             Ok(found) => found,
             // It was taken away while the others were listed.
             Err(Error::NotFound { .. }) if matches!(feed.place, ArchivePlace::Folder(_)) => continue,
-            Err(error) => return Listed { newest, trouble: Some(in_words(&feed.place, &error.to_string())) },
+            Err(error) => {
+                let why = withheld.out_of(&error.to_string());
+                return Listed { newest, trouble: Some(in_words(&feed.place, &why)) };
+            }
         };
         let written_at = found.last_modified.timestamp_micros();
         let counts =
@@ -134,7 +139,7 @@ mod tests {
         for index in 0..=MAX_FILES {
             store.put(&format!("{index}").into(), PutPayload::new()).await.unwrap();
         }
-        let listed = newest_of(&store, &feed(Path::new(""), ""), i64::MAX).await;
+        let listed = newest_of(&store, (&feed(Path::new(""), ""), &Withheld::default()), i64::MAX).await;
         assert!(listed.newest.is_some() && listed.trouble.unwrap().contains("more than 50000 files"));
     }
 }

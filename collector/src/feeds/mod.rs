@@ -14,14 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use driftline_alerts::Reach;
+use driftline_alerts::{Brings, Reach};
 use prometheus::{Gauge, IntCounter};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use self::listing::{Listed, list};
-use crate::config::{Config, FEEDS_LISTED_SLI, FEEDS_SLI, Feed};
+use crate::config::{Config, FEEDS_LISTED_SLI, FEEDS_SLI, Feed, Model};
 use crate::metrics::Metrics;
 use crate::times::now_micros;
 
@@ -189,13 +189,19 @@ impl Feeds {
 
 /// What alerts on feeds can have hurt: the columns that a feed names, and anything where it names none.
 pub(crate) fn reach(config: &Config) -> Reach {
-    let feeds = config.models.iter().flat_map(|model| model.slis.feeds.iter().map(|feed| (&model.name, feed)));
-    let naming = feeds.filter(|(_, feed)| !feed.columns.is_empty());
-    naming.fold(Reach::EVERYTHING, |reach, (model, feed)| {
-        [FEEDS_SLI, FEEDS_LISTED_SLI]
-            .iter()
-            .fold(reach, |reach, sli| reach.limited((sli, model, &feed.name), feed.columns.iter().cloned()))
-    })
+    let brings = |feed: &Feed| match feed.columns.is_empty() {
+        true => Brings::Anything,
+        false => Brings::Columns(feed.columns.clone()),
+    };
+    let of_model = |model: &Model| {
+        let name = model.name.clone();
+        let feeds = model.slis.feeds.iter().map(move |feed| (name.clone(), feed.name.clone(), brings(feed)));
+        feeds.collect::<Vec<_>>()
+    };
+    let feeds: Vec<(String, String, Brings)> = config.models.iter().flat_map(of_model).collect();
+    [FEEDS_SLI, FEEDS_LISTED_SLI]
+        .into_iter()
+        .fold(Reach::EVERYTHING, |reach, sli| reach.of_parts((sli, "feed"), feeds.clone()))
 }
 
 /// Lists a feed now, for who looks once: its newest file, if it has any.

@@ -20,7 +20,7 @@ use super::{HEADLINE, ModelState, Pipeline, expressions};
 use crate::alerting::book::{Change, Orphan};
 use crate::alerting::evidence::{self, Watched};
 use crate::alerting::news::News;
-use crate::alerting::{around, changes, confidence, pulling};
+use crate::alerting::{around, changes, confidence, facts, pulling};
 use crate::causes::{HISTORY_WINDOWS, Past};
 use crate::config::{EventTime, Windows};
 use crate::numbers::{significant, thousands};
@@ -170,7 +170,7 @@ impl Pipeline {
         notification.facts.extend(self.facts_of_sidecars(change));
         notification.facts.extend(self.facts_of_watermarks(change));
         notification.facts.extend(self.facts_of_running(change));
-        evidence::put_in_order(&mut notification.facts);
+        facts::put_in_order(&mut notification.facts);
         let kind = match change.transition {
             Transition::Fired { .. } => EventKind::AlertFired,
             Transition::Resolved { .. } => EventKind::AlertResolved,
@@ -431,7 +431,11 @@ fn past(window: &ClosedWindow, watched: &Watched<'_>) -> Option<Past> {
 }
 
 /// The last windows of a score that are stored, the newest last.
-fn score_history(db: &rusqlite::Connection, model: &str, watched: &Watched<'_>) -> rusqlite::Result<Vec<Past>> {
+pub(super) fn score_history(
+    db: &rusqlite::Connection,
+    model: &str,
+    watched: &Watched<'_>,
+) -> rusqlite::Result<Vec<Past>> {
     let Watched { version, segment, column, detector } = *watched;
     if let Some((against, detector)) = Against::of_score(detector) {
         return stored::history(db, (model, version, column), (against, detector), HISTORY_WINDOWS);

@@ -1,6 +1,6 @@
 //! What a runbook says first, for whoever was just woken: its list under *In 30 seconds*, which every message of an alert carries.
 
-use driftline_alerts::Notification;
+use driftline_alerts::{Notification, shorten};
 use pulldown_cmark::{Event, HeadingLevel, Parser, Tag, TagEnd};
 
 use super::Runbook;
@@ -18,9 +18,8 @@ const MAX_CHARS: usize = 500;
 pub(crate) fn brief(notification: &mut Notification, runbook: Option<&Runbook>, public_url: &str) {
     let Some(runbook) = runbook else { return };
     let values = Values::new(public_url, Some(notification));
-    let filled = |(name, words): (String, String)| (name, cut(&values.fill(&words), MAX_CHARS));
-    let briefing = items(runbook.body()).into_iter().map(filled).collect();
-    notification.briefing = briefing;
+    let filled = |(name, words): (String, String)| (name, shorten(&values.fill(&words), MAX_CHARS));
+    notification.briefing = items(runbook.body()).into_iter().map(filled).collect();
 }
 
 /// The items of the section's list that begin with a name in bold: the name, and the rest as plain text.
@@ -55,16 +54,8 @@ fn items(text: &str) -> Vec<(String, String)> {
         }
     }
     let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let named = items.iter().map(|(name, words)| (cut(&one_line(name), MAX_NAME_CHARS), one_line(words)));
+    let named = items.iter().map(|(name, words)| (shorten(&one_line(name), MAX_NAME_CHARS), one_line(words)));
     named.filter(|(name, words)| !name.is_empty() && !words.is_empty()).take(MAX_ITEMS).collect()
-}
-
-/// The longest beginning of a text that has at most so many characters.
-fn cut(text: &str, max_chars: usize) -> String {
-    if text.chars().count() <= max_chars {
-        return text.to_owned();
-    }
-    text.chars().take(max_chars - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -94,6 +85,6 @@ mod tests {
             format!("## In 30 seconds\n\n{}", format!("- **{}** {}\n", "ü".repeat(90), "ü".repeat(900)).repeat(9));
         let long = items(&long);
         assert_eq!((long.len(), long[0].0.chars().count()), (MAX_ITEMS, MAX_NAME_CHARS));
-        assert_eq!(cut(&long[0].1, MAX_CHARS).chars().count(), MAX_CHARS);
+        assert_eq!(shorten(&long[0].1, MAX_CHARS).chars().count(), MAX_CHARS);
     }
 }

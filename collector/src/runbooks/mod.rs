@@ -239,6 +239,17 @@ mod tests {
     }
 
     #[test]
+    fn every_runbook_that_ships_ends_with_how_it_is_kept_true_and_has_no_place_that_nobody_filled_in() {
+        for runbook in Runbooks::shipped().iter() {
+            let after = runbook.body().split("\n## After\n").nth(1).unwrap();
+            assert!(after.contains("`tested:"), "{}: {after}", runbook.id);
+            let left =
+                runbook.body().lines().find(|line| line.len() > 1 && line.starts_with('@') && line.ends_with('@'));
+            assert_eq!(left, None, "{}", runbook.id);
+        }
+    }
+
+    #[test]
     fn every_shipped_rule_has_its_runbook_and_every_runbook_its_rule() {
         let config = Config::parse("", "", Path::new("")).unwrap();
         let used: BTreeSet<&str> = config.alerting.rules.iter().map(|rule| rule.runbook.as_str()).collect();

@@ -241,7 +241,7 @@ CREATE TABLE outbox (
     state TEXT NOT NULL DEFAULT 'pending',
     settled_at INTEGER,
     last_error TEXT,
-    -- What the target calls the message, so that it can be told which has ended.
+    -- What the target calls the message, so that it can be told which has ended; or who of those behind it has it.
     receipt TEXT,
     -- Whether it was sent, and nobody knows whether it arrived.
     in_doubt INTEGER NOT NULL DEFAULT 0

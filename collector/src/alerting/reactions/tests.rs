@@ -104,10 +104,12 @@ fn drift_that_persists_is_asked_for_once_and_started_once() {
 fn who_was_told_of_the_alert_is_asked_and_nobody_else() {
     let (db, config) = fixture();
     let told = open(&db, &config, "FeatureDrift", ["flights", "temp"], 0);
-    let said = |episode: &str, saying| News::Said { episode: episode.to_owned(), saying, hearers: Vec::new() };
+    let said =
+        |episode: &str, saying| News::Said { episode: episode.to_owned(), saying, hearers: Vec::new(), current: None };
     said(&told, Saying::Trigger(vec!["team".to_owned()])).store(&db, 0).unwrap();
     // One is due already, and would say nothing of what is asked.
-    let waits = News::Said { episode: told.clone(), saying: Saying::Remind, hearers: vec!["team".to_owned()] };
+    let waits =
+        News::Said { episode: told.clone(), saying: Saying::Remind, hearers: vec!["team".to_owned()], current: None };
     waits.store(&db, HOUR).unwrap();
     decide(&db, &config, 6 * HOUR);
     let untold = open(&db, &config, "FeatureDrift", ["fleet", "temp"], 0);
@@ -144,7 +146,7 @@ fn wrong_data_of_the_same_model_holds_it_back_even_after_it_was_approved() {
 fn what_is_muted_is_not_asked_for_and_what_ends_is_not_asked_for_any_more() {
     let (db, config) = fixture();
     let episode = open(&db, &config, "FeatureDrift", ["flights", "temp"], 0);
-    let muted = |by: Vec<Mute>| News::Muted { episode: episode.clone(), by }.store(&db, HOUR).unwrap();
+    let muted = |by: Vec<Mute>| News::Muted { episode: episode.clone(), by, current: None }.store(&db, HOUR).unwrap();
     muted(vec![Mute::Silence("s".to_owned())]);
     assert!(decide(&db, &config, 6 * HOUR).is_empty());
     muted(Vec::new());
