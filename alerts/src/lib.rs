@@ -82,7 +82,9 @@ pub use html::escape_html;
 pub use maintenance::Maintenance;
 pub use matching::{Matchers, Pattern};
 pub use muting::{Mute, Muting};
-pub use notification::{Acknowledgement, Action, EvidenceRow, MAX_ROWS, Notification, Picture, shorten, sparkline};
+pub use notification::{
+    Acknowledgement, Action, EvidenceRow, Figure, MAX_ROWS, Notification, Picture, shorten, sparkline,
+};
 pub use objective_state::{EventSource, ObjectiveEvents, ObjectiveState};
 pub use period::{CalendarUnit, Period};
 pub use reach::{Brings, Reach};

@@ -115,9 +115,7 @@ impl Notification {
         lines.push(self.condition.clone());
         lines.extend(self.acknowledged.iter().map(|said| format!("Acknowledged: {}", said.in_words())));
         lines.extend(self.facts.iter().map(|(name, value)| format!("{name}: {value}")));
-        lines.extend(self.rows.iter().map(|row| {
-            format!("{}: {} (limit {}, n = {}) {}", row.what, row.value, row.threshold, row.n, row.sparkline)
-        }));
+        lines.extend(self.rows.iter().map(|row| format!("{}: {}", row.what, row.in_words())));
         lines.extend((self.more_rows > 0).then(|| format!("and {} more", self.more_rows)));
         lines.join("\n")
     }
@@ -182,6 +180,54 @@ pub struct EvidenceRow {
     pub n: String,
     /// The value in the last windows, as a line of block characters.
     pub sparkline: String,
+}
+
+/// A column of a table of rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Figure {
+    /// What stands above it.
+    pub name: &'static str,
+    /// Whether it is a line of block characters.
+    pub is_line: bool,
+    of: fn(&EvidenceRow) -> &String,
+}
+
+impl Figure {
+    const ALL: [Self; 4] = [
+        Self { name: "Value", is_line: false, of: |row| &row.value },
+        Self { name: "Limit", is_line: false, of: |row| &row.threshold },
+        Self { name: "Rows", is_line: false, of: |row| &row.n },
+        Self { name: "Last windows", is_line: true, of: |row| &row.sparkline },
+    ];
+
+    /// What a row has of it; empty where it has none.
+    #[must_use]
+    pub fn of(self, row: &EvidenceRow) -> &str {
+        (self.of)(row)
+    }
+}
+
+impl EvidenceRow {
+    /// The figures that some of the rows have: an expression's have neither a limit nor a size.
+    #[must_use]
+    pub fn figures(rows: &[Self]) -> Vec<Figure> {
+        let is_there = |figure: &Figure| rows.iter().any(|row| !figure.of(row).is_empty());
+        Figure::ALL.into_iter().filter(is_there).collect()
+    }
+
+    /// The figures in one line, as far as there are any: `14.5 (limit 0.2, n = 9 000) ▁▇`.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let named = [("limit ", &self.threshold), ("n = ", &self.n)];
+        let named: Vec<String> = named
+            .into_iter()
+            .filter(|(_, figure)| !figure.is_empty())
+            .map(|(name, figure)| format!("{name}{figure}"))
+            .collect();
+        let named = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
+        let line = if self.sparkline.is_empty() { String::new() } else { format!(" {}", self.sparkline) };
+        format!("{}{named}{line}", self.value)
+    }
 }
 
 /// A small picture.
@@ -314,6 +360,20 @@ pub(crate) mod tests {
         assert!(said(Action::Trigger).starts_with("Real? Yes.\nHurt? Whoever acts on it.\nFirst: Look"));
         assert!(said(Action::Remind).starts_with("Real?"));
         assert!(said(Action::Resolve).starts_with("psi above 0.2"));
+    }
+
+    #[test]
+    fn a_row_says_what_it_has_and_leaves_no_place_empty() {
+        let [whole] = <[EvidenceRow; 1]>::try_from(notification(Action::Trigger).rows).unwrap();
+        assert_eq!(whole.in_words(), "14.5 (limit 0.2, n = 13068) ▁▁█");
+        let indicator = EvidenceRow { sparkline: String::new(), ..whole.clone() };
+        assert_eq!(indicator.in_words(), "14.5 (limit 0.2, n = 13068)");
+        let expression = EvidenceRow { threshold: String::new(), n: String::new(), ..indicator.clone() };
+        assert_eq!(expression.in_words(), "14.5");
+        let names = |rows: &[EvidenceRow]| EvidenceRow::figures(rows).iter().map(|one| one.name).collect::<Vec<_>>();
+        assert_eq!(names(std::slice::from_ref(&expression)), ["Value"]);
+        assert_eq!(names(&[expression, indicator.clone()]), ["Value", "Limit", "Rows"]);
+        assert_eq!(names(&[indicator, whole]), ["Value", "Limit", "Rows", "Last windows"]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ import { onScale, verdictBadge } from './score-words.js';
 import { blockSparkline } from './sparkline.js';
 
 /** @typedef {import('./api.js').EpisodeDetail} EpisodeDetail */
+/** @typedef {import('./api.js').Member} Member */
 /** @typedef {import('./api.js').ModelDetail} ModelDetail */
 /** @typedef {import('./api.js').ColumnDetail} ColumnDetail */
 /** @typedef {import('./dom.js').Child} Child */
@@ -205,8 +206,8 @@ function answers(alert, model, said, lately) {
   const isResolved = alert.resolved_at !== null;
   return h('div', { class: 'answers', key: 'answers' },
     answer('Is it real?',
-      worst && h('p', { class: 'answer-figure' }, h('strong', null, worst.value), h('span', { class: 'muted' }, ` against a limit of ${worst.limit}`)),
-      worst && h('p', null, h('strong', null, worst.what), `, measured on ${worst.n} ${conditionScore(alert) === null ? 'events' : 'rows'}`,
+      worst && h('p', { class: 'answer-figure' }, h('strong', null, worst.value), worst.limit !== '' && h('span', { class: 'muted' }, ` against a limit of ${worst.limit}`)),
+      worst && h('p', null, h('strong', null, worst.what), worst.n !== '' && `, measured on ${worst.n} ${conditionScore(alert) === null ? 'events' : 'rows'}`,
         more > 0 && `; ${counted(more, 'other')} also beyond the limit`),
       quoted(said?.real),
       h('dl', { class: 'facts' }, factRows(alert.facts.filter(({ name }) => ANSWERING.has(name))), stillSo(alert, lately))),
@@ -277,15 +278,22 @@ function evidence(alert) {
   const { members, more_members: more, picture } = alert;
   const facts = alert.facts.filter(({ name }) => !ANSWERING.has(name));
   if (members.length === 0 && facts.length === 0 && !picture) return null;
+  // An expression has neither a limit nor a size, and an indicator no windows.
+  const figures = [
+    { name: 'Value', of: (/** @type {Member} */ { value }) => value },
+    { name: 'Limit', of: (/** @type {Member} */ { limit }) => limit },
+    { name: conditionScore(alert) === null ? 'Events' : 'Rows', of: (/** @type {Member} */ { n }) => n },
+  ].filter(({ of }) => members.some((member) => of(member) !== ''));
+  const hasLines = members.some(({ sparkline }) => sparkline !== '');
   return h('section', { 'aria-labelledby': 'evidence-title', key: 'evidence' }, h('h2', { id: 'evidence-title' }, 'Evidence when it began'),
     h('div', { class: `panel evidence${picture ? ' evidence-pictured' : ''}` },
       members.length > 0 && h('div', { class: 'table-scroller', tabindex: 0, role: 'region', 'aria-label': 'Beyond the limit' }, h('table', { class: 'figures' },
         h('thead', null, h('tr', null, h('th', { scope: 'col' }, 'Beyond the limit'),
-          ['Value', 'Limit', conditionScore(alert) === null ? 'Events' : 'Rows'].map((name) => h('th', { scope: 'col', class: 'number' }, name)), h('th', { scope: 'col' }, 'Last windows'))),
+          figures.map(({ name }) => h('th', { scope: 'col', class: 'number' }, name)), hasLines && h('th', { scope: 'col' }, 'Last windows'))),
         h('tbody', null, members.map((member) => h('tr', null,
           h('th', { scope: 'row' }, member.what),
-          [member.value, member.limit, member.n].map((figure) => h('td', { class: 'number' }, figure)),
-          h('td', null, blockSparkline(member.sparkline))))),
+          figures.map(({ of }) => h('td', { class: 'number' }, of(member))),
+          hasLines && h('td', null, blockSparkline(member.sparkline))))),
         more > 0 && h('tfoot', null, h('tr', null, h('td', { colspan: 5, class: 'muted' }, `and ${counted(more, 'other')}`))))),
       picture && h('figure', { class: 'picture' },
         h('img', { src: `data:image/png;base64,${picture.png_base64}`, alt: picture.caption, width: 560, height: 160 }),

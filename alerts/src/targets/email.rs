@@ -19,7 +19,7 @@ use super::recipients::Recipients;
 use super::smtp::Smtp;
 use super::{Before, Delivery};
 use crate::html::escape_html;
-use crate::notification::{Action, Notification, duration_in_words, shorten, time_in_words};
+use crate::notification::{Action, EvidenceRow, Notification, duration_in_words, shorten, time_in_words};
 use crate::rule::Severity;
 
 /// Readers cut subjects much earlier than this.
@@ -189,10 +189,7 @@ fn text(notification: &Notification) -> String {
         line(format_args!(""));
         let width = notification.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0).min(40);
         for row in &notification.rows {
-            line(format_args!(
-                "  {:<width$}  {:>10} (limit {})  n = {}  {}",
-                row.what, row.value, row.threshold, row.n, row.sparkline
-            ));
+            line(format_args!("  {:<width$}  {}", row.what, row.in_words()));
         }
         if notification.more_rows > 0 {
             line(format_args!("  and {} more", notification.more_rows));
@@ -240,15 +237,18 @@ fn html(notification: &Notification) -> String {
     let mut rows = String::new();
     if !notification.rows.is_empty() {
         rows.push_str("<table style=\"border-collapse:collapse;margin:16px 0 0 0;font-size:14px;\"><tr>");
-        for head in ["", "Value", "Limit", "Rows", "Last windows"] {
+        let figures = EvidenceRow::figures(&notification.rows);
+        for head in [""].into_iter().chain(figures.iter().map(|figure| figure.name)) {
             rows.push_str(&format!("<th style=\"{cell}color:#5b6472;font-weight:normal;\">{head}</th>"));
         }
         rows.push_str("</tr>");
         for row in &notification.rows {
-            rows.push_str(&format!(
-                "<tr><td style=\"{cell}\"><b>{}</b></td><td style=\"{cell}\">{}</td><td style=\"{cell}\">{}</td><td style=\"{cell}\">{}</td><td style=\"{cell}font-family:monospace;word-break:break-all;\">{}</td></tr>",
-                escape_html(&row.what), escape_html(&row.value), escape_html(&row.threshold), escape_html(&row.n), escape_html(&row.sparkline)
-            ));
+            rows.push_str(&format!("<tr><td style=\"{cell}\"><b>{}</b></td>", escape_html(&row.what)));
+            for figure in &figures {
+                let more = if figure.is_line { "font-family:monospace;word-break:break-all;" } else { "" };
+                rows.push_str(&format!("<td style=\"{cell}{more}\">{}</td>", escape_html(figure.of(row))));
+            }
+            rows.push_str("</tr>");
         }
         rows.push_str("</table>");
         if notification.more_rows > 0 {

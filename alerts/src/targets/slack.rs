@@ -136,9 +136,7 @@ fn message(notification: &Notification) -> Value {
         notification.acknowledged.iter().map(|said| format!("*Acknowledged* {}", cut(&said.in_words(), MAX_TEXT))),
     );
     for row in notification.rows.iter().take(MAX_ROWS) {
-        let [what, value, threshold, n] =
-            [&row.what, &row.value, &row.threshold, &row.n].map(|text| cut(text, MAX_NAME));
-        lines.push(format!("• `{what}` {value} (limit {threshold}, n = {n}) {}", row.sparkline));
+        lines.push(format!("• `{}` {}", cut(&row.what, MAX_NAME), cut(&row.in_words(), MAX_TEXT)));
     }
     let hidden = notification.rows.len().saturating_sub(MAX_ROWS) as u64 + notification.more_rows;
     if hidden > 0 {

@@ -61,9 +61,7 @@ fn facts(notification: &Notification) -> Vec<Value> {
     facts.push(fact("Since", &time_in_words(notification.started_at)));
     facts.extend(notification.resolved_at.map(|end| fact("Until", &time_in_words(end))));
     facts.extend(notification.facts.iter().map(|(name, value)| fact(name, value)));
-    facts.extend(notification.rows.iter().map(|row| {
-        fact(&row.what, &format!("{} (limit {}, n = {}) {}", row.value, row.threshold, row.n, row.sparkline))
-    }));
+    facts.extend(notification.rows.iter().map(|row| fact(&row.what, &row.in_words())));
     facts
 }
 

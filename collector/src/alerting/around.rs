@@ -9,8 +9,8 @@ use rusqlite::{Connection, params};
 
 use super::book::Change;
 use crate::config::{
-    ARCHIVE_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, RUNNING_SLI, SCHEMA_SLI, SIDECARS_SLI,
-    SLICES_SLI, WATERMARK_SLI,
+    ARCHIVE_SLI, DELIVERY_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, RUNNING_SLI, SCHEMA_SLI,
+    SIDECARS_SLI, SLICES_SLI, WATERMARK_SLI,
 };
 use crate::numbers::{percent, significant, thousands};
 use crate::pipeline::HEADLINE;
@@ -54,7 +54,7 @@ pub(crate) fn affected(
 fn counted(counts: Counts, sli: &str, when: &str) -> Option<String> {
     let events = match sli {
         ARCHIVE_SLI | RUNNING_SLI | HEARD_SLI | SIDECARS_SLI | FEEDS_SLI | FEEDS_LISTED_SLI | OUTCOMES_SLI
-        | SLICES_SLI | WATERMARK_SLI => return None,
+        | SLICES_SLI | WATERMARK_SLI | DELIVERY_SLI => return None,
         "freshness" | SCHEMA_SLI => "predictions",
         "capture" => "exchanges",
         _ => "requests",
@@ -172,6 +172,8 @@ mod tests {
     fn bad_events_are_what_they_are_of() {
         let counts = Counts { good: 900, valid: 2100, unknown: 0 };
         assert_eq!(counted(counts, "latency", "in 5m").unwrap(), "1\u{202f}200 of 2\u{202f}100 requests in 5m");
-        assert_eq!(counted(counts, "archive", "in 5m"), None);
+        for sli in ["archive", "delivery"] {
+            assert_eq!(counted(counts, sli, "in 5m"), None, "{sli}: its events are looks");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use driftline_alerts::Notification;
+use driftline_alerts::{EvidenceRow, Notification};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Api;
@@ -128,18 +128,14 @@ impl Course {
         }
         line(format_args!("\n## Evidence\n\n| | |\n|---|---|"));
         said.facts.iter().for_each(|(name, value)| line(format_args!("| {} | {} |", plain(name), plain(value))));
+        let figures = EvidenceRow::figures(&said.rows);
         if !said.rows.is_empty() {
-            line(format_args!("\n| What | Value | Limit | Rows | Last windows |\n|---|---|---|---|---|"));
+            let heads: String = figures.iter().map(|figure| format!(" {} |", figure.name)).collect();
+            line(format_args!("\n| What |{heads}\n|---|{}", "---|".repeat(figures.len())));
         }
         for row in &said.rows {
-            line(format_args!(
-                "| {} | {} | {} | {} | {} |",
-                plain(&row.what),
-                plain(&row.value),
-                plain(&row.threshold),
-                plain(&row.n),
-                row.sparkline
-            ));
+            let cells: String = figures.iter().map(|figure| format!(" {} |", plain(figure.of(row)))).collect();
+            line(format_args!("| {} |{cells}", plain(&row.what)));
         }
         if let Some(picture) = &said.picture {
             line(format_args!(

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, Query, State};
 use axum::response::{Html, Response};
-use driftline_alerts::{Notification, escape_html};
+use driftline_alerts::{EvidenceRow, Figure, Notification, escape_html};
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use serde::Deserialize;
 
@@ -113,23 +113,21 @@ const TABLE: &str = "<div class=\"table-scroller\" tabindex=\"0\" role=\"region\
 const TABLE_END: &str = "</table></div>";
 
 fn banner(alert: &Notification) -> String {
+    let figures = EvidenceRow::figures(&alert.rows);
+    let heads: String = figures.iter().map(|figure| format!("<th scope=\"col\">{}</th>", figure.name)).collect();
     let mut rows = String::new();
     for row in alert.rows.iter().take(5) {
-        rows.push_str(&format!(
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td class=\"sparkline\">{}</td></tr>",
-            escape_html(&row.what),
-            escape_html(&row.value),
-            escape_html(&row.threshold),
-            escape_html(&row.n),
-            escape_html(&row.sparkline)
-        ));
+        let cell = |figure: &Figure| {
+            let class = if figure.is_line { " class=\"sparkline\"" } else { "" };
+            format!("<td{class}>{}</td>", escape_html(figure.of(row)))
+        };
+        let cells: String = figures.iter().map(cell).collect();
+        rows.push_str(&format!("<tr><th scope=\"row\">{}</th>{cells}</tr>", escape_html(&row.what)));
     }
     let table = if rows.is_empty() {
         String::new()
     } else {
-        format!(
-            "{TABLE}<thead><tr><td></td><th scope=\"col\">Value</th><th scope=\"col\">Limit</th><th scope=\"col\">Rows</th><th scope=\"col\">Last windows</th></tr></thead><tbody>{rows}</tbody>{TABLE_END}"
-        )
+        format!("{TABLE}<thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody>{TABLE_END}")
     };
     format!(
         "<aside class=\"banner {severity}\"><p><strong>{summary}</strong></p><p class=\"muted\">Fired {fired} UTC. <a href=\"/alerts/{episode}\">The alert</a> says whether it still holds.</p>{table}</aside>",
