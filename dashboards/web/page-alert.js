@@ -26,7 +26,7 @@ import { blockSparkline } from './sparkline.js';
 /** @typedef {import('./runbook-answers.js').Answers} Answers */
 
 /** Facts that stand in the answer: they say whether it is real. What they rest on is evidence. */
-const ANSWERING = new Set(['Details', 'Affected', 'Since', 'Changed before', 'Is it new', 'Looks like', 'Budget']);
+const ANSWERING = new Set(['Details', 'Affected', 'Since', 'Confidence', 'Changed before', 'Is it new', 'Looks like', 'Budget']);
 
 /** @type {import('./app.js').Page} */
 export function alertPage(host, id) {
