@@ -92,6 +92,7 @@ pub use reaction::{Approval, Decision, Hold, Lapse, Reaction, Situation, Stage};
 pub use routing::{Route, Routed, Routes};
 pub use rule::{
     Condition, ExplainedBy, Flapping, KofM, Labels, Recovery, Rule, Severity, Step, Wording, share_in_words,
+    span_in_words,
 };
 pub use schedule::{Hours, Schedule, Stretch};
 pub use secret::{Secret, SecretSource, Withheld};

@@ -239,7 +239,7 @@ impl Condition {
             }
             Self::Budget { sli, objective, pace, .. } => {
                 let pairs = objective.pairs(*pace).into_iter().map(|pair| {
-                    let windows = (duration_in_words(pair.long), duration_in_words(pair.short));
+                    let windows = (span_in_words(pair.long), span_in_words(pair.short));
                     format!("{} times over {} and {}", trim_number(pair.rate), windows.0, windows.1)
                 });
                 let (target, period) = (trim_number(objective.target() * 100.0), objective.period().in_words());
@@ -281,7 +281,7 @@ impl Condition {
 
 /// A share of an indicator that is too low over a time: `latency below 99% over 5 minutes`.
 pub fn share_in_words(sli: &str, below: f64, over: Duration) -> String {
-    format!("{sli} below {}% over {}", trim_number(below * 100.0), duration_in_words(over))
+    format!("{sli} below {}% over {}", trim_number(below * 100.0), span_in_words(over))
 }
 
 /// At least k of the last m.
@@ -309,7 +309,9 @@ pub(crate) fn trim_number(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn duration_in_words(duration: Duration) -> String {
+/// A stretch of time in its largest whole unit: `15 min`.
+#[must_use]
+pub fn span_in_words(duration: Duration) -> String {
     match duration.as_secs() {
         seconds if seconds >= 86_400 && seconds.is_multiple_of(86_400) => format!("{} d", seconds / 86_400),
         seconds if seconds >= 3600 && seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),

@@ -31,7 +31,7 @@ def test_an_archive_that_has_stopped_is_one_alert_of_the_collector(tmp_path):
     with collector(tmp_path / "second", configuration, probe="/livez") as url:
         (alert,) = eventually(lambda: httpx.get(f"{url}/api/v1/alerts?state=firing").json(), "the alert fires")
         assert alert["rule"] == "ArchiveLag" and alert["labels"] == {}
-        assert alert["summary"].startswith("archiving in time below 50%"), alert
+        assert alert["summary"].startswith("the archive behind for "), alert
         detail = httpx.get(f"{url}/api/v1/alerts/{alert['id']}").json()
         assert detail["members"][0]["what"] == "collector"
         runbook = httpx.get(f"{url}/runbooks/archive-lag", params={"alert": alert["id"]})

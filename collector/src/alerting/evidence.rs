@@ -1,12 +1,13 @@
 //! What an alert says: numbers, a picture, and where to look.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use driftline_alerts::{
     Action, Condition, EvidenceRow, Expression, LastEvents, MAX_ROWS, Member, Micros, Notification, Picture, Reading,
-    Rule, Severity, Transition, Unit, Variable, share_in_words, sparkline,
+    Rule, Severity, Transition, Unit, Variable, share_in_words, span_in_words, sparkline,
 };
 
 use super::book::{Change, Orphan};
@@ -276,6 +277,9 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
                     _ => format!("{of}: {value}, which is no chance where {} are good", percent(*below)),
                 };
             }
+            if let Some(words) = looks_in_words(sli, action, members, *over) {
+                return words;
+            }
             let words = share_in_words(of, *below, *over);
             match action {
                 Action::Resolve => format!("no longer {words} ({value} were good)"),
@@ -283,6 +287,31 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
             }
         }
     }
+}
+
+/// What is so, and for how much of the time, of an indicator whose events are looks by the clock: shares of looks say nothing to
+/// who was just woken.
+fn looks_in_words(sli: &str, action: Action, members: &[&Member], over: Duration) -> Option<String> {
+    let names = || members.iter().take(3).map(|member| what(member)).collect::<Vec<_>>().join(", ");
+    let (of, state) = match sli {
+        "heard" => (String::new(), "silent"),
+        "sidecars" => (String::new(), "a sidecar silent"),
+        "running" => (String::new(), "the collector down"),
+        "archive" => (String::new(), "the archive behind"),
+        "outcomes" => (String::new(), "outcomes late"),
+        "delivery" => (String::new(), "not reached"),
+        "feeds" => (names() + " ", "without files in time"),
+        "feeds_listed" => (names() + " ", "not to be listed"),
+        "watermark" => (names() + " ", "too old"),
+        _ => return None,
+    };
+    let Reading::Ratio { good, valid, .. } = members.first()?.last else { return None };
+    let bad = percent((valid - good) as f64 / valid.max(1) as f64);
+    let over = span_in_words(over);
+    Some(match action {
+        Action::Resolve => format!("{of}no longer {state} (for {bad} of the last {over})"),
+        _ => format!("{of}{state} for {bad} of the last {over}"),
+    })
 }
 
 fn sli_in_words(sli: &str) -> &str {
@@ -387,4 +416,45 @@ fn draw(member: &Member, context: &Context<'_>) -> Option<Picture> {
             picture::range(&column.bars)
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use driftline_alerts::Unjudged;
+
+    use super::*;
+
+    #[test]
+    fn what_is_looked_at_by_the_clock_is_told_as_a_state_and_not_as_a_share_of_looks() {
+        let member = |column: &str| Member {
+            labels: [("model", "flights"), ("column", column)]
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            recent: Vec::new(),
+            last: Reading::Ratio { good: 9, valid: 20, unknown: 0 },
+            said_at: 0,
+            over: true,
+            was_over: true,
+            unobserved: 0,
+            unjudged: Unjudged::default(),
+        };
+        let (model, fares, weather) = (member(""), member("fares"), member("weather"));
+        let said =
+            |sli: &str, action, members: &[&Member]| looks_in_words(sli, action, members, Duration::from_secs(300));
+        let begins = |sli: &str, members: &[&Member]| said(sli, Action::Trigger, members).unwrap();
+        assert_eq!(begins("heard", &[&model]), "silent for 55% of the last 5 min");
+        assert_eq!(begins("archive", &[&model]), "the archive behind for 55% of the last 5 min");
+        assert_eq!(
+            begins("feeds", &[&fares, &weather]),
+            "fares, weather without files in time for 55% of the last 5 min"
+        );
+        assert_eq!(
+            said("feeds", Action::Resolve, &[&fares]).unwrap(),
+            "fares no longer without files in time (for 55% of the last 5 min)"
+        );
+        assert_eq!(said("latency", Action::Trigger, &[&model]), None, "its events are requests");
+        assert_eq!(said("heard", Action::Trigger, &[]), None);
+    }
 }
