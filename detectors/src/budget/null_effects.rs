@@ -88,7 +88,7 @@ impl NullEffects {
         in_range && kept && tail && descends && positive && self.at.len() == self.effects.len()
     }
 
-    /// The effect that this share of windows exceeds; of a larger share than the windows whose effects are kept, what these exceed.
+    /// The effect that this share of windows exceeds; of a larger share than the windows whose effects are kept, what these reach.
     ///
     /// ```
     /// use driftline_detectors::{ColumnKind, Detector, ReferenceBuilder, WindowShape};
@@ -101,8 +101,8 @@ impl NullEffects {
     /// assert!(null.quantile(Detector::Psi, 0.001) > null.quantile(Detector::Psi, 0.01));
     /// ```
     pub fn quantile(&self, detector: Detector, share: f64) -> f64 {
-        // Of more windows than are kept nothing is known.
-        let share = share.min(self.kept_share());
+        // Where drawing vouches for no share of which windows are kept, nothing is known of larger ones than these.
+        let share = if self.trusted > self.kept_share() { share.min(self.kept_share()) } else { share };
         if share >= self.trusted {
             return self.drawn(share);
         }
