@@ -15,6 +15,8 @@ const FRESH_MICROS: Micros = 5_000_000;
 /// The facts that it adds.
 pub(super) const NOW: &str = "Now";
 const BEGAN: &str = "Began with";
+/// Facts that hold for the moment only, so that those of the beginning are left out by now.
+const OF_THE_MOMENT: [&str; 2] = ["Confidence", "Budget"];
 
 /// How an alert is by now.
 #[derive(Debug, Clone)]
@@ -49,6 +51,7 @@ impl Current {
             let words = format!("{} UTC: {}", times::second(begun.started_at), begun.summary);
             begun.facts.push((BEGAN.to_owned(), words));
         }
+        begun.facts.retain(|(name, _)| !OF_THE_MOMENT.contains(&name.as_str()));
         for (name, value) in &said.facts {
             put_fact(begun, name, value.clone());
         }
@@ -109,7 +112,8 @@ mod tests {
         let change = Change { rule: rule.clone(), alert: alert.clone(), transition: Transition::Fired { episode } };
         let history = |_: &evidence::Watched<'_>| Vec::new();
         context(&history, SECOND, |began| {
-            let begun = evidence::notification(&change, began);
+            let mut begun = evidence::notification(&change, began);
+            begun.facts.push(("Confidence".to_owned(), "of the beginning".to_owned()));
             assert!(begun.summary.contains("70% were good"), "{}", begun.summary);
             context(&history, 3 * SECOND, |soon| {
                 assert!(Current::of(&rule, &alert, soon).is_none(), "it has just begun")
@@ -129,6 +133,7 @@ mod tests {
                     "{}",
                     fact(BEGAN)
                 );
+                assert!(first.facts.iter().all(|(name, _)| name != "Confidence"), "it was of the beginning");
                 assert_eq!(first.rows[0].value, "40%");
                 let again = first.clone();
                 current.put_into(&mut first, true);
