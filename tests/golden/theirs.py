@@ -28,6 +28,8 @@ def numeric(reference: np.ndarray, window: np.ndarray) -> dict:
     result = of_ranks(reference, window) | shares(cells, is_range=True) | p_values_of_cells(cells, is_range=True)
     if reference.min() < reference.max():
         result |= moments(reference, window) | quantiles(reference, window)
+        # Of its eigenvalues' powers, so not of tens of thousands of values.
+        result["energy.p_value"] = tail_of_energy(result["energy.value"] ** 2, reference, window)
     return result
 
 
@@ -173,7 +175,6 @@ def moments(reference: np.ndarray, window: np.ndarray) -> dict:
     bridge = (np.diff(everything) * np.sqrt(of_reference * (1 - of_reference))).sum()
     beyond = (result["wasserstein.value"] / math.sqrt(1 / n + 1 / m) - math.sqrt(2 / math.pi) * bridge) / unit
     result["wasserstein.p_value"] = math.exp(-(beyond**2) / 2) if beyond > 0 else 1.0
-    result["energy.p_value"] = tail_of_energy(result["energy.value"] ** 2, reference, window)
     return result
 
 
