@@ -49,12 +49,20 @@ pub(crate) fn confidence(change: &Change, window: Option<&ClosedWindow>) -> Opti
 fn of_score(score: &Score) -> String {
     let (low, high) = score.interval;
     format!(
-        "{} lies between {} and {} with a certainty of 95%, and is so large by chance with a probability of {} at most, if rows are independent",
+        "{} lies between {} and {} with a certainty of 95%, and is so large by chance with a probability of {}, if rows are independent",
         score.detector.name(),
         significant(low),
         significant(high),
-        significant(score.p_value)
+        at_most(score.p_value)
     )
+}
+
+/// A p-value, which may be a bound; what no number is small enough for has become zero.
+fn at_most(p_value: f64) -> String {
+    match p_value {
+        p if p > 0.0 => format!("{} at most", significant(p)),
+        _ => "less than 1e-300".to_owned(),
+    }
 }
 
 /// What is left of the budgets of all objectives on what an alert is about; none where there is no objective, or the alert is on
@@ -193,6 +201,12 @@ mod tests {
     }
 
     const LATE: Reading = Reading::Ratio { good: 85, valid: 100, unknown: 0 };
+
+    #[test]
+    fn what_has_become_zero_is_no_certainty() {
+        assert_eq!(at_most(0.25), "0.25 at most");
+        assert_eq!(at_most(0.0), "less than 1e-300");
+    }
 
     #[test]
     fn an_alert_on_an_indicator_says_what_is_left_of_its_budgets_and_of_no_other() {
