@@ -94,6 +94,22 @@ pub(super) fn episode() -> Connection {
     db
 }
 
+/// It is muted, or told again from now on.
+pub(super) fn mute(db: &Connection, is_muted: bool) {
+    db.execute("UPDATE episodes SET muted_by = iif(?1, '[]', NULL)", [is_muted]).unwrap();
+}
+
+/// It is over.
+pub(super) fn end(db: &Connection, now: i64) {
+    db.execute("UPDATE episodes SET resolved_at = ?1", [now]).unwrap();
+    entries::put_resolve(db, &notification(Action::Resolve), now).unwrap();
+}
+
+/// Its target is to be told that it still fires.
+pub(super) fn remind(db: &Connection, now: i64) {
+    entries::put_update(db, &notification(Action::Remind), &["a".to_owned()], Update::Again, now).unwrap();
+}
+
 impl History {
     fn begin() -> Self {
         let db = episode();
@@ -133,14 +149,13 @@ impl History {
     fn mute(&mut self, is_muted: bool) {
         if self.is_open {
             self.is_muted = is_muted;
-            self.db.execute("UPDATE episodes SET muted_by = iif(?1, '[]', NULL)", [is_muted]).unwrap();
+            mute(&self.db, is_muted);
         }
     }
 
     fn end(&mut self) {
         if std::mem::take(&mut self.is_open) {
-            self.db.execute("UPDATE episodes SET resolved_at = ?1", [self.now]).unwrap();
-            entries::put_resolve(&self.db, &notification(Action::Resolve), self.now).unwrap();
+            end(&self.db, self.now);
         }
     }
 
@@ -148,16 +163,7 @@ impl History {
         self.now += 1;
         match step {
             Step::Try(fate) => drop(self.attempt(fate)),
-            Step::Remind if self.is_open && !self.is_muted => {
-                entries::put_update(
-                    &self.db,
-                    &notification(Action::Remind),
-                    &["a".to_owned()],
-                    Update::Again,
-                    self.now,
-                )
-                .unwrap();
-            }
+            Step::Remind if self.is_open && !self.is_muted => remind(&self.db, self.now),
             Step::Remind => {}
             Step::Mute(is_muted) => self.mute(is_muted),
             Step::End => self.end(),

@@ -7,8 +7,8 @@ use driftline_alerts::{Action, Before, Notification};
 use proptest::prelude::*;
 use rusqlite::Connection;
 
-use super::entries::{self, Update};
-use super::histories::{episode, notification};
+use super::entries;
+use super::histories::{end, episode, mute, remind};
 
 const BOTH: [char; 2] = ['x', 'y'];
 
@@ -156,8 +156,7 @@ impl History {
 
     fn end(&mut self) {
         if std::mem::take(&mut self.is_open) {
-            self.db.execute("UPDATE episodes SET resolved_at = ?1", [self.now]).unwrap();
-            entries::put_resolve(&self.db, &notification(Action::Resolve), self.now).unwrap();
+            end(&self.db, self.now);
         }
     }
 
@@ -165,13 +164,10 @@ impl History {
         self.now += 1;
         match step {
             Step::Answered(_) | Step::Lost { .. } | Step::Hopeless => drop(self.attempt(step)),
-            Step::Remind if self.is_open && !self.is_muted => {
-                let (remind, hearers) = (notification(Action::Remind), ["a".to_owned()]);
-                entries::put_update(&self.db, &remind, &hearers, Update::Again, self.now).unwrap();
-            }
+            Step::Remind if self.is_open && !self.is_muted => remind(&self.db, self.now),
             Step::Mute(is_muted) if self.is_open => {
                 self.is_muted = is_muted;
-                self.db.execute("UPDATE episodes SET muted_by = iif(?1, '[]', NULL)", [is_muted]).unwrap();
+                mute(&self.db, is_muted);
             }
             Step::Remind | Step::Mute(_) => {}
             Step::End => self.end(),

@@ -11,8 +11,7 @@ use driftline_detectors::{
 
 use crate::flights::{Column, Flights};
 use crate::judges::{Alert, WATCHED};
-use crate::years::numbers::Numbers;
-use crate::years::{DAYS_OF_A_MONTH, DAYS_OF_A_YEAR, Plan, Split, drawn, shuffled};
+use crate::years::{DAYS_OF_A_MONTH, DAYS_OF_A_YEAR, Plan, Split, year_of};
 
 /// Which scores of segments rules watch: as shipped, and all that there are.
 pub(crate) const RULES: [(&str, &[Detector]); 2] = [
@@ -40,13 +39,7 @@ struct Watched<'f> {
 }
 
 pub(crate) fn year(flights: &Flights, plan: &Plan, split: Split, seed: u64) -> Year {
-    let mut numbers = Numbers::new(1 + seed);
-    let days = match split {
-        Split::Days => flights.days.clone(),
-        Split::Rows => shuffled(&flights.days, &mut numbers),
-    };
-    let before = drawn(days.len(), plan.reference_days, &mut numbers);
-    let after = drawn(days.len(), DAYS_OF_A_YEAR, &mut numbers);
+    let (days, before, after) = year_of(flights, plan, split, seed);
     let places: Vec<Vec<Vec<usize>>> = flights
         .by_name("origin")
         .into_iter()

@@ -15,8 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::flights::{Column, Flights};
-use crate::years::numbers::Numbers;
-use crate::years::{DAYS_OF_A_MONTH, DAYS_OF_A_YEAR, Plan, Split, drawn, shuffled};
+use crate::years::{DAYS_OF_A_MONTH, DAYS_OF_A_YEAR, Plan, Split, year_of};
 
 /// Rules with what they watch. The budget is shared by all of them.
 pub(crate) const RULES: [(&str, &str); 8] = [
@@ -54,13 +53,7 @@ pub(crate) struct Year {
 
 impl Year {
     pub(crate) fn write(flights: &Flights, plan: &Plan, split: Split, seed: u64) -> Self {
-        let mut numbers = Numbers::new(1 + seed);
-        let days = match split {
-            Split::Days => flights.days.clone(),
-            Split::Rows => shuffled(&flights.days, &mut numbers),
-        };
-        let before = drawn(days.len(), plan.reference_days, &mut numbers);
-        let after = drawn(days.len(), DAYS_OF_A_YEAR, &mut numbers);
+        let (days, before, after) = year_of(flights, plan, split, seed);
         let columns = &flights.columns[..plan.columns];
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);

@@ -57,7 +57,13 @@ pub(crate) fn for_seeds<T: Send>(seeds: u64, work: impl Fn(u64) -> T + Sync) -> 
     })
 }
 
-pub(crate) fn year(flights: &Flights, plan: &Plan, split: Split, seed: u64) -> Year {
+/// The rows of each day, the days of the reference, and those of the year after it: none drifts.
+pub(crate) fn year_of(
+    flights: &Flights,
+    plan: &Plan,
+    split: Split,
+    seed: u64,
+) -> (Vec<Vec<usize>>, Vec<usize>, Vec<usize>) {
     let mut numbers = Numbers::new(1 + seed);
     let days = match split {
         Split::Days => flights.days.clone(),
@@ -65,6 +71,11 @@ pub(crate) fn year(flights: &Flights, plan: &Plan, split: Split, seed: u64) -> Y
     };
     let before = drawn(days.len(), plan.reference_days, &mut numbers);
     let after = drawn(days.len(), DAYS_OF_A_YEAR, &mut numbers);
+    (days, before, after)
+}
+
+pub(crate) fn year(flights: &Flights, plan: &Plan, split: Split, seed: u64) -> Year {
+    let (days, before, after) = year_of(flights, plan, split, seed);
     let mut watching = Watching::begin(&flights.columns[..plan.columns], plan, &days, &before);
     after.iter().for_each(|day| watching.day(*day));
     let of_judge = |of: &dyn Fn(usize) -> f64| std::array::from_fn(of);

@@ -5,14 +5,14 @@ Trouble is put into it by `PUT /trouble`, on its own port, past the sidecar: `{"
 
 import asyncio
 import json
-import sys
 
-import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 
-app = FastAPI()
+from .ailing import ailing, serve
+
 trouble = {"pause": 0.0}
+app = ailing(trouble)
 WORDS = "Your flight is on time .".split()
 
 
@@ -32,16 +32,5 @@ async def chat(request: Request):
     return StreamingResponse(words(), media_type="text/event-stream")
 
 
-@app.put("/trouble")
-async def set_trouble(request: Request):
-    trouble.update(await request.json())
-    return trouble
-
-
-@app.get("/healthz")
-async def healthz():
-    return {}
-
-
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    serve(app)

@@ -6,18 +6,17 @@ Trouble is put into it by `PUT /trouble`, on its own port, past the sidecar: `{"
 
 import asyncio
 import random
-import sys
 
 import numpy
-import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from . import flights
+from .ailing import ailing, serve
 
-app = FastAPI()
 trouble = {"pause": 0.0, "pause_share": 0.0, "error_share": 0.0}
+app = ailing(trouble)
 draws = random.Random(13)
 
 
@@ -47,16 +46,5 @@ async def predict(request: Request):
     return {"predictions": late.tolist()}
 
 
-@app.put("/trouble")
-async def set_trouble(request: Request):
-    trouble.update(await request.json())
-    return trouble
-
-
-@app.get("/healthz")
-async def healthz():
-    return {}
-
-
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    serve(app)
