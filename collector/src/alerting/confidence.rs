@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use driftline_alerts::{Condition, Counts, Expression, Member, Reading, Rule};
+use driftline_alerts::{Condition, Counts, Expression, Member, Reading, Rule, Variable};
 use driftline_detectors::Score;
 use rusqlite::Connection;
 
@@ -14,7 +14,7 @@ use crate::pipeline::objectives::{self, OF_REQUESTS, Objectively};
 use crate::pipeline::series::ClosedWindow;
 use crate::pipeline::slis::COLLECTOR;
 use crate::segments::watched_score;
-use crate::vocabulary::Named;
+use crate::vocabulary::{Named, OfScore};
 
 /// Objectives whose budgets are named.
 const MAX_BUDGETS: usize = 3;
@@ -42,8 +42,20 @@ pub(crate) fn confidence(change: &Change, window: Option<&ClosedWindow>) -> Opti
                 percent(*below)
             ))
         }
+        (Condition::Expression { expression, .. }, Reading::Expression { .. }) => Some(of_expression(expression)),
         _ => None,
     }
+}
+
+/// What an expression allows for: it decides nothing that it does not know, and chance only by the limits that it names.
+fn of_expression(expression: &Expression) -> String {
+    let is_limit = |variable: &Variable| matches!(Named::of(variable), Ok(Named::Score(_, OfScore::Limit)));
+    let of_chance = if expression.variables().iter().any(is_limit) {
+        "chance is allowed for by the limits that it names"
+    } else {
+        "values are held as they were measured, with no allowance for chance"
+    };
+    format!("it holds whatever is not known of its values; {of_chance}")
 }
 
 fn of_score(score: &Score) -> String {
@@ -201,6 +213,17 @@ mod tests {
     }
 
     const LATE: Reading = Reading::Ratio { good: 85, valid: 100, unknown: 0 };
+
+    #[test]
+    fn an_expression_says_whether_it_allows_for_chance() {
+        let holds = Reading::Expression { holds: true, values: Default::default() };
+        let said = |text: &str| {
+            let config = config(&format!("'{text}'"));
+            confidence(&change(&config.alerting.rules, &[("model", "m")], text, holds), None).unwrap()
+        };
+        assert!(said("p90[5m] > 1s").ends_with("with no allowance for chance"));
+        assert!(said("psi > psi.limit").ends_with("by the limits that it names"));
+    }
 
     #[test]
     fn what_has_become_zero_is_no_certainty() {
