@@ -208,7 +208,8 @@ fn push_decimal(text: &mut String, mut number: u64) {
     text.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
 }
 
-fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+/// A lock that is not waited for.
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     match mutex.try_lock() {
         Ok(locked) => Some(locked),
         // Nothing that can panic leaves a block in between.

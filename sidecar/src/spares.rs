@@ -5,9 +5,12 @@
 //! pump was finding memory that another thread had freed. So whoever encodes a record puts it here, emptied, and the
 //! readers take it. It is bounded, never waited for, and an empty one only means that memory is allocated.
 
-use crossbeam_queue::ArrayQueue;
+use std::sync::Mutex;
+
 use driftline_protocol::{Body, Exchange, Header};
 use prost::Message;
+
+use crate::handover::try_lock;
 
 /// Records that are kept: twice what comes in one tick of the shipper under full load.
 const MAX_SPARES: usize = 256;
@@ -27,29 +30,23 @@ pub(crate) struct Spare {
     pub(crate) response: Vec<u8>,
 }
 
-/// Emptied records that wait to be used.
-#[derive(Debug)]
+/// Emptied records that wait to be used. The one that came last goes first: it is in a cache.
+#[derive(Debug, Default)]
 pub(crate) struct Spares {
-    waiting: ArrayQueue<Spare>,
-}
-
-impl Default for Spares {
-    fn default() -> Self {
-        Self { waiting: ArrayQueue::new(MAX_SPARES) }
-    }
+    waiting: Mutex<Vec<Spare>>,
 }
 
 impl Spares {
     /// An emptied record, or a new one.
     pub(crate) fn take(&self) -> Spare {
-        self.waiting.pop().unwrap_or_default()
+        try_lock(&self.waiting).and_then(|mut waiting| waiting.pop()).unwrap_or_default()
     }
 
     /// Empties a record and keeps it, if there is room.
     pub(crate) fn give(&self, exchange: Box<Exchange>) {
-        // Emptying is work, and a full house has no use for it.
-        if !self.waiting.is_full() {
-            drop(self.waiting.push(Spare::of(exchange)));
+        let spare = Spare::of(exchange);
+        if let Some(mut waiting) = try_lock(&self.waiting).filter(|waiting| waiting.len() < MAX_SPARES) {
+            waiting.push(spare);
         }
     }
 }
@@ -168,7 +165,7 @@ mod tests {
     fn it_keeps_so_many_and_none_that_is_large() {
         let spares = Spares::default();
         (0..MAX_SPARES + 9).for_each(|_| spares.give(full()));
-        assert_eq!(spares.waiting.len(), MAX_SPARES);
+        assert_eq!(spares.waiting.lock().unwrap().len(), MAX_SPARES);
         let mut large = full();
         large.request = Some(Body { content: vec![0; MAX_BODY_BYTES + 1].into(), ..Body::default() });
         large.target = "x".repeat(2000);

@@ -25,12 +25,13 @@ pub(crate) fn run(options: &Options) -> Value {
     let (_upstream, address) = upstream(Workload::Small, "127.0.0.1:0");
     let mut rows = Vec::new();
     let mut idle_bytes = 0;
-    // A proxy has two files for each connection.
-    let possible = crate::open_files_limit() / 2 - 50;
+    // A proxy has two files for each connection, and the sidecar takes no more connections than leave it 128 others.
+    let limit = crate::open_files_limit();
+    let possible = limit / 2 - 100;
     for wanted in [0, 1_000, 10_000] {
         let connections = wanted.min(possible);
         if connections < wanted {
-            println!("only {connections} of {wanted} connections: the limit of open files is {}", 2 * possible + 100);
+            println!("only {connections} of {wanted} connections: the limit of open files is {limit}");
         }
         // A new one each time: memory that was used once is not given back to the kernel.
         let sidecar = Sidecar::start(&binaries, folder.path(), address, collector.address, &[]);
