@@ -1,15 +1,17 @@
 """The shipped rules as they ship, live: what is stale, lost or silent tells of itself, and keeps back what it explains."""
 
+import datetime
 import json
 import re
 import sqlite3
 import struct
+import subprocess
 import time
 import uuid
 
 import httpx
 import pyarrow
-from conftest import collector, eventually
+from conftest import BINARIES, collector, eventually
 from wire import messages
 
 MICROS = 1_000_000
@@ -69,8 +71,28 @@ def test_stale_features_page_and_lost_captures_are_a_ticket(tmp_path):
         assert stale["severity"] == "page" and stale["members"][0]["what"] == "weather_at" and stale["members"][0]["value"] == "0%"
         Sidecar(url, "pod-a").send(1, seen=200, delivered=150, dropped={"budget": 49})
         lost = eventually(lambda: firing(url).get("CaptureLoss"), "a quarter was dropped")
-        assert {fact["name"]: fact["value"] for fact in lost["facts"]}["Affected"] == "49 of 199 exchanges in 15m"
+        facts = {fact["name"]: fact["value"] for fact in lost["facts"]}
+        assert facts["Affected"] == "49 of 199 exchanges in 15m"
+        assert facts["Dropped"] == "budget 49; by pod-a since its start"
         assert not lost["muted_by"] and not stale["muted_by"], "neither explains the other"
+
+
+def test_rows_of_another_form_name_their_columns_and_a_silent_model_when_it_was_heard(tmp_path):
+    (tmp_path / "rows.csv").write_text("fare,temp\n" + "".join(f"{row},{row % 7}\n" for row in range(200)))
+    build = "reference build --model m --column fare,temp --output m.json rows.csv"
+    subprocess.run([BINARIES / "driftline", *build.split()], cwd=tmp_path, check=True)
+    models = "models: [{name: m, reference: m.json, slis: {heard: {max_age: 2s}}}]\n"
+    silent = "{name: ModelSilent, severity: page, runbook: model-silent, when: {sli: heard, below: 0.5, over: 30s, min_events: 1}}"
+    with collector(tmp_path, f"data_dir: data\n{models}alerts: {{evaluation_interval: 200ms, rules: [{silent}]}}\n") as url:
+        rows = [{"features": {"fare": 1.0}}] * 90 + [{"features": {"fare": 1.0, "temp": "mild"}}] * 60
+        httpx.post(f"{url}/v1/rows?model=m", content="\n".join(map(json.dumps, rows))).raise_for_status()
+        sent = time.time()
+        facts = lambda rule: {fact["name"]: fact["value"] for fact in firing(url)[rule]["facts"]}
+        misfits = eventually(lambda: facts("SchemaChange")["Misfits"], "temp is not what it was")
+        assert misfits == "temp is absent in 90, temp is of another type in 60 (of the last half hour)"
+        heard = eventually(lambda: facts("ModelSilent")["Last heard"], "nothing came since")
+        at = datetime.datetime.strptime(heard, "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=datetime.UTC).timestamp()
+        assert abs(at - sent) < 60, heard
 
 
 def test_a_budget_that_its_own_page_tells_of_is_listed_under_it(tmp_path):

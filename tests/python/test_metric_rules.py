@@ -90,6 +90,7 @@ def test_bodies_that_give_no_rows_are_told_of_and_few_of_them_only_with_evidence
         few.send(20)
         alert = eventually(lambda: firing(url).get("UndecodableBodies"), "twenty are none")
         assert alert["severity"] == "ticket" and alert["runbook_url"].split("?")[0].endswith("/runbooks/undecodable"), alert
+        assert {"name": "Not read", "value": "malformed 23 (of the last half hour)"} in alert["facts"], alert["facts"]
         slis = {sli["sli"]: sli for sli in httpx.get(f"{url}/api/v1/models/m").json()["slis"]}
         assert (slis["decoded"]["good"], slis["decoded"]["valid"]) == (0, 23)
 

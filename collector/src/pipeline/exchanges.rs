@@ -210,7 +210,7 @@ impl Pipeline {
     /// Counts whether an answer's bodies gave rows. What the owner's rules withhold, and what is no inference's, is not to give
     /// any; of what the sidecar had no memory for nobody knows.
     fn note_decoded(&mut self, taken: &Taken<'_>, error: Option<&DecodeError>) {
-        let Some(model) = self.models.get(taken.batch.model.as_str()) else { return };
+        let Some(model) = self.models.get_mut(taken.batch.model.as_str()) else { return };
         let judged = match error {
             _ if !taken.call().is_answer() => return,
             Some(DecodeError::UnknownProtocol { .. } | DecodeError::Withheld { .. }) => return,
@@ -218,6 +218,9 @@ impl Pipeline {
             error => Judged::of(error.is_none()),
         };
         let counts = judged.counts(taken.weight());
+        if let Some(error) = error {
+            model.reasons.unread.note(error.reason(), taken.weight(), taken.received_at);
+        }
         self.next.slis.count(&model.name, DECODED_SLI, "", taken.indicated_at(), counts);
         model.metrics.decoded.count(counts);
     }

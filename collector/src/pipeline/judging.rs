@@ -170,6 +170,7 @@ impl Pipeline {
         notification.facts.extend(self.facts_of_sidecars(change));
         notification.facts.extend(self.facts_of_watermarks(change));
         notification.facts.extend(self.facts_of_running(change));
+        notification.facts.extend(self.facts_of_reasons(change));
         facts::put_in_order(&mut notification.facts);
         let kind = match change.transition {
             Transition::Fired { .. } => EventKind::AlertFired,

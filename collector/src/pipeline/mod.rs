@@ -34,6 +34,7 @@ mod looked_at;
 mod models;
 pub(crate) mod objectives;
 pub(crate) mod over_time;
+mod reasons;
 pub(crate) mod rebuild;
 pub(crate) mod rewriting;
 mod running;
@@ -422,6 +423,11 @@ impl Pipeline {
                 let fitting = schema::fitting(&finished, &model.references);
                 self.next.slis.count(&key.model, SCHEMA_SLI, "", gathered.indicated_at, fitting);
                 model.metrics.schema.count(fitting);
+                if fitting.bad() > 0 {
+                    for (column, misfit, rows) in schema::misfits(&finished, &model.references) {
+                        model.reasons.misfits.note((column.to_owned(), misfit), rows, now_micros());
+                    }
+                }
                 if let Some(series) = model.series.get_mut(&key.version) {
                     series.count(key.pane, gathered.newest, &finished, &model.references, now);
                 }

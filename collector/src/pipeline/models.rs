@@ -8,6 +8,7 @@ use driftline_protocol::Naming;
 use super::checkpoint::{OpenPane, last_scores, load_series};
 use super::columns::Columns;
 use super::earlier::{Comparing, stored};
+use super::reasons::Reasons;
 use super::series::{References, Series};
 use super::versions::Versions;
 use super::watermarks::Watermarks;
@@ -34,6 +35,8 @@ pub(super) struct ModelState {
     pub(super) name: Arc<str>,
     /// When anything came of it last.
     pub(super) heard_at: i64,
+    /// Why indicators count as bad what came lately.
+    pub(super) reasons: Reasons,
     pub(super) metrics: ModelMetrics,
 }
 
@@ -92,6 +95,7 @@ impl Pipeline {
             drifting: HashMap::new(),
             name: Arc::clone(&name),
             heard_at,
+            reasons: Reasons::default(),
             metrics,
         };
         self.models.insert(name, state);

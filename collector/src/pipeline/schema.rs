@@ -23,9 +23,37 @@ pub(crate) fn required(columns: &[Reference], derived: &[Derivation]) -> Vec<Str
 /// in the same rows, so that at least so many do not fit.
 pub(super) fn fitting(table: &Finished, references: &References) -> Counts {
     let rows = table.batch.num_rows() as u64;
-    let absent = references.required.iter().map(|name| rows - table.came.get(name).copied().unwrap_or(0).min(rows));
-    let worst = absent.chain(table.wrong_type.values().copied()).max().unwrap_or(0);
+    let worst = misfits(table, references).map(|(_, _, rows)| rows).max().unwrap_or(0);
     Counts { good: rows - worst.min(rows), valid: rows, unknown: 0 }
+}
+
+/// How a column's values do not have the known form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Misfit {
+    /// There are none.
+    Absent,
+    WrongType,
+}
+
+impl Misfit {
+    pub(super) fn in_words(self) -> &'static str {
+        match self {
+            Self::Absent => "is absent in",
+            Self::WrongType => "is of another type in",
+        }
+    }
+}
+
+/// The columns of a table that do not have the known form, and in how many rows.
+pub(super) fn misfits<'t>(
+    table: &'t Finished,
+    references: &'t References,
+) -> impl Iterator<Item = (&'t str, Misfit, u64)> {
+    let rows = table.batch.num_rows() as u64;
+    let came = move |name: &str| table.came.get(name).copied().unwrap_or(0).min(rows);
+    let absent = references.required.iter().map(move |name| (name.as_str(), Misfit::Absent, rows - came(name)));
+    let wrong_type = table.wrong_type.iter().map(|(name, values)| (name.as_str(), Misfit::WrongType, *values));
+    absent.chain(wrong_type).filter(|(_, _, rows)| *rows > 0)
 }
 
 #[cfg(test)]

@@ -60,8 +60,9 @@ The run of 26 November 2026, from 22:45 to 23:47, with the thirty-five rules tha
 * A sidecar that is gone with its callers is a ticket after 12.8 minutes, with its name and its share of the requests. Most of that shift's 1,481 failed requests
   are these: no sidecar saw them, so no indicator counts them, and the gateway's own alert has to page.
 * Twenty refusals make SendersRefused. A job that tries every ten seconds takes 6.8 minutes for that; what it sends meanwhile is lost.
-* Whoever is told of CaptureLoss or UndecodableBodies has to ask the collector for the reason, of SchemaChange for the column, of SendersRefused for
-  the sender: the messages do not name them. Drift, missing values, feeds, sidecars and the collector's own end are told with what it is and since when.
+* Whoever was told of CaptureLoss or UndecodableBodies had to ask the collector for the reason, and of SchemaChange for the column: the messages did not name
+  them, and do since. Of SendersRefused the sender still has to be asked for. Drift, missing values, feeds, sidecars and the collector's own end are told
+  with what it is and since when.
 * The first lines of two messages were not right, and are since: ModelSilent's spoke of a day with requests in every hour, which a model with
   `slis.heard` need not have, and FeedUnreadable's began with the words for StaleFeed.
 * What is judged over half an hour takes that long: that no outcomes come, and that a feed cannot be listed. Drift, missing values and new categories are
