@@ -157,16 +157,17 @@ mod tests {
 
     #[test]
     fn what_came_in_the_last_two_spans_is_known_and_nothing_older() {
+        const T: i64 = 100 * SPAN_MICROS;
         let mut recent = Recent::default();
-        recent.note("a", 2, 1_000);
-        recent.note("b", 3, 1_000 + SPAN_MICROS - 1);
-        assert_eq!(recent.most(1_000 + SPAN_MICROS - 1), [("b", 3), ("a", 2)]);
-        recent.note("a", 9, 1_000 + SPAN_MICROS);
-        assert_eq!(recent.most(1_000 + SPAN_MICROS), [("a", 11), ("b", 3)]);
-        assert_eq!(recent.most(1_000 + 2 * SPAN_MICROS), [("a", 9)]);
-        assert_eq!(recent.most(1_000 + 9 * SPAN_MICROS), []);
-        (0..100).for_each(|key| recent.note(["x", "y"][key % 2], 1, 1_000 + 10 * SPAN_MICROS));
-        assert_eq!(recent.most(1_000 + 10 * SPAN_MICROS), [("x", 50), ("y", 50)]);
+        recent.note("a", 2, T);
+        recent.note("b", 3, T + SPAN_MICROS - 1);
+        assert_eq!(recent.most(T + SPAN_MICROS - 1), [("b", 3), ("a", 2)]);
+        recent.note("a", 9, T + SPAN_MICROS);
+        assert_eq!(recent.most(T + SPAN_MICROS), [("a", 11), ("b", 3)]);
+        assert_eq!(recent.most(T + 2 * SPAN_MICROS), [("a", 9)]);
+        assert_eq!(recent.most(T + 9 * SPAN_MICROS), []);
+        (0..100).for_each(|key| recent.note(["x", "y"][key % 2], 1, T + 10 * SPAN_MICROS));
+        assert_eq!(recent.most(T + 10 * SPAN_MICROS), [("x", 50), ("y", 50)]);
         let mut columns = Recent::default();
         (0..2 * MAX_NOTED).for_each(|column| columns.note(column, 1, 5));
         columns.note(0, 1, 5);
