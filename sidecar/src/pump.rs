@@ -169,6 +169,10 @@ impl Direction {
         if self.over {
             return Poll::Ready(Ok(()));
         }
+        // The task was woken for the other direction: to ask again costs a lock, and a third of all that is asked.
+        if self.waits_for_source && !source.may_be_readable() {
+            return Poll::Pending;
+        }
         self.waits_for_source = false;
         let mut chunks = 0;
         loop {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
@@ -50,6 +50,14 @@ impl Socket {
     pub(crate) fn reset_on_close(&self) {
         // A socket that is gone already needs no telling.
         self.reference().set_linger(Some(Duration::ZERO)).ok();
+    }
+
+    /// Whether the runtime knows of something to read, which costs no call of the system.
+    fn may_be_readable(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+        }
     }
 
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -104,6 +112,15 @@ impl Stream {
         match self {
             Self::Plain(_) => None,
             Self::Tls(tls) => tls.stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec),
+        }
+    }
+
+    /// False when nothing has come since the last read that found nothing, whose task will still be woken.
+    pub(crate) fn may_be_readable(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.may_be_readable(),
+            // It may hold what it has decrypted.
+            Self::Tls(_) => true,
         }
     }
 
