@@ -3,7 +3,7 @@
 use driftline_detectors::causes::{Cause, CauseKind, ChangedPair, FillValue, Unusable};
 use driftline_detectors::change::onset;
 
-use crate::numbers::{digits, percent, significant};
+use crate::numbers::{and_more, digits, percent, significant};
 
 /// Windows of a score's history in which the beginning of its drift is looked for.
 pub(crate) const HISTORY_WINDOWS: u32 = 60;
@@ -74,7 +74,7 @@ pub(crate) fn in_words(cause: &Cause) -> String {
             let pairs: Vec<String> =
                 names.iter().map(|(from, to)| format!("{} is now {}", shown(from), shown(to))).collect();
             let more = count.saturating_sub(pairs.len());
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let more = and_more(more);
             format!("renamed categories, {} of the values: {}{more}", percent(*now), pairs.join(", "))
         }
         CauseKind::GoneCategories { names, count, before } => {

@@ -46,6 +46,11 @@ pub(crate) fn thousands(value: u64) -> String {
     text
 }
 
+/// How many are left that a list does not name; nothing where it names all.
+pub(crate) fn and_more(more: usize) -> String {
+    if more > 0 { format!(" and {more} more") } else { String::new() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use crate::config::{
     ARCHIVE_SLI, DELIVERY_SLI, FEEDS_LISTED_SLI, FEEDS_SLI, HEARD_SLI, OUTCOMES_SLI, RUNNING_SLI, SCHEMA_SLI,
     SIDECARS_SLI, SLICES_SLI, WATERMARK_SLI,
 };
-use crate::numbers::{percent, significant, thousands};
+use crate::numbers::{and_more, percent, significant, thousands};
 use crate::pipeline::HEADLINE;
 use crate::pipeline::series::{ClosedColumn, ClosedWindow};
 use crate::times;
@@ -103,7 +103,7 @@ pub(crate) fn moved_with_it(members: &[&Member], window: &ClosedWindow) -> Optio
     let named: Vec<String> =
         moved.iter().take(MAX_NAMED).map(|(column, effect)| format!("{column} ({})", significant(*effect))).collect();
     let more = moved.len() - named.len();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = and_more(more);
     let share = percent(moved.len() as f64 / window.columns.len().max(1) as f64);
     (!named.is_empty()).then(|| format!("{}{more}: {share} of all columns ({})", named.join(", "), HEADLINE.name()))
 }

@@ -15,7 +15,7 @@ use super::dashboard::{Dashboard, Shown};
 use super::facts::facts;
 use super::{no_verdict, picture, wording};
 use crate::causes::{self, Past, Since};
-use crate::numbers::{percent, significant, thousands};
+use crate::numbers::{and_more, percent, significant, thousands};
 use crate::pipeline::earlier::Against;
 use crate::pipeline::over_time::{Of, OverTime};
 use crate::pipeline::series::ClosedWindow;
@@ -241,7 +241,7 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
                 [worst, ..] => {
                     let names: Vec<Cow<'_, str>> = members.iter().take(3).map(|member| what(member)).collect();
                     let more = members.len() - names.len();
-                    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                    let more = and_more(more);
                     format!("{}{more} {many} ({score} of {} is {})", names.join(", "), what(worst), reading(worst.last))
                 }
             }
@@ -250,7 +250,7 @@ fn headline(rule: &Rule, action: Action, members: &[&Member]) -> String {
             let of = members.first().map_or_else(String::new, |worst| {
                 let names = members.iter().take(3).map(|member| what(member)).collect::<Vec<_>>().join(", ");
                 let more = members.len().saturating_sub(3);
-                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let more = and_more(more);
                 format!(" of {names}{more} ({})", values(expression, worst.last))
             });
             match action {

@@ -3,7 +3,7 @@
 use driftline_alerts::{MAX_ROWS, Member};
 
 use super::evidence::what;
-use crate::numbers::thousands;
+use crate::numbers::{and_more, thousands};
 use crate::times;
 
 /// The fact that says so.
@@ -15,7 +15,7 @@ const NAMED: usize = 3;
 pub(super) fn headline(given_up: &[&Member], members: usize) -> String {
     let names = given_up.iter().take(NAMED).map(|member| what(member)).collect::<Vec<_>>().join(", ");
     let more = given_up.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = and_more(more);
     let others = if members > given_up.len() { "; what else was over its limit is not any more" } else { "" };
     format!("too few rows for a verdict on {names}{more}, so this ends without one{others}")
 }

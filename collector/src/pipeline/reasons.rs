@@ -12,7 +12,7 @@ use super::Pipeline;
 use super::schema::Misfit;
 use crate::alerting::book::Change;
 use crate::config::{DECODED_SLI, HEARD_SLI, SCHEMA_SLI};
-use crate::numbers::thousands;
+use crate::numbers::{and_more, thousands};
 use crate::store::journal::{SAMPLED, dropped_counts};
 use crate::times::{now_micros, second};
 
@@ -52,10 +52,8 @@ impl<K> Default for Recent<K> {
 impl<K: Ord + Clone> Recent<K> {
     pub(super) fn note(&mut self, what: K, count: u64, at: i64) {
         self.turn(at);
-        if let Some(noted) = self.present.get_mut(&what) {
-            *noted = noted.saturating_add(count);
-        } else if self.present.len() < MAX_NOTED {
-            self.present.insert(what, count);
+        if self.present.len() < MAX_NOTED || self.present.contains_key(&what) {
+            add(&mut self.present, what, count);
         }
     }
 
@@ -72,10 +70,7 @@ impl<K: Ord + Clone> Recent<K> {
     fn most(&mut self, at: i64) -> Vec<(K, u64)> {
         self.turn(at);
         let mut sums = self.before.clone();
-        for (what, count) in &self.present {
-            let sum = sums.entry(what.clone()).or_default();
-            *sum = sum.saturating_add(*count);
-        }
+        self.present.iter().for_each(|(what, count)| add(&mut sums, what.clone(), *count));
         most_first(sums)
     }
 }
@@ -115,8 +110,14 @@ fn listed<K>(most: &[(K, u64)], name: impl Fn(&K) -> String) -> Option<String> {
     let said = |(what, count): &(K, u64)| format!("{} {}", name(what), thousands(*count));
     let named: Vec<String> = most.iter().take(MAX_NAMED).map(said).collect();
     let more = most.len() - named.len();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = and_more(more);
     (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
+}
+
+/// Adds to a sum. What senders count is theirs, and may be anything.
+fn add<K: Ord>(sums: &mut BTreeMap<K, u64>, what: K, count: u64) {
+    let sum = sums.entry(what).or_default();
+    *sum = sum.saturating_add(count);
 }
 
 fn most_first<K: Ord>(counts: BTreeMap<K, u64>) -> Vec<(K, u64)> {
@@ -135,8 +136,8 @@ fn dropped(db: &Connection, model: &str, since: i64) -> rusqlite::Result<Option<
     while let Some(row) = rows.next()? {
         let (instance, dropped): (String, String) = (row.get(0)?, row.get(1)?);
         for (reason, count) in dropped_counts(&dropped).filter(|(reason, count)| *reason != SAMPLED && *count > 0) {
-            *reasons.entry(reason.to_owned()).or_insert(0_u64) += count;
-            *instances.entry(instance.clone()).or_insert(0_u64) += count;
+            add(&mut reasons, reason.to_owned(), count);
+            add(&mut instances, instance.clone(), count);
         }
     }
     let instances = most_first(instances);
