@@ -99,7 +99,7 @@ impl Handover {
     }
 
     /// Writes an exchange into the open block, and lets its record be used again. It comes back when there is no room.
-    pub(crate) fn put(&self, mut captured: Captured, now: Instant, spares: &Spares) -> Result<(), Captured> {
+    pub(crate) fn put(&self, mut captured: Captured, spares: &Spares) -> Result<(), Captured> {
         let bytes = Framer::most_encoded_bytes(&captured.exchange) + NUMBER_BYTES;
         if bytes > MAX_ENCODED_BYTES {
             return self.put_whole(captured);
@@ -123,7 +123,8 @@ impl Handover {
                 let Some(written) = Framer::encode(&captured.exchange, &mut memory) else { return Err(captured) };
                 let Captured { exchange, ticket, mut reservation } = captured;
                 reservation.hold_exactly(written);
-                *none = Some(Block { memory, written, first_sequence: sequence, ticket, reservation, since: now });
+                let since = Instant::now();
+                *none = Some(Block { memory, written, first_sequence: sequence, ticket, reservation, since });
                 exchange
             }
         };
@@ -285,7 +286,7 @@ mod tests {
         }
 
         fn put(&self, body_bytes: usize) -> Result<(), Captured> {
-            self.handover.put(self.captured(body_bytes), Instant::now(), &self.spares)
+            self.handover.put(self.captured(body_bytes), &self.spares)
         }
 
         fn settle(&self, cut: Cut) {

@@ -17,6 +17,7 @@
 mod account;
 mod admin;
 mod budget;
+mod event_loop;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -37,10 +38,12 @@ mod tap;
 mod upstream;
 
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, Semaphore, watch};
 
 pub use account::DropReason;
@@ -53,6 +56,7 @@ pub use upstream::Upstream;
 use crate::account::Accounts;
 use crate::admin::{Admin, Heartbeat};
 use crate::budget::Budget;
+use crate::event_loop::{EventLoop, Prepared};
 use crate::handover::Handover;
 use crate::listener::Serving;
 use crate::metrics::Metrics;
@@ -127,7 +131,7 @@ impl Sidecar {
         let loaded = rules_file.as_ref().map(RulesFile::load).transpose()?;
         let start = |error: &dyn std::fmt::Display| StartError::Start(error.to_string());
         let tls = server_tls(&settings).map_err(StartError::Settings)?;
-        let connector = connector(&settings).map_err(StartError::Settings)?;
+        let upstream_tls = upstream_tls(&settings).map_err(StartError::Settings)?;
         let credentials = credentials(&settings).map_err(StartError::Settings)?;
         let listeners = bind_all(&settings)?;
         let admin_listener = listener::bind(settings.admin, false).map_err(|source| StartError::Listen {
@@ -192,11 +196,11 @@ impl Sidecar {
         let admin_page =
             Admin { metrics: Arc::clone(&metrics), heartbeats: heartbeats.clone(), stopping: leaving.clone() };
         let client = Client::new(settings.collector.clone(), credentials);
-        let (certificates, upstream_certificates) = (tls.clone(), connector.tls());
+        let (certificates, upstream_certificates) = (tls.clone(), upstream_tls.clone());
         let stopped = Stopping::default();
         let admin_ends = stopped.clone();
         // A thread of its own: a disk that hangs under the spool must not look like a sidecar that is dead.
-        let admin_thread = spawn("admin", move || async move {
+        let admin_thread = spawn("admin", runtime()?, move || async move {
             match tokio::net::TcpListener::from_std(admin_listener) {
                 Ok(listener) => tokio::select! {
                     () = admin_page.serve(listener) => {}
@@ -205,7 +209,10 @@ impl Sidecar {
                 Err(error) => tracing::error!(%error, "the admin port cannot be served"),
             }
         })?;
-        let shipper = spawn("shipper", move || async move {
+        let shipper_runtime = runtime()?;
+        // What may block for the pumps is done by that runtime's blocking threads.
+        let connector = Connector::new(settings.upstream.clone(), upstream_tls, shipper_runtime.handle().clone());
+        let shipper = spawn("shipper", shipper_runtime, move || async move {
             give_way();
             let [ok, failed] = metrics.certificate_reloads.clone();
             let count = move |is_in_force: bool| if is_in_force { ok.inc() } else { failed.inc() };
@@ -231,7 +238,7 @@ impl Sidecar {
                 stopping: stopping.clone(),
                 drain_grace: settings.drain_grace,
             };
-            pumps.push(spawn(&format!("pump-{number}"), move || pump_thread(listener, heartbeat, serving))?);
+            pumps.push(spawn_pump(number, listener, heartbeat, serving)?);
         }
         tracing::info!(%listen, %admin, upstream = %settings.upstream, threads = pumps.len(), "sidecar is up");
         let drain_delay = settings.drain_delay;
@@ -307,23 +314,31 @@ pub struct Stopped {
 pub fn check(settings: &Settings) -> Result<(), StartError> {
     settings.validate().map_err(StartError::Settings)?;
     server_tls(settings).map_err(StartError::Settings)?;
-    connector(settings).map_err(StartError::Settings)?;
+    upstream_tls(settings).map_err(StartError::Settings)?;
     credentials(settings).map_err(StartError::Settings)?;
     settings.rules.clone().map(|path| RulesFile { path }.load()).transpose()?;
     Ok(())
 }
 
-async fn pump_thread(listener: TcpListener, heartbeat: Arc<Heartbeat>, serving: Serving) {
-    tokio::spawn(async move {
-        loop {
-            heartbeat.beat();
-            tokio::time::sleep(HEARTBEAT_INTERVAL).await;
-        }
-    });
-    match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => serving.serve(listener).await,
-        Err(error) => tracing::error!(%error, "the listening port cannot be served"),
-    }
+/// Serves a listener on a thread and an event loop of its own.
+fn spawn_pump(
+    number: usize,
+    listener: TcpListener,
+    heartbeat: Arc<Heartbeat>,
+    serving: Serving,
+) -> Result<JoinHandle<()>, StartError> {
+    let event_loop = Prepared::new().map_err(|error| StartError::Start(error.to_string()))?;
+    let serve = |event_loop: Rc<EventLoop>| {
+        let beats = Rc::clone(&event_loop);
+        event_loop.spawn(async move {
+            loop {
+                heartbeat.beat();
+                beats.sleep(HEARTBEAT_INTERVAL).await;
+            }
+        });
+        serving.serve(event_loop, listener)
+    };
+    spawn_thread(&format!("pump-{number}"), move || event_loop.run(serve))
 }
 
 /// A listener for each thread that pumps, all on one address.
@@ -349,19 +364,14 @@ fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, String> {
     ServerTls::load(files, protocols).map(Some).map_err(|error| format!("--tls-certificate, --tls-key: {error}"))
 }
 
-fn connector(settings: &Settings) -> Result<Connector, String> {
-    let tls = match &settings.upstream {
-        Upstream::Tls(address) => {
-            let identity = settings.upstream_certificate.clone().zip(settings.upstream_key.clone());
-            let files = ClientFiles { authority: settings.upstream_ca.clone(), identity };
-            let name = settings.upstream_server_name.as_deref().unwrap_or(&address.host);
-            let name = driftline_tls::server_name(name);
-            let name = name.map_err(|error| format!("--upstream: {error}; name one with --upstream-server-name"))?;
-            Some(UpstreamTls::load(files, name).map_err(|error| format!("--upstream: {error}"))?)
-        }
-        Upstream::Tcp(_) | Upstream::Unix(_) => None,
-    };
-    Ok(Connector::new(settings.upstream.clone(), tls))
+fn upstream_tls(settings: &Settings) -> Result<Option<Arc<UpstreamTls>>, String> {
+    let Upstream::Tls(address) = &settings.upstream else { return Ok(None) };
+    let identity = settings.upstream_certificate.clone().zip(settings.upstream_key.clone());
+    let files = ClientFiles { authority: settings.upstream_ca.clone(), identity };
+    let name = settings.upstream_server_name.as_deref().unwrap_or(&address.host);
+    let name = driftline_tls::server_name(name);
+    let name = name.map_err(|error| format!("--upstream: {error}; name one with --upstream-server-name"))?;
+    UpstreamTls::load(files, name).map(|tls| Some(Arc::new(tls))).map_err(|error| format!("--upstream: {error}"))
 }
 
 fn credentials(settings: &Settings) -> Result<Credentials, String> {
@@ -389,16 +399,24 @@ fn connections_that_fit(wanted: u32) -> usize {
 /// not be `Send`.
 fn spawn<F: Future<Output = ()>>(
     name: &str,
+    runtime: Runtime,
     make: impl FnOnce() -> F + Send + 'static,
 ) -> Result<JoinHandle<()>, StartError> {
-    let start = |error: std::io::Error| StartError::Start(error.to_string());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start)?;
-    let run = move || {
+    spawn_thread(name, move || {
         runtime.block_on(make());
         // A look-up of a name may hang for as long as the resolver does; nobody waits for its answer any more.
         runtime.shutdown_background();
-    };
-    std::thread::Builder::new().name(format!("driftline-{name}")).spawn(run).map_err(start)
+    })
+}
+
+fn runtime() -> Result<Runtime, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| StartError::Start(error.to_string()))
+}
+
+fn spawn_thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    let thread = std::thread::Builder::new().name(format!("driftline-{name}")).spawn(run);
+    thread.map_err(|error| StartError::Start(error.to_string()))
 }
 
 /// Lets this thread's work wait for other threads', where both want the same core: a batch that is being compressed must not

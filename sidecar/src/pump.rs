@@ -12,7 +12,6 @@ use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::task::unconstrained;
 use tracing::debug;
 
 use crate::stopping::Stopping;
@@ -96,8 +95,7 @@ impl Pump {
                 poll => poll,
             }
         });
-        // Fairness is the turns' business: a budget that ends in the middle of one would look like an empty socket.
-        let ended = unconstrained(ended).await;
+        let ended = ended.await;
         if let Ended::Reset(side) = ended {
             self.first_to_break.get_or_insert(side);
         }
@@ -169,7 +167,7 @@ impl Direction {
         if self.over {
             return Poll::Ready(Ok(()));
         }
-        // The task was woken for the other direction: to ask again costs a lock, and a third of all that is asked.
+        // The task was polled for the other direction.
         if self.waits_for_source && !source.may_be_readable() {
             return Poll::Pending;
         }

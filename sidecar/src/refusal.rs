@@ -4,9 +4,11 @@
 //! error of the model's server, and the paths that are captured decide as ever whether it is one: a probe is none.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::event_loop::EventLoop;
 use crate::pump::SCRATCH;
 use crate::stream::Stream;
 use crate::tap::{Over, Side, Tap};
@@ -19,10 +21,10 @@ const PATIENCE: Duration = Duration::from_millis(100);
 ///
 /// # Cancel safety
 /// Dropping the future resets the connection; what it had asked for is then recorded as cancelled.
-pub(crate) async fn refuse(mut caller: Stream, mut tap: Tap) {
+pub(crate) async fn refuse(event_loop: Rc<EventLoop>, mut caller: Stream, mut tap: Tap) {
     caller.reset_on_close();
     // The time that is over says no more than a caller that has ended: whatever was asked was asked of nobody.
-    drop(tokio::time::timeout(PATIENCE, listen(&mut caller, &mut tap)).await);
+    drop(event_loop.timeout(PATIENCE, listen(&mut caller, &mut tap)).await);
     tap.connection_over(Over::Reset(Side::Upstream));
 }
 

@@ -1,19 +1,35 @@
 //! One side of a pumped connection: TCP, a Unix socket, or either of them under TLS.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use mio::Interest;
+use mio::net::{TcpStream, UnixStream};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
-/// A connected socket.
+use crate::event_loop::{EventLoop, Source};
+
+/// A socket, in the event loop of its thread.
 #[derive(Debug)]
 pub(crate) enum Socket {
+    /// IPv4 or IPv6.
+    Tcp(Source<TcpStream>),
+    /// A socket in the file system.
+    Unix(Source<UnixStream>),
+}
+
+/// A connection that the kernel was asked for.
+#[derive(Debug)]
+pub(crate) enum Connecting {
     /// IPv4 or IPv6.
     Tcp(TcpStream),
     /// A socket in the file system.
@@ -38,11 +54,40 @@ pub(crate) struct Tls {
 }
 
 impl Socket {
+    /// A connection that was accepted.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub(crate) fn accepted(event_loop: &Rc<EventLoop>, stream: TcpStream) -> io::Result<Self> {
+        Source::new(event_loop, stream, Interest::READABLE | Interest::WRITABLE, true).map(Self::Tcp)
+    }
+
+    /// Waits until a connection is there that was begun.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) async fn connected(event_loop: &Rc<EventLoop>, connecting: Connecting) -> io::Result<Self> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let socket = match connecting {
+            Connecting::Tcp(stream) => Self::Tcp(Source::new(event_loop, stream, interest, false)?),
+            Connecting::Unix(stream) => Self::Unix(Source::new(event_loop, stream, interest, false)?),
+        };
+        poll_fn(|_| match &socket {
+            Self::Tcp(source) => source.poll_write_with(|_| Ok(())),
+            Self::Unix(source) => source.poll_write_with(|_| Ok(())),
+        })
+        .await?;
+        match socket.reference().take_error()? {
+            Some(error) => Err(error),
+            None => Ok(socket),
+        }
+    }
+
     /// Small writes must not wait for an acknowledgement of the one before: tokens of a stream are small writes.
     pub(crate) fn send_at_once(&self) {
-        if let Self::Tcp(stream) = self {
+        if let Self::Tcp(source) = self {
             // A socket that is gone already has nothing to send.
-            stream.set_nodelay(true).ok();
+            source.io().set_nodelay(true).ok();
         }
     }
 
@@ -52,44 +97,60 @@ impl Socket {
         self.reference().set_linger(Some(Duration::ZERO)).ok();
     }
 
-    /// Whether the runtime knows of something to read, which costs no call of the system.
     fn may_be_readable(&self) -> bool {
         match self {
-            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
-            Self::Unix(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Self::Tcp(source) => source.may_be_readable(),
+            Self::Unix(source) => source.may_be_readable(),
         }
     }
 
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Reads into a buffer; 0 bytes are the end.
+    fn poll_receive(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(stream) => stream.try_write(bytes),
-            Self::Unix(stream) => stream.try_write(bytes),
+            Self::Tcp(source) => poll_receive(source, buffer),
+            Self::Unix(source) => poll_receive(source, buffer),
+        }
+    }
+
+    /// Writes some of the bytes.
+    fn poll_send(&self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(source) => poll_send(source, bytes),
+            Self::Unix(source) => poll_send(source, bytes),
         }
     }
 
     fn reference(&self) -> SockRef<'_> {
         match self {
-            Self::Tcp(stream) => SockRef::from(stream),
-            Self::Unix(stream) => SockRef::from(stream),
+            Self::Tcp(source) => SockRef::from(source.io()),
+            Self::Unix(source) => SockRef::from(source.io()),
         }
     }
 }
 
+fn poll_receive<T: mio::event::Source + AsFd>(source: &Source<T>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    let received = ready!(source.poll_read_with(|socket| Ok(recv(socket, &mut *buffer, RecvFlags::empty())?.1)))?;
+    if received < buffer.len() && received > 0 {
+        source.was_emptied();
+    }
+    Poll::Ready(Ok(received))
+}
+
+fn poll_send<T: mio::event::Source + AsFd>(source: &Source<T>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    source.poll_write_with(|socket| Ok(send(socket, bytes, SendFlags::NOSIGNAL)?))
+}
+
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let received = ready!(self.poll_receive(buffer.initialize_unfilled()))?;
+        buffer.advance(received);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send(bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -115,7 +176,7 @@ impl Stream {
         }
     }
 
-    /// False when nothing has come since the last read that found nothing, whose task will still be woken.
+    /// False when nothing has come since the last read that found nothing.
     pub(crate) fn may_be_readable(&self) -> bool {
         match self {
             Self::Plain(socket) => socket.may_be_readable(),
@@ -126,19 +187,18 @@ impl Stream {
 
     /// Reads into a buffer; 0 bytes are the end.
     pub(crate) fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        // Reading by `poll_read` rather than by readiness and `try_read`: a read that does not fill the buffer has
-        // emptied the socket, and tokio then saves the call that would only say so.
+        let tls = match self {
+            Self::Plain(socket) => return socket.poll_receive(buffer),
+            Self::Tls(tls) => tls,
+        };
         let mut buffer = ReadBuf::new(buffer);
-        let read = match self {
-            Self::Plain(socket) => Pin::new(socket).poll_read(context, &mut buffer),
-            Self::Tls(tls) => match Pin::new(&mut tls.stream).poll_read(context, &mut buffer) {
-                // What came were whole records. That the end was not announced is for the other side to know.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    tls.was_cut = true;
-                    Poll::Ready(Ok(()))
-                }
-                read => read,
-            },
+        let read = match Pin::new(&mut tls.stream).poll_read(context, &mut buffer) {
+            // What came were whole records. That the end was not announced is for the other side to know.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                tls.was_cut = true;
+                Poll::Ready(Ok(()))
+            }
+            read => read,
         };
         read.map_ok(|()| buffer.filled().len())
     }
@@ -146,11 +206,7 @@ impl Stream {
     /// Writes some of the bytes.
     pub(crate) fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            // There is nearly always room, and then nobody has to be woken when there is.
-            Self::Plain(socket) => match socket.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Pin::new(socket).poll_write(context, bytes),
-                written => Poll::Ready(written),
-            },
+            Self::Plain(socket) => socket.poll_send(bytes),
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_write(context, bytes),
         }
     }

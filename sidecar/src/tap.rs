@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use driftline_protocol::EndState;
 
@@ -84,14 +84,14 @@ impl Tap {
         }
         if !self.finished.is_empty() {
             with_rules(&self.shared.limits.rules, |rules| {
-                self.finished.drain(..).for_each(|captured| hand_over(captured, rules, &self.shared, now))
+                self.finished.drain(..).for_each(|captured| hand_over(captured, rules, &self.shared))
             });
         }
     }
 }
 
 /// Puts a finished exchange on its way to the shipper, if the sample draws it.
-fn hand_over(mut captured: Captured, rules: &Rules, shared: &TapShared, now: Moment) {
+fn hand_over(mut captured: Captured, rules: &Rules, shared: &TapShared) {
     let TapShared { limits, handover, makes_spans, .. } = shared;
     if !rules.sample(&mut captured.exchange) {
         return captured.ticket.dropped(DropReason::Sampled);
@@ -101,7 +101,7 @@ fn hand_over(mut captured: Captured, rules: &Rules, shared: &TapShared, now: Mom
         shared.metrics.without_bodies.inc();
     }
     let put = if rules.rewrites_nothing() && !makes_spans {
-        handover.put(captured, now.monotonic, &limits.spares)
+        handover.put(captured, &limits.spares)
     } else {
         handover.put_whole(captured)
     };
@@ -120,19 +120,21 @@ impl Drop for Tap {
 /// Now. The wall clock is read every few milliseconds and counted on from in between: each clock costs as much as reading a
 /// short head does, and a step of the wall clock shows soon enough.
 fn moment() -> Moment {
-    const WALL_CLOCK_FOR: Duration = Duration::from_millis(10);
+    const WALL_CLOCK_FOR_MICROS: u64 = 10_000;
+    /// One for all threads: a connection stays on one, but nothing has to rely on it.
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
     thread_local! {
         static LAST: Cell<Option<Moment>> = const { Cell::new(None) };
     }
-    let monotonic = Instant::now();
+    let micros = FIRST.elapsed().as_micros() as u64;
     if let Some(last) = LAST.get() {
-        let passed = monotonic.saturating_duration_since(last.monotonic);
-        if passed < WALL_CLOCK_FOR {
-            return Moment { monotonic, wall_micros: last.wall_micros + passed.as_micros() as i64 };
+        let passed = micros.saturating_sub(last.micros);
+        if passed < WALL_CLOCK_FOR_MICROS {
+            return Moment { micros, wall_micros: last.wall_micros + passed as i64 };
         }
     }
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let moment = Moment { monotonic, wall_micros: wall.as_micros() as i64 };
+    let moment = Moment { micros, wall_micros: wall.as_micros() as i64 };
     LAST.set(Some(moment));
     moment
 }

@@ -2,21 +2,25 @@
 
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use driftline_tls::{ClientFiles, LOOK_INTERVAL, WatchedFiles, client_config};
-use tokio::net::{TcpStream, UnixStream};
+use mio::net::{TcpStream, UnixStream};
+use tokio::runtime::Handle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tracing::{error, info, warn};
 
+use crate::event_loop::EventLoop;
 use crate::settings::HostPort;
-use crate::stream::{Socket, Stream};
+use crate::stream::{Connecting, Socket, Stream};
 
 /// Where the model's server listens: `host:port`, `unix:/path`, or `https://host:port` for TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +72,7 @@ pub(crate) struct Connector {
     is_away: Arc<AtomicBool>,
     /// For TLS only.
     tls: Option<Arc<UpstreamTls>>,
+    lookups: Handle,
 }
 
 /// TLS to the model's server: whom to believe to be it, and what to show it.
@@ -85,13 +90,9 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(upstream: Upstream, tls: Option<UpstreamTls>) -> Self {
-        Self { upstream: Arc::new(upstream), is_away: Arc::default(), tls: tls.map(Arc::new) }
-    }
-
-    /// TLS to the server, where it is spoken.
-    pub(crate) fn tls(&self) -> Option<Arc<UpstreamTls>> {
-        self.tls.clone()
+    /// Names are looked up by the blocking threads of a runtime that is elsewhere.
+    pub(crate) fn new(upstream: Upstream, tls: Option<Arc<UpstreamTls>>, lookups: Handle) -> Self {
+        Self { upstream: Arc::new(upstream), is_away: Arc::default(), tls, lookups }
     }
 
     /// Whether the model's server speaks TLS, and so says itself which protocol it chose.
@@ -106,9 +107,9 @@ impl Connector {
     ///
     /// # Cancel safety
     /// A dropped connect is given up.
-    pub(crate) async fn connect(&self, protocols: &[Vec<u8>]) -> io::Result<Stream> {
+    pub(crate) async fn connect(&self, event_loop: &Rc<EventLoop>, protocols: &[Vec<u8>]) -> io::Result<Stream> {
         let upstream = &self.upstream;
-        let connected = self.try_connect(protocols).await;
+        let connected = self.try_connect(event_loop, protocols).await;
         match &connected {
             Ok(_) if self.is_away.swap(false, Ordering::Relaxed) => {
                 info!(%upstream, "the model's server is there again")
@@ -121,12 +122,10 @@ impl Connector {
         connected
     }
 
-    async fn try_connect(&self, protocols: &[Vec<u8>]) -> io::Result<Stream> {
+    async fn try_connect(&self, event_loop: &Rc<EventLoop>, protocols: &[Vec<u8>]) -> io::Result<Stream> {
         let socket = match &*self.upstream {
-            Upstream::Tcp(address) | Upstream::Tls(address) => {
-                Socket::Tcp(TcpStream::connect((address.host.as_str(), address.port)).await?)
-            }
-            Upstream::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
+            Upstream::Tcp(address) | Upstream::Tls(address) => self.connect_tcp(event_loop, address).await?,
+            Upstream::Unix(path) => Socket::connected(event_loop, Connecting::Unix(UnixStream::connect(path)?)).await?,
         };
         socket.send_at_once();
         let Some(tls) = &self.tls else { return Ok(Stream::Plain(socket)) };
@@ -136,6 +135,32 @@ impl Connector {
         }
         let stream = TlsConnector::from(config).connect(tls.name.clone(), socket).await?;
         Ok(Stream::tls(stream.into()))
+    }
+
+    /// Connects to the first of a name's addresses that answers.
+    async fn connect_tcp(&self, event_loop: &Rc<EventLoop>, address: &HostPort) -> io::Result<Socket> {
+        let mut failed = None;
+        for address in self.addresses(address).await? {
+            let connected = match TcpStream::connect(address) {
+                Ok(stream) => Socket::connected(event_loop, Connecting::Tcp(stream)).await,
+                Err(error) => Err(error),
+            };
+            match connected {
+                Ok(socket) => return Ok(socket),
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(failed.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
+    }
+
+    /// A name is looked up on another thread: the system's look-up blocks.
+    async fn addresses(&self, HostPort { host, port }: &HostPort) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, *port)]);
+        }
+        let name = (host.clone(), *port);
+        let looked_up = self.lookups.spawn_blocking(move || name.to_socket_addrs().map(Iterator::collect)).await;
+        looked_up.map_err(io::Error::other)?
     }
 }
 

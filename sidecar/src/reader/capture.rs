@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
 
 use driftline_protocol::{EndState, Exchange, Header, MAX_TARGET_BYTES, path_of};
 
@@ -58,7 +57,7 @@ pub(super) trait Fields {
 #[derive(Debug)]
 pub(super) struct Capture {
     captured: Captured,
-    started: Instant,
+    started: Moment,
     request: Kept,
     response: Kept,
     /// Memory for the response's headers.
@@ -103,7 +102,7 @@ impl Capture {
         let head = Head::read(fields, rules, request_headers, Some(&mut exchange));
         let mut capture = Self {
             captured: Captured { exchange, ticket, reservation },
-            started: started.monotonic,
+            started,
             request: Kept::default(),
             response: Kept::default(),
             response_headers,
@@ -241,16 +240,15 @@ impl Head {
         let mut head = Self { kept, cutter: None, claimed: None, bytes: 0 };
         let (mut content_type, mut content_encoding) = (None, None);
         for (name, value) in fields.fields() {
-            if is_named(name, "traceparent") {
-                head.id(ids.as_mut().map(|ids| &mut ids.traceparent), value);
-            } else if is_named(name, "x-request-id") {
-                head.id(ids.as_mut().map(|ids| &mut ids.request_id), value);
-            } else if is_named(name, "content-type") {
-                content_type = content_type.or(Some(value));
-            } else if is_named(name, "content-length") {
-                head.claimed = content_length(value).and_then(|length| length.try_into().ok());
-            } else if is_named(name, "content-encoding") {
-                content_encoding = Some(value);
+            match name.len() {
+                11 if is_named(name, "traceparent") => head.id(ids.as_mut().map(|ids| &mut ids.traceparent), value),
+                12 if is_named(name, "content-type") => content_type = content_type.or(Some(value)),
+                12 if is_named(name, "x-request-id") => head.id(ids.as_mut().map(|ids| &mut ids.request_id), value),
+                14 if is_named(name, "content-length") => {
+                    head.claimed = content_length(value).and_then(|length| length.try_into().ok());
+                }
+                16 if is_named(name, "content-encoding") => content_encoding = Some(value),
+                _ => {}
             }
             if head.kept.len() < MAX_KEPT_HEADERS
                 && let Some(name) = rules.header(name)
@@ -275,8 +273,8 @@ impl Head {
     }
 }
 
-fn micros_between(started: Instant, now: Moment) -> u64 {
-    now.monotonic.saturating_duration_since(started).as_micros() as u64
+fn micros_between(started: Moment, now: Moment) -> u64 {
+    now.micros.saturating_sub(started.micros)
 }
 
 fn lossy(value: &[u8]) -> Cow<'_, str> {

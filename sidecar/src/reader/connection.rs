@@ -1,9 +1,7 @@
 //! One connection's reader: it finds out which protocol is spoken, and lets that one's reader follow.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use driftline_protocol::EndState;
+use std::sync::Arc;
 
 use super::buffer::Buffer;
 use super::capture::{CaptureLimits, Finished};
@@ -20,7 +18,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 const MAX_EARLY_BYTES: usize = 4 << 10;
 /// A server that closes within this time of its caller's last byte does so because of that: most take it for a
 /// cancellation. One that closes later failed.
-const REACTION: Duration = Duration::from_secs(1);
+const REACTION_MICROS: u64 = 1_000_000;
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,9 +132,7 @@ impl Reader {
     fn end_by_server(&self, now: Moment) -> EndState {
         match self.client_ended {
             Some((_, true)) => EndState::Cancelled,
-            Some((at, false)) if now.monotonic.saturating_duration_since(at.monotonic) < REACTION => {
-                EndState::Cancelled
-            }
+            Some((at, false)) if now.micros.saturating_sub(at.micros) < REACTION_MICROS => EndState::Cancelled,
             _ => EndState::UpstreamError,
         }
     }

@@ -23,8 +23,6 @@ mod names;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod script;
 
-use std::time::Instant;
-
 pub(crate) use capture::{CaptureLimits, Captured, Finished};
 pub(crate) use connection::{Over, Reader};
 #[cfg(feature = "fuzzing")]
@@ -52,7 +50,8 @@ impl Side {
 /// A point in time, on both clocks. Readers are told it; they never ask.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
-    pub(crate) monotonic: Instant,
+    /// Microseconds since some moment of this process, which no step of the wall clock changes.
+    pub(crate) micros: u64,
     /// Microseconds since the Unix epoch.
     pub(crate) wall_micros: i64,
 }

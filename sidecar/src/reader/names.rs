@@ -1,7 +1,7 @@
 //! Names of header fields, which may come in any case.
 
 /// Whether a name is this one, which is given in lower case. Many come like this, and are then known in a few instructions;
-/// of the others the first letter tells.
+/// of the others the first letter tells. Who looks for several asks for their lengths first.
 #[inline]
 pub(crate) fn is_named(name: &str, lower: &str) -> bool {
     name == lower || name.eq_ignore_ascii_case(lower)

@@ -291,10 +291,10 @@ mod tests {
         let mut fixture = fixture();
         let spares = Spares::default();
         let large = fixture.captured(vec![b'l'; 20_000]);
-        fixture.handover.put(large, Instant::now(), &spares).unwrap();
+        fixture.handover.put(large, &spares).unwrap();
         for _ in 0..300 {
             let small = fixture.captured(noise(1000));
-            fixture.handover.put(small, Instant::now(), &spares).unwrap();
+            fixture.handover.put(small, &spares).unwrap();
         }
         let cut = fixture.handover.cut().unwrap();
         assert_eq!((cut.blocks.len(), cut.whole, cut.first_whole_sequence), (3, 1, 301));

@@ -80,17 +80,19 @@ fn one_workload(
             order.swap(last, chance.below(last + 1));
         }
         for contender in order {
-            round.insert(contender.name, measure(options, workload, contender));
+            round.insert(contender.name, measure(options, workload, contender, collector));
         }
         rounds.push(round);
     }
     table(&contenders, &rounds, options.rate.unwrap_or(workload.usual_rate()))
 }
 
-fn measure(options: &Options, workload: Workload, contender: &Contender) -> Measured {
+fn measure(options: &Options, workload: Workload, contender: &Contender, collector: &Collector) -> Measured {
     let mut remarks = Vec::new();
     let rate = options.rate.unwrap_or(workload.usual_rate());
+    collector.wait_until_idle();
     let (full, cpu_millis_per_1000) = one_load(options, workload, contender, None, &mut remarks);
+    collector.wait_until_idle();
     let (paced, cpu_millis_per_1000_at_rate) = one_load(options, workload, contender, Some(rate), &mut remarks);
     if paced.requests_per_second < 0.97 * rate {
         remarks.push(format!("{:.0} of {rate} requests/s", paced.requests_per_second));

@@ -1,11 +1,18 @@
-//! HTTP/1.1: one thread and one blocking connection each. Threads sleep to within a tenth of a millisecond, which an
-//! asynchronous runtime's timer does not.
+//! HTTP/1.1, in two ways.
+//!
+//! As fast as it goes, one thread serves all connections from one event loop, as load generators do: with a thread for each,
+//! what two cores do most is to switch between them, and how they do differs by a tenth from run to run.
+//!
+//! At a fixed rate, each connection has a thread that blocks: threads sleep to within a tenth of a millisecond, which an
+//! event loop's timer does not, and each is woken for itself.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::bodies::bodies;
 use crate::load::{Arguments, Found};
@@ -15,23 +22,63 @@ use crate::upstream::content_length;
 pub(crate) const LOST: &str = "no connection, or it was lost before an answer";
 /// An answer that began and did not end.
 pub(crate) const CUT_OFF: &str = "cut off within an answer";
+/// A client that is refused does not hammer.
+const PAUSE: Duration = Duration::from_millis(1);
 
 pub(crate) fn run(arguments: &Arguments) -> Found {
     let requests: Arc<Vec<Vec<u8>>> = Arc::new(requests(arguments));
-    let next = Arc::new(AtomicU64::new(0));
-    let began = Instant::now();
-    let threads: Vec<_> = (0..arguments.connections)
-        .map(|_| {
-            let (arguments, requests, next) = (arguments.clone(), Arc::clone(&requests), Arc::clone(&next));
-            std::thread::spawn(move || one_connection(&arguments, &requests, &next, began))
-        })
-        .collect();
+    let turns = Arc::new(Turns { arguments: arguments.clone(), next: AtomicU64::new(0), began: Instant::now() });
+    let began = turns.began;
+    let each =
+        if arguments.rate.is_some() { from_threads(&turns, &requests) } else { from_one_thread(&turns, &requests) };
     let mut found = Found::new();
-    for thread in threads {
-        found.add(thread.join().unwrap());
-    }
+    each.into_iter().for_each(|one| found.add(one));
     found.seconds = began.elapsed().as_secs_f64();
     found
+}
+
+/// Whose turn it is, and when.
+#[derive(Debug)]
+struct Turns {
+    arguments: Arguments,
+    next: AtomicU64,
+    began: Instant,
+}
+
+impl Turns {
+    /// The next request's number, and when it is due; none when it is over.
+    fn next(&self) -> Option<(usize, Instant)> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let due = match self.arguments.rate {
+            Some(rate) => self.began + Duration::from_secs_f64(number as f64 / rate),
+            None => Instant::now(),
+        };
+        let is_over = due.duration_since(self.began).as_secs_f64() >= self.arguments.seconds
+            || self.arguments.requests.is_some_and(|requests| number >= requests);
+        (!is_over).then_some((number as usize, due))
+    }
+}
+
+fn from_threads(turns: &Arc<Turns>, requests: &Arc<Vec<Vec<u8>>>) -> Vec<Found> {
+    let start = |_| {
+        let (turns, requests) = (Arc::clone(turns), Arc::clone(requests));
+        std::thread::spawn(move || one_connection(&turns, &requests))
+    };
+    let threads: Vec<_> = (0..turns.arguments.connections).map(start).collect();
+    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+}
+
+fn from_one_thread(turns: &Arc<Turns>, requests: &Arc<Vec<Vec<u8>>>) -> Vec<Found> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let start = |_| tokio::spawn(one_connection_of_many(Arc::clone(turns), Arc::clone(requests)));
+        let tasks: Vec<_> = (0..turns.arguments.connections).map(start).collect();
+        let mut each = Vec::new();
+        for task in tasks {
+            each.push(task.await.unwrap());
+        }
+        each
+    })
 }
 
 fn requests(arguments: &Arguments) -> Vec<Vec<u8>> {
@@ -46,88 +93,151 @@ fn requests(arguments: &Arguments) -> Vec<Vec<u8>> {
     bodies(arguments.load, "inputs", 1).into_iter().map(whole).collect()
 }
 
-fn one_connection(arguments: &Arguments, requests: &[Vec<u8>], next: &AtomicU64, began: Instant) -> Found {
+fn one_connection(turns: &Turns, requests: &[Vec<u8>]) -> Found {
     let mut found = Found::new();
     let mut connection = None;
-    loop {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        let due = match arguments.rate {
-            Some(rate) => began + Duration::from_secs_f64(number as f64 / rate),
-            None => Instant::now(),
-        };
-        let is_over = due.duration_since(began).as_secs_f64() >= arguments.seconds
-            || arguments.requests.is_some_and(|requests| number >= requests);
-        if is_over {
-            return found;
-        }
+    while let Some((number, due)) = turns.next() {
         if let Some(wait) = due.checked_duration_since(Instant::now()) {
             std::thread::sleep(wait);
         }
-        let request = &requests[number as usize % requests.len()];
-        match ask(&mut connection, arguments, request) {
+        match ask(&mut connection, &turns.arguments, &requests[number % requests.len()]) {
             Ok(()) => found.answered(due.elapsed()),
             Err(why) => {
                 connection = None;
                 found.failed(why);
-                if !arguments.reconnect {
-                    return found;
+                if !turns.arguments.reconnect {
+                    break;
                 }
-                // A client that is refused does not hammer.
-                std::thread::sleep(Duration::from_millis(1));
+                std::thread::sleep(PAUSE);
             }
         }
     }
+    found
 }
 
-struct Connection {
-    stream: TcpStream,
+async fn one_connection_of_many(turns: Arc<Turns>, requests: Arc<Vec<Vec<u8>>>) -> Found {
+    let mut found = Found::new();
+    let mut connection = None;
+    while let Some((number, due)) = turns.next() {
+        match ask_of_many(&mut connection, &turns.arguments, &requests[number % requests.len()]).await {
+            Ok(()) => found.answered(due.elapsed()),
+            Err(why) => {
+                connection = None;
+                found.failed(why);
+                if !turns.arguments.reconnect {
+                    break;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+    found
+}
+
+/// A connection, and room for an answer.
+struct Connection<S> {
+    stream: S,
     buffer: Vec<u8>,
 }
 
-fn ask(connection: &mut Option<Connection>, arguments: &Arguments, request: &[u8]) -> Result<(), String> {
+impl<S> Connection<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, buffer: vec![0; 80 << 10] }
+    }
+}
+
+fn ask(connection: &mut Option<Connection<TcpStream>>, arguments: &Arguments, request: &[u8]) -> Result<(), String> {
     let connection = match connection {
         Some(connection) => connection,
         None => {
             let stream = TcpStream::connect(arguments.target).map_err(kind)?;
             stream.set_nodelay(true).map_err(kind)?;
             stream.set_read_timeout(Some(Duration::from_secs(60))).map_err(kind)?;
-            connection.insert(Connection { stream, buffer: vec![0; 80 << 10] })
+            connection.insert(Connection::new(stream))
         }
     };
     let Connection { stream, buffer } = connection;
     stream.write_all(request).map_err(kind)?;
-    let mut filled = 0;
-    let (head_end, chunked) = loop {
-        filled += read(stream, buffer, filled)?;
-        if let Some(end) = memchr::memmem::find(&buffer[..filled], b"\r\n\r\n") {
-            let head = &buffer[..end];
+    let mut answer = Answer::default();
+    while !answer.is_whole(buffer)? {
+        let read = stream.read(&mut buffer[answer.filled..]);
+        answer.add(read)?;
+    }
+    Ok(())
+}
+
+async fn ask_of_many(
+    connection: &mut Option<Connection<tokio::net::TcpStream>>,
+    arguments: &Arguments,
+    request: &[u8],
+) -> Result<(), String> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => {
+            let stream = tokio::net::TcpStream::connect(arguments.target).await.map_err(kind)?;
+            stream.set_nodelay(true).map_err(kind)?;
+            connection.insert(Connection::new(stream))
+        }
+    };
+    let Connection { stream, buffer } = connection;
+    stream.write_all(request).await.map_err(kind)?;
+    let mut answer = Answer::default();
+    while !answer.is_whole(buffer)? {
+        let read = stream.read(&mut buffer[answer.filled..]).await;
+        answer.add(read)?;
+    }
+    Ok(())
+}
+
+/// What there is of an answer.
+#[derive(Debug, Default)]
+struct Answer {
+    filled: usize,
+    /// Where it ends, once its head is there.
+    end: Option<End>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    At(usize),
+    LastChunk,
+}
+
+impl Answer {
+    fn is_whole(&mut self, buffer: &[u8]) -> Result<bool, String> {
+        let filled = &buffer[..self.filled];
+        if self.end.is_none()
+            && let Some(end) = memchr::memmem::find(filled, b"\r\n\r\n")
+        {
+            let head = &filled[..end];
             if !head.starts_with(b"HTTP/1.1 200") {
                 return Err(String::from_utf8_lossy(&head[..head.len().min(60)]).into_owned());
             }
-            break (end + 4, memchr::memmem::find(&head.to_ascii_lowercase(), b"chunked").is_some());
+            let is_chunked = memchr::memmem::find(&head.to_ascii_lowercase(), b"chunked").is_some();
+            let whole = end + 4;
+            let end = if is_chunked { End::LastChunk } else { End::At(whole + content_length(&filled[..whole])) };
+            self.end = Some(end);
         }
-    };
-    if chunked {
-        // The payload has nothing that looks like its end.
-        while !buffer[..filled].ends_with(b"\r\n0\r\n\r\n") {
-            filled += read(stream, buffer, filled)?;
+        match self.end {
+            None => Ok(false),
+            // The payload has nothing that looks like its end.
+            Some(End::LastChunk) => Ok(filled.ends_with(b"\r\n0\r\n\r\n")),
+            Some(End::At(end)) if filled.len() > end => Err(format!("{} bytes too many", filled.len() - end)),
+            Some(End::At(end)) => Ok(filled.len() == end),
         }
-        return Ok(());
     }
-    let total = head_end + content_length(&buffer[..head_end]);
-    while filled < total {
-        filled += read(stream, buffer, filled)?;
-    }
-    if filled == total { Ok(()) } else { Err(format!("{} bytes too many", filled - total)) }
-}
 
-/// Reads on behind what is there of an answer.
-fn read(stream: &mut TcpStream, buffer: &mut [u8], filled: usize) -> Result<usize, String> {
-    let lost = if filled > 0 { CUT_OFF } else { LOST };
-    match stream.read(&mut buffer[filled..]) {
-        Ok(0) => Err(lost.to_owned()),
-        Ok(bytes) => Ok(bytes),
-        Err(error) => Err(kind(error)).map_err(|kind| if kind == LOST { lost.to_owned() } else { kind }),
+    /// Notes what was read behind what was there.
+    fn add(&mut self, read: std::io::Result<usize>) -> Result<(), String> {
+        let lost = if self.filled > 0 { CUT_OFF } else { LOST };
+        match read {
+            Ok(0) => Err(lost.to_owned()),
+            Ok(bytes) => {
+                self.filled += bytes;
+                Ok(())
+            }
+            Err(error) => Err(kind(error)).map_err(|kind| if kind == LOST { lost.to_owned() } else { kind }),
+        }
     }
 }
 

@@ -234,7 +234,7 @@ fn hostile(kind: &str, healthy: &Collector, binaries: &Path, folder: &Path) -> R
         }
         "out-of-disk" => {
             let mut disk = Disk::mount(folder)?;
-            let collector = disk.collector.insert(Collector::start(binaries, &disk.path));
+            let collector = disk.collector.insert(Collector::start_on(&disk.path, binaries, &disk.path));
             Ok((collector.address, Held::Disk { _disk: disk }))
         }
         _ => Err("nobody knows it".to_owned()),

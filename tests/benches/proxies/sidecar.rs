@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use crate::processes::{PATIENCE, Process, eventually, free_address};
 
 /// Where the workspace's binaries are: beside this program.
@@ -25,15 +27,27 @@ pub(crate) fn binaries(options: &crate::Options) -> PathBuf {
 /// A collector that acknowledges.
 #[derive(Debug)]
 pub(crate) struct Collector {
-    _process: Process,
+    process: Process,
     pub(crate) address: SocketAddr,
+    /// What it stores.
+    _data: TempDir,
 }
+
+/// Where a collector's disk is memory. In a cluster it has a disk, on another machine: here its writes would be waited for by
+/// the kernel's threads on the same two cores.
+const MEMORY: &str = "/dev/shm";
 
 impl Collector {
     pub(crate) fn start(binaries: &Path, folder: &Path) -> Self {
+        Self::start_on(Some(Path::new(MEMORY)).filter(|memory| memory.is_dir()).unwrap_or(folder), binaries, folder)
+    }
+
+    /// One that stores somewhere else.
+    pub(crate) fn start_on(place: &Path, binaries: &Path, folder: &Path) -> Self {
         let address = free_address();
         let config = folder.join("driftline.yaml");
-        std::fs::write(&config, format!("listen: {address}\ndata_dir: data\n")).unwrap();
+        let data = tempfile::Builder::new().prefix("driftline-bench-").tempdir_in(place).unwrap();
+        std::fs::write(&config, format!("listen: {address}\ndata_dir: {}\n", data.path().display())).unwrap();
         // In a cluster it is on another machine. Here it only gets what the others leave.
         let mut command = Command::new("chrt");
         command.args(["--idle", "0"]).arg(binaries.join("driftline")).args(["serve", "--config"]).arg(&config);
@@ -42,7 +56,22 @@ impl Collector {
             Ok((200, _)) => Ok(()),
             other => Err(format!("{other:?}")),
         });
-        Self { _process: process, address }
+        Self { process, address, _data: data }
+    }
+
+    /// Waits until it has counted what it took in: that is not the work of whoever is measured next.
+    pub(crate) fn wait_until_idle(&self) {
+        const LOOK: Duration = Duration::from_millis(200);
+        let began = Instant::now();
+        let mut before = self.process.cpu_seconds();
+        while began.elapsed() < PATIENCE {
+            std::thread::sleep(LOOK);
+            let now = self.process.cpu_seconds();
+            if now - before < LOOK.as_secs_f64() / 10.0 {
+                return;
+            }
+            before = now;
+        }
     }
 }
 

@@ -63,13 +63,15 @@ impl<'a> Headers<'a> {
         let mut length = None;
         let mut coding = None;
         for line in self.lines {
-            if is_named(line.name, "content-length") {
-                let bytes = content_length(line.value).ok_or(Unreadable::AmbiguousLength)?;
-                if *length.get_or_insert(bytes) != bytes {
-                    return Err(Unreadable::AmbiguousLength);
+            match line.name.len() {
+                14 if is_named(line.name, "content-length") => {
+                    let bytes = content_length(line.value).ok_or(Unreadable::AmbiguousLength)?;
+                    if *length.get_or_insert(bytes) != bytes {
+                        return Err(Unreadable::AmbiguousLength);
+                    }
                 }
-            } else if is_named(line.name, "transfer-encoding") {
-                coding = Some(line.value);
+                17 if is_named(line.name, "transfer-encoding") => coding = Some(line.value),
+                _ => {}
             }
         }
         match (coding, length) {
