@@ -96,7 +96,8 @@ impl Tasks {
     pub(super) fn queue_woken(&self, remote: &Remote) {
         for key in remote.take() {
             if let Some(task) = self.places.borrow().get(key).and_then(|place| place.task.as_ref()) {
-                task.woken.is_listed.store(false, Ordering::Release);
+                // Read and written in one step: who finds it listed still has done what it wakes for, and that is seen below.
+                task.woken.is_listed.swap(false, Ordering::AcqRel);
             }
             self.queue(key);
         }
