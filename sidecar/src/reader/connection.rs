@@ -1,7 +1,8 @@
 //! One connection's reader: it finds out which protocol is spoken, and lets that one's reader follow.
 
-use driftline_protocol::EndState;
 use std::sync::Arc;
+
+use driftline_protocol::EndState;
 
 use super::buffer::Buffer;
 use super::capture::{CaptureLimits, Finished};
